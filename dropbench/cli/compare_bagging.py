@@ -1,0 +1,92 @@
+"""``dropbench compare-bagging``: one net, dropout, bagging and an ensemble side by side."""
+
+from typing import Annotated
+
+import typer
+
+from dropbench.cli.console import out, tell
+from dropbench.cli.flags import DROPOUT, MACHINE, OUTPUT, P_HELP, TRAINING, Flags, with_flags
+from dropbench.grammar import parse_probability
+
+
+@with_flags
+def compare_bagging(
+    p: Annotated[
+        str, typer.Option("--p", help=f"{P_HELP} Of the dropout arms.", rich_help_panel=DROPOUT)
+    ] = "0.5",
+    mc_samples: Annotated[
+        int,
+        typer.Option(
+            "--mc-samples",
+            help="Thinned nets that Monte-Carlo averaging takes the mean of.",
+            rich_help_panel=DROPOUT,
+            min=1,
+        ),
+    ] = 50,
+    members: Annotated[
+        int,
+        typer.Option(
+            "--members",
+            help="Nets in the bagging and in the ensemble arm.",
+            rich_help_panel=TRAINING,
+            min=1,
+        ),
+    ] = 5,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            "--seeds",
+            help="How often the whole comparison is repeated, from seed 0 on, for the intervals.",
+            rich_help_panel=TRAINING,
+            min=1,
+        ),
+    ] = 3,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            help="Runs at a time. [default: one per core, on CUDA one per GPU]",
+            rich_help_panel=MACHINE,
+            min=1,
+            envvar="DROPBENCH_JOBS",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the table as JSON.", rich_help_panel=OUTPUT)
+    ] = False,
+    *,
+    flags: Flags,
+) -> None:
+    """Compare dropout with bagging: error, likelihood, calibration, and what each costs.
+
+    Five arms: a single net without dropout; dropout read by weight scaling; the same net read by
+    Monte-Carlo averaging; bagging (each member on its own bootstrap); an ensemble on all the data.
+
+    Examples:
+
+        dropbench compare-bagging --members 5
+
+        dropbench compare-bagging --model mlp --p 0.5 --p-input 0.2 --members 3 --seeds 1
+    """
+    from dropbench.cli.finish import exit_for, resumable
+    from dropbench.cli.progress import watching
+    from dropbench.experiments.bagging import compare, plan
+    from dropbench.report.build import comparisons_of
+    from dropbench.report.export import as_json as json_exporter
+    from dropbench.report.terminal import show
+    from dropbench.results.store import Store
+
+    dropout = flags.single_config(p_drop=parse_probability(p), mc_samples=mc_samples)
+    plan(dropout, members, seeds)  # what is wrong with it is said before any data are fetched
+    bench = flags.set_up(jobs)
+    arms = plan(bench.bind(dropout), members, seeds)
+    store = Store(flags.out, tell)
+    with resumable(flags.out), watching() as watcher:
+        outcome = compare(arms, bench, store, watcher)
+    tables = comparisons_of(flags.out, {arm.comparison_id for arm in arms}, tell)
+    if as_json:
+        out.print(json_exporter.render(tables), markup=False, end="")
+    else:
+        show(tables, out)
+    tell(f"arms: {flags.out / 'comparisons.csv'}; their runs: {flags.out / 'runs.csv'}")
+    exit_for(outcome)

@@ -1,0 +1,30 @@
+"""The two consoles: data goes to stdout, messages and progress to stderr."""
+
+import os
+import sys
+
+from rich.console import Console
+from rich.text import Text
+
+out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+err = Console(stderr=True, highlight=False)
+
+
+def tell(sentence: str) -> None:
+    """One line on stderr, as text: nothing in it is obeyed as markup or as a control code."""
+    err.print(Text(_printable(f"dropbench: {sentence}")), soft_wrap=True)
+
+
+def fail(sentence: str) -> None:
+    """The one line that says why the command ends."""
+    line = Text.assemble(("Error: ", "bold red"), _printable(sentence))
+    err.print(line, soft_wrap=True)
+
+
+def plain_progress() -> bool:
+    """Whether progress is to be plain lines: stderr is no terminal, or a dumb one."""
+    return not sys.stderr.isatty() or os.environ.get("TERM") == "dumb"
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in " ".join(text.split()))

@@ -1,0 +1,78 @@
+"""``dropbench data``: where each data set is, and fetching it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dropbench.cli.console import out, tell
+
+app = typer.Typer(no_args_is_help=True, help="Show where each data set is, and fetch it.")
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        envvar="DROPBENCH_DATA_DIR",
+        help="Where torchvision's data sets are. [default: the user's data folder]",
+    ),
+]
+
+
+@app.command("list")
+def list_sets(data_dir: DataDir = None) -> None:
+    """List the data sets, whether they are here, and where their files are or belong.
+
+    Examples:
+
+        dropbench data list
+
+        dropbench data list --data-dir ~/data
+    """
+    from dropbench.data.registry import SOURCES, default_data_dir
+    from dropbench.report.table import Column, Table
+    from dropbench.report.terminal import show
+
+    place = data_dir or default_data_dir()
+    rows = tuple(
+        {
+            "name": source.name,
+            "summary": source.summary,
+            "state": "here" if source.files(place) else "absent",
+            "place": source.place(place),
+        }
+        for source in SOURCES.values()
+    )
+    columns = tuple(
+        Column(name, lambda row, name=name: str(row[name]), left=True)  # type: ignore[misc]
+        for name in ("name", "state", "summary", "place")
+    )
+    notes = (
+        "An absent set is downloaded by: dropbench data prepare NAME, or when first used.",
+        "Your own images: --data folder:PATH, with PATH/train/CLASS/* and PATH/test/CLASS/*.",
+    )
+    show([Table("data", "Data sets", columns, rows, notes)], out)
+
+
+@app.command("prepare")
+def prepare_set(
+    name: Annotated[str, typer.Argument(help="A data set, or folder:PATH.")], data_dir: DataDir = None
+) -> None:
+    """Fetch a data set if it is absent, decode it, and keep it ready in the cache.
+
+    Examples:
+
+        dropbench data prepare mnist5k
+
+        dropbench data prepare cifar10 --data-dir ~/data
+    """
+    from dropbench.data.cache import cache_folder
+    from dropbench.data.registry import prepare
+
+    data = prepare(name, data_dir, tell)
+    channels, height, width = data.image_shape
+    out.print(
+        f"{data.name}: {len(data.train_labels):,} training and {len(data.test_labels):,} test images, "
+        f"{height}×{width} × {channels}, {len(data.classes)} classes; {cache_folder() / data.key}",
+        markup=False,
+    )

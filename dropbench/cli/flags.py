@@ -1,0 +1,192 @@
+"""The flags that the training commands share: spelt, explained and read once."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dropbench import grammar
+from dropbench.cli.config_file import ConfigFile
+from dropbench.cli.console import tell
+from dropbench.config import RunConfig
+from dropbench.recipes import RECIPES
+
+if TYPE_CHECKING:
+    from dropbench.experiments.workbench import Workbench
+
+DROPOUT = "Dropout (p is the probability of DROPPING a unit)"
+DATA, MODEL, TRAINING, MACHINE, OUTPUT = "Data", "Model", "Training", "Machine", "Output"
+P_HELP = "Probability of dropping a unit of the hidden, fully connected layers."
+
+
+def _default(field: str) -> str:
+    """What the recipes say about a field, for the help."""
+    by_value: dict[Any, list[str]] = {}
+    for name, recipe in RECIPES.items():
+        by_value.setdefault(getattr(recipe, field), []).append(name)
+    if len(by_value) == 1:
+        return f"[default: {next(iter(by_value))}]"
+    values = (f"{value} for {', '.join(names)}" for value, names in by_value.items())
+    return f"[default: {'; '.join(values)}]"
+
+
+def _option(flag: str, help: str, panel: str, **more: Any) -> Any:
+    return typer.Option(flag, help=help, rich_help_panel=panel, **more)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags:
+    """What every training command can be told, as text where a sweep takes lists."""
+
+    data: Annotated[
+        str,
+        _option(
+            "--data",
+            "mnist5k (embedded), mnist, fashion-mnist, kmnist, cifar10, cifar100, svhn, or folder:PATH.",
+            DATA,
+            envvar="DROPBENCH_DATA",
+        ),
+    ] = "mnist5k"
+    data_dir: Annotated[
+        Path | None,
+        _option(
+            "--data-dir",
+            "Where torchvision's data sets are, or go when downloaded. [default: the user's data folder]",
+            DATA,
+            envvar="DROPBENCH_DATA_DIR",
+        ),
+    ] = None
+    train_size: Annotated[
+        str,
+        _option(
+            "--train-size", "Train on this many images, stratified, after the validation split.", DATA
+        ),
+    ] = "all"
+    model: Annotated[
+        str,
+        _option("--model", " ".join(f"{name}: {recipe.summary}." for name, recipe in RECIPES.items()), MODEL),
+    ] = "lecture-cnn"
+    layers: Annotated[
+        str | None,
+        _option("--layers", "Hidden units of the mlp's layers. [default: 1024,1024,2048]", MODEL),
+    ] = None
+    activation: Annotated[str, _option("--activation", "Of the mlp: relu or logistic.", MODEL)] = "relu"
+    p_input: Annotated[
+        str, _option("--p-input", "Probability of dropping an input value.", DROPOUT)
+    ] = "0"
+    p_conv: Annotated[
+        str, _option("--p-conv", "Probability of dropping a unit after each convolution block.", DROPOUT)
+    ] = "0"
+    max_norm: Annotated[
+        float | None,
+        _option(
+            "--max-norm",
+            "Bound on the norm of each unit's incoming weights, projected after each step. [default: none]",
+            TRAINING,
+        ),
+    ] = None
+    epochs: Annotated[
+        int | None, _option("--epochs", f"Passes over the training images. {_default('epochs')}", TRAINING)
+    ] = None
+    batch_size: Annotated[
+        int | None, _option("--batch-size", f"Images a step. {_default('batch_size')}", TRAINING)
+    ] = None
+    learning_rate: Annotated[
+        float | None,
+        _option("--learning-rate", f"Peak learning rate of SGD. {_default('learning_rate')}", TRAINING),
+    ] = None
+    learning_rate_schedule: Annotated[
+        str | None,
+        _option(
+            "--learning-rate-schedule",
+            "one-cycle (up over 30 % of the steps, then down a cosine) or cosine (down only). "
+            + _default("learning_rate_schedule"),
+            TRAINING,
+        ),
+    ] = None
+    momentum: Annotated[
+        float | None, _option("--momentum", f"Of SGD. {_default('momentum')}", TRAINING)
+    ] = None
+    weight_decay: Annotated[
+        float | None,
+        _option("--weight-decay", f"On weights, not on biases. {_default('weight_decay')}", TRAINING),
+    ] = None
+    device: Annotated[
+        str, _option("--device", "auto, cpu or cuda.", MACHINE, envvar="DROPBENCH_DEVICE")
+    ] = "auto"
+    precision: Annotated[
+        str,
+        _option(
+            "--precision",
+            "Of matrix products: auto (bf16 where the hardware has it), fp32 or bf16.",
+            MACHINE,
+            envvar="DROPBENCH_PRECISION",
+        ),
+    ] = "auto"
+    threads: Annotated[
+        int | None,
+        _option("--threads", "CPU threads of a run. [default: cores / runs at a time]", MACHINE, min=1),
+    ] = None
+    out: Annotated[
+        Path, _option("--out", "Folder of the CSV files.", OUTPUT, envvar="DROPBENCH_OUT")
+    ] = Path("results")
+    config: ConfigFile = None
+
+    def base_config(self, **more: Any) -> RunConfig:
+        """The run that the flags describe, apart from what ``more`` says; raises UsageError."""
+        fields_given = {
+            "model": self.model,
+            "activation": self.activation,
+            "max_norm": self.max_norm,
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "learning_rate_schedule": self.learning_rate_schedule,
+            "momentum": self.momentum,
+            "weight_decay": self.weight_decay,
+            **more,
+        }
+        return RunConfig(data=self.data, **fields_given)
+
+    def single_config(self, **more: Any) -> RunConfig:
+        """As base_config, with one value for each of the flags that a sweep takes lists of."""
+        sizes = grammar.parse_train_sizes(self.train_size)
+        return self.base_config(
+            train_size=grammar.only(sizes, "--train-size"),
+            layers=None if self.layers is None else grammar.parse_layers(self.layers),
+            p_drop_input=grammar.parse_probability(self.p_input, "--p-input"),
+            p_drop_conv=grammar.parse_probability(self.p_conv, "--p-conv"),
+            **more,
+        )
+
+    def set_up(self, jobs: int | None = None) -> "Workbench":
+        """Prepare the data, and resolve device and precision; raises DropbenchError."""
+        from dropbench.experiments.workbench import Workbench
+
+        return Workbench.set_up(
+            self.data, self.data_dir, self.device, self.precision, tell, jobs, self.threads
+        )
+
+
+def with_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Give ``command``, whose last parameter is ``flags: Flags``, an option for every field of Flags."""
+    own = [p for p in inspect.signature(command).parameters.values() if p.name != "flags"]
+    shared = [
+        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type)
+        for f in fields(Flags)
+    ]
+    keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+
+    @functools.wraps(command)
+    def wrapped(**given: Any) -> None:
+        flags = Flags(**{parameter.name: given.pop(parameter.name) for parameter in shared})
+        command(**given, flags=flags)
+
+    parameters = [*keyword_only, *shared]
+    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return wrapped

@@ -1,0 +1,59 @@
+"""The entry point: commands put together, and every error a user can cause said in one line."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+import dropbench
+from dropbench.cli import compare_bagging, data, report, sweep, train
+from dropbench.cli.console import fail
+from dropbench.errors import DropbenchError
+
+app = typer.Typer(
+    name="dropbench",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train.train)
+app.command("sweep")(sweep.sweep)
+app.command("compare-bagging")(compare_bagging.compare_bagging)
+app.command("report")(report.report)
+app.add_typer(data.app, name="data")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dropbench {dropbench.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _dropbench(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Measure what dropout does. p is always the probability of DROPPING a unit."""
+
+
+def main() -> None:
+    """Run the command line; exit codes: 0 ok, 1 error, 2 usage, 3 failed runs, 130 interrupted."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Carry out one command and return its exit code."""
+    try:
+        code = typer.main.get_command(app)(arguments, prog_name="dropbench", standalone_mode=False)
+    except DropbenchError as error:
+        fail(str(error))
+        return error.exit_code
+    except typer.TyperException as error:
+        if error.message:  # empty when the help was asked for by giving no arguments
+            fail(f"{error.format_message()} See: dropbench --help")
+        return error.exit_code
+    except typer.Abort:
+        return 130
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,131 @@
+"""The progress of a set of runs: a live display on a terminal, a plain line per finished run elsewhere."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+from dropbench.cli.console import err, plain_progress, tell
+from dropbench.config import RunConfig
+from dropbench.experiments.workbench import Watcher
+from dropbench.run_result import EpochRecord, RunResult
+
+
+@contextmanager
+def watching() -> Iterator[Watcher]:
+    """The watcher that suits stderr, shown while the context lasts."""
+    if plain_progress():
+        yield PlainProgress()
+        return
+    display = LiveProgress()
+    with display.bars:
+        yield display
+
+
+def label(config: RunConfig) -> str:
+    """What tells a run from the others of its command."""
+    parts = [f"p_drop {config.p_drop:g}"]
+    if config.p_drop_input:
+        parts.append(f"input {config.p_drop_input:g}")
+    if config.p_drop_conv:
+        parts.append(f"conv {config.p_drop_conv:g}")
+    if config.train_size is not None:
+        parts.append(f"{config.train_size} images")
+    if config.layers:
+        parts.append("-".join(map(str, config.layers)))
+    parts.append(f"seed {config.seed}")
+    if config.member or config.bootstrap:
+        parts.append(f"member {config.member}{' (bootstrap)' if config.bootstrap else ''}")
+    return ", ".join(parts)
+
+
+def outcome(result: RunResult) -> str:
+    """How a run ended, in one line."""
+    if result.status != "ok":
+        return f"{label(result.config)}: {result.status}: {result.message}"
+    return (
+        f"{label(result.config)}: validation error {result.metrics['val_error_percent']:.2f} %, "
+        f"test error {result.metrics['test_error_percent']:.2f} %, {result.cost['seconds']:.1f} s"
+    )
+
+
+class PlainProgress:
+    """One line on stderr per finished run."""
+
+    def __init__(self) -> None:
+        self._total = self._ended = 0
+
+    def planned(self, todo: Sequence[RunConfig], done: int, jobs: int) -> None:
+        """Say how much there is to do."""
+        self._total = len(todo)
+        before = f", {done} done before" if done else ""
+        tell(f"{len(todo)} runs to do{before}, {jobs} at a time")
+
+    def progress(self, worker: int, config: RunConfig, record: EpochRecord | None) -> None:
+        """Epochs are not told: a log wants one line a run."""
+
+    def finished(self, result: RunResult) -> None:
+        """Say how the run ended."""
+        self._ended += 1
+        tell(f"[{self._ended}/{self._total}] {outcome(result)}")
+
+
+class LiveProgress:
+    """A bar for all runs and one for each worker's run, with its epoch, loss and validation error."""
+
+    def __init__(self) -> None:
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=err,
+            transient=True,
+        )
+        self._all: TaskID | None = None
+        self._workers: dict[int, TaskID] = {}
+        self._runs = self._ended = self._bad = 0
+
+    def planned(self, todo: Sequence[RunConfig], done: int, jobs: int) -> None:
+        """Start the bar of all runs, measured in epochs; one run has only its own."""
+        self._runs = len(todo)
+        if done:
+            tell(f"{done} runs were done before and are skipped")
+        if len(todo) > 1:
+            epochs = sum(config.epochs for config in todo)
+            self._all = self.bars.add_task("all runs", total=epochs, state=self._count())
+
+    def progress(self, worker: int, config: RunConfig, record: EpochRecord | None) -> None:
+        """Move a worker's bar, and with it that of all runs."""
+        if record is None:
+            if worker in self._workers:
+                self.bars.remove_task(self._workers[worker])
+            self._workers[worker] = self.bars.add_task(
+                escape(label(config)), total=config.epochs, state=f"epoch 0/{config.epochs}"
+            )
+            return
+        state = (
+            f"epoch {record.epoch}/{config.epochs}  loss {record.train_loss:.3f}  "
+            f"val error {record.val_error_percent:.2f} %"
+        )
+        self.bars.update(self._workers[worker], completed=record.epoch, state=state)
+        if self._all is not None:
+            self.bars.advance(self._all)
+
+    def finished(self, result: RunResult) -> None:
+        """Count the run; say at once why one gave no result."""
+        self._ended += 1
+        if result.status != "ok":
+            self._bad += 1
+            self.bars.console.print(Text(outcome(result), style="red"), soft_wrap=True)
+        if self._all is not None:
+            self.bars.advance(self._all, result.config.epochs - len(result.epochs))
+            self.bars.update(self._all, state=self._count())
+
+    def _count(self) -> str:
+        bad = f", {self._bad} without result" if self._bad else ""
+        return f"{self._ended}/{self._runs} runs{bad}"

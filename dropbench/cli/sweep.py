@@ -1,0 +1,127 @@
+"""``dropbench sweep``: a run for every p and every seed."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dropbench import grammar
+from dropbench.cli.console import out, tell
+from dropbench.cli.flags import DROPOUT, MACHINE, OUTPUT, TRAINING, Flags, with_flags
+
+if TYPE_CHECKING:
+    from dropbench.config import RunConfig
+
+
+@with_flags
+def sweep(
+    p: Annotated[
+        str,
+        typer.Option(
+            "--p",
+            help="Probabilities of dropping a hidden unit: A..B (both included, step 0.1), A..B:STEP, lists.",
+            rich_help_panel=DROPOUT,
+        ),
+    ] = "0.1..0.8",
+    convention: Annotated[
+        str, typer.Option("--convention", help="inverted or weight-scaling.", rich_help_panel=DROPOUT)
+    ] = "inverted",
+    baseline: Annotated[
+        bool,
+        typer.Option(
+            "--baseline/--no-baseline",
+            help="Add the net without any dropout, the reference of the differences.",
+            rich_help_panel=DROPOUT,
+        ),
+    ] = True,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            "--seeds",
+            help="How many seeds, from 0 on; every setting runs on the same, to be compared in pairs.",
+            rich_help_panel=TRAINING,
+            min=1,
+        ),
+    ] = 3,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            help="Runs at a time. [default: one per core, on CUDA one per GPU]",
+            rich_help_panel=MACHINE,
+            min=1,
+            envvar="DROPBENCH_JOBS",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="List what would run and what is done.", rich_help_panel=OUTPUT),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the table as JSON.", rich_help_panel=OUTPUT)
+    ] = False,
+    *,
+    flags: Flags,
+) -> None:
+    """Measure how the error depends on p, the probability of dropping a unit.
+
+    --p-input, --p-conv and --train-size take lists like --p; --layers takes nets divided by a slash.
+    Runs that are done already are skipped, so the same command goes on where it was stopped.
+
+    Examples:
+
+        dropbench sweep --p 0.1..0.8
+
+        dropbench sweep --model mlp --layers 800,800/1024,1024,1024 --p 0.5 --train-size 100,1000,all
+    """
+    from dropbench.experiments.sweep import Grid, expand
+
+    grid = Grid(
+        p_drop=grammar.parse_probabilities(p),
+        p_drop_input=grammar.parse_probabilities(flags.p_input, "--p-input"),
+        p_drop_conv=grammar.parse_probabilities(flags.p_conv, "--p-conv"),
+        train_size=grammar.parse_train_sizes(flags.train_size),
+        layers=() if flags.layers is None else grammar.parse_layer_lists(flags.layers),
+        seeds=seeds,
+        baseline=baseline,
+    )
+    unbound = expand(flags.base_config(convention=convention), grid)
+
+    from dropbench.cli.finish import exit_for, resumable
+    from dropbench.cli.progress import watching
+    from dropbench.experiments.workbench import carry_out
+    from dropbench.report.build import save_curves, sweeps_of
+    from dropbench.report.export import as_json as json_exporter
+    from dropbench.report.sweep import sweep_table
+    from dropbench.report.terminal import show
+    from dropbench.results.store import Store
+
+    bench = flags.set_up(jobs)
+    configs = [bench.bind(config) for config in unbound]
+    if dry_run:
+        _list_runs(configs, flags)
+        return
+    store = Store(flags.out, tell)
+    with resumable(flags.out), watching() as watcher:
+        outcome = carry_out(configs, bench, store, watcher)
+    sweeps = sweeps_of(flags.out, {config.run_id for config in configs}, tell)
+    tables = [sweep_table(found) for found in sweeps]
+    if as_json:
+        out.print(json_exporter.render(tables), markup=False, end="")
+    else:
+        show(tables, out)
+    pictures = save_curves(sweeps, flags.out)
+    tell(f"runs: {flags.out / 'runs.csv'}" + "".join(f"; curve: {picture}" for picture in pictures))
+    exit_for(outcome)
+
+
+def _list_runs(configs: "Sequence[RunConfig]", flags: Flags) -> None:
+    from dropbench.cli.progress import label
+    from dropbench.experiments.workbench import pending
+    from dropbench.results.read import finished_runs
+
+    todo, done = pending(configs, finished_runs(flags.out, tell))
+    for state, runs in (("done", done), ("to do", todo)):
+        for config in runs:
+            out.print(f"{state:5}  {config.run_id}  {label(config)}", markup=False)
+    tell(f"{len(todo)} runs to do, {len(done)} done")

@@ -1,0 +1,99 @@
+"""``dropbench train``: one run."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from dropbench.cli.console import out, tell
+from dropbench.cli.flags import DROPOUT, OUTPUT, P_HELP, TRAINING, Flags, with_flags
+from dropbench.grammar import parse_probability
+
+
+@with_flags
+def train(
+    p: Annotated[str, typer.Option("--p", help=P_HELP, rich_help_panel=DROPOUT)] = "0.5",
+    convention: Annotated[
+        str,
+        typer.Option(
+            "--convention",
+            help="inverted: divide kept units by 1 − p in training. "
+            "weight-scaling: multiply all units by 1 − p at test.",
+            rich_help_panel=DROPOUT,
+        ),
+    ] = "inverted",
+    seed: Annotated[int, typer.Option("--seed", help="Master seed.", rich_help_panel=TRAINING, min=0)] = 0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON.", rich_help_panel=OUTPUT)
+    ] = False,
+    *,
+    flags: Flags,
+) -> None:
+    """Train one net with dropout and evaluate it once on the test set.
+
+    Examples:
+
+        dropbench train --p 0.5
+
+        dropbench train --data mnist --model mlp --layers 800,800 --p 0.5 --p-input 0.2 --max-norm 3
+    """
+    config = flags.single_config(p_drop=parse_probability(p), convention=convention, seed=seed)
+
+    from dropbench.cli.finish import exit_for, resumable
+    from dropbench.cli.progress import watching
+    from dropbench.experiments.workbench import carry_out
+    from dropbench.results.store import Store
+
+    bench = flags.set_up(jobs=1)
+    store = Store(flags.out, tell)
+    with resumable(flags.out), watching() as watcher:
+        outcome = carry_out([bench.bind(config)], bench, store, watcher, again=True)
+    (result,) = [*outcome.ok, *outcome.unsuccessful]
+    figures = {**result.metrics, **result.cost}
+    if as_json:
+        content = {
+            "run_id": result.config.run_id,
+            "status": result.status,
+            "message": result.message,
+            "config": result.config.row(),
+            **figures,
+            **result.where,
+            "epochs": [vars(record) for record in result.epochs],
+        }
+        out.print_json(json.dumps(_finite(content)), highlight=False)
+    elif result.status == "ok":
+        _show(result.config.run_id, figures)
+    tell(f"recorded as run {result.config.run_id} in {flags.out / 'runs.csv'}")
+    exit_for(outcome)
+
+
+def _finite(content: Any) -> Any:
+    """JSON knows no NaN or infinity: they become null, as a diverged loss does."""
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and content - content != 0 else content
+
+
+def _show(run_id: str, figures: dict[str, float]) -> None:
+    from dropbench.report.table import Column, Table
+    from dropbench.report.terminal import show
+
+    names = {"error_percent": "error, %", "nll": "NLL, nats", "brier": "Brier", "ece": "ECE"}
+    rows = [
+        {"title": title, "val": figures[f"val_{name}"], "test": figures[f"test_{name}"]}
+        for name, title in names.items()
+    ]
+    columns = (
+        Column("", lambda row: str(row["title"]), left=True),
+        Column("validation", lambda row: f"{row['val']:.4f}"),
+        Column("test", lambda row: f"{row['test']:.4f}"),
+    )
+    memory = figures["peak_memory_bytes"]
+    notes = (
+        f"{figures['parameters']:,.0f} parameters; trained in {figures['train_seconds']:.1f} s at "
+        f"{figures['images_per_second']:,.0f} images/s; {figures['seconds']:.1f} s in all"
+        + (f"; peak memory {memory / 2**20:,.0f} MiB" if memory is not None else ""),
+    )
+    show([Table("run", f"Run {run_id}", columns, tuple(rows), notes)], out)

@@ -1,0 +1,69 @@
+"""DataSet: images and labels as arrays, and the checks every source's data must pass."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from dropbench.errors import DropbenchError
+
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set in memory.
+
+    Images are uint8 ``(examples, channels, height, width)`` with 1 or 3 channels, labels int64
+    ``(examples,)`` counting from 0, ``classes`` their names.
+    """
+
+    name: str
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    classes: tuple[str, ...]
+    key: str = ""
+    """Digest of all of the above but the names; empty until the cache has taken the set in."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """``(channels, height, width)``."""
+        channels, height, width = self.train_images.shape[1:]
+        return channels, height, width
+
+    def check(self) -> None:
+        """Raise DropbenchError unless the arrays fit each other and can train a classifier."""
+        for split in ("train", "test"):
+            images, labels = getattr(self, f"{split}_images"), getattr(self, f"{split}_labels")
+            wrong = (
+                f"{len(images)} {split} images have {len(labels)} labels"
+                if len(images) != len(labels)
+                else f"the {split} images have the shape {images.shape}"
+                if images.ndim != 4 or images.dtype != np.uint8
+                else f"there are no {split} images"
+                if len(images) == 0
+                else "a label is outside the classes"
+                if labels.min() < 0 or labels.max() >= len(self.classes)
+                else "train and test images differ in shape"
+                if images.shape[1:] != self.train_images.shape[1:]
+                else ""
+            )
+            if wrong:
+                raise DropbenchError(f"The data set {self.name} is damaged: {wrong}.", "Fetch it again.")
+        if len(np.unique(self.train_labels)) < 2:
+            raise DropbenchError(
+                f"The data set {self.name} has one class only.", "A classifier needs at least two."
+            )
+        if len(self.train_images) < 2:
+            raise DropbenchError(f"The data set {self.name} has one training image.", "Add more.")
+
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits of the SHA-256 of the arrays: what the net sees, nothing else."""
+        sha = hashlib.sha256()
+        for name in ARRAYS:
+            array = np.ascontiguousarray(getattr(self, name))
+            sha.update(f"{name} {array.dtype} {array.shape}".encode())
+            sha.update(array.data)
+        return sha.hexdigest()[:16]

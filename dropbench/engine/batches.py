@@ -1,0 +1,59 @@
+"""Normalised batches out of uint8 images in memory."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation per channel, each ``(channels, 1, 1)``, of pixel values 0 to 255."""
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
+
+def measure(images: np.ndarray, positions: np.ndarray, device: torch.device) -> Normalisation:
+    """The normalisation of the images at ``positions``, out of ``(examples, channels, height, width)``.
+
+    Sums of integers are exact, so the result does not depend on threads or order. A channel that never
+    varies keeps the deviation 1.
+    """
+    channels = images.shape[1]
+    total = np.zeros(channels, dtype=np.int64)
+    squares = np.zeros(channels, dtype=np.int64)
+    in_order = np.sort(positions)
+    for start in range(0, len(in_order), _CHUNK):
+        chunk = images[in_order[start : start + _CHUNK]].transpose(1, 0, 2, 3).reshape(channels, -1)
+        counts = np.stack([np.bincount(channel, minlength=256) for channel in chunk])
+        total += counts @ np.arange(256)
+        squares += counts @ np.arange(256) ** 2
+    pixels = len(positions) * images.shape[2] * images.shape[3]
+    mean = total / pixels
+    variance = squares / pixels - mean**2
+    deviation = np.where(variance > 0, np.sqrt(np.maximum(variance, 0)), 1)
+    shape = (channels, 1, 1)
+    return Normalisation(
+        torch.tensor(mean, dtype=torch.float32, device=device).reshape(shape),
+        torch.tensor(deviation, dtype=torch.float32, device=device).reshape(shape),
+    )
+
+
+class Examples:
+    """Images and labels of one split on the device, handed out as normalised batches."""
+
+    def __init__(
+        self, images: np.ndarray, labels: np.ndarray, normalisation: Normalisation, device: torch.device
+    ) -> None:
+        self.images = torch.from_numpy(images).to(device)
+        self.labels = torch.from_numpy(labels).to(device)
+        self.normalisation = normalisation
+
+    def batch(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images ``(batch, channels, height, width)``, float32 and channels_last, and labels ``(batch,)``."""
+        images = self.images[positions].to(torch.float32, memory_format=torch.channels_last)
+        images.sub_(self.normalisation.mean).div_(self.normalisation.deviation)
+        return images, self.labels[positions]

@@ -1,0 +1,48 @@
+"""A sweep: one run for every combination of the swept fields and every seed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+from dropbench.config import RunConfig
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The values of each swept field; the defaults sweep nothing. All p are probabilities of dropping."""
+
+    p_drop: Sequence[float] = (0.0,)
+    p_drop_input: Sequence[float] = (0.0,)
+    p_drop_conv: Sequence[float] = (0.0,)
+    train_size: Sequence[int | None] = (None,)
+    layers: Sequence[tuple[int, ...]] = ()
+    seeds: int = 1
+    baseline: bool = True
+    """Add the net without any dropout, for every training size and every choice of layers."""
+
+
+def expand(base: RunConfig, grid: Grid) -> list[RunConfig]:
+    """The runs of ``grid`` around ``base``, each once, all settings of a seed before the next seed.
+
+    The same seeds serve every setting, so that runs can be compared in pairs; a sweep that is stopped
+    early has whole seeds to show.
+    """
+    configs: list[RunConfig] = []
+    probabilities = list(product(grid.p_drop, grid.p_drop_input, grid.p_drop_conv))
+    if grid.baseline:
+        probabilities.insert(0, (0.0, 0.0, 0.0))
+    layer_lists = grid.layers or (base.layers,)
+    for seed, layers, size in product(range(grid.seeds), layer_lists, grid.train_size):
+        for p_drop, p_drop_input, p_drop_conv in probabilities:
+            configs.append(
+                replace(
+                    base,
+                    seed=seed,
+                    layers=layers,
+                    train_size=size,
+                    p_drop=p_drop,
+                    p_drop_input=p_drop_input,
+                    p_drop_conv=p_drop_conv,
+                )
+            )
+    return list({config.run_id: config for config in configs}.values())

@@ -1,0 +1,46 @@
+"""The models by name: where each is built, and the settings under which it trains well.
+
+A recipe is plain data, so that help texts can state the defaults without importing torch. A new model
+is one file with its factory and one line in ``RECIPES``.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to build a model and the defaults for training it.
+
+    ``factory`` is ``module:callable``; it takes ``(channels, height, width)``, the number of classes and
+    a RunConfig, and returns an ``nn.Module`` (see dropbench.models). ``sites`` are where it can drop units.
+    """
+
+    factory: str
+    summary: str
+    sites: tuple[str, ...]
+    epochs: int
+    learning_rate: float
+    layers: tuple[int, ...] = ()
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    batch_size: int = 128
+    learning_rate_schedule: str = "one-cycle"
+
+
+RECIPES = {
+    "lecture-cnn": Recipe(
+        factory="dropbench.models:LectureCNN",
+        summary="3 × (conv 3×3, max-pool) with 64, 128, 256 channels, FC 512, FC 512, softmax",
+        sites=("input", "conv", "hidden"),
+        epochs=6,
+        learning_rate=0.02,
+    ),
+    "mlp": Recipe(
+        factory="dropbench.models:MLP",
+        summary="fully connected layers of --layers units, ReLU or logistic, softmax",
+        sites=("input", "hidden"),
+        epochs=20,
+        learning_rate=0.1,
+        layers=(1024, 1024, 2048),
+    ),
+}

@@ -1,0 +1,1 @@
+"""Statistics, tables, pictures and exports, out of the CSV files alone; torch is never imported."""

@@ -1,0 +1,82 @@
+"""From a results folder to its tables and pictures."""
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from dropbench.errors import DropbenchError
+from dropbench.report import plots
+from dropbench.report.bagging import comparison_tables
+from dropbench.report.sweep import Sweep, find_sweeps, sweep_table
+from dropbench.report.table import Table
+from dropbench.results.csv_file import Tell
+from dropbench.results.read import read_table
+from dropbench.results.schema import COMPARISONS, RUNS
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a folder holds, ready to be shown."""
+
+    tables: tuple[Table, ...]
+    sweeps: tuple[Sweep, ...]
+
+
+def build_report(folder: Path, tell: Tell) -> Report:
+    """The tables of everything in ``folder``, from its CSV files alone.
+
+    Runs that were only done as parts of a comparison stand in its table and in no other.
+
+    Raises:
+        DropbenchError: if there is no such folder or no run in it.
+
+    """
+    if not folder.is_dir():
+        raise DropbenchError(f"There is no folder {folder}.", "Run one first: dropbench sweep --p 0.1..0.8")
+    runs, comparisons = read_table(folder, RUNS, tell), read_table(folder, COMPARISONS, tell)
+    if runs.empty:
+        raise DropbenchError(f"{folder} holds no runs.", "Run some first: dropbench sweep --p 0.1..0.8")
+    parts = {run_id for ids in comparisons["member_run_ids"] for run_id in ids.split()}
+    sweeps = [sweep for sweep in find_sweeps(runs) if not sweep.run_ids <= parts]
+    tables = [*(sweep_table(sweep) for sweep in sweeps), *_comparisons(comparisons)]
+    return Report(tuple(tables), tuple(sweeps))
+
+
+def sweeps_of(folder: Path, run_ids: Collection[str], tell: Tell) -> list[Sweep]:
+    """The sweeps that the runs with these ids make up."""
+    runs = read_table(folder, RUNS, tell)
+    return find_sweeps(runs[runs["run_id"].isin(run_ids)])
+
+
+def comparisons_of(folder: Path, comparison_ids: Collection[str], tell: Tell) -> list[Table]:
+    """The tables of the comparisons with these ids."""
+    comparisons = read_table(folder, COMPARISONS, tell)
+    return _comparisons(comparisons[comparisons["comparison_id"].isin(comparison_ids)])
+
+
+def save_curves(sweeps: Collection[Sweep], folder: Path) -> list[Path]:
+    """Draw every sweep that has something to compare; the file's name tells its setting apart.
+
+    Raises:
+        DropbenchError: if a picture cannot be written.
+
+    """
+    paths = []
+    for sweep in sweeps:
+        if sum(bool(setting.test_error) for setting in sweep.settings) < 2:
+            continue
+        setting = hashlib.sha256(repr(sorted(sweep.fields.items())).encode()).hexdigest()[:6]
+        data = "".join(c if c.isalnum() or c in "-." else "-" for c in str(sweep.fields["data"]))
+        path = folder / f"error-against-p-{data}-{sweep.fields['model']}-{setting}.png"
+        try:
+            paths.append(plots.save_sweep(sweep, path))
+        except OSError as error:
+            raise DropbenchError(f"Cannot write {path}: {error.strerror or error}.") from error
+    return paths
+
+
+def _comparisons(comparisons: pd.DataFrame) -> list[Table]:
+    return comparison_tables(comparisons) if not comparisons.empty else []

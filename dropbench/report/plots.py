@@ -1,0 +1,128 @@
+"""Pictures. Each function draws into the axes it is given and returns them."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dropbench.report.statistics import mean_interval
+from dropbench.report.sweep import Setting, Sweep, axis_text, sortable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe & Ito's colours, told apart with every kind of colour vision and by their lightness in grey.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "osD^vPX"
+_NUMBERS = ("p_drop", "p_drop_input", "p_drop_conv", "train_size")
+_LABELS = {
+    "p_drop": "p_drop, probability of dropping a hidden unit",
+    "p_drop_input": "p_drop at the input",
+    "p_drop_conv": "p_drop after the convolutions",
+    "train_size": "training images",
+}
+
+
+def horizontal_axis(sweep: Sweep) -> str:
+    """The numeric axis with most values, p_drop first among equals."""
+
+    def values(axis: str) -> int:
+        return len({sortable(setting.axes[axis]) for setting in sweep.settings} - {math.inf})
+
+    return max(_NUMBERS, key=values)
+
+
+def draw_sweep(axes: "Axes", sweep: Sweep) -> "Axes":
+    """Test error against the sweep's main axis: mean, 95 % interval, and a dot for every seed.
+
+    One line for each combination of the other varying axes; the net without dropout is a dashed level
+    where no line passes through it.
+    """
+    x_axis = horizontal_axis(sweep)
+    lines = _lines(sweep, x_axis)
+    spread = _dodge(sweep, x_axis, len(lines))
+    for number, (label, settings) in enumerate(lines.items()):
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+        xs = [setting.axes[x_axis] + spread[number] for setting in settings]
+        estimates = [mean_interval(list(setting.test_error.values())) for setting in settings]
+        means = [estimate.mean for estimate in estimates]
+        half = [0 if math.isnan(e.low) else e.mean - e.low for e in estimates]
+        axes.errorbar(
+            xs, means, yerr=half, color=colour, marker=marker, markersize=5, capsize=3, lw=1.6, label=label
+        )
+        for x, setting in zip(xs, settings, strict=True):
+            errors = list(setting.test_error.values())
+            axes.plot([x] * len(errors), errors, ".", color=colour, alpha=0.45, markersize=4)
+    alone = [s for s in sweep.settings if s.drops_nothing and s.test_error and not _on_a_line(s, lines)]
+    for setting in alone:
+        level = mean_interval(list(setting.test_error.values())).mean
+        axes.axhline(level, color="0.35", lw=1, ls="--", label="no dropout")
+    axes.set_xlabel(_LABELS[x_axis])
+    axes.set_ylabel("test error, %")
+    axes.grid(alpha=0.25)
+    if x_axis == "train_size":
+        axes.set_xscale("log")
+    if x_axis == "p_drop":
+        top = axes.secondary_xaxis("top", functions=(_complement, _complement))
+        top.set_xlabel("p_keep = 1 − p_drop, the 2014 paper's p", fontsize="small")
+    if len(lines) > 1 or alone:
+        axes.legend(frameon=False, fontsize="small")
+    return axes
+
+
+def save_sweep(sweep: Sweep, path: Path) -> Path:
+    """Draw one sweep into a picture file; the ending of ``path`` is its format."""
+    import matplotlib as mpl
+
+    mpl.use("agg")  # a file is all that is wanted; there may be no screen
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
+    draw_sweep(axes, sweep)
+    fields, seeds = sweep.fields, max(len(setting.test_error) for setting in sweep.settings)
+    interval = f"mean of {seeds} seeds with 95 % interval" if seeds > 1 else "one seed"
+    # A label is text: no dollar sign in a folder's name may start a formula.
+    figure.suptitle(
+        f"{fields['model']} on {fields['data']}, {fields['epochs']:.0f} epochs, {interval}",
+        fontsize="medium",
+        parse_math=False,
+    )
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+    return path
+
+
+def _lines(sweep: Sweep, x_axis: str) -> dict[str, list[Setting]]:
+    others = [axis for axis in sweep.varying if axis != x_axis]
+    lines: dict[tuple[Any, ...], list[Setting]] = {}
+    for setting in sweep.settings:
+        if setting.test_error and not math.isinf(sortable(setting.axes[x_axis])):
+            lines.setdefault(tuple(sortable(setting.axes[axis]) for axis in others), []).append(setting)
+    named = {
+        ", ".join(f"{axis} {axis_text(settings[0].axes[axis], 'all')}" for axis in others): settings
+        for settings in lines.values()
+    }
+    # The reference by itself is no line when the others are: it becomes a level.
+    longest = max(map(len, named.values()), default=0)
+    return {
+        label: sorted(settings, key=lambda s: s.axes[x_axis])
+        for label, settings in named.items()
+        if len(settings) > 1 or longest == 1 or not settings[0].drops_nothing
+    }
+
+
+def _on_a_line(setting: Setting, lines: dict[str, list[Setting]]) -> bool:
+    return any(setting is other for settings in lines.values() for other in settings)
+
+
+def _dodge(sweep: Sweep, x_axis: str, lines: int) -> list[float]:
+    """Small shifts that keep the intervals of several lines from hiding each other; none on a log axis."""
+    if x_axis == "train_size":
+        return [0.0] * lines
+    width = max(setting.axes[x_axis] for setting in sweep.settings) or 1.0
+    return [0.006 * width * (number - (lines - 1) / 2) for number in range(lines)]
+
+
+def _complement(p: Any) -> Any:
+    return 1 - p
+
+

@@ -1,0 +1,55 @@
+"""Means over seeds, and differences between settings that were run on the same seeds."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over ``count`` seeds with its 95 % interval; ``low`` and ``high`` are NaN under two seeds."""
+
+    mean: float
+    low: float
+    high: float
+    count: int
+
+    def text(self, digits: int = 2, signed: bool = False) -> str:
+        """``1.23 [1.01, 1.45]``; without an interval where there is none, a dash where there is no mean."""
+        if math.isnan(self.mean):
+            return "–"
+        sign = "+" if signed else ""
+        mean = f"{self.mean:{sign}.{digits}f}"
+        if math.isnan(self.low):
+            return mean
+        return f"{mean} [{self.low:{sign}.{digits}f}, {self.high:{sign}.{digits}f}]"
+
+    def cells(self, name: str) -> dict[str, float]:
+        """The numbers under names that start with ``name``, for exports."""
+        return {name: self.mean, f"{name}_low": self.low, f"{name}_high": self.high}
+
+
+def mean_interval(values: Sequence[float]) -> Estimate:
+    """Mean and 95 % interval by Student's t, with the seeds as the unit of replication."""
+    from scipy import stats
+
+    count = len(values)
+    if count == 0:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    mean = sum(values) / count
+    if count == 1:
+        return Estimate(mean, math.nan, math.nan, 1)
+    error = float(stats.sem(values))
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * error
+    return Estimate(mean, mean - half, mean + half, count)
+
+
+def paired_difference(values: Mapping[int, float], reference: Mapping[int, float]) -> Estimate:
+    """Mean of ``values`` − ``reference`` over the seeds that both have, with its 95 % interval.
+
+    Both map a seed to a figure. Runs of one seed share initial weights, splits and batch order, so their
+    difference is freer of noise than the difference of two means.
+    """
+    return mean_interval([values[seed] - reference[seed] for seed in sorted(values.keys() & reference.keys())])

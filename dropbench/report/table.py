@@ -1,0 +1,35 @@
+"""A table as data: what to show and the numbers behind it. Rendering is elsewhere."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One shown column: its title, and the text of its cell out of a row."""
+
+    title: str
+    text: Callable[[Row], str]
+    left: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of numbers under names (for CSV and JSON) and columns of text (for people)."""
+
+    kind: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    def texts(self) -> list[list[str]]:
+        """The shown cells, row by row."""
+        return [[column.text(row) for column in self.columns] for row in self.rows]
+
+    def numbers(self) -> list[dict[str, Any]]:
+        """The rows without the objects that only the shown cells use."""
+        return [{name: cell for name, cell in row.items() if not name.startswith("_")} for row in self.rows]

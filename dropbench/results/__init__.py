@@ -1,0 +1,1 @@
+"""The CSV files: their schema, the appending store, and reading them back."""

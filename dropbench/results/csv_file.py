@@ -1,0 +1,153 @@
+"""One CSV file that is only ever appended to, and survives being cut off at any byte."""
+
+import csv
+import io
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dropbench.errors import DropbenchError
+from dropbench.results.schema import SCHEMA_VERSION, Table
+
+Tell = Callable[[str], None]
+
+
+def read_rows(folder: Path, table: Table, tell: Tell) -> list[dict[str, Any]]:
+    """The rows of a file as the table's columns, numbers as floats (empty: NaN); [] where it is absent.
+
+    A row of another schema version, of a wrong number of cells, or with text where a number belongs is
+    left out, and told. Columns may stand in any order; one that is not the table's is ignored.
+
+    Raises:
+        DropbenchError: if the file cannot be read, or lacks a column.
+
+    """
+    path = folder / table.file_name
+    text = _read(path)
+    lines = list(csv.reader(io.StringIO(text)))
+    if not lines:
+        return []
+    header = lines[0]
+    if missing := [name for name in table.columns if name not in header]:
+        raise DropbenchError(
+            f"{path} has no column {missing[0]!r}.",
+            f"It was not written by this version of dropbench (schema {SCHEMA_VERSION}); use another folder.",
+        )
+    rows: list[dict[str, Any]] = []
+    other_versions: set[str] = set()
+    for number, cells in enumerate(lines[1:], start=2):
+        torn = number == len(lines) and not text.endswith("\n")
+        if len(cells) != len(header):
+            if cells:
+                what = "was cut off while written" if torn else f"has {len(cells)} of {len(header)} cells"
+                tell(f"{path}: row {number} {what}; it is left out.")
+            continue
+        by_name = dict(zip(header, cells, strict=True))
+        if by_name["schema_version"] != str(SCHEMA_VERSION):
+            other_versions.add(by_name["schema_version"])
+            continue
+        row = _typed(by_name, table)
+        if row is None:
+            tell(f"{path}: row {number} has text where a number belongs; it is left out.")
+        else:
+            rows.append(row)
+    if other_versions:
+        versions = ", ".join(sorted(other_versions))
+        tell(f"{path}: rows of schema version {versions} are left out; this dropbench reads {SCHEMA_VERSION}.")
+    return rows
+
+
+def append_rows(folder: Path, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Append rows and wait until they are on disk; the caller holds the folder's lock.
+
+    Raises:
+        DropbenchError: if the file cannot be written; what it held before stays.
+
+    """
+    path = folder / table.file_name
+    text = "".join(_line(row.get(name) for name in table.columns) for row in rows)
+    try:
+        with path.open("ab") as file:
+            before = file.tell()
+            if before == 0:
+                text = _line(table.columns) + text
+            try:
+                file.write(text.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(before)  # a full disk must not leave half a row
+                raise
+    except OSError as error:
+        raise DropbenchError(
+            f"Cannot write {path}: {error.strerror or error}.",
+            "What it held before is untouched; the same command goes on where it stopped.",
+        ) from error
+
+
+def mend(folder: Path, table: Table, tell: Tell) -> None:
+    """Repair a last line that was cut off, so that the next row starts on a line of its own.
+
+    A line that has all its cells only lost its line break and keeps its data; a shorter one is removed,
+    and told: its run will be done again. The caller holds the folder's lock.
+    """
+    path = folder / table.file_name
+    text = _read(path)
+    if not text or text.endswith("\n"):
+        return
+    start = text.rfind("\n") + 1
+    cells = next(csv.reader([text[start:]]))
+    columns = next(csv.reader(io.StringIO(text))) if start else list(table.columns)
+    complete = len(cells) == len(columns)
+    mended = text[:start] + (_line(cells) if complete else "")
+    with path.open("r+b") as file:
+        encoded = mended.encode()
+        file.truncate(len(text[:start].encode()))
+        file.seek(0, os.SEEK_END)
+        file.write(encoded[file.tell() :])
+    if not complete:
+        tell(f"{path}: the last line was cut off while written and was removed.")
+
+
+def check_schema(folder: Path, table: Table) -> None:
+    """Raise DropbenchError if a row could not be appended to this file because its columns are others."""
+    path = folder / table.file_name
+    header = next(csv.reader(io.StringIO(_read(path))), None)
+    if header is not None and header != list(table.columns):
+        raise DropbenchError(
+            f"{path} has other columns than this dropbench writes (schema {SCHEMA_VERSION}).",
+            "Name another folder with --out.",
+        )
+
+
+def _read(path: Path) -> str:
+    try:
+        # Bytes that are no UTF-8 become marks in a cell rather than an end of everything.
+        return path.read_bytes().decode("utf-8-sig", errors="replace")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise DropbenchError(f"Cannot read {path}: {error.strerror or error}.") from error
+
+
+def _typed(cells: dict[str, str], table: Table) -> dict[str, Any] | None:
+    row: dict[str, Any] = {}
+    for name in table.columns:
+        if name in table.text_columns:
+            row[name] = cells[name]
+            continue
+        try:
+            row[name] = float(cells[name]) if cells[name] else float("nan")
+        except ValueError:
+            return None
+    return row
+
+
+def _line(cells: Iterable[Any]) -> str:
+    """One physical line: a line break inside a cell becomes a space."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow(
+        "" if cell is None else " ".join(cell.split()) if isinstance(cell, str) else cell for cell in cells
+    )
+    return buffer.getvalue()

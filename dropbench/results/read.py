@@ -1,0 +1,37 @@
+"""Reading the CSV files back as DataFrames."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dropbench.results.csv_file import Tell, read_rows
+from dropbench.results.schema import RUNS, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def latest(rows: Iterable[dict[str, Any]], table: Table) -> list[dict[str, Any]]:
+    """One row for each key: the last one, but one that ended ``ok`` is never displaced by one that did not."""
+    kept: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        key = tuple(row[name] for name in table.key)
+        if row.get("status", "ok") == "ok" or kept.get(key, {}).get("status") != "ok":
+            kept[key] = row
+    return list(kept.values())
+
+
+def finished_runs(folder: Path, tell: Tell) -> dict[str, dict[str, Any]]:
+    """The rows of all runs in ``folder`` that ended ``ok``, by run_id; none where there is no folder."""
+    rows = latest(read_rows(folder, RUNS, tell), RUNS)
+    return {row["run_id"]: row for row in rows if row["status"] == "ok"}
+
+
+def read_table(folder: Path, table: Table, tell: Tell = lambda sentence: None) -> "pd.DataFrame":
+    """The latest rows of a table, numbers as float64; empty, with all columns, where there is no file.
+
+    What had to be left out is told (see dropbench.results.csv_file.read_rows).
+    """
+    import pandas as pd
+
+    return pd.DataFrame(latest(read_rows(folder, table, tell), table), columns=list(table.columns))

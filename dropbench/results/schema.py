@@ -1,0 +1,127 @@
+"""The columns of the CSV files."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from dropbench.config import RunConfig
+from dropbench.run_result import METRICS, EpochRecord, RunResult
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Table:
+    """One CSV file: its name, all columns in order, those that hold text, and the key of a row."""
+
+    file_name: str
+    columns: tuple[str, ...]
+    text_columns: frozenset[str]
+    key: tuple[str, ...]
+
+
+_CONFIG_COLUMNS = tuple(RunConfig().row())
+_TEXT = frozenset(
+    {
+        "run_id",
+        "status",
+        "data",
+        "data_key",
+        "model",
+        "layers",
+        "activation",
+        "convention",
+        "learning_rate_schedule",
+        "precision",
+        "bootstrap",
+        "device",
+        "device_name",
+        "torch_version",
+        "dropbench_version",
+        "git_commit",
+        "started_at",
+        "message",
+        "comparison_id",
+        "arm",
+        "member_run_ids",
+    }
+)
+
+
+def _table(file_name: str, columns: tuple[str, ...], key: tuple[str, ...]) -> Table:
+    return Table(file_name, columns, _TEXT & frozenset(columns), key)
+
+
+# ``message`` stands last: a row torn inside it has lost nothing else and is kept.
+RUNS = _table(
+    "runs.csv",
+    (
+        "run_id",
+        "schema_version",
+        "status",
+        *_CONFIG_COLUMNS,
+        *(f"{split}_{metric}" for split in ("val", "test") for metric in METRICS),
+        "images_per_second",
+        "seconds",
+        "train_seconds",
+        "peak_memory_bytes",
+        "parameters",
+        "device",
+        "device_name",
+        "threads",
+        "torch_version",
+        "dropbench_version",
+        "git_commit",
+        "started_at",
+        "message",
+    ),
+    key=("run_id",),
+)
+
+EPOCHS = _table(
+    "epochs.csv",
+    ("run_id", "schema_version", *(field.name for field in fields(EpochRecord))),
+    key=("run_id", "epoch"),
+)
+
+COMPARISONS = _table(
+    "comparisons.csv",
+    (
+        "comparison_id",
+        "schema_version",
+        "arm",
+        "members",
+        *_CONFIG_COLUMNS,
+        *(f"test_{metric}" for metric in METRICS),
+        "train_seconds",
+        "parameters",
+        "passes_per_prediction",
+        "member_run_ids",
+        "message",
+    ),
+    key=("comparison_id",),
+)
+
+TABLES = (RUNS, EPOCHS, COMPARISONS)
+
+
+def run_row(result: RunResult, git_commit: str) -> dict[str, Any]:
+    """The row of ``runs.csv`` for one run."""
+    return {
+        "run_id": result.config.run_id,
+        "schema_version": SCHEMA_VERSION,
+        "status": result.status,
+        **result.config.row(),
+        **result.metrics,
+        **result.cost,
+        **result.where,
+        "git_commit": git_commit,
+        "message": result.message,
+    }
+
+
+def epoch_rows(result: RunResult) -> list[dict[str, Any]]:
+    """The rows of ``epochs.csv`` for one run."""
+    return [
+        {"run_id": result.config.run_id, "schema_version": SCHEMA_VERSION, **vars(record)}
+        for record in result.epochs
+    ]

@@ -1,0 +1,116 @@
+"""The store: one folder of CSV files, written by the driver alone, one finished run at a time."""
+
+import functools
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+import dropbench
+from dropbench.errors import DropbenchError
+from dropbench.results.csv_file import Tell, append_rows, check_schema, mend
+from dropbench.results.read import finished_runs
+from dropbench.results.schema import COMPARISONS, EPOCHS, RUNS, TABLES, epoch_rows, run_row
+from dropbench.run_result import RunResult
+
+
+class Store:
+    """The results in ``folder``.
+
+    Raises:
+        DropbenchError: on opening, if the folder cannot be written or its files have other columns.
+
+    """
+
+    def __init__(self, folder: Path, tell: Tell = lambda sentence: None) -> None:
+        self.folder = folder
+        self._tell = tell
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise DropbenchError(
+                f"Cannot write into {folder}: {error.strerror or error}.", "Name another folder with --out."
+            ) from error
+        self._lock = FileLock(folder / ".dropbench.lock")
+        with self._lock:
+            for table in TABLES:
+                mend(folder, table, tell)
+                check_schema(folder, table)
+
+    def append(self, result: RunResult, keep_predictions: bool = False) -> None:
+        """Put a finished run on disk: its curve and predictions first, its row last, as the seal."""
+        with self._lock:
+            if keep_predictions and result.predictions:
+                self._save_predictions(result)
+            append_rows(self.folder, EPOCHS, epoch_rows(result))
+            append_rows(self.folder, RUNS, [run_row(result, git_commit())])
+
+    def append_comparison(self, row: Mapping[str, Any]) -> None:
+        """Put one arm of one repetition of a comparison on disk."""
+        with self._lock:
+            append_rows(self.folder, COMPARISONS, [row])
+
+    def finished(self) -> dict[str, dict[str, Any]]:
+        """The rows of all runs that ended ``ok``, by run_id."""
+        return finished_runs(self.folder, self._tell)
+
+    def has_predictions(self, run_id: str) -> bool:
+        """Whether the predictions of this run were kept."""
+        return self._predictions_file(run_id).exists()
+
+    def predictions(self, run_id: str) -> dict[str, np.ndarray]:
+        """What RunResult.predictions held when the run was appended.
+
+        Raises:
+            DropbenchError: if the file is missing or damaged.
+
+        """
+        path = self._predictions_file(run_id)
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except Exception as error:  # zipfile and numpy raise many kinds on a damaged file
+            raise DropbenchError(f"Cannot read {path}: {error}.", "Delete it and run again.") from error
+
+    def _predictions_file(self, run_id: str) -> Path:
+        return self.folder / "predictions" / f"{run_id}.npz"
+
+    def _save_predictions(self, result: RunResult) -> None:
+        path = self._predictions_file(result.config.run_id)
+        partial = path.with_suffix(".partial")
+        write: Callable[..., None] = np.savez_compressed
+        try:
+            path.parent.mkdir(exist_ok=True)
+            with partial.open("wb") as file:
+                write(file, **result.predictions)
+            os.replace(partial, path)
+        except OSError as error:
+            raise DropbenchError(f"Cannot write {path}: {error.strerror or error}.") from error
+
+
+@functools.cache
+def git_commit() -> str:
+    """The commit of dropbench's own source, ``-dirty`` if changed since; empty where it is no checkout."""
+    package = Path(dropbench.__file__).parent
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(  # noqa: S603  # fixed words
+                ("git", "-C", str(package), *arguments), capture_output=True, text=True, timeout=10
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    # An installation inside somebody else's repository is not tracked there.
+    if git("ls-files", "--error-unmatch", "__init__.py") is None:
+        return ""
+    commit, changes = git("rev-parse", "--short=12", "HEAD"), git("status", "--porcelain", ".")
+    return f"{commit}-dirty" if commit and changes else commit or ""

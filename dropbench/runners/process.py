@@ -1,0 +1,128 @@
+"""A pool of worker processes, each taking one run after another."""
+
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+import torch
+
+from dropbench.config import RunConfig
+from dropbench.engine.device import prepare_process
+from dropbench.run_result import RunResult
+from dropbench.runners.base import OnProgress, carry_out
+
+_ATTEMPTS = 2  # a run whose worker was killed is tried once more
+
+
+class ProcessRunner:
+    """Carries out runs in ``jobs`` spawned workers, each with ``threads`` CPU threads.
+
+    On CUDA the workers take the GPUs in turn. A worker that dies (out of memory, a signal) is replaced and
+    its run tried once more; then the run has failed.
+    """
+
+    def __init__(self, device: torch.device, jobs: int, threads: int) -> None:
+        self.device = device
+        self.jobs = jobs
+        self.threads = threads
+
+    def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Iterator[RunResult]:
+        """Yield results as they finish; workers end when the iterator is closed."""
+        waiting = deque(_Task(config) for config in configs)
+        workers: list[_Worker] = []
+        try:
+            workers += [self._start(number) for number in range(min(self.jobs, len(waiting)))]
+            for worker in workers:
+                worker.give(waiting.popleft(), on_progress)
+            while busy := {worker.connection: worker for worker in workers if worker.task is not None}:
+                for connection in wait(list(busy)):
+                    worker = busy[connection]  # type: ignore[index]  # wait returns what it was given
+                    task = worker.task
+                    assert task is not None  # noqa: S101  # busy holds no others
+                    try:
+                        message = worker.connection.recv()
+                    except (EOFError, OSError):
+                        worker.stop()
+                        yield from self._after_death(worker, task, waiting)
+                        workers[worker.number] = worker = self._start(worker.number)
+                    else:
+                        if not isinstance(message, RunResult):
+                            on_progress(worker.number, task.config, message)
+                            continue
+                        worker.task = None
+                        yield message
+                    if waiting:
+                        worker.give(waiting.popleft(), on_progress)
+        finally:
+            for worker in workers:
+                worker.stop()
+
+    def _start(self, number: int) -> "_Worker":
+        device = self.device
+        if device.type == "cuda":
+            device = torch.device("cuda", number % torch.cuda.device_count())
+        context = multiprocessing.get_context("spawn")  # fork would copy a torch that already has threads
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(theirs, device, self.threads), daemon=True)
+        process.start()
+        theirs.close()  # so that the worker's death reads as the end of the connection
+        return _Worker(number, process, ours)
+
+    def _after_death(
+        self, worker: "_Worker", task: "_Task", waiting: "deque[_Task]"
+    ) -> Iterator[RunResult]:
+        task.attempts += 1
+        if task.attempts < _ATTEMPTS:
+            waiting.appendleft(task)
+            return
+        code = worker.process.exitcode
+        reason = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+        yield RunResult(
+            config=task.config,
+            status="failed",
+            message=f"its worker process died {_ATTEMPTS} times ({reason}); out of memory?",
+        )
+
+
+@dataclass
+class _Task:
+    config: RunConfig
+    attempts: int = 0
+
+
+@dataclass
+class _Worker:
+    number: int
+    process: BaseProcess
+    connection: Connection
+    task: _Task | None = field(default=None)
+
+    def give(self, task: _Task, on_progress: OnProgress) -> None:
+        self.task = task
+        on_progress(self.number, task.config, None)
+        try:
+            self.connection.send(task.config)
+        except OSError:
+            pass  # it died while idle: reading from it says so, and the run is tried elsewhere
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.join()
+        self.connection.close()
+
+
+def _work(connection: Connection, device: torch.device, threads: int) -> None:
+    """A worker's life: take a config, send its epochs and its result, until the driver is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to answer
+    try:
+        prepare_process(threads)
+        while True:
+            config = connection.recv()
+            connection.send(carry_out(config, device, connection.send))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        os._exit(0)  # the driver is gone; nobody is left to tell

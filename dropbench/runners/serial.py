@@ -1,0 +1,31 @@
+"""One run after another in this process."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+
+from dropbench.config import RunConfig
+from dropbench.engine.device import prepare_process
+from dropbench.run_result import EpochRecord, RunResult
+from dropbench.runners.base import OnProgress, carry_out
+
+
+class SerialRunner:
+    """Carries out runs in this process, with ``threads`` CPU threads (None: torch's own choice)."""
+
+    jobs = 1
+
+    def __init__(self, device: torch.device, threads: int | None = None) -> None:
+        self.device = device
+        self.threads = threads
+
+    def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Iterator[RunResult]:
+        """Yield the result of each run in turn."""
+        prepare_process(self.threads)
+        for config in configs:
+            on_progress(0, config, None)
+
+            def on_epoch(record: EpochRecord, config: RunConfig = config) -> None:
+                on_progress(0, config, record)
+
+            yield carry_out(config, self.device, on_epoch)
