@@ -67,7 +67,7 @@ class RunConfig:
     bootstrap: bool = False
     """Train on a bootstrap of the training split: drawn once, with replacement, duplicates kept."""
     mc_samples: int = 0
-    """Passes with masks whose mean probability is kept beside the deterministic prediction of the test set."""
+    """Passes with masks whose mean prediction of the test set is kept beside the deterministic one."""
 
     def __post_init__(self) -> None:
         if self.model not in RECIPES:

@@ -56,7 +56,9 @@ def parse_train_sizes(text: str, option: str = "--train-size") -> tuple[int | No
 def only(values: Sequence[Value], option: str) -> Value:
     """The one value of a list, for commands that carry out one run; raises UsageError for more."""
     if len(values) != 1:
-        raise UsageError(f"{option} has {len(values)} values.", "Write one here; dropbench sweep takes lists.")
+        raise UsageError(
+            f"{option} has {len(values)} values.", "Write one here; dropbench sweep takes lists."
+        )
     return values[0]
 
 

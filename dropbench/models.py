@@ -6,6 +6,7 @@ fully connected layer).
 
 from collections.abc import Callable
 from importlib import import_module
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -43,13 +44,10 @@ class LectureCNN(nn.Module):
         self.input_dropout = BernoulliDropout(config.p_drop_input, convention)
         widths = (channels, 64, 128, 256)
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(fan_in, fan_out, kernel_size=3, padding=1)
-            for fan_in, fan_out in zip(widths, widths[1:], strict=False)
+            nn.Conv2d(fan_in, fan_out, kernel_size=3, padding=1) for fan_in, fan_out in pairwise(widths)
         )
         self.conv_dropouts = nn.ModuleList(BernoulliDropout(config.p_drop_conv, convention) for _ in range(3))
-        self.hidden = nn.ModuleList(
-            [nn.Linear(256 * (height // 8) * (width // 8), 512), nn.Linear(512, 512)]
-        )
+        self.hidden = nn.ModuleList([nn.Linear(256 * (height // 8) * (width // 8), 512), nn.Linear(512, 512)])
         self.hidden_dropouts = nn.ModuleList(BernoulliDropout(config.p_drop, convention) for _ in range(2))
         self.output = nn.Linear(512, classes)
 
@@ -77,9 +75,7 @@ class MLP(nn.Module):
         channels, height, width = image_shape
         widths = (channels * height * width, *config.layers)
         self.input_dropout = BernoulliDropout(config.p_drop_input, config.convention)
-        self.hidden = nn.ModuleList(
-            nn.Linear(fan_in, fan_out) for fan_in, fan_out in zip(widths, widths[1:], strict=False)
-        )
+        self.hidden = nn.ModuleList(nn.Linear(fan_in, fan_out) for fan_in, fan_out in pairwise(widths))
         self.hidden_dropouts = nn.ModuleList(
             BernoulliDropout(config.p_drop, config.convention) for _ in config.layers
         )
@@ -126,6 +122,9 @@ def initialise(model: nn.Module, activation: str, generator: torch.Generator) ->
     """
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            gain = "relu" if activation == "relu" and name != "output" else "linear"
-            nn.init.kaiming_normal_(module.weight, nonlinearity=gain, generator=generator)
-            nn.init.zeros_(module.bias) if module.bias is not None else None
+            before_relu = activation == "relu" and name != "output"
+            nn.init.kaiming_normal_(
+                module.weight, nonlinearity="relu" if before_relu else "linear", generator=generator
+            )
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

@@ -32,7 +32,7 @@ class RunResult:
     """The outcome of one run.
 
     ``metrics`` has ``val_`` and ``test_`` of each of METRICS, empty unless ``status`` is ok. ``cost`` has
-    images_per_second, seconds, train_seconds, peak_memory_bytes, parameters. ``where`` says on what it
+    images_per_second, seconds, train_seconds, parameters and peak_memory_bytes (None where nobody tells). ``where`` says on what it
     ran. ``predictions`` maps a name (``val``, ``test``, ``test_mc50``, ``val_labels``, …) to an array:
     log-probabilities ``(examples, classes)`` in float32, or labels ``(examples,)``.
     """
@@ -41,7 +41,7 @@ class RunResult:
     status: Status
     message: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
-    cost: dict[str, float] = field(default_factory=dict)
+    cost: dict[str, float | None] = field(default_factory=dict)
     where: dict[str, Any] = field(default_factory=dict)
     epochs: tuple[EpochRecord, ...] = ()
     predictions: dict[str, np.ndarray] = field(default_factory=dict)

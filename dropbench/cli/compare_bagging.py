@@ -45,7 +45,7 @@ def compare_bagging(
         int | None,
         typer.Option(
             "--jobs",
-            help="Runs at a time. [default: one per core, on CUDA one per GPU]",
+            help="Runs at a time. (default: one per core, on CUDA one per GPU)",
             rich_help_panel=MACHINE,
             min=1,
             envvar="DROPBENCH_JOBS",

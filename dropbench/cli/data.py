@@ -14,7 +14,7 @@ DataDir = Annotated[
     typer.Option(
         "--data-dir",
         envvar="DROPBENCH_DATA_DIR",
-        help="Where torchvision's data sets are. [default: the user's data folder]",
+        help="Where torchvision's data sets are. (default: the user's data folder)",
     ),
 ]
 

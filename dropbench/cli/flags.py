@@ -29,9 +29,9 @@ def _default(field: str) -> str:
     for name, recipe in RECIPES.items():
         by_value.setdefault(getattr(recipe, field), []).append(name)
     if len(by_value) == 1:
-        return f"[default: {next(iter(by_value))}]"
+        return f"(default: {next(iter(by_value))})"
     values = (f"{value} for {', '.join(names)}" for value, names in by_value.items())
-    return f"[default: {'; '.join(values)}]"
+    return f"(default: {'; '.join(values)})"
 
 
 def _option(flag: str, help: str, panel: str, **more: Any) -> Any:
@@ -55,16 +55,14 @@ class Flags:
         Path | None,
         _option(
             "--data-dir",
-            "Where torchvision's data sets are, or go when downloaded. [default: the user's data folder]",
+            "Where torchvision's data sets are, or go when downloaded. (default: the user's data folder)",
             DATA,
             envvar="DROPBENCH_DATA_DIR",
         ),
     ] = None
     train_size: Annotated[
         str,
-        _option(
-            "--train-size", "Train on this many images, stratified, after the validation split.", DATA
-        ),
+        _option("--train-size", "Train on this many images, stratified, after the validation split.", DATA),
     ] = "all"
     model: Annotated[
         str,
@@ -72,12 +70,10 @@ class Flags:
     ] = "lecture-cnn"
     layers: Annotated[
         str | None,
-        _option("--layers", "Hidden units of the mlp's layers. [default: 1024,1024,2048]", MODEL),
+        _option("--layers", "Hidden units of the mlp's layers. (default: 1024,1024,2048)", MODEL),
     ] = None
     activation: Annotated[str, _option("--activation", "Of the mlp: relu or logistic.", MODEL)] = "relu"
-    p_input: Annotated[
-        str, _option("--p-input", "Probability of dropping an input value.", DROPOUT)
-    ] = "0"
+    p_input: Annotated[str, _option("--p-input", "Probability of dropping an input value.", DROPOUT)] = "0"
     p_conv: Annotated[
         str, _option("--p-conv", "Probability of dropping a unit after each convolution block.", DROPOUT)
     ] = "0"
@@ -85,7 +81,7 @@ class Flags:
         float | None,
         _option(
             "--max-norm",
-            "Bound on the norm of each unit's incoming weights, projected after each step. [default: none]",
+            "Bound on the norm of each unit's incoming weights, projected after each step. (default: none)",
             TRAINING,
         ),
     ] = None
@@ -108,16 +104,16 @@ class Flags:
             TRAINING,
         ),
     ] = None
-    momentum: Annotated[
-        float | None, _option("--momentum", f"Of SGD. {_default('momentum')}", TRAINING)
-    ] = None
+    momentum: Annotated[float | None, _option("--momentum", f"Of SGD. {_default('momentum')}", TRAINING)] = (
+        None
+    )
     weight_decay: Annotated[
         float | None,
         _option("--weight-decay", f"On weights, not on biases. {_default('weight_decay')}", TRAINING),
     ] = None
-    device: Annotated[
-        str, _option("--device", "auto, cpu or cuda.", MACHINE, envvar="DROPBENCH_DEVICE")
-    ] = "auto"
+    device: Annotated[str, _option("--device", "auto, cpu or cuda.", MACHINE, envvar="DROPBENCH_DEVICE")] = (
+        "auto"
+    )
     precision: Annotated[
         str,
         _option(
@@ -129,11 +125,11 @@ class Flags:
     ] = "auto"
     threads: Annotated[
         int | None,
-        _option("--threads", "CPU threads of a run. [default: cores / runs at a time]", MACHINE, min=1),
+        _option("--threads", "CPU threads of a run. (default: cores / runs at a time)", MACHINE, min=1),
     ] = None
-    out: Annotated[
-        Path, _option("--out", "Folder of the CSV files.", OUTPUT, envvar="DROPBENCH_OUT")
-    ] = Path("results")
+    out: Annotated[Path, _option("--out", "Folder of the CSV files.", OUTPUT, envvar="DROPBENCH_OUT")] = Path(
+        "results"
+    )
     config: ConfigFile = None
 
     def base_config(self, **more: Any) -> RunConfig:

@@ -1,6 +1,7 @@
 """``dropbench train``: one run."""
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -76,7 +77,7 @@ def _finite(content: Any) -> Any:
     return None if isinstance(content, float) and content - content != 0 else content
 
 
-def _show(run_id: str, figures: dict[str, float]) -> None:
+def _show(run_id: str, figures: Mapping[str, Any]) -> None:
     from dropbench.report.table import Column, Table
     from dropbench.report.terminal import show
 

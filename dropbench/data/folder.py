@@ -57,7 +57,14 @@ class ImageFolder:
                 f"{changed} images of {self.name} were brought to the first image's "
                 f"{size[0]}×{size[1]} pixels and {channels} channel{'s' * (channels > 1)}."
             )
-        return DataSet(name=self.name, classes=tuple(self._classes()), **arrays)
+        return DataSet(
+            name=self.name,
+            train_images=arrays["train_images"],
+            train_labels=arrays["train_labels"],
+            test_images=arrays["test_images"],
+            test_labels=arrays["test_labels"],
+            classes=tuple(self._classes()),
+        )
 
     def _classes(self) -> list[str]:
         train = self.path / "train"

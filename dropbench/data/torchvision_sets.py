@@ -14,9 +14,7 @@ from dropbench.data.source import Tell
 from dropbench.errors import DropbenchError
 
 _IDX = tuple(
-    f"{split}-{kind}-ubyte"
-    for split in ("train", "t10k")
-    for kind in ("images-idx3", "labels-idx1")
+    f"{split}-{kind}-ubyte" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
 )
 
 

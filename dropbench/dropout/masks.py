@@ -24,7 +24,7 @@ def random_levels(like: torch.Tensor, generator: torch.Generator) -> torch.Tenso
     channels_last activation would cost a slow strided product and lose the layout.
     """
     quads = torch.empty((like.numel() + 3) // 4, dtype=torch.int64, device=like.device)
-    quads.random_(-(1 << 63), None, generator=generator)  # type: ignore[arg-type]  # None is 2⁶³ here
+    quads.random_(-(1 << 63), None, generator=generator)  # None: up to 2⁶³ − 1
     return quads.view(torch.int16)[: like.numel()].as_strided(like.shape, like.stride())
 
 

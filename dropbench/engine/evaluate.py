@@ -19,7 +19,7 @@ def predict(model: nn.Module, examples: Examples, positions: torch.Tensor, preci
     """Log-probabilities ``(examples, classes)`` in float32, with the model in eval mode."""
     model.eval()
     outputs = []
-    for part in positions.split(_BATCH):
+    for part in torch.split(positions, _BATCH):
         images, _ = examples.batch(part)
         with autocast(images.device, precision):
             logits = model(images)

@@ -1,6 +1,7 @@
 """The optimizer's parts: SGD, the learning rate over the run, and the max-norm projection."""
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,8 +16,12 @@ def make_sgd(model: nn.Module, config: RunConfig) -> torch.optim.SGD:
     """SGD with momentum; weight decay on the weights, not on the biases."""
     weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
     biases = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
+    groups: list[dict[str, Any]] = [
+        {"params": weights, "weight_decay": config.weight_decay},
+        {"params": biases},
+    ]
     return torch.optim.SGD(
-        [{"params": weights, "weight_decay": config.weight_decay}, {"params": biases}],
+        groups,
         lr=config.learning_rate,
         momentum=config.momentum,
         fused=True,

@@ -48,10 +48,11 @@ def train(
     records: list[EpochRecord] = []
     message = ""
     validation = torch.empty(0)
+    held_out = run.positions(run.parts.validation)
+    val_labels = run.train_examples.labels[held_out]
     for epoch in range(1, config.epochs + 1):
-        loss, error, seconds = run.train_epoch(epoch)
-        validation = predict(run.model, run.train_examples, run.positions(run.parts.validation), config.precision)
-        val_labels = run.train_examples.labels[run.positions(run.parts.validation)]
+        loss, error, seconds = run.train_epoch()
+        validation = predict(run.model, run.train_examples, held_out, config.precision)
         records.append(
             EpochRecord(
                 epoch=epoch,
@@ -122,12 +123,13 @@ class _Run:
     def positions(self, positions: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(positions).to(self.device)
 
-    def train_epoch(self, epoch: int) -> tuple[float, float, float]:
+    def train_epoch(self) -> tuple[float, float, float]:
         """Mean loss, error in percent and seconds of one epoch; the loss is read once, at its end."""
         start = perf_counter()
         self.model.train()
         drawn = self.parts.drawn
-        batches = self.positions(drawn[self.order.permutation(len(drawn))]).split(self.config.batch_size)
+        shuffled = self.positions(drawn[self.order.permutation(len(drawn))])
+        batches = torch.split(shuffled, self.config.batch_size)
         loss_sum = torch.zeros((), device=self.device)
         wrong = torch.zeros((), dtype=torch.int64, device=self.device)
         for positions in batches:
@@ -139,7 +141,9 @@ class _Run:
         loss_mean, error = loss_sum.item() / len(drawn), 100 * wrong.item() / len(drawn)
         return loss_mean, error, perf_counter() - start
 
-    def step(self, positions: torch.Tensor, progress: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def step(
+        self, positions: torch.Tensor, progress: float
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """One step of SGD; returns the loss, the logits and the labels of the batch."""
         config = self.config
         images, labels = self.train_examples.batch(positions)
@@ -151,7 +155,7 @@ class _Run:
                 config.learning_rate_schedule, progress
             )
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         if config.max_norm is not None:
             optim.project_max_norm(self.model, config.max_norm)

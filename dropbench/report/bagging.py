@@ -39,7 +39,7 @@ def comparison_tables(comparisons: pd.DataFrame) -> list[Table]:
 
 def _table(fields: dict[str, Any], group: pd.DataFrame) -> Table:
     complete = group[group["test_error_percent"].notna()]
-    by_arm = {arm: rows for arm, rows in complete.groupby("arm")}
+    by_arm = dict(iter(complete.groupby("arm")))
     reference = _by_seed(by_arm.get(REFERENCE), "test_error_percent")
     rows = [_row(arm, by_arm[arm], reference) for arm in ARMS if arm in by_arm]
     names = {
@@ -51,16 +51,16 @@ def _table(fields: dict[str, Any], group: pd.DataFrame) -> Table:
     columns = (
         Column("arm", lambda row: names[row["arm"]], left=True),
         Column("seeds", lambda row: str(row["seeds"])),
-        Column("test error % [95 %]", lambda row: row["_error"].text()),
+        Column("test error, %\n[95 % interval]", lambda row: row["_error"].text()),
         Column(
-            "Δ to dropout, paired [95 %]",
+            "paired difference to\ndropout [95 %]",
             lambda row: "reference" if row["arm"] == REFERENCE else row["_difference"].text(signed=True),
         ),
-        Column("NLL", lambda row: f"{row['test_nll']:.4f}"),
-        Column("ECE", lambda row: f"{row['test_ece']:.4f}"),
-        Column("train s", lambda row: f"{row['train_seconds']:.1f}"),
-        Column("parameters", lambda row: f"{row['parameters'] / 1e6:.2f} M"),
-        Column("passes", lambda row: f"{row['passes_per_prediction']:.0f}"),
+        Column("NLL", lambda row: f"{row['test_nll']:.3f}"),
+        Column("ECE", lambda row: f"{row['test_ece']:.3f}"),
+        Column("train\nseconds", lambda row: f"{row['train_seconds']:.1f}"),
+        Column("para-\nmeters", lambda row: f"{row['parameters'] / 1e6:.1f} M"),
+        Column("forward\npasses", lambda row: f"{row['passes_per_prediction']:.0f}"),
     )
     size = "" if math.isnan(fields["train_size"]) else f", {fields['train_size']:.0f} training images"
     title = (
@@ -91,7 +91,9 @@ def _by_seed(rows: pd.DataFrame | None, column: str) -> dict[int, float]:
 
 
 def _notes(group: pd.DataFrame, rows: list[Row]) -> list[str]:
-    notes = ["Train seconds and parameters are those of all members; passes are forward passes per prediction."]
+    notes = [
+        "Train seconds and parameters are those of all members; passes are forward passes per prediction."
+    ]
     if any(row["arm"] in ("bagging", "ensemble") for row in rows) and (group["members"] == 1).all():
         notes.append("With one member the ensemble is the single net.")
     if max((row["seeds"] for row in rows), default=0) < 2:

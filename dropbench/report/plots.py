@@ -124,5 +124,3 @@ def _dodge(sweep: Sweep, x_axis: str, lines: int) -> list[float]:
 
 def _complement(p: Any) -> Any:
     return 1 - p
-
-

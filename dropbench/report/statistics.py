@@ -52,4 +52,6 @@ def paired_difference(values: Mapping[int, float], reference: Mapping[int, float
     Both map a seed to a figure. Runs of one seed share initial weights, splits and batch order, so their
     difference is freer of noise than the difference of two means.
     """
-    return mean_interval([values[seed] - reference[seed] for seed in sorted(values.keys() & reference.keys())])
+    return mean_interval(
+        [values[seed] - reference[seed] for seed in sorted(values.keys() & reference.keys())]
+    )

@@ -105,9 +105,9 @@ def sweep_table(sweep: Sweep) -> Table:
         Column("p_keep", lambda row: axis_text(row["p_keep"])),
         *(Column(_AXIS_TITLES.get(axis, axis), _axis_cell(axis)) for axis in extra),
         Column("seeds", lambda row: str(row["seeds"])),
-        Column("val error %", lambda row: _mark(row["_val_error"].text().partition(" ")[0], row["best"])),
-        Column("test error % [95 %]", lambda row: row["_test_error"].text()),
-        Column("Δ to p = 0, paired [95 %]", lambda row: _difference_text(row)),
+        Column("val\nerror %", lambda row: _mark(row["_val_error"].text().partition(" ")[0], row["best"])),
+        Column("test error, %\n[95 % interval]", lambda row: row["_test_error"].text()),
+        Column("paired difference to\np = 0 [95 % interval]", _difference_text),
     )
     return Table("sweep", _title(sweep), columns, tuple(rows), tuple(_notes(sweep)))
 
@@ -200,6 +200,7 @@ def _axis_cell(axis: str) -> Any:
 
 
 def axis_text(value: Any, empty: str = "–") -> str:
+    """The value of an axis as people write it; ``empty`` where it has none."""
     if isinstance(value, str):
         return value or empty
     return empty if math.isnan(value) else f"{value:.12g}"

@@ -9,11 +9,16 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Column:
-    """One shown column: its title, and the text of its cell out of a row."""
+    """One shown column: its title, with a line break where it may be folded, and a row's text in it."""
 
     title: str
     text: Callable[[Row], str]
     left: bool = False
+
+    @property
+    def heading(self) -> str:
+        """The title on one line, and no word divided."""
+        return self.title.replace("-\n", "").replace("\n", " ")
 
 
 @dataclass(frozen=True)

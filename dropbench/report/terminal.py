@@ -17,7 +17,7 @@ def show(tables: Sequence[Table], console: Console) -> None:
             console.print()
         grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
         for column in table.columns:
-            grid.add_column(Text(column.title), justify="left" if column.left else "right")
+            grid.add_column(Text(column.title), justify="left" if column.left else "right", overflow="fold")
         for cells in table.texts():
             grid.add_row(*(Text(cell) for cell in cells))
         console.print(Text(table.title, style="bold"))

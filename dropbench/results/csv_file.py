@@ -54,7 +54,9 @@ def read_rows(folder: Path, table: Table, tell: Tell) -> list[dict[str, Any]]:
             rows.append(row)
     if other_versions:
         versions = ", ".join(sorted(other_versions))
-        tell(f"{path}: rows of schema version {versions} are left out; this dropbench reads {SCHEMA_VERSION}.")
+        tell(
+            f"{path}: rows of schema version {versions} are left out; this dropbench reads {SCHEMA_VERSION}."
+        )
     return rows
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def latest(rows: Iterable[dict[str, Any]], table: Table) -> list[dict[str, Any]]:
-    """One row for each key: the last one, but one that ended ``ok`` is never displaced by one that did not."""
+    """One row for each key: the last one, but one that ended ``ok`` is not displaced by one that did not."""
     kept: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in rows:
         key = tuple(row[name] for name in table.key)

@@ -103,7 +103,11 @@ def git_commit() -> str:
     def git(*arguments: str) -> str | None:
         try:
             done = subprocess.run(  # noqa: S603  # fixed words
-                ("git", "-C", str(package), *arguments), capture_output=True, text=True, timeout=10
+                ("git", "-C", str(package), *arguments),  # noqa: S607  # whichever git the user has
+                capture_output=True,
+                text=True,
+                timeout=10,
+                check=False,
             )
         except (OSError, subprocess.TimeoutExpired):
             return None

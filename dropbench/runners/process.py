@@ -1,5 +1,6 @@
 """A pool of worker processes, each taking one run after another."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -43,7 +44,7 @@ class ProcessRunner:
                 for connection in wait(list(busy)):
                     worker = busy[connection]  # type: ignore[index]  # wait returns what it was given
                     task = worker.task
-                    assert task is not None  # noqa: S101  # busy holds no others
+                    assert task is not None  # busy holds no others
                     try:
                         message = worker.connection.recv()
                     except (EOFError, OSError):
@@ -73,9 +74,7 @@ class ProcessRunner:
         theirs.close()  # so that the worker's death reads as the end of the connection
         return _Worker(number, process, ours)
 
-    def _after_death(
-        self, worker: "_Worker", task: "_Task", waiting: "deque[_Task]"
-    ) -> Iterator[RunResult]:
+    def _after_death(self, worker: "_Worker", task: "_Task", waiting: "deque[_Task]") -> Iterator[RunResult]:
         task.attempts += 1
         if task.attempts < _ATTEMPTS:
             waiting.appendleft(task)
@@ -105,10 +104,9 @@ class _Worker:
     def give(self, task: _Task, on_progress: OnProgress) -> None:
         self.task = task
         on_progress(self.number, task.config, None)
-        try:
+        # If it died while idle, reading from it says so, and the run is tried elsewhere.
+        with contextlib.suppress(OSError):
             self.connection.send(task.config)
-        except OSError:
-            pass  # it died while idle: reading from it says so, and the run is tried elsewhere
 
     def stop(self) -> None:
         self.process.terminate()

@@ -38,7 +38,7 @@ def _table(table: Table) -> str:
         rf"\caption{{{_escape(table.title)}}}",
         rf"\begin{{tabular}}{{{alignment}}}",
         r"\toprule",
-        _line(column.title for column in table.columns),
+        _line(column.heading for column in table.columns),
         r"\midrule",
         *(_line(cells) for cells in table.texts()),
         r"\bottomrule",

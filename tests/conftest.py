@@ -1,0 +1,39 @@
+"""Shared fixtures: a data set small enough for a test, and the real embedded one."""
+
+import numpy as np
+import pytest
+
+from dropbench.data import cache
+from dropbench.data.dataset import DataSet
+from dropbench.data.registry import prepare
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    """A cache that is shared by a test process and by nobody else."""
+    base = tmp_path_factory.getbasetemp() / "cache"
+    monkeypatch.setenv("DROPBENCH_CACHE_DIR", str(base))
+    monkeypatch.setenv("DROPBENCH_DATA_DIR", str(base / "absent"))
+
+
+@pytest.fixture
+def blobs() -> DataSet:
+    """Three classes of 8×8 grey images, each bright in a place of its own: easy to learn."""
+    generator = np.random.default_rng(5)
+
+    def make(count: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = np.arange(count) % 3
+        images = generator.integers(0, 120, (count, 1, 8, 8))
+        for label in range(3):
+            images[labels == label, :, 2 * label : 2 * label + 3] += 130
+        return images.astype(np.uint8), labels.astype(np.int64)
+
+    data = DataSet("blobs", *make(240), *make(90), classes=("a", "b", "c"))
+    data.check()
+    return cache.save(data, "blobs")
+
+
+@pytest.fixture
+def digits() -> DataSet:
+    """The embedded digits."""
+    return prepare("mnist5k")

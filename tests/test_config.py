@@ -1,0 +1,61 @@
+"""What makes two runs the same run."""
+
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dropbench.config import RunConfig
+from dropbench.errors import UsageError
+
+CHANGES = {
+    "data_key": "0123", "train_size": 100, "model": "mlp", "p_drop": 0.1, "p_drop_input": 0.2,
+    "p_drop_conv": 0.1, "convention": "weight-scaling", "max_norm": 3.0, "epochs": 7, "batch_size": 64,
+    "learning_rate": 0.5, "learning_rate_schedule": "cosine", "momentum": 0.5, "weight_decay": 0.1,
+    "precision": "bf16", "seed": 1, "member": 1, "bootstrap": True, "mc_samples": 5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_every_field_that_changes_a_number_changes_the_run_id(name):
+    base = RunConfig(p_drop=0.5)
+    assert replace(base, **{name: CHANGES[name]}).run_id != base.run_id
+
+
+def test_the_mlp_has_its_own_fields():
+    base = RunConfig(model="mlp")
+    assert replace(base, layers=(8,)).run_id != base.run_id != replace(base, activation="logistic").run_id
+    assert {field.name for field in fields(RunConfig)} == {*CHANGES, "data", "layers", "activation"}
+
+
+def test_what_is_the_same_run_has_the_same_run_id():
+    assert RunConfig(max_norm=3).run_id == RunConfig(max_norm=3.0).run_id
+    assert RunConfig(data="mnist", data_key="k").run_id == RunConfig(data="folder:x", data_key="k").run_id
+    assert RunConfig().run_id == RunConfig(convention="weight-scaling").run_id, "nothing is dropped"
+
+
+def test_a_recorded_run_id_never_changes():
+    """These stand in people's CSV files; a change here makes every recorded run be done again."""
+    assert RunConfig().run_id == "eda4a0d4b78b"
+    assert RunConfig(model="mlp", p_drop=0.5, data_key="0123456789abcdef").run_id == "06f7fbc31052"
+
+
+@given(st.decimals(0, 1, places=4).map(float).filter(lambda p: p < 1))
+def test_p_keep_is_the_exact_complement(p):
+    keep = RunConfig(p_drop=p).p_keep
+    assert keep == pytest.approx(1 - p, abs=1e-15)
+    assert len(repr(keep)) <= 6 or "e" in repr(keep)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"p_drop": 1.0}, {"p_drop": float("nan")}, {"model": "lecture"}, {"epochs": 0}, {"learning_rate": 0.0},
+     {"learning_rate": float("nan")}, {"momentum": 1.0}, {"weight_decay": -1.0}, {"max_norm": 0.0},
+     {"precision": "fp16"}, {"convention": "both"}, {"model": "mlp", "p_drop_conv": 0.1}, {"layers": (5,)},
+     {"train_size": 0}, {"seed": -1}, {"batch_size": 0}, {"activation": "logistic"},
+     {"model": "mlp", "layers": (0,)}],
+)  # fmt: skip
+def test_impossible_settings_are_refused(wrong):
+    with pytest.raises(UsageError):
+        RunConfig(**wrong)

@@ -1,0 +1,106 @@
+"""The languages of the flags."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dropbench.errors import UsageError
+from dropbench.grammar import (
+    only,
+    parse_layer_lists,
+    parse_layers,
+    parse_probabilities,
+    parse_probability,
+    parse_train_sizes,
+)
+
+hundredths = st.integers(0, 99).map(lambda n: Decimal(n) / 100)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("0.1..0.8", (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)),
+        ("0..0.2:0.05", (0.0, 0.05, 0.1, 0.15, 0.2)),
+        ("0,0.25,0.5", (0.0, 0.25, 0.5)),
+        ("0.5,0..0.1, 0.1..0.3", (0.0, 0.1, 0.2, 0.3, 0.5)),
+        ("0.3..0.3", (0.3,)),
+        ("-0", (0.0,)),
+        ("1e-3", (0.001,)),
+    ],
+)
+def test_readable_examples(text, values):
+    assert parse_probabilities(text) == values
+
+
+@given(hundredths, st.integers(1, 20), st.integers(0, 30))
+def test_range_has_both_ends_equal_steps_and_exact_decimals(first, hundredth_steps, count):
+    step = Decimal(hundredth_steps) / 100
+    last = first + count * step
+    if last >= 1:
+        return
+    values = parse_probabilities(f"{first}..{last}:{step}")
+    assert [Decimal(repr(value)) for value in values] == [first + k * step for k in range(count + 1)]
+
+
+@given(st.lists(hundredths, min_size=1, max_size=12))
+def test_list_is_sorted_and_has_each_value_once(values):
+    parsed = parse_probabilities(",".join(map(str, values)))
+    assert list(parsed) == sorted({float(value) for value in values})
+
+
+@given(st.text(max_size=12))
+def test_any_text_gives_probabilities_or_a_usage_error(text):
+    try:
+        values = parse_probabilities(text)
+    except UsageError as error:
+        assert "\n" not in str(error)
+    else:
+        assert all(0 <= value < 1 for value in values)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1",
+        "1.5",
+        "-0.1",
+        "0.8..0.1",
+        "0.1..0.8:0",
+        "0.1..0.8:-0.1",
+        "half",
+        "nan",
+        "0.1..nan",
+        "inf",
+        "",
+        "0.1..",
+        "..",
+        "0.1..0.85",
+        "0.1..0.8:",
+        "0..0.9:1e-9",
+        "0..0.9:1e-999999",
+        "0.9999999999999999999999",
+    ],
+)
+def test_wrong_probabilities_are_refused(text):
+    with pytest.raises(UsageError):
+        parse_probabilities(text)
+
+
+def test_other_values():
+    assert parse_probability("0.5") == 0.5
+    assert parse_layers("1024,1024,2048") == (1024, 1024, 2048)
+    assert parse_layer_lists("800,800/1024") == ((800, 800), (1024,))
+    assert parse_train_sizes("100,all,100") == (100, None)
+    assert only([3], "--x") == 3
+    for call in (
+        lambda: parse_layers("10,x"),
+        lambda: parse_layers("0"),
+        lambda: parse_train_sizes("-5"),
+        lambda: only([1, 2], "--x"),
+        lambda: parse_probability("0.1,0.2"),
+    ):
+        with pytest.raises(UsageError):
+            call()
