@@ -99,7 +99,8 @@ def make_module(image_shape: tuple[int, int, int], classes: int, config: RunConf
     """
     module_name, _, attribute = RECIPES[config.model].factory.partition(":")
     factory = cast(ModelFactory, getattr(import_module(module_name), attribute))
-    return factory(image_shape, classes, config)
+    with torch.random.fork_rng(devices=[]):  # torch's own initialisation draws from the global generator
+        return factory(image_shape, classes, config)
 
 
 def build_model(image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> nn.Module:

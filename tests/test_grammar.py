@@ -55,10 +55,9 @@ def test_list_is_sorted_and_has_each_value_once(values):
 def test_any_text_gives_probabilities_or_a_usage_error(text):
     try:
         values = parse_probabilities(text)
-    except UsageError as error:
-        assert "\n" not in str(error)
-    else:
-        assert all(0 <= value < 1 for value in values)
+    except UsageError:
+        return
+    assert all(0 <= value < 1 for value in values)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
-out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+# What reads a pipe has no width to respect: tables are not folded for it.
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True, highlight=False)
 
 

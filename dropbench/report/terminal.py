@@ -15,7 +15,7 @@ def show(tables: Sequence[Table], console: Console) -> None:
     for number, table in enumerate(tables):
         if number:
             console.print()
-        grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
+        grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
         for column in table.columns:
             grid.add_column(Text(column.title), justify="left" if column.left else "right", overflow="fold")
         for cells in table.texts():

@@ -100,8 +100,8 @@ def mend(folder: Path, table: Table, tell: Tell) -> None:
         return
     start = text.rfind("\n") + 1
     cells = next(csv.reader([text[start:]]))
-    columns = next(csv.reader(io.StringIO(text))) if start else list(table.columns)
-    complete = len(cells) == len(columns)
+    # Without any line break it is the header that was cut off, and there was no row yet.
+    complete = start > 0 and len(cells) == len(next(csv.reader(io.StringIO(text))))
     mended = text[:start] + (_line(cells) if complete else "")
     with path.open("r+b") as file:
         encoded = mended.encode()

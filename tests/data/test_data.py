@@ -1,0 +1,202 @@
+"""Data sets: the split, the cache, folders of images, and what is said of damaged files."""
+
+import gzip
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dropbench.config import RunConfig
+from dropbench.data import cache
+from dropbench.data.registry import SOURCES, prepare
+from dropbench.data.split import largest_train_size, split, stratified_order
+from dropbench.errors import DropbenchError, UsageError
+
+
+def test_embedded_digits_are_4000_and_1000_stratified_and_disjoint(digits):
+    assert np.bincount(digits.train_labels).tolist() == [400] * 10
+    assert np.bincount(digits.test_labels).tolist() == [100] * 10
+    assert digits.image_shape == (1, 28, 28)
+    train = {image.tobytes() for image in digits.train_images}
+    assert sum(image.tobytes() in train for image in digits.test_images) == 0
+    assert digits.key == "a8f59155f8c1a778", "the same split for ever"
+
+
+def test_cached_set_is_the_decoded_set(digits):
+    again = prepare("mnist5k")
+    assert again.key == digits.key == again.digest()
+    assert isinstance(again.train_images, np.memmap)
+
+
+def test_damaged_cache_is_decoded_again(digits):
+    file = cache.cache_folder() / digits.key / "train_images.npy"
+    file.write_bytes(file.read_bytes()[:1000])
+    assert prepare("mnist5k").digest() == digits.key
+
+
+@pytest.mark.parametrize("counts", [[50, 50], [90, 9, 1], [3, 200, 40, 7]])
+def test_every_prefix_of_a_stratified_order_has_each_class_in_its_share(counts):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    order = stratified_order(labels, np.random.default_rng(0))
+    assert sorted(order) == list(range(len(labels)))
+    for size in range(1, len(labels) + 1):
+        share = np.bincount(labels[order[:size]], minlength=len(counts)) - size * np.array(counts) / len(
+            labels
+        )
+        assert abs(share).max() <= len(counts) / 2 + 1e-9
+
+
+def test_split_is_disjoint_complete_and_its_subsets_are_nested(digits):
+    labels = digits.train_labels
+    whole = split(labels, RunConfig(seed=3))
+    assert sorted([*whole.train, *whole.validation]) == list(range(4000))
+    assert len(whole.validation) == 400 == 4000 - largest_train_size(4000)
+    small, large = (split(labels, RunConfig(seed=3, train_size=n)) for n in (100, 1000))
+    assert set(small.train) < set(large.train) < set(whole.train)
+    assert np.array_equal(small.validation, whole.validation)
+    assert np.bincount(labels[small.train]).tolist() == [10] * 10
+    assert not np.array_equal(split(labels, RunConfig(seed=4)).validation, whole.validation)
+    with pytest.raises(UsageError, match="3,600"):
+        split(labels, RunConfig(train_size=3601))
+
+
+def test_bootstrap_keeps_duplicates_and_sees_632_in_a_thousand_points(digits):
+    members = [split(digits.train_labels, RunConfig(bootstrap=True, member=m)) for m in range(30)]
+    n = len(members[0].train)
+    distinct = [len(np.unique(part.drawn)) / n for part in members]
+    assert all(len(part.drawn) == n and set(part.drawn) <= set(part.train) for part in members)
+    # The share of distinct points has mean 1 − (1 − 1/n)ⁿ and variance about (e⁻¹ − 2e⁻²)/n.
+    error = np.sqrt((np.exp(-1) - 2 * np.exp(-2)) / n / len(members))
+    assert abs(np.mean(distinct) - (1 - (1 - 1 / n) ** n)) < 5 * error
+    assert not np.array_equal(members[0].drawn, members[1].drawn)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    generator = np.random.default_rng(0)
+    for part, count in (("train", 6), ("test", 2)):
+        for name in ("cat", "dog"):
+            place = tmp_path / "pets" / part / name
+            place.mkdir(parents=True)
+            for k in range(count):
+                pixels = generator.integers(0, 256, (10, 12, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(place / f"{k}.png")
+    return tmp_path / "pets"
+
+
+def test_folder_is_read_pixel_by_pixel(folder):
+    told = []
+    data = prepare(f"folder:{folder}", tell=told.append)
+    assert data.name == "folder:pets"
+    assert data.classes == ("cat", "dog")
+    assert data.image_shape == (3, 10, 12)
+    assert data.train_labels.tolist() == [0] * 6 + [1] * 6
+    first = np.asarray(Image.open(folder / "train" / "cat" / "0.png")).transpose(2, 0, 1)
+    assert np.array_equal(data.train_images[0], first)
+    assert told == []
+
+
+def test_changed_folder_is_another_data_set_and_a_moved_one_is_the_same(folder):
+    before = prepare(f"folder:{folder}").key
+    moved = folder.rename(folder.with_name("animals"))
+    assert prepare(f"folder:{moved}").key == before
+    Image.new("RGB", (12, 10), "red").save(moved / "train" / "cat" / "0.png")
+    assert prepare(f"folder:{moved}").key != before
+
+
+def test_other_sizes_and_modes_are_fitted_to_the_first_image_and_told_once(folder):
+    Image.new("L", (30, 20), 255).save(folder / "train" / "dog" / "grey.png")
+    Image.new("RGBA", (12, 10), "blue").save(folder / "test" / "dog" / "alpha.png")
+    told = []
+    data = prepare(f"folder:{folder}", tell=told.append)
+    assert len(told) == 1
+    assert "1 images" in told[0]
+    assert (data.train_images[-1] == 255).all()
+
+
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
+    for part in ("train", "test"):
+        for name, value in (("dark", 256), ("light", 65535)):
+            (tmp_path / part / name).mkdir(parents=True)
+            Image.fromarray(np.full((8, 8), value, np.uint16)).save(tmp_path / part / name / "a.png")
+    data = prepare(f"folder:{tmp_path}")
+    assert data.image_shape == (1, 8, 8)
+    assert data.train_images[:, 0, 0, 0].tolist() == [1, 255]
+
+
+def test_wrong_folders_name_what_is_wrong(folder, tmp_path):
+    def message() -> str:
+        with pytest.raises(DropbenchError) as caught:
+            prepare(f"folder:{folder}")
+        return str(caught.value)
+
+    broken = folder / "test" / "cat" / "1.png"
+    broken.write_bytes(broken.read_bytes()[:60])
+    assert str(broken) in message()
+    broken.unlink()
+    (folder / "test" / "bird").mkdir()
+    assert "bird" in message()
+    (folder / "test" / "bird").rmdir()
+    (folder / "train" / "dog").rename(tmp_path / "gone")
+    assert "only the class 'cat'" in message()
+    with pytest.raises(DropbenchError, match="train"):
+        prepare(f"folder:{tmp_path / 'nowhere'}")
+
+
+def idx(array: np.ndarray) -> bytes:
+    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+@pytest.fixture
+def mnist_dir(tmp_path):
+    """Ten made images in the files of MNIST, laid out as torchvision does."""
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    for part in ("train", "t10k"):
+        images = generator.integers(0, 256, (20, 28, 28), dtype=np.uint8)
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(idx(images))
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(idx(np.arange(20, dtype=np.uint8) % 10))
+    return tmp_path
+
+
+def test_torchvision_set_is_read_from_the_data_directory(mnist_dir):
+    data = prepare("mnist", mnist_dir)
+    raw = (mnist_dir / "MNIST/raw/train-images-idx3-ubyte").read_bytes()[16:]
+    assert data.train_images.tobytes() == raw
+    assert data.test_labels.tolist() == list(range(10)) * 2
+
+
+def test_truncated_file_of_a_torchvision_set_is_said(mnist_dir):
+    file = mnist_dir / "MNIST/raw/t10k-images-idx3-ubyte"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(DropbenchError, match="corrupt or cut short"):
+        prepare("mnist", mnist_dir)
+    file.write_bytes(gzip.compress(b"?"))
+    with pytest.raises(DropbenchError, match="corrupt or cut short"):
+        prepare("mnist", mnist_dir)
+
+
+def test_labels_that_do_not_fit_the_images_are_said(mnist_dir):
+    (mnist_dir / "MNIST/raw/train-labels-idx1-ubyte").write_bytes(idx(np.zeros(5, np.uint8)))
+    with pytest.raises(DropbenchError, match="20 train images have 5 labels"):
+        prepare("mnist", mnist_dir)
+
+
+def test_absent_set_without_a_network_says_where_its_files_belong(tmp_path, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("socket.create_connection", refuse)
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    with pytest.raises(DropbenchError) as caught:
+        prepare("fashion-mnist", tmp_path)
+    assert str(tmp_path / "FashionMNIST" / "raw") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_misspelt_set_gets_a_suggestion():
+    with pytest.raises(UsageError, match="Did you mean 'fashion-mnist'"):
+        prepare("fashionmnist")
+    assert set(SOURCES) == {"mnist5k", "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100", "svhn"}

@@ -1,0 +1,218 @@
+"""Every command through the real console script, in a folder of its own, as a newcomer runs it."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+SCRIPT = shutil.which("dropbench", path=Path(sys.executable).parent) or shutil.which("dropbench")
+QUICK = ["--model", "mlp", "--layers", "32", "--epochs", "2", "--train-size", "300"]
+
+
+def dropbench(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "100", **variables}
+    return subprocess.run(
+        [str(SCRIPT), *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_sweep_then_resume_then_report(tmp_path):
+    command = ["sweep", "--p", "0.2,0.5", "--seeds", "2", *QUICK]
+    dry = dropbench(*command, "--dry-run", cwd=tmp_path)
+    assert dry.stdout.count("to do") == 6
+    assert not (tmp_path / "results").exists()
+    first = dropbench(*command, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    found = rows(tmp_path / "results" / "runs.csv")
+    assert len(found) == 6
+    assert {(row["p_drop"], row["p_keep"]) for row in found} == {
+        ("0.0", "1.0"),
+        ("0.2", "0.8"),
+        ("0.5", "0.5"),
+    }
+    assert {row["status"] for row in found} == {"ok"}
+    assert len(rows(tmp_path / "results" / "epochs.csv")) == 12
+    assert len(list((tmp_path / "results").glob("error-against-p-*.png"))) == 1
+    assert "p_keep" in first.stdout
+    again = dropbench(*command, cwd=tmp_path)
+    assert again.stdout == first.stdout
+    assert len(rows(tmp_path / "results" / "runs.csv")) == 6
+    for ending in ("md", "csv", "json", "tex"):
+        report = dropbench("report", "--export", f"table.{ending}", cwd=tmp_path)
+        assert report.stdout == first.stdout, report.stderr
+        assert (tmp_path / f"table.{ending}").stat().st_size > 300
+
+
+def test_report_never_imports_torch(tmp_path):
+    assert dropbench("sweep", "--p", "0.5", "--seeds", "1", *QUICK, cwd=tmp_path).returncode == 0
+    code = (
+        "import sys; from dropbench.cli.main import run; "
+        "assert run(['report', '--export', 'x.tex']) == 0; assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_train_as_json_and_through_the_module(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "dropbench", "train", "--p", "0.3", "--max-norm", "3", "--json", *QUICK],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["config"]["p_drop"] == 0.3
+    assert result["config"]["p_keep"] == 0.7
+    (row,) = rows(tmp_path / "results" / "runs.csv")
+    assert float(row["test_nll"]) == pytest.approx(result["test_nll"])
+    assert row["run_id"] == result["run_id"]
+
+
+def test_compare_bagging(tmp_path):
+    arguments = ["compare-bagging", "--members", "2", "--mc-samples", "3", "--seeds", "1", *QUICK]
+    done = dropbench(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for arm in ("single net", "weight scaling", "Monte-Carlo × 3", "bagging × 2", "ensemble, all data × 2"):
+        assert arm in done.stdout
+    assert dropbench("report", cwd=tmp_path).stdout == done.stdout
+
+
+def test_data_commands(tmp_path):
+    listed = dropbench("data", "list", cwd=tmp_path)
+    assert re.search(r"mnist5k\s+here", listed.stdout)
+    assert re.search(r"cifar10\s+absent", listed.stdout)
+    assert "4,000 training and 1,000 test" in dropbench("data", "prepare", "mnist5k", cwd=tmp_path).stdout
+
+
+def test_flags_from_variables_and_a_file_with_the_command_line_above_both(tmp_path):
+    (tmp_path / "settings.toml").write_text('epochs = 3\ntrain-size = 100\n[train]\nout = "from-file"\n')
+    arguments = [
+        "train",
+        "--config",
+        "settings.toml",
+        "--model",
+        "mlp",
+        "--layers",
+        "8",
+        "--epochs",
+        "1",
+        "--json",
+    ]
+    done = dropbench(*arguments, cwd=tmp_path, DROPBENCH_OUT="from-variable")
+    result = json.loads(done.stdout)
+    assert (result["config"]["epochs"], result["config"]["train_size"]) == (1, 100)
+    assert (tmp_path / "from-variable" / "runs.csv").exists()
+    (tmp_path / "settings.toml").write_text("[train]\nepoch = 3\n")
+    assert "Did you mean 'epochs'" in dropbench(*arguments, cwd=tmp_path).stderr
+
+
+def test_interrupted_sweep_keeps_its_rows_and_says_how_to_go_on(tmp_path):
+    command = [str(SCRIPT), "sweep", "--p", "0.1..0.8", *QUICK, "--epochs", "20"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    path = tmp_path / "results" / "runs.csv"
+    deadline = time.monotonic() + 100
+    while time.monotonic() < deadline and not (path.exists() and len(rows(path)) >= 2):
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "to go on: dropbench sweep" in messages
+    assert "Traceback" not in messages
+    assert {row["status"] for row in rows(path)} == {"ok"}
+
+
+def test_diverged_runs_end_with_three(tmp_path):
+    done = dropbench("sweep", "--p", "0.5", "--seeds", "1", *QUICK, "--learning-rate", "1e30", cwd=tmp_path)
+    assert done.returncode == 3
+    assert {row["status"] for row in rows(tmp_path / "results" / "runs.csv")} == {"diverged"}
+    assert "2 runs diverged" in done.stderr
+
+
+USAGE = [
+    (["sweep", "--p", "1.5"], "below 1"),
+    (["sweep", "--p", "0.8..0.1"], "0.1..0.8"),
+    (["sweep", "--p", "0.1..0.8:0"], "step"),
+    (["sweep", "--p", "half"], "no number"),
+    (["sweep", "--p", "nan"], "finite"),
+    (["sweep", "--p", "-0.5"], "at least 0"),
+    (["train", "--p", "0.1,0.2"], "no number"),
+    (["train", "--data", "mnist5"], "Did you mean 'mnist5k'"),
+    (["train", "--model", "lecture"], "Did you mean 'lecture-cnn'"),
+    (["train", "--data", "folder:"], "folder:PATH"),
+    (["train", "--train-size", "4000"], "3,600"),
+    (["train", "--train-size", "0"], "1 or more"),
+    (["train", "--epochs", "0"], "1 or more"),
+    (["train", "--epochs", "many"], "--epochs"),
+    (["train", "--device", "tpu"], "cpu, cuda"),
+    (["train", "--layers", "10"], "--model mlp"),
+    (["train", "--model", "mlp", "--p-conv", "0.5"], "no convolutions"),
+    (["compare-bagging", "--members", "0"], "members"),
+    (["compare-bagging", "--p", "0"], "no dropout"),
+    (["report", "--export", "table.xls"], ".tex"),
+    (["sweeep"], "sweeep"),
+    (["sweep", "--epoch", "3"], "--epochs"),
+    (["train", "--config", "absent.toml"], "absent.toml"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), USAGE, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
+def test_wrong_use_is_one_line_and_two(tmp_path, arguments, said):
+    done = dropbench(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "results" / "runs.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["report"], "dropbench sweep"),
+        (["train", "--data", "folder:nowhere"], "train/CLASS"),
+        (["train", "--out", "file/results"], "--out"),
+        pytest.param(
+            ["train", "--device", "cuda"], "no CUDA",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here"),
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_outside_is_one_line_and_one(tmp_path, arguments, said):
+    (tmp_path / "file").write_text("")
+    done = dropbench(*arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "command", ["train", "sweep", "compare-bagging", "report", "data list", "data prepare"]
+)
+def test_every_help_states_two_examples(tmp_path, command):
+    done = dropbench(*command.split(), "--help", cwd=tmp_path, NO_COLOR="1")
+    text = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+    assert done.returncode == 0
+    assert text.count(f"dropbench {command}") >= 3

@@ -1,0 +1,244 @@
+"""The training loop and its parts, against closed forms and against torch."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from dropbench.config import RunConfig
+from dropbench.dropout.control import dropout_layers, set_streams
+from dropbench.engine.batches import Examples, measure
+from dropbench.engine.device import resolve_device, resolve_precision
+from dropbench.engine.evaluate import error_percent, metrics, predict, predict_monte_carlo
+from dropbench.engine.optim import learning_rate_factor, make_sgd, project_max_norm
+from dropbench.engine.train import train
+from dropbench.errors import DropbenchError, UsageError
+from dropbench.models import build_model
+
+CPU = torch.device("cpu")
+
+
+def small(**fields: object) -> RunConfig:
+    return RunConfig(**{"model": "mlp", "layers": (32, 32), "epochs": 3, "batch_size": 32, **fields})
+
+
+def numbers(result: object) -> tuple[object, object]:
+    curves = [(e.train_loss, e.val_loss, e.val_error_percent) for e in result.epochs]
+    return result.metrics, curves
+
+
+def test_the_same_config_gives_the_same_numbers_whatever_ran_before(blobs):
+    config = small(p_drop=0.5, p_drop_input=0.2)
+    first = train(config, blobs)
+    train(small(seed=9, p_drop=0.3), blobs)
+    torch.manual_seed(123)
+    torch.rand(10)
+    assert numbers(train(config, blobs)) == numbers(first)
+    assert numbers(train(replace(config, seed=1), blobs)) != numbers(first)
+
+
+def test_training_leaves_the_global_generators_alone(blobs):
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    train(small(p_drop=0.5, mc_samples=2), blobs)
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    assert np.array_equal(np.random.get_state()[1], numpy_state)
+
+
+def test_runs_of_one_seed_are_pairs(blobs):
+    """Same initial weights and same batches whatever p is."""
+    models = [build_model((1, 8, 8), 3, small(p_drop=p)) for p in (0.0, 0.5)]
+    for a, b in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        assert torch.equal(a, b)
+    outcomes = [train(small(p_drop=p, epochs=1, learning_rate=1e-12), blobs) for p in (0.0, 0.0001)]
+    assert outcomes[0].epochs[0].val_loss == pytest.approx(outcomes[1].epochs[0].val_loss, rel=1e-4)
+
+
+def test_the_conventions_agree_exactly_without_dropout(blobs):
+    runs = [train(small(convention=c), blobs) for c in ("inverted", "weight-scaling")]
+    assert numbers(runs[0]) == numbers(runs[1])
+
+
+def test_easy_data_are_learnt_by_both_models(blobs):
+    for config in (small(p_drop=0.2), RunConfig(epochs=6, batch_size=32, learning_rate=0.005, p_drop=0.2)):
+        result = train(config, blobs)
+        assert result.status == "ok"
+        assert result.metrics["test_error_percent"] < 10
+        assert len(result.epochs) == config.epochs
+        assert result.predictions["test"].shape == (90, 3)
+
+
+def test_digits_beat_ninety_percent_in_a_few_epochs(digits):
+    result = train(RunConfig(epochs=4, p_drop=0.2, train_size=2000), digits)
+    assert result.metrics["test_error_percent"] < 10
+
+
+def test_bootstrap_member_and_mc_differ_but_share_the_validation_split(blobs):
+    plain = train(small(p_drop=0.5, mc_samples=3), blobs)
+    bagged = train(small(p_drop=0.5, bootstrap=True, member=1), blobs)
+    assert np.array_equal(plain.predictions["val_labels"], bagged.predictions["val_labels"])
+    assert not np.array_equal(plain.predictions["test"], bagged.predictions["test"])
+    assert not np.array_equal(plain.predictions["test"], plain.predictions["test_mc"])
+    np.testing.assert_allclose(np.exp(plain.predictions["test_mc"]).sum(1), 1, rtol=1e-5)
+
+
+def test_infinite_loss_ends_the_run_as_diverged(blobs):
+    result = train(small(learning_rate=1e30, epochs=5), blobs)
+    assert result.status == "diverged"
+    assert result.metrics == {}
+    assert len(result.epochs) < 5
+    assert "finite" in result.message
+
+
+def test_bf16_gives_nearly_the_numbers_of_fp32(blobs):
+    runs = [train(small(p_drop=0.2, precision=p), blobs) for p in ("fp32", "bf16")]
+    assert runs[0].metrics["test_nll"] == pytest.approx(runs[1].metrics["test_nll"], abs=0.1)
+
+
+@pytest.mark.parametrize(("height", "width", "channels"), [(8, 8, 1), (28, 28, 1), (32, 32, 3), (9, 17, 3)])
+def test_lecture_cnn_takes_any_size_from_8_up_and_has_its_dropout_sites(height, width, channels):
+    config = RunConfig(p_drop=0.5, p_drop_conv=0.1, p_drop_input=0.2)
+    model = build_model((channels, height, width), 10, config)
+    set_streams(model, "mask", 0, 0, CPU)
+    assert model(torch.zeros(2, channels, height, width)).shape == (2, 10)
+    assert sorted(layer.p_drop for layer in dropout_layers(model)) == [0.1, 0.1, 0.1, 0.2, 0.5, 0.5]
+
+
+def test_lecture_cnn_refuses_smaller_images():
+    with pytest.raises(UsageError, match="8×8"):
+        build_model((1, 7, 20), 10, RunConfig())
+
+
+def test_pooling_before_relu_is_the_lectures_order():
+    units = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(F.relu(F.max_pool2d(units, 2)), F.max_pool2d(F.relu(units), 2))
+
+
+@pytest.mark.parametrize(("activation", "gain"), [("relu", 2.0), ("logistic", 1.0)])
+def test_he_initialisation_has_its_variance(activation, gain):
+    model = build_model((1, 20, 20), 10, small(layers=(800, 600), activation=activation))
+    weight = model.hidden[1].weight
+    n = weight.numel()
+    assert abs(weight.var().item() / (gain / 800) - 1) < 5 * math.sqrt(2 / n)
+    assert not model.hidden[1].bias.any()
+
+
+def test_max_norm_projects_only_units_above_the_bound():
+    model = torch.nn.Linear(3, 2)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[3.0, 0.0, 4.0], [0.1, 0.2, 0.2]]))
+    project_max_norm(model, 2.5)
+    torch.testing.assert_close(model.weight.detach(), torch.tensor([[1.5, 0.0, 2.0], [0.1, 0.2, 0.2]]))
+
+
+def test_max_norm_holds_after_training(blobs):
+    from dropbench.engine.train import _Run
+
+    run = _Run.prepare(small(max_norm=0.5), blobs, CPU)
+    run.train_epoch()
+    for layer in (*run.model.hidden, run.model.output):
+        assert layer.weight.norm(dim=1).max() <= 0.5 + 1e-4
+
+
+def test_weight_decay_spares_the_biases():
+    model = torch.nn.Linear(4, 4)
+    before = model.bias.detach().clone()
+    optimizer = make_sgd(model, RunConfig(weight_decay=0.1, learning_rate=1.0))
+    weight = model.weight.detach().clone()
+    (model.weight.sum() * 0 + model.bias.sum() * 0).backward()
+    optimizer.step()
+    assert torch.equal(model.bias.detach(), before)
+    torch.testing.assert_close(model.weight.detach(), 0.9 * weight)
+
+
+def test_learning_rate_schedules_have_their_shape():
+    for schedule in ("one-cycle", "cosine"):
+        values = [learning_rate_factor(schedule, k / 1000) for k in range(1000)]
+        peak = int(np.argmax(values))
+        assert values[peak] == pytest.approx(1)
+        assert all(np.diff(values[: peak + 1]) > 0)
+        assert all(np.diff(values[peak:]) < 0)
+        assert values[-1] < 1e-4
+        assert peak == (300 if schedule == "one-cycle" else 0)
+
+
+def test_normalised_training_images_have_mean_zero_and_deviation_one(digits):
+    positions = np.arange(0, 4000, 3)
+    normalisation = measure(digits.train_images, positions, CPU)
+    examples = Examples(digits.train_images, digits.train_labels, normalisation, CPU)
+    images, labels = examples.batch(torch.from_numpy(positions))
+    assert abs(images.mean().item()) < 1e-4
+    assert abs(images.std().item() - 1) < 1e-3
+    assert torch.equal(labels, torch.from_numpy(digits.train_labels[positions]))
+
+
+def test_constant_channel_is_no_division_by_zero():
+    images = np.full((4, 3, 8, 8), 7, dtype=np.uint8)
+    batch, _ = Examples(images, np.zeros(4, np.int64), measure(images, np.arange(4), CPU), CPU).batch(
+        torch.arange(4)
+    )
+    assert not batch.any()
+
+
+@pytest.mark.parametrize("classes", [2, 10])
+def test_metrics_agree_with_their_definitions_and_with_torchmetrics(classes):
+    generator = torch.Generator().manual_seed(classes)
+    scores = 3 * torch.randn(500, classes, generator=generator)
+    labels = torch.randint(0, classes, (500,), generator=generator)
+    found = metrics(F.log_softmax(scores, 1), labels)
+    probabilities = scores.softmax(1)
+    picked = probabilities[torch.arange(500), labels]
+    brier = sum(
+        float(sum((p.item() - (k == y.item())) ** 2 for k, p in enumerate(row)))
+        for row, y in zip(probabilities, labels, strict=True)
+    )
+    assert found["nll"] == pytest.approx(-picked.log().mean().item(), rel=1e-5)
+    assert found["brier"] == pytest.approx(brier / 500, rel=1e-4)
+    assert found["error_percent"] == pytest.approx(
+        100 * (1 - (scores.argmax(1) == labels).float().mean().item()), abs=1e-4
+    )
+    oracle = multiclass_calibration_error(probabilities, labels, classes, n_bins=15, norm="l1").item()
+    assert found["ece"] == pytest.approx(oracle, abs=1e-6)
+
+
+def test_perfect_and_hopeless_predictions():
+    labels = torch.tensor([0, 1, 1])
+    sure = torch.log(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]))
+    assert metrics(sure, labels) == {"error_percent": 0.0, "nll": 0.0, "brier": 0.0, "ece": 0.0}
+    assert error_percent(sure, 1 - labels) == 100
+
+
+def test_monte_carlo_mean_without_dropout_is_the_deterministic_prediction(blobs):
+    model = build_model((1, 8, 8), 3, small())
+    examples = Examples(
+        blobs.test_images, blobs.test_labels, measure(blobs.test_images, np.arange(90), CPU), CPU
+    )
+    everything = torch.arange(90)
+    torch.testing.assert_close(
+        predict_monte_carlo(model, examples, everything, "fp32", 4),
+        predict(model, examples, everything, "fp32"),
+    )
+
+
+def test_devices_and_precisions():
+    assert resolve_device("cpu") == CPU
+    assert resolve_precision("fp32", CPU) == "fp32"
+    assert resolve_precision("auto", CPU) in ("fp32", "bf16")
+    for call in (lambda: resolve_device("gpu"), lambda: resolve_precision("fp8", CPU)):
+        with pytest.raises(UsageError):
+            call()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_cuda_without_cuda_is_said():
+    with pytest.raises(DropbenchError, match="no CUDA"):
+        resolve_device("cuda")
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+def test_training_on_cuda_learns(blobs):
+    assert train(small(p_drop=0.2), blobs, "cuda").metrics["test_error_percent"] < 10

@@ -1,0 +1,168 @@
+"""Statistics against closed forms, tables and exports against the rows they are made of."""
+
+import csv
+import io
+import json
+import math
+
+import pandas as pd
+import pytest
+from scipy import stats
+
+from dropbench.config import RunConfig
+from dropbench.errors import DropbenchError, UsageError
+from dropbench.report.build import build_report, save_curves
+from dropbench.report.export import EXPORTERS, export
+from dropbench.report.statistics import mean_interval, paired_difference
+from dropbench.report.sweep import find_sweeps, sweep_table
+from dropbench.results.csv_file import append_rows
+from dropbench.results.read import read_table
+from dropbench.results.schema import COMPARISONS, RUNS, SCHEMA_VERSION, run_row
+from dropbench.run_result import RunResult
+
+
+def test_interval_is_students():
+    values = [2.0, 3.5, 3.0, 4.5, 1.0]
+    estimate = mean_interval(values)
+    oracle = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (estimate.low, estimate.high) == pytest.approx((oracle.low, oracle.high))
+    assert estimate.mean == pytest.approx(2.8)
+
+
+def test_one_seed_has_no_interval_and_none_has_no_mean():
+    assert math.isnan(mean_interval([3.0]).low)
+    assert mean_interval([3.0]).text() == "3.00"
+    assert mean_interval([]).text() == "–"
+
+
+def test_paired_difference_uses_the_common_seeds_and_their_pairing():
+    low = {0: 1.0, 1: 5.0, 2: 9.0, 7: 100.0}
+    high = {0: 2.0, 1: 6.1, 2: 9.9, 8: -100.0}
+    estimate = paired_difference(high, low)
+    oracle = stats.ttest_rel([2.0, 6.1, 9.9], [1.0, 5.0, 9.0]).confidence_interval(0.95)
+    assert (estimate.low, estimate.high, estimate.count) == pytest.approx((oracle.low, oracle.high, 3))
+
+
+def runs(folder, errors, **fields):
+    """Write ok runs: errors maps p to the test errors of seeds 0, 1, …; validation errors are 1 higher."""
+    rows = []
+    for p, by_seed in errors.items():
+        for seed, error in enumerate(by_seed):
+            config = RunConfig(p_drop=p, seed=seed, **fields)
+            status = "ok" if error is not None else "diverged"
+            value = error if error is not None else float("nan")
+            metrics = {"test_error_percent": value, "val_error_percent": value + 1, "test_nll": 0.1}
+            row = run_row(RunResult(config, status, metrics=metrics if status == "ok" else {}), "")
+            rows.append(row)
+    append_rows(folder, RUNS, rows)
+
+
+def sweeps(folder):
+    return find_sweeps(read_table(folder, RUNS))
+
+
+def test_table_has_means_differences_and_the_best_on_validation(tmp_path):
+    runs(tmp_path, {0.0: [4, 5, 6], 0.5: [2, 3, 5], 0.8: [9, 9, None]})
+    (sweep,) = sweeps(tmp_path)
+    table = sweep_table(sweep)
+    by_p = {row["p_drop"]: row for row in table.rows}
+    assert by_p[0.5]["test_error_percent"] == pytest.approx(10 / 3)
+    assert by_p[0.5]["difference_to_reference"] == pytest.approx(-5 / 3)
+    assert by_p[0.5]["p_keep"] == 0.5
+    assert [row["best"] for row in table.rows] == [False, True, False]
+    assert by_p[0.8]["seeds"] == 2
+    assert by_p[0.8]["difference_to_reference"] == pytest.approx(4.5), "paired with seeds 0 and 1 alone"
+    assert any("1 runs diverged" in note for note in table.notes)
+
+
+def test_different_settings_never_share_a_table_and_sizes_have_their_own_reference(tmp_path):
+    runs(tmp_path, {0.0: [4], 0.5: [3]}, train_size=100)
+    runs(tmp_path, {0.0: [2], 0.5: [2.5]})
+    runs(tmp_path, {0.0: [8], 0.5: [7]}, epochs=99)
+    first, second = sweeps(tmp_path)
+    assert len(first.settings) == 4
+    assert len(second.settings) == 2
+    differences = {
+        row["train_size"]: row["difference_to_reference"] for row in sweep_table(first).rows if row["p_drop"]
+    }
+    assert differences[100.0] == -1
+    assert [d for size, d in differences.items() if math.isnan(size)] == [0.5]
+
+
+def test_weight_scaling_finds_the_reference_recorded_as_inverted(tmp_path):
+    runs(tmp_path, {0.0: [4, 4]}, convention="inverted")
+    runs(tmp_path, {0.5: [3, 3]}, convention="weight-scaling")
+    (sweep,) = sweeps(tmp_path)
+    assert sweep_table(sweep).rows[-1]["difference_to_reference"] == -1
+
+
+def test_ensemble_members_stay_out_of_the_sweep(tmp_path):
+    runs(tmp_path, {0.0: [4], 0.5: [3]})
+    runs(tmp_path, {0.0: [40]}, member=1)
+    runs(tmp_path, {0.0: [50]}, bootstrap=True)
+    (sweep,) = sweeps(tmp_path)
+    assert [row["test_error_percent"] for row in sweep_table(sweep).rows] == [4, 3]
+
+
+@pytest.mark.parametrize("fields", [{}, {"train_size": 100}, {"p_drop_input": 0.2}])
+def test_pictures_are_drawn_for_every_kind_of_sweep(tmp_path, fields):
+    runs(tmp_path, {0.0: [4, 5], 0.5: [3, 3]})
+    runs(tmp_path, {0.3: [3, 4], 0.5: [3, 4]}, **fields)
+    paths = save_curves(sweeps(tmp_path), tmp_path)
+    assert [path.read_bytes()[:4] for path in paths] == [b"\x89PNG"]
+
+
+def compare(folder, errors):
+    rows = []
+    for arm, by_seed in errors.items():
+        for seed, error in enumerate(by_seed):
+            config = RunConfig(p_drop=0.5, seed=seed, mc_samples=50, convention="weight-scaling")
+            rows.append(
+                {"comparison_id": f"{arm}{seed}", "schema_version": SCHEMA_VERSION, "arm": arm, "members": 5,
+                 **config.row(), "test_error_percent": error, "test_nll": 0.1, "test_ece": 0.01,
+                 "train_seconds": 1.0, "parameters": 1e6, "passes_per_prediction": 1,
+                 "message": "" if error is not None else "1 of 5 runs did not end ok"}
+            )  # fmt: skip
+    append_rows(folder, COMPARISONS, rows)
+
+
+def test_comparison_is_paired_with_dropout_and_names_what_is_left_out(tmp_path):
+    runs(tmp_path, {0.0: [4, 5]})
+    compare(tmp_path, {"single": [4, 5], "dropout": [3, 5], "bagging": [2, None]})
+    table = build_report(tmp_path, print).tables[-1]
+    by_arm = {row["arm"]: row for row in table.rows}
+    assert by_arm["single"]["difference_to_dropout"] == pytest.approx(0.5)
+    assert by_arm["bagging"]["difference_to_dropout"] == -1
+    assert any("Left out: bagging, seed 1" in note for note in table.notes)
+
+
+def test_exports_hold_the_same_numbers_and_escape_text(tmp_path):
+    runs(tmp_path, {0.0: [4, 5], 0.5: [3, 3]}, data="folder:a_b|<script>&%")
+    tables = build_report(tmp_path, print).tables
+    for ending in EXPORTERS:
+        export(tables, tmp_path / f"t{ending}")
+    from_json = json.loads((tmp_path / "t.json").read_text())["tables"][0]["rows"]
+    from_csv = list(csv.DictReader(io.StringIO((tmp_path / "t.csv").read_text())))
+    for a, b, row in zip(from_json, from_csv, tables[0].rows, strict=True):
+        assert a["test_error_percent"] == float(b["test_error_percent"]) == row["test_error_percent"]
+    assert from_json[0]["difference_to_reference"] is None
+    assert from_csv[0]["difference_to_reference"] == ""
+    markdown, latex = (tmp_path / "t.md").read_text(), (tmp_path / "t.tex").read_text()
+    assert "<script>" not in markdown.replace("\\<script>", "")
+    assert r"a\_b|\textless{}script\textgreater{}\&\%" in latex
+    assert all(line.count(" & ") == 5 for line in latex.splitlines() if line.endswith(r" \\"))
+    with pytest.raises(UsageError):
+        export(tables, tmp_path / "t.xlsx")
+
+
+def test_empty_folders_say_what_to_run(tmp_path):
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(DropbenchError, match="dropbench sweep"):
+            build_report(folder, print)
+
+
+def test_ten_thousand_runs_are_all_there(tmp_path):
+    runs(tmp_path, {k / 1000: [1.0] * 100 for k in range(100)})
+    assert isinstance(read_table(tmp_path, RUNS), pd.DataFrame)
+    (sweep,) = sweeps(tmp_path)
+    assert sum(len(setting.test_error) for setting in sweep.settings) == 10_000

@@ -1,0 +1,146 @@
+"""The CSV files: what is written is read back, and what is damaged costs only itself."""
+
+import csv
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dropbench.config import RunConfig
+from dropbench.errors import DropbenchError
+from dropbench.results.csv_file import append_rows, mend, read_rows
+from dropbench.results.read import finished_runs, read_table
+from dropbench.results.schema import EPOCHS, RUNS, SCHEMA_VERSION, run_row
+from dropbench.results.store import Store
+from dropbench.run_result import METRICS, EpochRecord, RunResult
+
+
+def result(seed: int = 0, status: str = "ok", message: str = "", **fields: object) -> RunResult:
+    config = RunConfig(seed=seed, p_drop=0.3, **fields)
+    measured = {f"{split}_{name}": 1.0 + seed for split in ("val", "test") for name in METRICS}
+    cost = {
+        "images_per_second": 1.5,
+        "seconds": 2.0,
+        "train_seconds": 1.0,
+        "peak_memory_bytes": 7,
+        "parameters": 3,
+    }
+    where = {"device": "cpu", "device_name": 'A "quoted", name', "threads": 1, "torch_version": "2",
+             "dropbench_version": "0", "started_at": "now"}  # fmt: skip
+    epochs = (EpochRecord(1, 0.5, 50.0, 0.25, 25.0, 1.0),)
+    return RunResult(config, status, message, measured if status == "ok" else {}, cost, where, epochs)
+
+
+def test_rows_come_back_as_they_were_written(tmp_path):
+    store = Store(tmp_path)
+    for seed in range(3):
+        store.append(result(seed))
+    runs = read_table(tmp_path, RUNS)
+    assert list(runs["seed"]) == [0, 1, 2]
+    assert list(runs["p_drop"]) == [0.3] * 3
+    assert list(runs["p_keep"]) == [0.7] * 3
+    assert list(runs["test_error_percent"]) == [1, 2, 3]
+    assert set(runs["device_name"]) == {'A "quoted", name'}
+    assert read_table(tmp_path, EPOCHS)["val_loss"].tolist() == [0.25] * 3
+    assert set(store.finished()) == {RunConfig(seed=s, p_drop=0.3).run_id for s in range(3)}
+
+
+def test_header_names_what_the_readme_promises(tmp_path):
+    Store(tmp_path).append(result())
+    header = next(csv.reader((tmp_path / "runs.csv").read_text().splitlines()))
+    assert header[:3] == ["run_id", "schema_version", "status"]
+    wanted = {"seed", "p_drop", "p_keep", "images_per_second", "seconds", "peak_memory_bytes", "device",
+              "threads", "torch_version", "git_commit",
+              *(f"{s}_{m}" for s in ("val", "test") for m in ("error_percent", "nll", "brier", "ece"))}  # fmt: skip
+    assert wanted <= set(header)
+
+
+def test_only_ok_runs_are_finished_and_a_later_failure_does_not_displace_them(tmp_path):
+    store = Store(tmp_path)
+    store.append(result(0, "failed", "line one\nline two"))
+    assert store.finished() == {}
+    store.append(result(0))
+    store.append(result(0, "diverged"))
+    assert len(store.finished()) == 1
+    runs = read_table(tmp_path, RUNS)
+    assert len(runs) == 1
+    assert len((tmp_path / "runs.csv").read_text().splitlines()) == 4, (
+        "one line a row, whatever a message holds"
+    )
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cut=st.integers(0, 2000))
+def test_a_file_cut_anywhere_keeps_every_whole_row_and_takes_new_ones(tmp_path, cut):
+    folder = tmp_path / str(cut)
+    folder.mkdir(exist_ok=True)
+    path = folder / "runs.csv"
+    path.unlink(missing_ok=True)
+    append_rows(folder, RUNS, [run_row(result(seed), "") for seed in range(4)])
+    whole = path.read_bytes()
+    path.write_bytes(whole[: max(0, len(whole) - cut)])
+    complete_before = max(0, path.read_bytes().count(b"\n") - 1)
+    told = []
+    mend(folder, RUNS, told.append)
+    kept = read_rows(folder, RUNS, told.append)
+    assert complete_before <= len(kept) <= complete_before + 1
+    assert [row["seed"] for row in kept] == list(range(len(kept)))
+    append_rows(folder, RUNS, [run_row(result(9), "")])
+    assert [row["seed"] for row in read_rows(folder, RUNS, told.append)] == [*range(len(kept)), 9]
+
+
+def test_torn_last_line_is_mended_and_told(tmp_path):
+    Store(tmp_path).append(result(0))
+    with (tmp_path / "runs.csv").open("a") as file:
+        file.write("abc,1,ok,mn")
+    told = []
+    store = Store(tmp_path, told.append)
+    assert len(told) == 1
+    assert "cut off" in told[0]
+    assert len(store.finished()) == 1
+
+
+def test_report_reads_past_a_torn_line_without_touching_the_file(tmp_path):
+    Store(tmp_path).append(result(0))
+    path = tmp_path / "runs.csv"
+    path.write_text(path.read_text() + "abc,1,ok")
+    before, told = path.read_bytes(), []
+    assert len(finished_runs(tmp_path, told.append)) == 1
+    assert "cut off" in told[0]
+    assert path.read_bytes() == before
+
+
+def test_other_schema_versions_are_said_and_left_out(tmp_path):
+    Store(tmp_path).append(result(0))
+    path = tmp_path / "runs.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines, lines[1].replace(f",{SCHEMA_VERSION},", ",99,", 1)]) + "\n")
+    told = []
+    assert len(read_rows(tmp_path, RUNS, told.append)) == 1
+    assert "schema version 99" in told[0]
+
+
+def test_file_of_other_columns_is_refused_before_anything_runs(tmp_path):
+    (tmp_path / "runs.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(DropbenchError, match="other columns"):
+        Store(tmp_path)
+    with pytest.raises(DropbenchError, match="no column"):
+        read_rows(tmp_path, RUNS, print)
+
+
+def test_rows_with_text_for_numbers_or_missing_cells_are_left_out_and_told(tmp_path):
+    Store(tmp_path).append(result(0))
+    path = tmp_path / "runs.csv"
+    good = path.read_text().splitlines()[1]
+    path.write_text(
+        path.read_text() + good.replace(",0.3,0.7,", ",zero,0.7,") + "\nshort,1\n\n" + good + "\n"
+    )
+    told = []
+    assert len(read_rows(tmp_path, RUNS, told.append)) == 2
+    assert len(told) == 2
+
+
+def test_folder_that_cannot_be_one_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DropbenchError, match="Cannot write into"):
+        Store(tmp_path / "file" / "results")

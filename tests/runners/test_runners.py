@@ -1,0 +1,97 @@
+"""The pool gives the numbers of a single process, and outlives failures and deaths."""
+
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dropbench.config import RunConfig
+from dropbench.runners.choose import choose_runner, cores
+from dropbench.runners.process import ProcessRunner
+from dropbench.runners.serial import SerialRunner
+
+CPU = torch.device("cpu")
+
+
+def configs(data, count):
+    base = RunConfig(data=data.name, data_key=data.key, model="mlp", layers=(16,), epochs=2, p_drop=0.5)
+    return [replace(base, seed=seed) for seed in range(count)]
+
+
+def silent(worker, config, record):
+    pass
+
+
+def by_id(results):
+    return {result.config.run_id: (result.status, result.metrics) for result in results}
+
+
+@pytest.fixture
+def _one_thread():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("_one_thread")
+def test_pool_of_two_gives_the_numbers_of_one_process(blobs):
+    wanted = configs(blobs, 4)
+    epochs = []
+    pooled = list(ProcessRunner(CPU, 2, 1).run(wanted, lambda w, c, record: epochs.append((w, c, record))))
+    serial = list(SerialRunner(CPU, 1).run(wanted, silent))
+    assert by_id(pooled) == by_id(serial)
+    assert len(epochs) == 4 * (1 + 2), "one call at the start of a run, one for each epoch"
+    assert {worker for worker, _, _ in epochs} == {0, 1}
+
+
+def test_failure_is_a_result_and_the_others_go_on(blobs):
+    good, bad = configs(blobs, 2)
+    bad = replace(bad, data_key="0" * 16)
+    results = by_id(ProcessRunner(CPU, 2, 1).run([bad, good], silent))
+    assert results[bad.run_id][0] == "failed"
+    assert results[good.run_id][0] == "ok"
+
+
+def test_killed_worker_is_replaced_and_its_run_tried_once_more(blobs):
+    wanted, killed = configs(blobs, 3), []
+    runner = ProcessRunner(CPU, 2, 1)
+
+    def kill_once(worker, config, record):
+        if record is not None and not killed:
+            killed.append(config.run_id)
+            os.kill(workers()[0], signal.SIGKILL)
+
+    results = by_id(runner.run(wanted, kill_once))
+    assert {status for status, _ in results.values()} == {"ok"}
+    assert set(results) == {config.run_id for config in wanted}
+
+
+def test_run_that_kills_every_worker_has_failed(blobs):
+    def kill_always(worker, config, record):
+        if record is not None:
+            for process in workers():
+                os.kill(process, signal.SIGKILL)
+
+    ((status, _),) = by_id(ProcessRunner(CPU, 1, 1).run(configs(blobs, 1), kill_always)).values()
+    assert status == "failed"
+
+
+def workers() -> list[int]:
+    import multiprocessing
+
+    return [process.pid for process in multiprocessing.active_children() if process.pid]
+
+
+def test_closing_the_iterator_ends_the_workers(blobs):
+    results = ProcessRunner(CPU, 2, 1).run(configs(blobs, 4), silent)
+    next(results)
+    results.close()
+    assert workers() == []
+
+
+def test_jobs_and_threads_share_the_cores():
+    assert choose_runner(1, CPU, None, None).jobs == 1
+    assert choose_runner(100, CPU, None, None).jobs == cores()
+    assert choose_runner(100, CPU, 5, None).jobs == 5
