@@ -44,10 +44,10 @@ def draw_sweep(axes: "Axes", sweep: Sweep) -> "Axes":
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
         xs = [setting.axes[x_axis] + spread[number] for setting in settings]
         estimates = [mean_interval(list(setting.test_error.values())) for setting in settings]
-        means = [estimate.mean for estimate in estimates]
+        centres = [estimate.mean for estimate in estimates]
         half = [0 if math.isnan(e.low) else e.mean - e.low for e in estimates]
         axes.errorbar(
-            xs, means, yerr=half, color=colour, marker=marker, markersize=5, capsize=3, lw=1.6, label=label
+            xs, centres, yerr=half, color=colour, marker=marker, markersize=5, capsize=3, lw=1.6, label=label
         )
         for x, setting in zip(xs, settings, strict=True):
             errors = list(setting.test_error.values())
@@ -59,6 +59,12 @@ def draw_sweep(axes: "Axes", sweep: Sweep) -> "Axes":
     axes.set_xlabel(_LABELS[x_axis])
     axes.set_ylabel("test error, %")
     axes.grid(alpha=0.25)
+    means = [sum(s.test_error.values()) / len(s.test_error) for s in sweep.settings if s.test_error]
+    if min(means) > 0 and max(means) > 5 * min(means):  # one bad setting must not flatten all others
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
+        axes.tick_params(axis="y", which="minor", labelsize="small")
     if x_axis == "train_size":
         axes.set_xscale("log")
     if x_axis == "p_drop":
