@@ -34,7 +34,7 @@ def label(config: RunConfig) -> str:
     if config.train_size is not None:
         parts.append(f"{config.train_size} images")
     if config.layers:
-        parts.append("-".join(map(str, config.layers)))
+        parts.append(f"layers {'-'.join(map(str, config.layers))}")
     parts.append(f"seed {config.seed}")
     if config.member or config.bootstrap:
         parts.append(f"member {config.member}{' (bootstrap)' if config.bootstrap else ''}")

@@ -50,7 +50,6 @@ def prepare(name: str, data_dir: Path | None = None, tell: Tell = lambda sentenc
     source = find_source(name)
     data_dir = data_dir or default_data_dir()
     if not source.files(data_dir):
-        tell(f"Fetching {source.name} into {source.place(data_dir)}.")
         source.fetch(data_dir)
     fingerprint = cache.fingerprint(source.name, source.files(data_dir))
     known = cache.find(fingerprint, source.name)

@@ -17,6 +17,8 @@ _IDX = tuple(
     f"{split}-{kind}-ubyte" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
 )
 
+_LONGEST_REASON = 300
+
 
 @dataclass(frozen=True)
 class TorchvisionSet:
@@ -43,10 +45,11 @@ class TorchvisionSet:
             data_dir.mkdir(parents=True, exist_ok=True)
             self._open(data_dir, download=True)
         except Exception as error:  # torchvision passes on whatever its download library raised
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            _remove_empty(data_dir / self.folder, data_dir)
+            reason = " ".join(str(error).split()) or type(error).__name__
             raise DropbenchError(
                 f"The data set {self.name} is not in {self.place(data_dir)} and cannot be downloaded "
-                f"({reason.rstrip('.')}).",
+                f"({reason[:_LONGEST_REASON].rstrip('.')}).",
                 f"Put {', '.join(self.needed)} there, or name another folder with --data-dir.",
             ) from error
 
@@ -77,6 +80,15 @@ class TorchvisionSet:
             if self.class_name == "SVHN":
                 return tuple(make(data_dir, split=s, download=download) for s in ("train", "test"))
             return tuple(make(data_dir, train=t, download=download) for t in (True, False))
+
+
+def _remove_empty(folder: Path, data_dir: Path) -> None:
+    """Take back the folders that a failed download made, from the innermost to the data directory."""
+    for place in (folder, *folder.parents):
+        with contextlib.suppress(OSError):  # it is not empty, or was never made
+            place.rmdir()
+        if place == data_dir:
+            return
 
 
 def _channels_first(images: Any) -> np.ndarray:

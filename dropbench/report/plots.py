@@ -37,6 +37,8 @@ def draw_sweep(axes: "Axes", sweep: Sweep) -> "Axes":
     One line for each combination of the other varying axes; the net without dropout is a dashed level
     where no line passes through it.
     """
+    from matplotlib.ticker import LogLocator  # here, as all of matplotlib: a table needs none of it
+
     x_axis = horizontal_axis(sweep)
     lines = _lines(sweep, x_axis)
     spread = _dodge(sweep, x_axis, len(lines))
@@ -61,10 +63,9 @@ def draw_sweep(axes: "Axes", sweep: Sweep) -> "Axes":
     axes.grid(alpha=0.25)
     means = [sum(s.test_error.values()) / len(s.test_error) for s in sweep.settings if s.test_error]
     if min(means) > 0 and max(means) > 5 * min(means):  # one bad setting must not flatten all others
-        axes.set_yscale("log")
+        axes.set_yscale("log", subs=())
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("{x:g}")
-        axes.tick_params(axis="y", which="minor", labelsize="small")
     if x_axis == "train_size":
         axes.set_xscale("log")
     if x_axis == "p_drop":

@@ -193,6 +193,7 @@ def test_absent_set_without_a_network_says_where_its_files_belong(tmp_path, monk
     with pytest.raises(DropbenchError) as caught:
         prepare("fashion-mnist", tmp_path)
     assert str(tmp_path / "FashionMNIST" / "raw") in str(caught.value)
+    assert list(tmp_path.iterdir()) == [], "nothing half-written"
     assert "\n" not in str(caught.value)
 
 
