@@ -41,11 +41,14 @@ class TorchvisionSet:
 
     def fetch(self, data_dir: Path) -> None:
         """Download by torchvision, which checks what it got."""
+        made = _missing_folders(data_dir / self.folder)
         try:
             data_dir.mkdir(parents=True, exist_ok=True)
             self._open(data_dir, download=True)
         except Exception as error:  # torchvision passes on whatever its download library raised
-            _remove_empty(data_dir / self.folder, data_dir)
+            for folder in made:
+                with contextlib.suppress(OSError):  # something was downloaded into it: that stays
+                    folder.rmdir()
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DropbenchError(
                 f"The data set {self.name} is not in {self.place(data_dir)} and cannot be downloaded "
@@ -82,13 +85,9 @@ class TorchvisionSet:
             return tuple(make(data_dir, train=t, download=download) for t in (True, False))
 
 
-def _remove_empty(folder: Path, data_dir: Path) -> None:
-    """Take back the folders that a failed download made, from the innermost to the data directory."""
-    for place in (folder, *folder.parents):
-        with contextlib.suppress(OSError):  # it is not empty, or was never made
-            place.rmdir()
-        if place == data_dir:
-            return
+def _missing_folders(folder: Path) -> list[Path]:
+    """``folder`` and those above it that do not exist, the innermost first."""
+    return [place for place in (folder, *folder.parents) if not place.exists()]
 
 
 def _channels_first(images: Any) -> np.ndarray:
