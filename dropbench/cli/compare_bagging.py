@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from dropbench.cli.console import out, tell
-from dropbench.cli.flags import DROPOUT, MACHINE, OUTPUT, P_HELP, TRAINING, Flags, with_flags
+from dropbench.cli.flags import DROPOUT, P_HELP, TRAINING, AsJson, Flags, Jobs, with_flags
 from dropbench.grammar import parse_probability
 
 
@@ -41,19 +41,8 @@ def compare_bagging(
             min=1,
         ),
     ] = 3,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            help="Runs at a time. (default: one per core, on CUDA one per GPU)",
-            rich_help_panel=MACHINE,
-            min=1,
-            envvar="DROPBENCH_JOBS",
-        ),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the table as JSON.", rich_help_panel=OUTPUT)
-    ] = False,
+    jobs: Jobs = None,
+    as_json: AsJson = False,
     *,
     flags: Flags,
 ) -> None:

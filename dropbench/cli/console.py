@@ -9,10 +9,17 @@ from rich.text import Text
 # What reads a pipe has no width to respect: tables are not folded for it.
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True, highlight=False)
+_told: set[str] = set()
 
 
 def tell(sentence: str) -> None:
-    """One line on stderr, as text: nothing in it is obeyed as markup or as a control code."""
+    """One line on stderr, as text: nothing in it is obeyed as markup or as a control code.
+
+    Once each: a damaged row is met at every reading of its file.
+    """
+    if sentence in _told:
+        return
+    _told.add(sentence)
     err.print(Text(_printable(f"dropbench: {sentence}")), soft_wrap=True)
 
 

@@ -38,6 +38,19 @@ def _option(flag: str, help: str, panel: str, **more: Any) -> Any:
     return typer.Option(flag, help=help, rich_help_panel=panel, **more)
 
 
+Jobs = Annotated[
+    int | None,
+    _option(
+        "--jobs",
+        "Runs at a time. (default: one per core, on CUDA one per GPU)",
+        MACHINE,
+        min=1,
+        envvar="DROPBENCH_JOBS",
+    ),
+]
+AsJson = Annotated[bool, _option("--json", "Print the result as JSON.", OUTPUT)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Flags:
     """What every training command can be told, as text where a sweep takes lists."""

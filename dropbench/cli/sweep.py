@@ -7,7 +7,7 @@ import typer
 
 from dropbench import grammar
 from dropbench.cli.console import out, tell
-from dropbench.cli.flags import DROPOUT, MACHINE, OUTPUT, TRAINING, Flags, with_flags
+from dropbench.cli.flags import DROPOUT, OUTPUT, TRAINING, AsJson, Flags, Jobs, with_flags
 
 if TYPE_CHECKING:
     from dropbench.config import RunConfig
@@ -43,23 +43,12 @@ def sweep(
             min=1,
         ),
     ] = 3,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            help="Runs at a time. (default: one per core, on CUDA one per GPU)",
-            rich_help_panel=MACHINE,
-            min=1,
-            envvar="DROPBENCH_JOBS",
-        ),
-    ] = None,
+    jobs: Jobs = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="List what would run and what is done.", rich_help_panel=OUTPUT),
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the table as JSON.", rich_help_panel=OUTPUT)
-    ] = False,
+    as_json: AsJson = False,
     *,
     flags: Flags,
 ) -> None:

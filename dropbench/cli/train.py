@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from dropbench.cli.console import out, tell
-from dropbench.cli.flags import DROPOUT, OUTPUT, P_HELP, TRAINING, Flags, with_flags
+from dropbench.cli.flags import DROPOUT, P_HELP, TRAINING, AsJson, Flags, with_flags
 from dropbench.grammar import parse_probability
 
 
@@ -24,9 +24,7 @@ def train(
         ),
     ] = "inverted",
     seed: Annotated[int, typer.Option("--seed", help="Master seed.", rich_help_panel=TRAINING, min=0)] = 0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as JSON.", rich_help_panel=OUTPUT)
-    ] = False,
+    as_json: AsJson = False,
     *,
     flags: Flags,
 ) -> None:
