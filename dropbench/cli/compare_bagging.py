@@ -68,7 +68,8 @@ def compare_bagging(
     dropout = flags.single_config(p_drop=parse_probability(p), mc_samples=mc_samples)
     plan(dropout, members, seeds)  # what is wrong with it is said before any data are fetched
     bench = flags.set_up(jobs)
-    arms = plan(bench.bind(dropout), members, seeds)
+    (dropout,) = bench.bind([dropout])
+    arms = plan(dropout, members, seeds)
     store = Store(flags.out, tell)
     with resumable(flags.out), watching() as watcher:
         outcome = compare(arms, bench, store, watcher)

@@ -86,7 +86,7 @@ def sweep(
     from dropbench.results.store import Store
 
     bench = flags.set_up(jobs)
-    configs = [bench.bind(config) for config in unbound]
+    configs = bench.bind(unbound)
     if dry_run:
         _list_runs(configs, flags)
         return

@@ -44,9 +44,10 @@ def train(
     from dropbench.results.store import Store
 
     bench = flags.set_up(jobs=1)
+    configs = bench.bind([config])
     store = Store(flags.out, tell)
     with resumable(flags.out), watching() as watcher:
-        outcome = carry_out([bench.bind(config)], bench, store, watcher, again=True)
+        outcome = carry_out(configs, bench, store, watcher, again=True)
     (result,) = [*outcome.ok, *outcome.unsuccessful]
     figures = {**result.metrics, **result.cost}
     if as_json:

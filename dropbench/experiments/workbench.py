@@ -59,9 +59,21 @@ class Workbench:
             prepare(data, data_dir, tell), resolved, resolve_precision(precision, resolved), jobs, threads
         )
 
-    def bind(self, config: RunConfig) -> RunConfig:
-        """``config`` on this bench's data and in its precision."""
-        return replace(config, data=self.data.name, data_key=self.data.key, precision=self.precision)
+    def bind(self, configs: Iterable[RunConfig]) -> list[RunConfig]:
+        """``configs`` on this bench's data and in its precision.
+
+        Raises:
+            UsageError: if one could not be trained on these data; now, before anything is written.
+
+        """
+        data = self.data
+        bound = [replace(c, data=data.name, data_key=data.key, precision=self.precision) for c in configs]
+        # What cannot change whether a config fits is left out, so that each shape is tried once.
+        for config in {replace(c, seed=0, member=0, p_drop=0.0, p_drop_input=0.0) for c in bound}:
+            split(data.train_labels, config)
+            with torch.device("meta"):  # shapes only: no memory, no time
+                make_module(data.image_shape, len(data.classes), config)
+        return bound
 
 
 @dataclass
@@ -97,13 +109,12 @@ def carry_out(
     with_predictions: bool = False,
     again: bool = False,
 ) -> Outcome:
-    """Carry out the runs that are not done yet; each is on disk before the next is taken.
+    """Carry out the (bound) runs that are not done yet; each is on disk before the next is taken.
 
     With ``with_predictions``, those are kept, and a run that lacks them is not done. ``again`` carries
     out those that are done as well.
 
     Raises:
-        UsageError: before the first run, if a config does not fit the data.
         DropbenchError: if a result cannot be written; what was written stays.
 
     """
@@ -111,7 +122,6 @@ def carry_out(
     if with_predictions:
         finished = [run_id for run_id in finished if store.has_predictions(run_id)]
     todo, done = pending(configs, finished)
-    check_fit(todo, bench.data)
     outcome = Outcome(skipped=done)
     runner = choose_runner(len(todo), bench.device, bench.jobs, bench.threads)
     watcher.planned(todo, len(done), runner.jobs)
@@ -121,12 +131,3 @@ def carry_out(
         lists[result.status].append(result)
         watcher.finished(result)
     return outcome
-
-
-def check_fit(configs: Iterable[RunConfig], data: DataSet) -> None:
-    """Raise UsageError now for a config that could not be trained on ``data`` later."""
-    shapes = {replace(config, seed=0, member=0, p_drop=0.0, p_drop_input=0.0) for config in configs}
-    for config in shapes:
-        split(data.train_labels, config)
-        with torch.device("meta"):  # shapes only: no memory, no time
-            make_module(data.image_shape, len(data.classes), config)

@@ -185,7 +185,7 @@ def test_wrong_use_is_one_line_and_two(tmp_path, arguments, said):
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
-    assert not (tmp_path / "results" / "runs.csv").exists()
+    assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.parametrize(

@@ -57,23 +57,23 @@ def test_reference_is_left_out_on_request_and_never_doubled():
 
 def test_runs_done_before_are_skipped_and_the_rest_is_done(bench, tmp_path):
     store, first, second = Store(tmp_path), Quiet(), Quiet()
-    configs = [bench.bind(config) for config in expand(MLP, Grid(p_drop=(0.2, 0.5), seeds=2))]
+    configs = bench.bind(expand(MLP, Grid(p_drop=(0.2, 0.5), seeds=2)))
     carry_out(configs[:3], bench, store, first)
     outcome = carry_out(configs, bench, store, second)
     assert (first.runs, second.runs, len(outcome.skipped)) == (3, 3, 3)
     assert sorted(read_table(tmp_path, RUNS)["run_id"]) == sorted(config.run_id for config in configs)
 
 
-def test_config_that_does_not_fit_ends_before_the_first_run(bench, tmp_path):
-    watcher, store = Quiet(), Store(tmp_path)
-    configs = [bench.bind(MLP), replace(bench.bind(MLP), train_size=10_000)]
+def test_config_that_does_not_fit_is_refused_before_anything_is_written(bench):
     with pytest.raises(UsageError, match="10,000"):
-        carry_out(configs, bench, store, watcher)
-    assert watcher.runs == 0
+        bench.bind([MLP, replace(MLP, train_size=10_000)])
+    tiny = replace(bench.data, train_images=bench.data.train_images[:, :, :7])
+    with pytest.raises(UsageError, match="8×8"):
+        replace(bench, data=tiny).bind([RunConfig()])
 
 
 def test_comparison_shares_members_and_an_ensemble_of_one_is_the_single_net(bench, tmp_path):
-    arms = plan(bench.bind(replace(MLP, p_drop=0.5, mc_samples=4)), members=1, seeds=2)
+    arms = plan(bench.bind([replace(MLP, p_drop=0.5, mc_samples=4)])[0], members=1, seeds=2)
     store, watcher = Store(tmp_path), Quiet()
     compare(arms, bench, store, watcher)
     assert watcher.runs == 2 * 3, "single and ensemble share a run, the dropout arms share another"
@@ -104,7 +104,9 @@ def test_arms_cost_what_they_say():
 
 
 def test_members_that_did_not_end_ok_take_their_arm_out_of_the_table(bench, tmp_path):
-    arms = plan(bench.bind(replace(MLP, p_drop=0.5, mc_samples=1, learning_rate=1e30)), members=2, seeds=1)
+    arms = plan(
+        bench.bind([replace(MLP, p_drop=0.5, mc_samples=1, learning_rate=1e30)])[0], members=2, seeds=1
+    )
     outcome = compare(arms, bench, Store(tmp_path), Quiet())
     table = read_table(tmp_path, COMPARISONS)
     assert len(outcome.diverged) == 5
