@@ -15,12 +15,32 @@ def show(tables: Sequence[Table], console: Console) -> None:
     for number, table in enumerate(tables):
         if number:
             console.print()
-        grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-        for column in table.columns:
-            grid.add_column(Text(column.title), justify="left" if column.left else "right", overflow="fold")
-        for cells in table.texts():
-            grid.add_row(*(Text(cell) for cell in cells))
         console.print(Text(table.title, style="bold"))
-        console.print(grid)
+        for columns in _blocks(table, console.width):
+            grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+            for index in columns:
+                column = table.columns[index]
+                grid.add_column(
+                    Text(column.title), justify="left" if column.left else "right", overflow="fold"
+                )
+            for cells in table.texts():
+                grid.add_row(*(Text(cells[index]) for index in columns))
+            console.print(grid)
         for note in table.notes:
             console.print(Text(note, style="dim"))
+
+
+def _blocks(table: Table, width: int) -> list[list[int]]:
+    """The columns in as many blocks as fit ``width`` without folding a cell, each led by the first column."""
+    texts = table.texts()
+    widths = [
+        max(map(len, (*column.title.split("\n"), *(cells[index] for cells in texts))))
+        for index, column in enumerate(table.columns)
+    ]
+    gap = 2
+    blocks = [[0]]
+    for index in range(1, len(widths)):
+        if len(blocks[-1]) > 1 and sum(widths[i] + gap for i in (*blocks[-1], index)) - gap > width:
+            blocks.append([0])
+        blocks[-1].append(index)
+    return blocks

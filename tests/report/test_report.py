@@ -7,6 +7,7 @@ import math
 
 import pandas as pd
 import pytest
+from rich.console import Console
 from scipy import stats
 
 from dropbench.config import RunConfig
@@ -15,6 +16,7 @@ from dropbench.report.build import build_report, save_curves
 from dropbench.report.export import EXPORTERS, export
 from dropbench.report.statistics import mean_interval, paired_difference
 from dropbench.report.sweep import find_sweeps, sweep_table
+from dropbench.report.terminal import show
 from dropbench.results.csv_file import append_rows
 from dropbench.results.read import read_table
 from dropbench.results.schema import COMPARISONS, RUNS, SCHEMA_VERSION, run_row
@@ -166,3 +168,16 @@ def test_ten_thousand_runs_are_all_there(tmp_path):
     assert isinstance(read_table(tmp_path, RUNS), pd.DataFrame)
     (sweep,) = sweeps(tmp_path)
     assert sum(len(setting.test_error) for setting in sweep.settings) == 10_000
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_terminal_never_folds_a_cell_and_shows_every_one(tmp_path, width):
+    runs(tmp_path, {0.0: [4, 5]})
+    compare(tmp_path, {"single": [4.5, 5], "dropout": [3, 5], "bagging": [2, 4]})
+    (table,) = (t for t in build_report(tmp_path, print).tables if t.kind == "comparison")
+    console = Console(width=width, file=io.StringIO())
+    show([table], console)
+    shown = console.file.getvalue()
+    assert max(map(len, shown.splitlines())) <= width
+    for cells in table.texts():
+        assert all(cell in shown for cell in cells)
