@@ -75,7 +75,7 @@ def compare_bagging(
         outcome = compare(arms, bench, store, watcher)
     tables = comparisons_of(flags.out, {arm.comparison_id for arm in arms}, tell)
     if as_json:
-        out.print(json_exporter.render(tables), markup=False, end="")
+        typer.echo(json_exporter.render(tables), nl=False)  # rich would fold long strings
     else:
         show(tables, out)
     tell(f"arms: {flags.out / 'comparisons.csv'}; their runs: {flags.out / 'runs.csv'}")

@@ -75,4 +75,5 @@ def prepare_set(
         f"{data.name}: {len(data.train_labels):,} training and {len(data.test_labels):,} test images, "
         f"{height}×{width} × {channels}, {len(data.classes)} classes; {cache_folder() / data.key}",
         markup=False,
+        soft_wrap=True,
     )

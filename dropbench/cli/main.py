@@ -50,6 +50,9 @@ def run(arguments: list[str]) -> int:
     except DropbenchError as error:
         fail(str(error))
         return error.exit_code
+    except OSError as error:  # a folder without permission, a disk that went away: nothing to trace
+        fail(f"{error.filename or 'The system'}: {error.strerror or error}.")
+        return 1
     except typer.TyperException as error:
         if error.message:  # empty when the help was asked for by giving no arguments
             fail(f"{error.format_message()} See: dropbench --help")

@@ -96,7 +96,7 @@ def sweep(
     sweeps = sweeps_of(flags.out, {config.run_id for config in configs}, tell)
     tables = [sweep_table(found) for found in sweeps]
     if as_json:
-        out.print(json_exporter.render(tables), markup=False, end="")
+        typer.echo(json_exporter.render(tables), nl=False)  # rich would fold long strings
     else:
         show(tables, out)
     pictures = save_curves(sweeps, flags.out)
@@ -112,5 +112,5 @@ def _list_runs(configs: "Sequence[RunConfig]", flags: Flags) -> None:
     todo, done = pending(configs, finished_runs(flags.out, tell))
     for state, runs in (("done", done), ("to do", todo)):
         for config in runs:
-            out.print(f"{state:5}  {config.run_id}  {label(config)}", markup=False)
+            out.print(f"{state:5}  {config.run_id}  {label(config)}", markup=False, soft_wrap=True)
     tell(f"{len(todo)} runs to do, {len(done)} done")

@@ -25,7 +25,7 @@ class Split:
 
 
 def stratified_order(labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """A random order of the examples in which every prefix has each class in its share, to within one.
+    """A random order of the examples in which every prefix has each class in its share, up to rounding.
 
     A prefix is thus a stratified subset, and a smaller subset is part of every larger one.
     """

@@ -69,7 +69,7 @@ def save_curves(sweeps: Collection[Sweep], folder: Path) -> list[Path]:
         if sum(bool(setting.test_error) for setting in sweep.settings) < 2:
             continue
         setting = hashlib.sha256(repr(sorted(sweep.fields.items())).encode()).hexdigest()[:6]
-        data = "".join(c if c.isalnum() or c in "-." else "-" for c in str(sweep.fields["data"]))
+        data = "".join(c if c.isalnum() or c in "-." else "-" for c in str(sweep.fields["data"]))[:60]
         path = folder / f"error-against-p-{data}-{sweep.fields['model']}-{setting}.png"
         try:
             paths.append(plots.save_sweep(sweep, path))

@@ -25,7 +25,10 @@ def read_rows(folder: Path, table: Table, tell: Tell) -> list[dict[str, Any]]:
     """
     path = folder / table.file_name
     text = _read(path)
-    lines = list(csv.reader(io.StringIO(text)))
+    try:
+        lines = list(csv.reader(io.StringIO(text)))
+    except csv.Error as error:
+        raise DropbenchError(f"{path} is no CSV file: {error}.", "Name another folder.") from error
     if not lines:
         return []
     header = lines[0]

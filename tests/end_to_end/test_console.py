@@ -57,6 +57,8 @@ def test_sweep_then_resume_then_report(tmp_path):
     again = dropbench(*command, cwd=tmp_path)
     assert again.stdout == first.stdout
     assert len(rows(tmp_path / "results" / "runs.csv")) == 6
+    as_json = dropbench(*command, "--json", cwd=tmp_path)
+    assert len(json.loads(as_json.stdout)["tables"][0]["rows"]) == 3
     for ending in ("md", "csv", "json", "tex"):
         report = dropbench("report", "--export", f"table.{ending}", cwd=tmp_path)
         assert report.stdout == first.stdout, report.stderr
@@ -140,6 +142,22 @@ def test_interrupted_sweep_keeps_its_rows_and_says_how_to_go_on(tmp_path):
     assert "to go on: dropbench sweep" in messages
     assert "Traceback" not in messages
     assert {row["status"] for row in rows(path)} == {"ok"}
+
+
+def test_json_is_whole_however_long_its_strings_are(tmp_path):
+    from PIL import Image
+
+    name = "x" * 240
+    for part in ("train", "test"):
+        for number, shade in enumerate(("black", "white")):
+            (tmp_path / name / part / shade).mkdir(parents=True)
+            for k in range(5):
+                image = Image.new("L", (8, 8), 200 * number + k)
+                image.save(tmp_path / name / part / shade / f"{k}.png")
+    arguments = ["sweep", "--data", f"folder:{name}", "--p", "0.5", "--seeds", "1", "--epochs", "1", "--json"]
+    done = dropbench(*arguments, "--model", "mlp", "--layers", "4", "--out", "o", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert name in json.loads(done.stdout)["tables"][0]["title"]
 
 
 def test_diverged_runs_end_with_three(tmp_path):

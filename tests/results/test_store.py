@@ -140,6 +140,12 @@ def test_rows_with_text_for_numbers_or_missing_cells_are_left_out_and_told(tmp_p
     assert len(told) == 2
 
 
+def test_a_cell_beyond_all_bounds_is_said_not_traced(tmp_path):
+    (tmp_path / "runs.csv").write_text("run_id\n" + "x" * 200_000 + "\n")
+    with pytest.raises(DropbenchError, match="no CSV"):
+        read_rows(tmp_path, RUNS, print)
+
+
 def test_folder_that_cannot_be_one_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DropbenchError, match="Cannot write into"):
