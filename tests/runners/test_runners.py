@@ -15,8 +15,11 @@ from dropbench.runners.serial import SerialRunner
 CPU = torch.device("cpu")
 
 
-def configs(data, count):
-    base = RunConfig(data=data.name, data_key=data.key, model="mlp", layers=(16,), epochs=2, p_drop=0.5)
+LONG = 1_000  # epochs of a run that cannot end between its first epoch's message and a signal
+
+
+def configs(data, count, epochs=2):
+    base = RunConfig(data=data.name, data_key=data.key, model="mlp", layers=(16,), epochs=epochs, p_drop=0.5)
     return [replace(base, seed=seed) for seed in range(count)]
 
 
@@ -55,15 +58,17 @@ def test_failure_is_a_result_and_the_others_go_on(blobs):
 
 
 def test_killed_worker_is_replaced_and_its_run_tried_once_more(blobs):
-    wanted, killed = configs(blobs, 3), []
-    runner = ProcessRunner(CPU, 2, 1)
+    wanted, starts = configs(blobs, 3, epochs=200), []
 
     def kill_once(worker, config, record):
-        if record is not None and not killed:
-            killed.append(config.run_id)
-            os.kill(workers()[0], signal.SIGKILL)
+        if record is None:
+            starts.append(config.run_id)
+        elif len(starts) == 1:
+            (process,) = workers()
+            os.kill(process, signal.SIGKILL)
 
-    results = by_id(runner.run(wanted, kill_once))
+    results = by_id(ProcessRunner(CPU, 1, 1).run(wanted, kill_once))
+    assert starts == [wanted[0].run_id, *(config.run_id for config in wanted)]
     assert {status for status, _ in results.values()} == {"ok"}
     assert set(results) == {config.run_id for config in wanted}
 
@@ -74,7 +79,7 @@ def test_run_that_kills_every_worker_has_failed(blobs):
             for process in workers():
                 os.kill(process, signal.SIGKILL)
 
-    ((status, _),) = by_id(ProcessRunner(CPU, 1, 1).run(configs(blobs, 1), kill_always)).values()
+    ((status, _),) = by_id(ProcessRunner(CPU, 1, 1).run(configs(blobs, 1, LONG), kill_always)).values()
     assert status == "failed"
 
 
