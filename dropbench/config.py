@@ -13,7 +13,7 @@ from dropbench.recipes import RECIPES
 CONVENTIONS = ("inverted", "weight-scaling")
 SCHEDULES = ("one-cycle", "cosine")
 ACTIVATIONS = ("relu", "logistic")
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "tf32", "bf16")
 
 # Stands for "whatever the model's recipe says"; __post_init__ puts the number in its place.
 _FROM_RECIPE: Any = None

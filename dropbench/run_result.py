@@ -32,8 +32,8 @@ class RunResult:
     """The outcome of one run.
 
     ``metrics`` has ``val_`` and ``test_`` of each of METRICS, empty unless ``status`` is ok. ``cost`` has
-    images_per_second, seconds, train_seconds, parameters and peak_memory_bytes (None where nobody
-    tells). ``where`` says on what it
+    images_per_second, seconds, train_seconds, compile_seconds (no part of train_seconds; 0 without
+    torch.compile), parameters and peak_memory_bytes (None where nobody tells). ``where`` says on what it
     ran. ``predictions`` maps a name (``val``, ``test``, ``test_mc``, ``val_labels``, …) to an array:
     log-probabilities ``(examples, classes)`` in float32, or labels ``(examples,)``.
     """

@@ -48,6 +48,17 @@ Jobs = Annotated[
         envvar="DROPBENCH_JOBS",
     ),
 ]
+Device = Annotated[str, _option("--device", "auto, cpu or cuda.", MACHINE, envvar="DROPBENCH_DEVICE")]
+Precision = Annotated[
+    str,
+    _option(
+        "--precision",
+        "Of matrix products: auto (bf16 where the hardware has it), fp32, tf32 (CUDA only) or bf16.",
+        MACHINE,
+        envvar="DROPBENCH_PRECISION",
+    ),
+]
+Out = Annotated[Path, _option("--out", "Folder of the CSV files.", OUTPUT, envvar="DROPBENCH_OUT")]
 AsJson = Annotated[bool, _option("--json", "Print the result as JSON.", OUTPUT)]
 
 
@@ -124,25 +135,21 @@ class Flags:
         float | None,
         _option("--weight-decay", f"On weights, not on biases. {_default('weight_decay')}", TRAINING),
     ] = None
-    device: Annotated[str, _option("--device", "auto, cpu or cuda.", MACHINE, envvar="DROPBENCH_DEVICE")] = (
-        "auto"
-    )
-    precision: Annotated[
-        str,
+    device: Device = "auto"
+    precision: Precision = "auto"
+    compiled: Annotated[
+        bool,
         _option(
-            "--precision",
-            "Of matrix products: auto (bf16 where the hardware has it), fp32 or bf16.",
+            "--compile",
+            "Train through torch.compile: for a GPU and long runs. On the CPU it is slower.",
             MACHINE,
-            envvar="DROPBENCH_PRECISION",
         ),
-    ] = "auto"
+    ] = False
     threads: Annotated[
         int | None,
         _option("--threads", "CPU threads of a run. (default: cores / runs at a time)", MACHINE, min=1),
     ] = None
-    out: Annotated[Path, _option("--out", "Folder of the CSV files.", OUTPUT, envvar="DROPBENCH_OUT")] = Path(
-        "results"
-    )
+    out: Out = Path("results")
     config: ConfigFile = None
 
     def base_config(self, **more: Any) -> RunConfig:
@@ -177,7 +184,7 @@ class Flags:
         from dropbench.experiments.workbench import Workbench
 
         return Workbench.set_up(
-            self.data, self.data_dir, self.device, self.precision, tell, jobs, self.threads
+            self.data, self.data_dir, self.device, self.precision, tell, jobs, self.threads, self.compiled
         )
 
 

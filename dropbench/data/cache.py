@@ -71,6 +71,13 @@ def save(data: DataSet, source_fingerprint: str) -> DataSet:
         ) from error
 
 
+def remove(key: str, source_fingerprint: str) -> None:
+    """Take a set out of the cache; no error where it is not in it."""
+    (cache_folder() / "sources" / source_fingerprint).unlink(missing_ok=True)
+    shutil.rmtree(cache_folder() / key, ignore_errors=True)
+    (cache_folder() / f"{key}.lock").unlink(missing_ok=True)
+
+
 def load(key: str) -> DataSet:
     """The cached set with this digest, its arrays mapped into memory and shared between processes.
 

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from dropbench.config import CONVENTIONS
+from dropbench.dropout.in_graph import drop_in_graph
 from dropbench.dropout.masks import LEVELS, drop, drop_levels
 from dropbench.errors import UsageError, unknown_name
 
@@ -43,6 +44,8 @@ class BernoulliDropout(nn.Module):
         self.levels = drop_levels(p_drop)
         self.keep = 1 - self.levels / LEVELS
         self.generator: torch.Generator | None = None
+        self.generator_number = 0
+        """Stands for ``generator`` in a graph of torch.compile; see dropbench.dropout.in_graph."""
         self.sampling = False
         """Draw masks in eval mode too (Monte-Carlo dropout); see dropbench.dropout.control."""
 
@@ -54,6 +57,8 @@ class BernoulliDropout(nn.Module):
             if self.generator is None:
                 raise RuntimeError("this dropout layer was given no random stream; set its generator")
             scale = 1 / self.keep if self.convention == "inverted" else 1.0
+            if torch.compiler.is_compiling():
+                return drop_in_graph(units, self.levels, scale, self.generator_number)
             return drop(units, self.levels, scale, self.generator)
         return units if self.convention == "inverted" else units * self.keep
 

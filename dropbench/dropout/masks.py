@@ -58,9 +58,7 @@ def drop(units: torch.Tensor, levels: int, scale: float, generator: torch.Genera
     return dropped
 
 
-def drop_native(
-    units: torch.Tensor, levels: int, scale: float, generator: torch.Generator
-) -> torch.Tensor:
+def drop_native(units: torch.Tensor, levels: int, scale: float, generator: torch.Generator) -> torch.Tensor:
     """As drop, by torch's own dropout, which knows no generator but the default one of its device."""
     p_drop = levels / LEVELS
     with _as_default(generator):

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from dropbench import __version__
+from dropbench.config import PRECISIONS
 from dropbench.errors import DropbenchError, UsageError, unknown_name
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -37,16 +38,18 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
-    """``fp32`` or ``bf16``; ``auto`` is bf16 where the hardware multiplies it faster than fp32.
+    """``fp32``, ``tf32`` or ``bf16``; ``auto`` is bf16 where the hardware multiplies it faster than fp32.
 
     Raises:
-        UsageError: for an unknown name.
+        UsageError: for an unknown name, or for tf32 where the hardware has none.
 
     """
-    if name in ("fp32", "bf16"):
-        return name
+    if name not in ("auto", *PRECISIONS):
+        raise unknown_name("precision", name, ("auto", *PRECISIONS))
+    if name == "tf32" and (device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0)):
+        raise UsageError("--precision tf32 needs a CUDA GPU of compute capability 8.0 or more.", "Use auto.")
     if name != "auto":
-        raise unknown_name("precision", name, ("auto", "fp32", "bf16"))
+        return name
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
     # Elsewhere bf16 is emulated and several times slower than fp32.
@@ -56,6 +59,13 @@ def resolve_precision(name: str, device: torch.device) -> str:
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Matrix products in ``precision``; weights, optimizer state and loss stay in fp32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Let CUDA multiply fp32 numbers in TF32, or not: torch's own default is yes in convolutions only."""
+    precision = "tf32" if allowed else "ieee"
+    torch.backends.cuda.matmul.fp32_precision = precision
+    torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
 
 
 def prepare_process(threads: int | None = None) -> None:
@@ -118,4 +128,12 @@ def peak_memory_bytes(device: torch.device) -> int | None:
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
+    return None
+
+
+def private_memory_bytes(pid: int) -> int | None:
+    """Memory that a process shares with no other; None where the platform does not tell (not Linux)."""
+    with contextlib.suppress(OSError):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+        return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
     return None

@@ -1,31 +1,66 @@
 """The optimizer's parts: SGD, the learning rate over the run, and the max-norm projection."""
 
 import math
-from typing import Any
+from typing import cast
 
 import torch
 from torch import nn
-
-from dropbench.config import RunConfig
+from torch.optim.sgd import sgd
 
 WARM_UP = 0.3
 START = 1 / 25
 
 
-def make_sgd(model: nn.Module, config: RunConfig) -> torch.optim.SGD:
-    """SGD with momentum; weight decay on the weights, not on the biases."""
-    weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    biases = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
-    groups: list[dict[str, Any]] = [
-        {"params": weights, "weight_decay": config.weight_decay},
-        {"params": biases},
-    ]
-    return torch.optim.SGD(
-        groups,
-        lr=config.learning_rate,
-        momentum=config.momentum,
-        fused=True,
-    )
+class SGD:
+    """Stochastic gradient descent with momentum; weight decay on the weights, not on the biases.
+
+    The steps are torch's own fused ones, called as a function: torch.optim.SGD, the class, imports
+    torch._dynamo when it is made, which costs every worker about a second and 150 MB.
+    """
+
+    def __init__(self, model: nn.Module, momentum: float, weight_decay: float) -> None:
+        self.momentum = momentum
+        parameters = list(model.parameters())
+        self._groups = [
+            _Group([p for p in parameters if p.ndim > 1], weight_decay),
+            _Group([p for p in parameters if p.ndim <= 1], 0.0),
+        ]
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for group in self._groups:
+            for parameter in group.parameters:
+                parameter.grad = None
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> None:
+        """One step along the gradients, of the parameters that have one."""
+        for group in self._groups:
+            moved = [i for i, parameter in enumerate(group.parameters) if parameter.grad is not None]
+            velocities = [group.velocities[i] for i in moved]
+            sgd(
+                [group.parameters[i] for i in moved],
+                [cast(torch.Tensor, group.parameters[i].grad) for i in moved],
+                velocities,
+                weight_decay=group.weight_decay,
+                momentum=self.momentum,
+                lr=learning_rate,
+                dampening=0.0,
+                nesterov=False,
+                maximize=False,
+                fused=True,
+            )
+            for i, velocity in zip(moved, velocities, strict=True):
+                group.velocities[i] = velocity
+
+
+class _Group:
+    """Parameters of one weight decay, with their velocities (None before the first step)."""
+
+    def __init__(self, parameters: list[nn.Parameter], weight_decay: float) -> None:
+        self.parameters = parameters
+        self.weight_decay = weight_decay
+        self.velocities: list[torch.Tensor | None] = [None] * len(parameters)
 
 
 def learning_rate_factor(schedule: str, progress: float) -> float:

@@ -17,7 +17,14 @@ from dropbench.data.split import Split, split
 from dropbench.dropout.control import set_streams
 from dropbench.engine import optim
 from dropbench.engine.batches import Examples, measure
-from dropbench.engine.device import autocast, describe, peak_memory_bytes, reset_peak_memory
+from dropbench.engine.compiling import compiled_for
+from dropbench.engine.device import (
+    allow_tf32,
+    autocast,
+    describe,
+    peak_memory_bytes,
+    reset_peak_memory,
+)
 from dropbench.engine.evaluate import error_percent, metrics, predict, predict_monte_carlo
 from dropbench.models import build_model
 from dropbench.run_result import EpochRecord, RunResult
@@ -31,11 +38,13 @@ def train(
     data: DataSet,
     device: torch.device | str = "cpu",
     on_epoch: OnEpoch = lambda record: None,
+    compiled: bool = False,
 ) -> RunResult:
     """Train ``config``'s net on ``data``, choose nothing, and evaluate the test set once, at the end.
 
-    ``on_epoch`` is called after every epoch. A loss that is not finite ends the run with the status
-    ``diverged`` and without metrics. The numbers depend on ``config`` and ``data`` alone, up to rounding.
+    ``on_epoch`` is called after every epoch. ``compiled`` trains through torch.compile. A loss that is not
+    finite ends the run with the status ``diverged`` and without metrics. The numbers depend on ``config``
+    and ``data`` alone, up to rounding.
 
     Raises:
         UsageError: if ``config`` does not fit ``data``.
@@ -44,7 +53,10 @@ def train(
     started_at, start = datetime.now(UTC), perf_counter()
     device = torch.device(device)
     reset_peak_memory(device)
+    allow_tf32(config.precision == "tf32")
     run = _Run.prepare(config, data, device)
+    if compiled:
+        run.compile()
     records: list[EpochRecord] = []
     message = ""
     validation = torch.empty(0)
@@ -78,6 +90,7 @@ def train(
             "images_per_second": len(run.parts.drawn) * len(records) / train_seconds,
             "seconds": perf_counter() - start,
             "train_seconds": train_seconds,
+            "compile_seconds": run.compile_seconds,
             "peak_memory_bytes": peak_memory_bytes(device),
             "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
         },
@@ -97,9 +110,12 @@ class _Run:
     parts: Split
     train_examples: Examples
     model: nn.Module
-    optimizer: torch.optim.SGD
+    trained: nn.Module
+    """``model``, or the compiled module that shares its weights and serves the steps of training."""
+    optimizer: optim.SGD
     order: np.random.Generator
     steps_done: int = 0
+    compile_seconds: float = 0.0
 
     @classmethod
     def prepare(cls, config: RunConfig, data: DataSet, device: torch.device) -> "_Run":
@@ -116,12 +132,22 @@ class _Run:
             parts=parts,
             train_examples=Examples(data.train_images, data.train_labels, normalisation, device),
             model=model,
-            optimizer=optim.make_sgd(model, config),
+            trained=model,
+            optimizer=optim.SGD(model, config.momentum, config.weight_decay),
             order=numpy_generator(config.seed, "order", config.member),
         )
 
     def positions(self, positions: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(positions).to(self.device)
+
+    def compile(self) -> None:
+        """Train through torch.compile from now on; the time it takes to compile is kept apart."""
+        start = perf_counter()
+        whole, rest = self.config.batch_size, len(self.parts.drawn) % self.config.batch_size
+        sizes = [size for size in (min(whole, len(self.parts.drawn)), rest) if size]
+        images = [self.train_examples.batch(self.positions(self.parts.drawn[:size]))[0] for size in sizes]
+        self.trained = compiled_for(self.model, images, self.config.precision)
+        self.compile_seconds = perf_counter() - start
 
     def train_epoch(self) -> tuple[float, float, float]:
         """Mean loss, error in percent and seconds of one epoch; the loss is read once, at its end."""
@@ -148,15 +174,12 @@ class _Run:
         config = self.config
         images, labels = self.train_examples.batch(positions)
         with autocast(self.device, config.precision):
-            logits = self.model(images)
+            logits = self.trained(images)
         loss = F.cross_entropy(logits.float(), labels)
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * optim.learning_rate_factor(
-                config.learning_rate_schedule, progress
-            )
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+        factor = optim.learning_rate_factor(config.learning_rate_schedule, progress)
+        self.optimizer.step(config.learning_rate * factor)
         if config.max_norm is not None:
             optim.project_max_norm(self.model, config.max_norm)
         return loss.detach(), logits.detach(), labels

@@ -41,6 +41,7 @@ class Workbench:
     precision: str
     jobs: int | None = None
     threads: int | None = None
+    compiled: bool = False
 
     @classmethod
     def set_up(
@@ -52,12 +53,12 @@ class Workbench:
         tell: Tell,
         jobs: int | None = None,
         threads: int | None = None,
+        compiled: bool = False,
     ) -> "Workbench":
         """Resolve what the flags of every training command name; raises DropbenchError as each part does."""
         resolved = resolve_device(device)
-        return cls(
-            prepare(data, data_dir, tell), resolved, resolve_precision(precision, resolved), jobs, threads
-        )
+        resolved_precision = resolve_precision(precision, resolved)
+        return cls(prepare(data, data_dir, tell), resolved, resolved_precision, jobs, threads, compiled)
 
     def bind(self, configs: Iterable[RunConfig]) -> list[RunConfig]:
         """``configs`` on this bench's data and in its precision.
@@ -123,7 +124,7 @@ def carry_out(
         finished = [run_id for run_id in finished if store.has_predictions(run_id)]
     todo, done = pending(configs, finished)
     outcome = Outcome(skipped=done)
-    runner = choose_runner(len(todo), bench.device, bench.jobs, bench.threads)
+    runner = choose_runner(len(todo), bench.device, bench.jobs, bench.threads, bench.compiled)
     watcher.planned(todo, len(done), runner.jobs)
     lists = {"ok": outcome.ok, "diverged": outcome.diverged, "failed": outcome.failed}
     for result in runner.run(todo, watcher.progress):

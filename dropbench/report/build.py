@@ -10,11 +10,12 @@ import pandas as pd
 from dropbench.errors import DropbenchError
 from dropbench.report import plots
 from dropbench.report.bagging import comparison_tables
+from dropbench.report.speed import speed_tables
 from dropbench.report.sweep import Sweep, find_sweeps, sweep_table
 from dropbench.report.table import Table
 from dropbench.results.csv_file import Tell
 from dropbench.results.read import read_table
-from dropbench.results.schema import COMPARISONS, RUNS
+from dropbench.results.schema import COMPARISONS, RUNS, SPEED
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,12 @@ def build_report(folder: Path, tell: Tell) -> Report:
     if not folder.is_dir():
         raise DropbenchError(f"There is no folder {folder}.", "Run one first: dropbench sweep --p 0.1..0.8")
     runs, comparisons = read_table(folder, RUNS, tell), read_table(folder, COMPARISONS, tell)
-    if runs.empty:
+    speed = read_table(folder, SPEED, tell)
+    if runs.empty and speed.empty:
         raise DropbenchError(f"{folder} holds no runs.", "Run some first: dropbench sweep --p 0.1..0.8")
     parts = {run_id for ids in comparisons["member_run_ids"] for run_id in ids.split()}
     sweeps = [sweep for sweep in find_sweeps(runs) if not sweep.run_ids <= parts]
-    tables = [*(sweep_table(sweep) for sweep in sweeps), *_comparisons(comparisons)]
+    tables = [*(sweep_table(sweep) for sweep in sweeps), *_comparisons(comparisons), *_speed(speed)]
     return Report(tuple(tables), tuple(sweeps))
 
 
@@ -55,6 +57,12 @@ def comparisons_of(folder: Path, comparison_ids: Collection[str], tell: Tell) ->
     """The tables of the comparisons with these ids."""
     comparisons = read_table(folder, COMPARISONS, tell)
     return _comparisons(comparisons[comparisons["comparison_id"].isin(comparison_ids)])
+
+
+def speed_of(folder: Path, speed_id: str, tell: Tell) -> list[Table]:
+    """The table of one session of speed measurements."""
+    speed = read_table(folder, SPEED, tell)
+    return _speed(speed[speed["speed_id"] == speed_id])
 
 
 def save_curves(sweeps: Collection[Sweep], folder: Path) -> list[Path]:
@@ -80,3 +88,7 @@ def save_curves(sweeps: Collection[Sweep], folder: Path) -> list[Path]:
 
 def _comparisons(comparisons: pd.DataFrame) -> list[Table]:
     return comparison_tables(comparisons) if not comparisons.empty else []
+
+
+def _speed(speed: pd.DataFrame) -> list[Table]:
+    return speed_tables(speed) if not speed.empty else []

@@ -17,10 +17,11 @@ def read_rows(folder: Path, table: Table, tell: Tell) -> list[dict[str, Any]]:
     """The rows of a file as the table's columns, numbers as floats (empty: NaN); [] where it is absent.
 
     A row of another schema version, of a wrong number of cells, or with text where a number belongs is
-    left out, and told. Columns may stand in any order; one that is not the table's is ignored.
+    left out, and told. Columns may stand in any order; one that is not the table's is ignored, and one
+    that an older dropbench did not write yet is empty.
 
     Raises:
-        DropbenchError: if the file cannot be read, or lacks a column.
+        DropbenchError: if the file cannot be read, or is no such table.
 
     """
     path = folder / table.file_name
@@ -32,10 +33,9 @@ def read_rows(folder: Path, table: Table, tell: Tell) -> list[dict[str, Any]]:
     if not lines:
         return []
     header = lines[0]
-    if missing := [name for name in table.columns if name not in header]:
+    if missing := [name for name in (*table.key, "schema_version") if name not in header]:
         raise DropbenchError(
-            f"{path} has no column {missing[0]!r}.",
-            f"It was not written by this version of dropbench (schema {SCHEMA_VERSION}); use another folder.",
+            f"{path} has no column {missing[0]!r}.", "It was not written by dropbench; use another folder."
         )
     rows: list[dict[str, Any]] = []
     other_versions: set[str] = set()
@@ -115,15 +115,32 @@ def mend(folder: Path, table: Table, tell: Tell) -> None:
         tell(f"{path}: the last line was cut off while written and was removed.")
 
 
-def check_schema(folder: Path, table: Table) -> None:
-    """Raise DropbenchError if a row could not be appended to this file because its columns are others."""
+def widen(folder: Path, table: Table) -> None:
+    """Give a file that an older dropbench wrote the columns it has not yet; the caller holds the lock.
+
+    Raises:
+        DropbenchError: if the file has columns that this dropbench does not write; it is left as it is.
+
+    """
     path = folder / table.file_name
-    header = next(csv.reader(io.StringIO(_read(path))), None)
-    if header is not None and header != list(table.columns):
+    lines = list(csv.reader(io.StringIO(_read(path))))
+    if not lines or lines[0] == list(table.columns):
+        return
+    header = lines[0]
+    if not set(table.key) <= set(header) <= set(table.columns):
         raise DropbenchError(
             f"{path} has other columns than this dropbench writes (schema {SCHEMA_VERSION}).",
             "Name another folder with --out.",
         )
+    # A row with a wrong number of cells cannot be placed; readers leave it out, and told so.
+    rows = (dict(zip(header, cells, strict=True)) for cells in lines[1:] if len(cells) == len(header))
+    text = _line(table.columns) + "".join(_line(row.get(name) for name in table.columns) for row in rows)
+    partial = path.with_suffix(".partial")
+    try:
+        partial.write_bytes(text.encode())
+        os.replace(partial, path)
+    except OSError as error:
+        raise DropbenchError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
 def _read(path: Path) -> str:
@@ -140,10 +157,10 @@ def _typed(cells: dict[str, str], table: Table) -> dict[str, Any] | None:
     row: dict[str, Any] = {}
     for name in table.columns:
         if name in table.text_columns:
-            row[name] = cells[name]
+            row[name] = cells.get(name, "")
             continue
         try:
-            row[name] = float(cells[name]) if cells[name] else float("nan")
+            row[name] = float(cells.get(name) or "nan")
         except ValueError:
             return None
     return row

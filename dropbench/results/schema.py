@@ -43,6 +43,12 @@ _TEXT = frozenset(
         "comparison_id",
         "arm",
         "member_run_ids",
+        "speed_id",
+        "item",
+        "work",
+        "contender",
+        "unit",
+        "values",
     }
 )
 
@@ -63,6 +69,7 @@ RUNS = _table(
         "images_per_second",
         "seconds",
         "train_seconds",
+        "compile_seconds",
         "peak_memory_bytes",
         "parameters",
         "device",
@@ -101,7 +108,29 @@ COMPARISONS = _table(
     key=("comparison_id",),
 )
 
-TABLES = (RUNS, EPOCHS, COMPARISONS)
+SPEED = _table(
+    "speed.csv",
+    (
+        "speed_id",
+        "schema_version",
+        "item",
+        "work",
+        "contender",
+        "unit",
+        "values",
+        "device",
+        "device_name",
+        "cores",
+        "precision",
+        "torch_version",
+        "dropbench_version",
+        "git_commit",
+        "started_at",
+    ),
+    key=("speed_id", "item", "work", "contender"),
+)
+
+TABLES = (RUNS, EPOCHS, COMPARISONS, SPEED)
 
 
 def run_row(result: RunResult, git_commit: str) -> dict[str, Any]:

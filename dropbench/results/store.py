@@ -4,7 +4,7 @@ import functools
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from filelock import FileLock
 
 import dropbench
 from dropbench.errors import DropbenchError
-from dropbench.results.csv_file import Tell, append_rows, check_schema, mend
+from dropbench.results.csv_file import Tell, append_rows, mend, widen
 from dropbench.results.read import finished_runs
-from dropbench.results.schema import COMPARISONS, EPOCHS, RUNS, TABLES, epoch_rows, run_row
+from dropbench.results.schema import COMPARISONS, EPOCHS, RUNS, SPEED, TABLES, epoch_rows, run_row
 from dropbench.run_result import RunResult
 
 
@@ -42,7 +42,7 @@ class Store:
         with self._lock:
             for table in TABLES:
                 mend(folder, table, tell)
-                check_schema(folder, table)
+                widen(folder, table)
 
     def append(self, result: RunResult, keep_predictions: bool = False) -> None:
         """Put a finished run on disk: its curve and predictions first, its row last, as the seal."""
@@ -51,6 +51,11 @@ class Store:
                 self._save_predictions(result)
             append_rows(self.folder, EPOCHS, epoch_rows(result))
             append_rows(self.folder, RUNS, [run_row(result, git_commit())])
+
+    def append_speed(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Put the figures of one item of a speed measurement on disk."""
+        with self._lock:
+            append_rows(self.folder, SPEED, [{**row, "git_commit": git_commit()} for row in rows])
 
     def append_comparison(self, row: Mapping[str, Any]) -> None:
         """Put one arm of one repetition of a comparison on disk."""

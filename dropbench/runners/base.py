@@ -25,10 +25,10 @@ class Runner(Protocol):
         """Yield one result per config, as they finish."""
 
 
-def carry_out(config: RunConfig, device: torch.device, on_epoch: OnEpoch) -> RunResult:
+def carry_out(config: RunConfig, device: torch.device, compiled: bool, on_epoch: OnEpoch) -> RunResult:
     """One run on the cached data set; an exception becomes a result with status ``failed``."""
     try:
-        return train(config, _data(config.data_key), device, on_epoch)
+        return train(config, _data(config.data_key), device, on_epoch, compiled)
     except Exception as error:  # a sweep outlives a run that fails; the row tells why
         return RunResult(config=config, status="failed", message=f"{type(error).__name__}: {error}")
 

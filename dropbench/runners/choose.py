@@ -15,7 +15,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def choose_runner(runs: int, device: torch.device, jobs: int | None, threads: int | None) -> Runner:
+def choose_runner(
+    runs: int, device: torch.device, jobs: int | None, threads: int | None, compiled: bool = False
+) -> Runner:
     """The runner for ``runs`` runs: on the CPU one worker per core, on CUDA one per GPU, unless told.
 
     One thread each beats all threads on one run at a time: 1.2 times for the lecture's CNN. Workers share
@@ -31,4 +33,6 @@ def choose_runner(runs: int, device: torch.device, jobs: int | None, threads: in
     most = torch.cuda.device_count() if device.type == "cuda" else cores()
     jobs = min(jobs or most, max(runs, 1))
     threads = threads or max(1, cores() // jobs)
-    return SerialRunner(device, threads) if jobs == 1 else ProcessRunner(device, jobs, threads)
+    if jobs == 1:
+        return SerialRunner(device, threads, compiled)
+    return ProcessRunner(device, jobs, threads, compiled)

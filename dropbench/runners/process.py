@@ -27,10 +27,11 @@ class ProcessRunner:
     its run tried once more; then the run has failed.
     """
 
-    def __init__(self, device: torch.device, jobs: int, threads: int) -> None:
+    def __init__(self, device: torch.device, jobs: int, threads: int, compiled: bool = False) -> None:
         self.device = device
         self.jobs = jobs
         self.threads = threads
+        self.compiled = compiled
 
     def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Iterator[RunResult]:
         """Yield results as they finish; workers end when the iterator is closed."""
@@ -69,7 +70,9 @@ class ProcessRunner:
             device = torch.device("cuda", number % torch.cuda.device_count())
         context = multiprocessing.get_context("spawn")  # fork would copy a torch that already has threads
         ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, device, self.threads), daemon=True)
+        process = context.Process(
+            target=_work, args=(theirs, device, self.threads, self.compiled), daemon=True
+        )
         process.start()
         theirs.close()  # so that the worker's death reads as the end of the connection
         return _Worker(number, process, ours)
@@ -114,13 +117,13 @@ class _Worker:
         self.connection.close()
 
 
-def _work(connection: Connection, device: torch.device, threads: int) -> None:
+def _work(connection: Connection, device: torch.device, threads: int, compiled: bool) -> None:
     """A worker's life: take a config, send its epochs and its result, until the driver is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to answer
     try:
         prepare_process(threads)
         while True:
             config = connection.recv()
-            connection.send(carry_out(config, device, connection.send))
+            connection.send(carry_out(config, device, compiled, connection.send))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         os._exit(0)  # the driver is gone; nobody is left to tell

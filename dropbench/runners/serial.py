@@ -15,9 +15,10 @@ class SerialRunner:
 
     jobs = 1
 
-    def __init__(self, device: torch.device, threads: int | None = None) -> None:
+    def __init__(self, device: torch.device, threads: int | None = None, compiled: bool = False) -> None:
         self.device = device
         self.threads = threads
+        self.compiled = compiled
 
     def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Iterator[RunResult]:
         """Yield the result of each run in turn."""
@@ -28,4 +29,4 @@ class SerialRunner:
             def on_epoch(record: EpochRecord, config: RunConfig = config) -> None:
                 on_progress(0, config, record)
 
-            yield carry_out(config, self.device, on_epoch)
+            yield carry_out(config, self.device, self.compiled, on_epoch)

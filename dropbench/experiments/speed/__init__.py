@@ -1,1 +1,1 @@
-"""``dropbench speed``: how fast dropbench is beside a plain PyTorch loop on the same work, in the same run."""
+"""``dropbench speed``: how fast dropbench is beside a plain PyTorch loop on the same work."""

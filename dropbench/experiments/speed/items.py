@@ -1,0 +1,211 @@
+"""What ``dropbench speed`` measures: one function an item, each giving the figures of its contenders."""
+
+import multiprocessing
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+import torch
+
+from dropbench.config import RunConfig
+from dropbench.engine.device import private_memory_bytes
+from dropbench.experiments.speed import work
+from dropbench.experiments.speed.session import DROPBENCH, PLAIN, Figures, Session, made_up_data
+from dropbench.experiments.sweep import Grid, expand
+from dropbench.results.csv_file import append_rows
+from dropbench.results.schema import RUNS, run_row
+from dropbench.run_result import METRICS, EpochRecord, RunResult
+from dropbench.runners.choose import choose_runner
+from dropbench.runners.process import ProcessRunner
+
+COLOUR, GREY = (3, 32, 32), (1, 28, 28)
+CIFAR10_SIZE = (45_000, 10_000)  # training images after the validation split, test images
+SWEEP_RUNS = 8
+
+
+def layers(session: Session) -> Iterator[Figures]:
+    """The dropout layer alone, forward and backward, against torch.nn.Dropout."""
+    for dtype in (torch.float32, torch.bfloat16):
+        for shape in ((128, 1024), (128, 64, 32, 32)):
+            arguments = (shape, dtype, session.device)
+            name = str(dtype).removeprefix("torch.")
+            yield from session.compare(
+                "dropout layer",
+                f"forward and backward, {'×'.join(map(str, shape))}, {name}, p_drop {work.P_DROP}",
+                "ns a unit",
+                {
+                    PLAIN: session.in_plain(work.layer_nanoseconds, False, *arguments),
+                    DROPBENCH: session.in_fast(work.layer_nanoseconds, True, *arguments),
+                },
+            )
+
+
+def mlp(session: Session) -> Iterator[Figures]:
+    """One run of the 784-1024-1024-10 perceptron against the plain loop on tensors in memory."""
+    with made_up_data(GREY, train=12_800, test=100) as data:
+        config = session.config(
+            data, model="mlp", layers=(1024, 1024), p_drop=work.P_DROP, p_drop_input=0.2, epochs=2
+        )
+        yield from session.compare(
+            "one run",
+            "MLP 784-1024-1024-10, batch 128, p_drop 0.2 at the input and 0.5",
+            "images/s",
+            {
+                PLAIN: session.in_plain(work.plain_mlp_images_per_second, config, session.device),
+                DROPBENCH: session.in_fast(work.run_images_per_second, config, session.device, False),
+            },
+        )
+
+
+def cnn(session: Session) -> Iterator[Figures]:
+    """One run of the lecture's CNN against the plain loop over PIL images."""
+    with made_up_data(COLOUR, train=1_920, test=100) as data:
+        config = session.config(data, p_drop=work.P_DROP, epochs=2)
+        yield from session.compare(
+            "one run",
+            "lecture-cnn, 3×32×32, batch 128, p_drop 0.5",
+            "images/s",
+            {
+                PLAIN: session.in_plain(work.plain_cnn_images_per_second, config, session.device),
+                DROPBENCH: session.in_fast(work.run_images_per_second, config, session.device, False),
+            },
+        )
+
+
+def compiled(session: Session) -> Iterator[Figures]:
+    """One run through torch.compile beside one without it."""
+    with made_up_data(COLOUR, train=1_920, test=100) as data:
+        config = session.config(data, p_drop=work.P_DROP, epochs=2)
+        yield from session.compare(
+            "torch.compile",
+            "one run, lecture-cnn, 3×32×32, batch 128, p_drop 0.5",
+            "images/s",
+            {
+                "without": session.in_fast(work.run_images_per_second, config, session.device, False),
+                "compiled": session.in_fast(work.run_images_per_second, config, session.device, True),
+            },
+        )
+
+
+def sweep(session: Session) -> Iterator[Figures]:
+    """Eight whole runs with all cores, beside the same eight of the plain loop; and the machine's ceiling.
+
+    Whole means with validation and test. dropbench's clock runs while its workers train: what it takes to
+    start them, once a sweep, is a figure of its own.
+    """
+    train_size = 960
+    with made_up_data(COLOUR, train=train_size, test=100) as data:
+        warm_up = session.config(data, p_drop=work.P_DROP, epochs=1, train_size=128, seed=SWEEP_RUNS)
+        runs = [session.config(data, p_drop=work.P_DROP, epochs=1, seed=seed) for seed in range(SWEEP_RUNS)]
+        starts: list[float] = []
+
+        def in_pool() -> float:
+            started, seconds = sweep_seconds(warm_up, runs, session.device)
+            starts.append(started)
+            return SWEEP_RUNS * train_size / seconds
+
+        def one_after_another() -> float:
+            seconds = session.in_plain(work.plain_runs_seconds, runs, session.device)()
+            return SWEEP_RUNS * train_size / seconds
+
+        ceiling = f"{session.precision} matrix product"
+        dtype = torch.bfloat16 if session.precision == "bf16" else torch.float32
+        matmul = session.in_fast(work.matmul_teraflops, dtype, session.device)
+        # Rounds of minutes' work: fewer of them tell as much, and all processes are warm from a run before.
+        rounds = replace(session, repetitions=(session.repetitions + 1) // 2)
+        values = rounds.take_turns({PLAIN: one_after_another, DROPBENCH: in_pool, ceiling: matmul})
+        work_done = f"{SWEEP_RUNS} runs of lecture-cnn, 3×32×32, batch 128, p_drop 0.5"
+        for contender in (PLAIN, DROPBENCH):
+            yield Figures("sweep", work_done, contender, "images/s", values[contender])
+        flops = work.training_flops(runs[0], data.image_shape, len(data.classes))
+        in_teraflops = tuple(rate * flops / 1e12 for rate in values[DROPBENCH])
+        yield Figures("arithmetic", work_done, DROPBENCH, "TFLOP/s", in_teraflops)
+        yield Figures("arithmetic", work_done, ceiling, "TFLOP/s", values[ceiling])
+        yield Figures("start", "the workers of a sweep", DROPBENCH, "s", tuple(starts))
+
+
+def sweep_seconds(warm_up: RunConfig, runs: list[RunConfig], device: torch.device) -> tuple[float, float]:
+    """Seconds until the workers of the default runner are warm, and then for all ``runs``.
+
+    Every worker first takes a warm-up run of its own. The second clock starts when the first of them is
+    done, so nothing of the runs goes uncounted.
+    """
+    runner = choose_runner(len(runs), device, None, None)
+    warm_ups = [replace(warm_up, seed=warm_up.seed + worker) for worker in range(runner.jobs)]
+    begin = perf_counter()
+    first = 0.0
+    for result in runner.run([*warm_ups, *runs], lambda worker, config, record: None):
+        work.check(result)
+        first = first or perf_counter()
+    return first - begin, perf_counter() - first
+
+
+def waiting(session: Session) -> Iterator[Figures]:
+    """What a user waits for: help, a large report, a cached data set; and what a worker takes of memory."""
+
+    def command(*arguments: str) -> Callable[[], float]:
+        def seconds() -> float:
+            start = perf_counter()
+            subprocess.run(  # noqa: S603  # our own words
+                [sys.executable, "-m", "dropbench", *arguments], check=True, capture_output=True
+            )
+            return perf_counter() - start
+
+        return seconds
+
+    yield from session.compare("start", "dropbench --help", "s", {DROPBENCH: command("--help")})
+    with tempfile.TemporaryDirectory() as folder:
+        count = write_runs(Path(folder), 10_000)
+        report = {DROPBENCH: command("report", folder)}
+        yield from session.compare("start", f"dropbench report on {count:,} runs", "s", report)
+    with made_up_data(COLOUR, *CIFAR10_SIZE) as data:
+        config = session.config(data, p_drop=work.P_DROP, epochs=1)
+        ready = {DROPBENCH: session.in_fast(work.data_ready_seconds, config, session.device)}
+        yield from session.compare("start", "a cached data set of CIFAR-10's size ready to train", "s", ready)
+        used = worker_memory_bytes(replace(config, train_size=1_280), session.device)
+        if used:
+            worker = "one more worker of a sweep, lecture-cnn on CIFAR-10's size"
+            yield Figures("memory", worker, DROPBENCH, "MB", tuple(bytes_ / 1e6 for bytes_ in used))
+
+
+def worker_memory_bytes(config: RunConfig, device: torch.device) -> list[int]:
+    """What each of two workers, at the end of its run, shares with no other process; [] if not told.
+
+    What the allocator has taken for a run it keeps, so this is the peak.
+    """
+    others = {process.pid for process in multiprocessing.active_children()}
+    used: dict[int, int] = {}
+
+    def look(worker: int, config: RunConfig, record: EpochRecord | None) -> None:
+        pids = {process.pid for process in multiprocessing.active_children()} - others
+        for pid in pids if record else ():
+            memory = None if pid is None else private_memory_bytes(pid)
+            if pid is not None and memory is not None:
+                used[pid] = max(memory, used.get(pid, 0))
+
+    for result in ProcessRunner(device, 2, 1).run([config, replace(config, seed=1)], look):
+        work.check(result)
+    return list(used.values())
+
+
+def write_runs(folder: Path, count: int) -> int:
+    """Write ``count`` rows of finished runs, a sweep of p on many seeds, and return how many."""
+    grid = Grid(p_drop=tuple(level / 100 for level in range(1, 100)), seeds=count // 100)
+    metrics = {f"{split}_{metric}": 1.0 for split in ("val", "test") for metric in METRICS}
+    results = [RunResult(config, "ok", metrics=metrics) for config in expand(RunConfig(), grid)]
+    append_rows(folder, RUNS, [run_row(result, "") for result in results])
+    return len(results)
+
+
+ITEMS: dict[str, Callable[[Session], Iterator[Figures]]] = {
+    "layers": layers,
+    "mlp": mlp,
+    "cnn": cnn,
+    "sweep": sweep,
+    "waiting": waiting,
+    "compile": compiled,
+}

@@ -1,0 +1,59 @@
+"""Measure speed and put each item's figures on disk before the next is begun."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import torch
+
+from dropbench.engine.device import describe
+from dropbench.errors import unknown_name
+from dropbench.experiments.speed.items import ITEMS
+from dropbench.experiments.speed.session import Figures, open_session
+from dropbench.results.csv_file import Tell
+from dropbench.results.schema import SCHEMA_VERSION
+from dropbench.results.store import Store
+from dropbench.runners.choose import cores
+
+STANDARD = tuple(name for name in ITEMS if name != "compile")
+
+
+def check_items(names: Sequence[str]) -> None:
+    """Raise UsageError for a name that is no item."""
+    for name in names:
+        if name not in ITEMS:
+            raise unknown_name("item", name, ITEMS)
+
+
+def measure_speed(
+    items: Sequence[str], device: torch.device, precision: str, repetitions: int, store: Store, tell: Tell
+) -> str:
+    """Measure ``items`` and return the speed_id of their rows in ``store``.
+
+    Raises:
+        UsageError: for an unknown item.
+        DropbenchError: if a row cannot be written, or a measured run does not end well.
+
+    """
+    check_items(items)
+    started_at = datetime.now(UTC).isoformat(timespec="seconds")
+    where = describe(device)
+    del where["threads"]  # each contender has its own
+    session_row = {
+        "schema_version": SCHEMA_VERSION,
+        "speed_id": hashlib.sha256(f"{started_at} {where}".encode()).hexdigest()[:12],
+        **where,
+        "cores": cores(),
+        "precision": precision,
+        "started_at": started_at,
+    }
+    with open_session(device, precision, repetitions) as session:
+        for number, name in enumerate(items, start=1):
+            tell(f"[{number}/{len(items)}] {name}: {ITEMS[name].__doc__}")
+            store.append_speed([{**session_row, **_cells(figures)} for figures in ITEMS[name](session)])
+    return str(session_row["speed_id"])
+
+
+def _cells(figures: Figures) -> dict[str, str]:
+    values = " ".join(f"{value:.6g}" for value in figures.values)
+    return {**vars(figures), "values": values}

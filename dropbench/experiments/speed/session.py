@@ -1,0 +1,115 @@
+"""A speed session: a process for either side, the data they share, and rounds in which they take turns."""
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from dropbench.config import RunConfig
+from dropbench.data import cache
+from dropbench.data.dataset import DataSet
+from dropbench.data.split import largest_train_size
+from dropbench.engine.device import prepare_process
+from dropbench.runners.choose import cores
+
+DROPBENCH, PLAIN = "dropbench", "plain loop"
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One figure of every repetition. ``values`` of two contenders of the same item and work are paired."""
+
+    item: str
+    work: str
+    contender: str
+    unit: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Session:
+    """Where the measurements are carried out.
+
+    ``fast`` is a process that dropbench has prepared (threads, allocator), ``plain`` one that is as
+    Python starts it.
+    """
+
+    device: torch.device
+    precision: str
+    repetitions: int
+    fast: ProcessPoolExecutor
+    plain: ProcessPoolExecutor
+
+    def take_turns(self, contenders: Mapping[str, Callable[[], Value]]) -> dict[str, tuple[Value, ...]]:
+        """Call every contender once a round; every other round in the opposite order.
+
+        So whatever else the machine does, and however its clock drifts, meets all of them alike.
+        """
+        values: dict[str, list[Value]] = {name: [] for name in contenders}
+        for repetition in range(self.repetitions):
+            names = list(contenders)
+            for name in names if repetition % 2 == 0 else reversed(names):
+                values[name].append(contenders[name]())
+        return {name: tuple(measured) for name, measured in values.items()}
+
+    def compare(
+        self, item: str, work: str, unit: str, contenders: Mapping[str, Callable[[], float]]
+    ) -> list[Figures]:
+        """The figures of contenders that take turns, after a call of each to warm up."""
+        for measure in contenders.values():
+            measure()
+        values = self.take_turns(contenders)
+        return [Figures(item, work, name, unit, values[name]) for name in contenders]
+
+    def in_fast(self, function: Callable[..., Value], *arguments: Any) -> Callable[[], Value]:
+        """A call of ``function`` in dropbench's process."""
+        return lambda: self.fast.submit(function, *arguments).result()
+
+    def in_plain(self, function: Callable[..., Value], *arguments: Any) -> Callable[[], Value]:
+        """A call of ``function`` in the plain loop's process."""
+        return lambda: self.plain.submit(function, *arguments).result()
+
+    def config(self, data: DataSet, **fields: Any) -> RunConfig:
+        """A run on ``data`` in the session's precision."""
+        return RunConfig(data=data.name, data_key=data.key, precision=self.precision, **fields)
+
+
+@contextmanager
+def open_session(device: torch.device, precision: str, repetitions: int) -> Iterator[Session]:
+    """A session whose processes live as long as the context."""
+    context = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(1, context, initializer=prepare_process, initargs=(cores(),)) as fast,
+        ProcessPoolExecutor(1, context) as plain,
+    ):
+        yield Session(device, precision, repetitions, fast, plain)
+
+
+@contextmanager
+def made_up_data(
+    image_shape: tuple[int, int, int], train: int, test: int, classes: int = 10
+) -> Iterator[DataSet]:
+    """A cached set of random images, there as long as the context; speed does not depend on what they show.
+
+    ``train`` counts the images left after the validation split.
+    """
+    generator = np.random.default_rng(0)
+
+    def make(count: int) -> tuple[np.ndarray, np.ndarray]:
+        images = generator.integers(0, 256, (count, *image_shape), dtype=np.uint8)
+        return images, (np.arange(count) % classes).astype(np.int64)
+
+    names = tuple(str(label) for label in range(classes))
+    name = f"made-up-{'x'.join(map(str, image_shape))}"
+    with_validation = next(count for count in range(train, 2 * train) if largest_train_size(count) == train)
+    data = cache.save(DataSet(name, *make(with_validation), *make(test), classes=names), f"speed-{name}")
+    try:
+        yield data
+    finally:
+        cache.remove(data.key, f"speed-{name}")

@@ -1,0 +1,95 @@
+"""The table of speed figures: each contender's median, and ratios within the rounds."""
+
+import statistics
+from collections.abc import Sequence
+
+import pandas as pd
+
+from dropbench.report.table import Column, Row, Table
+
+REFERENCE, OURS = "plain loop", "dropbench"
+_LESS_IS_BETTER = frozenset({"ns a unit", "s", "MB"})
+
+
+def speed_tables(speed: pd.DataFrame) -> list[Table]:
+    """One table for every session of measurements."""
+    return [_table(rows) for _, rows in speed.groupby("speed_id", sort=False)]
+
+
+def _table(session: pd.DataFrame) -> Table:
+    rows = [_row(group) for _, group in session.groupby(["item", "work"], sort=False)]
+    first = session.iloc[0]
+    columns = (
+        Column("what", lambda row: f"{row['item']}: {row['work']}", left=True),
+        Column("unit", lambda row: row["unit"], left=True),
+        Column("compared with", lambda row: row["reference"] or "–", left=True),
+        Column("its\nmedian", lambda row: _figure(row["reference_median"])),
+        Column("dropbench\nmedian", lambda row: _figure(row["median"])),
+        Column("dropbench is", lambda row: row["_ratio"]),
+    )
+    title = (
+        f"Speed on {first['device_name']}, {first['device']}, {first['cores']:.0f} cores, "
+        f"{first['precision']}, torch {first['torch_version']}, {first['started_at']}"
+    )
+    return Table("speed", title, columns, tuple(rows), tuple(_notes(rows)))
+
+
+def _row(group: pd.DataFrame) -> Row:
+    values = {row["contender"]: _values(row["values"]) for _, row in group.iterrows()}
+    unit = group["unit"].iloc[0]
+    ours_name = OURS if OURS in values else next(reversed(values))
+    ours = values.pop(ours_name)
+    reference_name, reference = next(iter(values.items()), ("", ()))
+    ratios = [
+        (theirs / mine if unit in _LESS_IS_BETTER else mine / theirs)
+        for mine, theirs in zip(ours, reference, strict=False)
+    ]
+    return {
+        "item": group["item"].iloc[0],
+        "work": group["work"].iloc[0],
+        "unit": unit,
+        "reference": reference_name,
+        "contender": ours_name,
+        **_summary("reference_", reference),
+        **_summary("", ours),
+        **_summary("ratio_", ratios),
+        "repetitions": len(ours),
+        "_ratio": _ratio(ratios, share=group["item"].iloc[0] == "arithmetic"),
+    }
+
+
+def _values(text: str) -> tuple[float, ...]:
+    return tuple(float(value) for value in text.split())
+
+
+def _summary(prefix: str, values: Sequence[float]) -> dict[str, float | None]:
+    return {
+        f"{prefix}median": statistics.median(values) if values else None,
+        f"{prefix}lowest": min(values, default=None),
+        f"{prefix}highest": max(values, default=None),
+    }
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _ratio(ratios: Sequence[float], share: bool) -> str:
+    if not ratios:
+        return "–"
+    low, middle, high = min(ratios), statistics.median(ratios), max(ratios)
+    if share:
+        return f"at {100 * middle:.0f} % of it [{100 * low:.0f}, {100 * high:.0f}]"
+    return f"{middle:.1f} × as fast [{low:.1f}, {high:.1f}]"
+
+
+def _notes(rows: Sequence[Row]) -> list[str]:
+    most = max(row["repetitions"] for row in rows)
+    return [
+        f"Medians of {most} rounds in which the two took turns; the ratio is taken in every round, in "
+        "brackets its lowest and highest.",
+        "The plain loop is fp32 with torch.nn.Dropout, as PyTorch's tutorials write it: "
+        "dropbench/experiments/speed/plain_loop.py.",
+    ]
