@@ -14,8 +14,8 @@ def speed(
         str | None,
         typer.Option(
             "--only",
-            help="Items, with commas: layers, mlp, cnn, sweep, waiting, compile. "
-            "(default: all but compile, which is for GPUs)",
+            help="Items, with commas: layers, mlp, cnn, sweep, waiting, jobs, compile. "
+            "(default: all but jobs, which takes minutes, and compile, which is for GPUs)",
         ),
     ] = None,
     repetitions: Annotated[

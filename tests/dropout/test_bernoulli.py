@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from dropbench.dropout.bernoulli import BernoulliDropout
 from dropbench.dropout.control import monte_carlo, set_streams
-from dropbench.dropout.masks import LEVELS, drop_levels, keep_mask
+from dropbench.dropout.in_graph import drop_in_graph, number_of
+from dropbench.dropout.masks import LEVELS, drop, drop_levels, drop_native, keep_mask
 from dropbench.errors import UsageError
 
 GRID = (0.001, 0.1, 0.2, 0.5, 0.8, 0.999)
@@ -134,6 +135,50 @@ def test_gradient_passes_the_mask():
     assert torch.autograd.gradcheck(fixed, (units,))
 
 
+def test_gradient_keeps_the_dtype_and_the_layout():
+    units = torch.randn(4, 8, 6, 6).to(torch.bfloat16, memory_format=torch.channels_last).requires_grad_()
+    layer(0.5)(units).sum().backward()
+    assert units.grad.dtype == torch.bfloat16
+    assert units.grad.is_contiguous(memory_format=torch.channels_last)
+    assert set(units.grad.unique().tolist()) == {0.0, 2.0}
+
+
+@pytest.mark.parametrize("view", [lambda t: t[::2], lambda t: t.T, lambda t: t[:, :1].expand(40, 60)])
+def test_units_that_are_a_view_are_dropped_like_any(view):
+    units = view(torch.randn(40, 60, generator=torch.Generator().manual_seed(0)))
+    out = layer(0.5, "weight-scaling")(units)
+    assert torch.equal(out[out != 0], units[out != 0])
+    assert abs((out != 0).double().mean() - 0.5) < STANDARD_ERRORS * math.sqrt(0.25 / out.numel())
+
+
+@pytest.mark.parametrize("p", GRID)
+@pytest.mark.parametrize("scale_is_inverted", [True, False])
+def test_native_dropout_has_the_same_moments_and_draws_from_its_stream_alone(p, scale_is_inverted):
+    """What runs on CUDA, on the device at hand."""
+    levels = drop_levels(p)
+    keep = 1 - levels / LEVELS
+    scale = 1 / keep if scale_is_inverted else 1.0
+    units = torch.full((1000, 1000), 3.0)
+    before = torch.random.get_rng_state()
+    stream = torch.Generator().manual_seed(4)
+    first, second = (drop_native(units, levels, scale, stream) for _ in range(2))
+    again = drop_native(units, levels, scale, torch.Generator().manual_seed(4))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    torch.testing.assert_close(first[first != 0], torch.full_like(first[first != 0], 3 * scale))
+    kept = (first != 0).double().mean()
+    assert abs(kept - keep) < STANDARD_ERRORS * math.sqrt(keep * (1 - keep) / units.numel())
+
+
+def test_dropout_in_a_compiled_graph_draws_the_same_mask():
+    units = torch.randn(30, 30, generator=torch.Generator().manual_seed(0))
+    levels = drop_levels(0.3)
+    stream = torch.Generator().manual_seed(1)
+    in_graph = drop_in_graph(units, levels, 1.5, number_of(stream))
+    torch.testing.assert_close(in_graph, drop(units, levels, 1.5, torch.Generator().manual_seed(1)))
+
+
 def test_monte_carlo_samples_in_eval_and_leaves_batch_norm_there():
     net = torch.nn.Sequential(torch.nn.BatchNorm1d(30), BernoulliDropout(0.5)).eval()
     set_streams(net, "mc", 0, 0, torch.device("cpu"))
@@ -158,7 +203,12 @@ def test_impossible_probability_is_refused(p):
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
-def test_mask_on_cuda_has_the_right_mean():
-    generator = torch.Generator("cuda").manual_seed(0)
-    kept = keep_mask(torch.empty(1000, 1000, device="cuda"), drop_levels(0.3), generator)
-    assert abs(kept.mean().item() - 0.7) < STANDARD_ERRORS * math.sqrt(0.21 / 1e6) + 2**-17
+@pytest.mark.parametrize("p", GRID)
+def test_dropout_on_cuda_has_the_right_mean_and_repeats(p):
+    units = torch.ones(1000, 1000, device="cuda")
+    levels = drop_levels(p)
+    keep = 1 - levels / LEVELS
+    outs = [drop(units, levels, 1.0, torch.Generator("cuda").manual_seed(0)) for _ in range(2)]
+    assert torch.equal(*outs)
+    mean = outs[0].double().mean().item()
+    assert abs(mean - keep) < STANDARD_ERRORS * math.sqrt(keep * (1 - keep) / units.numel()) + 1e-6

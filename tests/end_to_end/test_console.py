@@ -91,6 +91,43 @@ def test_train_as_json_and_through_the_module(tmp_path):
     assert row["run_id"] == result["run_id"]
 
 
+def test_the_same_fp32_sweep_twice_writes_the_same_bits(tmp_path):
+    command = ["sweep", "--p", "0.5", "--seeds", "1", "--precision", "fp32", "--jobs", "1", *QUICK[4:]]
+    timed = {"images_per_second", "seconds", "train_seconds", "peak_memory_bytes", "started_at"}
+    tables = []
+    for folder in ("one", "two"):
+        done = dropbench(*command, "--out", folder, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        tables.append(
+            [
+                {name: cell for name, cell in row.items() if name not in timed}
+                for file in ("runs.csv", "epochs.csv")
+                for row in rows(tmp_path / folder / file)
+            ]
+        )
+    assert tables[0] == tables[1]
+
+
+def test_speed_measures_records_and_is_reported(tmp_path):
+    command = ["speed", "--only", "layers,mlp", "--repetitions", "2"]
+    done = dropbench(*command, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (table,) = json.loads(done.stdout)["tables"]
+    assert len(table["rows"]) == 5
+    for row in table["rows"]:
+        assert row["reference"] == "plain loop"
+        assert row["contender"] == "dropbench"
+        assert row["ratio_lowest"] <= row["ratio_median"] <= row["ratio_highest"]
+        assert min(row["median"], row["reference_median"]) > 0
+    recorded = rows(tmp_path / "results" / "speed.csv")
+    assert len(recorded) == 10
+    assert all(len(row["values"].split()) == 2 for row in recorded)
+    report = dropbench("report", cwd=tmp_path)
+    assert "784-1024-1024-10" in report.stdout
+    wrong = dropbench("speed", "--only", "layer", cwd=tmp_path)
+    assert (wrong.returncode, "layers" in wrong.stderr) == (2, True)
+
+
 def test_compare_bagging(tmp_path):
     arguments = ["compare-bagging", "--members", "2", "--mc-samples", "3", "--seeds", "1", *QUICK]
     done = dropbench(*arguments, cwd=tmp_path)
@@ -227,7 +264,7 @@ def test_what_is_wrong_outside_is_one_line_and_one(tmp_path, arguments, said):
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "sweep", "compare-bagging", "report", "data list", "data prepare"]
+    "command", ["train", "sweep", "compare-bagging", "speed", "report", "data list", "data prepare"]
 )
 def test_every_help_states_two_examples(tmp_path, command):
     done = dropbench(*command.split(), "--help", cwd=tmp_path, NO_COLOR="1")

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from dropbench.config import RunConfig
@@ -151,7 +153,9 @@ def test_sgd_takes_the_steps_of_torchs_own_class():
     theirs = copy.deepcopy(ours)
     optimizer = SGD(ours, momentum=0.9, weight_decay=0.1)
     oracle = torch.optim.SGD(
-        [{"params": [theirs.weight], "weight_decay": 0.1}, {"params": [theirs.bias]}], momentum=0.9, fused=True
+        [{"params": [theirs.weight], "weight_decay": 0.1}, {"params": [theirs.bias]}],
+        momentum=0.9,
+        fused=True,
     )
     generator = torch.Generator().manual_seed(0)
     for learning_rate in (0.5, 0.1, 0.2):
@@ -260,6 +264,58 @@ def test_devices_and_precisions():
 def test_cuda_without_cuda_is_said():
     with pytest.raises(DropbenchError, match="no CUDA"):
         resolve_device("cuda")
+
+
+class CountReads(TorchDispatchMode):
+    """Counts how often a value is read back from the device, each of which waits for it."""
+
+    reads = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.reads += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("batch_size", [16, 64])
+def test_an_epoch_reads_its_loss_and_its_error_once(blobs, batch_size):
+    from dropbench.engine.train import _Run
+
+    run = _Run.prepare(small(p_drop=0.5, max_norm=3.0, batch_size=batch_size), blobs, CPU)
+    with CountReads() as counter:
+        run.train_epoch()
+    assert counter.reads == 2
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile wants a C++ compiler on the CPU")
+def test_compiled_training_gives_the_numbers_of_training(blobs):
+    """The masks are the same, so what differs is rounding; 240 − 24 images leave a smaller last batch."""
+    config = small(p_drop=0.5, p_drop_input=0.2, epochs=2)
+    plain, compiled = train(config, blobs), train(config, blobs, compiled=True)
+    for ours, theirs in zip(plain.epochs, compiled.epochs, strict=True):
+        assert theirs.train_loss == pytest.approx(ours.train_loss, rel=1e-4)
+        assert theirs.val_loss == pytest.approx(ours.val_loss, rel=1e-4)
+    assert plain.cost["compile_seconds"] == 0
+    assert compiled.cost["compile_seconds"] > compiled.cost["train_seconds"]
+
+
+def test_tf32_is_for_cuda():
+    with pytest.raises(UsageError, match="tf32"):
+        resolve_precision("tf32", CPU)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+def test_an_epoch_on_cuda_waits_for_the_device_only_to_read_its_figures(blobs):
+    from dropbench.engine.train import _Run
+
+    run = _Run.prepare(small(p_drop=0.5, p_drop_input=0.2), blobs, torch.device("cuda"))
+    run.train_epoch()
+    batch = run.positions(run.parts.drawn[:32])
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        run.step(batch, 0.5)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.cuda

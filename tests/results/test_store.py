@@ -1,6 +1,7 @@
 """The CSV files: what is written is read back, and what is damaged costs only itself."""
 
 import csv
+import math
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -126,6 +127,23 @@ def test_file_of_other_columns_is_refused_before_anything_runs(tmp_path):
         Store(tmp_path)
     with pytest.raises(DropbenchError, match="no column"):
         read_rows(tmp_path, RUNS, print)
+
+
+def test_file_of_an_older_dropbench_is_read_and_gets_the_columns_it_lacks(tmp_path):
+    Store(tmp_path).append(result(0))
+    path = tmp_path / "runs.csv"
+    with path.open(newline="") as file:
+        table = list(csv.reader(file))
+    gap = table[0].index("compile_seconds")
+    with path.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(row[:gap] + row[gap + 1 :] for row in table)
+    (old,) = read_rows(tmp_path, RUNS, pytest.fail)
+    assert math.isnan(old["compile_seconds"])
+    Store(tmp_path).append(result(1))
+    both = read_rows(tmp_path, RUNS, pytest.fail)
+    assert [row["run_id"] for row in both] == [result(0).config.run_id, result(1).config.run_id]
+    assert path.read_text().splitlines()[0] == ",".join(RUNS.columns)
+    assert both[0].items() >= {k: v for k, v in old.items() if k != "compile_seconds"}.items()
 
 
 def test_rows_with_text_for_numbers_or_missing_cells_are_left_out_and_told(tmp_path):

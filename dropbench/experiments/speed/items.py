@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
 
@@ -19,7 +20,8 @@ from dropbench.experiments.sweep import Grid, expand
 from dropbench.results.csv_file import append_rows
 from dropbench.results.schema import RUNS, run_row
 from dropbench.run_result import METRICS, EpochRecord, RunResult
-from dropbench.runners.choose import choose_runner
+from dropbench.runners.base import Runner
+from dropbench.runners.choose import choose_runner, cores
 from dropbench.runners.process import ProcessRunner
 
 COLOUR, GREY = (3, 32, 32), (1, 28, 28)
@@ -35,7 +37,7 @@ def layers(session: Session) -> Iterator[Figures]:
             name = str(dtype).removeprefix("torch.")
             yield from session.compare(
                 "dropout layer",
-                f"forward and backward, {'×'.join(map(str, shape))}, {name}, p_drop {work.P_DROP}",
+                f"{'×'.join(map(str, shape))}, {name}",
                 "ns a unit",
                 {
                     PLAIN: session.in_plain(work.layer_nanoseconds, False, *arguments),
@@ -52,7 +54,7 @@ def mlp(session: Session) -> Iterator[Figures]:
         )
         yield from session.compare(
             "one run",
-            "MLP 784-1024-1024-10, batch 128, p_drop 0.2 at the input and 0.5",
+            "mlp 784-1024-1024-10",
             "images/s",
             {
                 PLAIN: session.in_plain(work.plain_mlp_images_per_second, config, session.device),
@@ -67,7 +69,7 @@ def cnn(session: Session) -> Iterator[Figures]:
         config = session.config(data, p_drop=work.P_DROP, epochs=2)
         yield from session.compare(
             "one run",
-            "lecture-cnn, 3×32×32, batch 128, p_drop 0.5",
+            "lecture-cnn, 3×32×32",
             "images/s",
             {
                 PLAIN: session.in_plain(work.plain_cnn_images_per_second, config, session.device),
@@ -82,7 +84,7 @@ def compiled(session: Session) -> Iterator[Figures]:
         config = session.config(data, p_drop=work.P_DROP, epochs=2)
         yield from session.compare(
             "torch.compile",
-            "one run, lecture-cnn, 3×32×32, batch 128, p_drop 0.5",
+            "one run of lecture-cnn, 3×32×32",
             "images/s",
             {
                 "without": session.in_fast(work.run_images_per_second, config, session.device, False),
@@ -104,7 +106,9 @@ def sweep(session: Session) -> Iterator[Figures]:
         starts: list[float] = []
 
         def in_pool() -> float:
-            started, seconds = sweep_seconds(warm_up, runs, session.device)
+            started, seconds = sweep_seconds(
+                choose_runner(len(runs), session.device, None, None), warm_up, runs
+            )
             starts.append(started)
             return SWEEP_RUNS * train_size / seconds
 
@@ -118,7 +122,7 @@ def sweep(session: Session) -> Iterator[Figures]:
         # Rounds of minutes' work: fewer of them tell as much, and all processes are warm from a run before.
         rounds = replace(session, repetitions=(session.repetitions + 1) // 2)
         values = rounds.take_turns({PLAIN: one_after_another, DROPBENCH: in_pool, ceiling: matmul})
-        work_done = f"{SWEEP_RUNS} runs of lecture-cnn, 3×32×32, batch 128, p_drop 0.5"
+        work_done = f"{SWEEP_RUNS} runs of lecture-cnn, 3×32×32"
         for contender in (PLAIN, DROPBENCH):
             yield Figures("sweep", work_done, contender, "images/s", values[contender])
         flops = work.training_flops(runs[0], data.image_shape, len(data.classes))
@@ -128,13 +132,43 @@ def sweep(session: Session) -> Iterator[Figures]:
         yield Figures("start", "the workers of a sweep", DROPBENCH, "s", tuple(starts))
 
 
-def sweep_seconds(warm_up: RunConfig, runs: list[RunConfig], device: torch.device) -> tuple[float, float]:
-    """Seconds until the workers of the default runner are warm, and then for all ``runs``.
+def jobs(session: Session) -> Iterator[Figures]:
+    """The rule for --jobs: a worker of one thread for each core, beside one run at a time on all cores."""
+    nets: dict[str, dict[str, Any]] = {
+        "mlp 64": {"model": "mlp", "layers": (64,)},
+        "mlp 1024-1024": {"model": "mlp", "layers": (1024, 1024)},
+        "mlp 4096-4096": {"model": "mlp", "layers": (4096, 4096)},
+        "lecture-cnn": {},
+    }
+    images = {"mlp 64": 12_800, "mlp 1024-1024": 6_400}
+    for net, fields in nets.items():
+        with made_up_data(GREY, train=images.get(net, 1_280), test=100) as data:
+            warm_up = session.config(
+                data, epochs=1, p_drop=work.P_DROP, train_size=128, seed=cores(), **fields
+            )
+            runs = [replace(warm_up, train_size=None, seed=seed) for seed in range(4 * cores())]
+
+            def rate(runner: Runner) -> float:
+                _, seconds = sweep_seconds(runner, warm_up, runs)  # noqa: B023  # called within the loop
+                return len(runs) * images.get(net, 1_280) / seconds  # noqa: B023
+
+            rounds = replace(session, repetitions=(session.repetitions + 1) // 2)
+            values = rounds.take_turns(
+                {
+                    "1 worker, all cores": lambda: rate(ProcessRunner(session.device, 1, cores())),
+                    "1 thread a worker": lambda: rate(ProcessRunner(session.device, cores(), 1)),
+                }
+            )
+            for contender, rates in values.items():
+                yield Figures("jobs", f"{len(runs)} runs of {net}, 1×28×28", contender, "images/s", rates)
+
+
+def sweep_seconds(runner: Runner, warm_up: RunConfig, runs: list[RunConfig]) -> tuple[float, float]:
+    """Seconds until the runner's workers are warm, and then for all ``runs``.
 
     Every worker first takes a warm-up run of its own. The second clock starts when the first of them is
     done, so nothing of the runs goes uncounted.
     """
-    runner = choose_runner(len(runs), device, None, None)
     warm_ups = [replace(warm_up, seed=warm_up.seed + worker) for worker in range(runner.jobs)]
     begin = perf_counter()
     first = 0.0
@@ -165,10 +199,10 @@ def waiting(session: Session) -> Iterator[Figures]:
     with made_up_data(COLOUR, *CIFAR10_SIZE) as data:
         config = session.config(data, p_drop=work.P_DROP, epochs=1)
         ready = {DROPBENCH: session.in_fast(work.data_ready_seconds, config, session.device)}
-        yield from session.compare("start", "a cached data set of CIFAR-10's size ready to train", "s", ready)
+        yield from session.compare("start", "cached data of CIFAR-10's size ready to train", "s", ready)
         used = worker_memory_bytes(replace(config, train_size=1_280), session.device)
         if used:
-            worker = "one more worker of a sweep, lecture-cnn on CIFAR-10's size"
+            worker = "one more worker, data of CIFAR-10's size"
             yield Figures("memory", worker, DROPBENCH, "MB", tuple(bytes_ / 1e6 for bytes_ in used))
 
 
@@ -207,5 +241,6 @@ ITEMS: dict[str, Callable[[Session], Iterator[Figures]]] = {
     "cnn": cnn,
     "sweep": sweep,
     "waiting": waiting,
+    "jobs": jobs,
     "compile": compiled,
 }

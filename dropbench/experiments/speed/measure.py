@@ -15,7 +15,7 @@ from dropbench.results.schema import SCHEMA_VERSION
 from dropbench.results.store import Store
 from dropbench.runners.choose import cores
 
-STANDARD = tuple(name for name in ITEMS if name != "compile")
+STANDARD = tuple(name for name in ITEMS if name not in ("jobs", "compile"))
 
 
 def check_items(names: Sequence[str]) -> None:
@@ -49,7 +49,8 @@ def measure_speed(
     }
     with open_session(device, precision, repetitions) as session:
         for number, name in enumerate(items, start=1):
-            tell(f"[{number}/{len(items)}] {name}: {ITEMS[name].__doc__}")
+            purpose = (ITEMS[name].__doc__ or "").partition("\n")[0]
+            tell(f"[{number}/{len(items)}] {name}: {purpose}")
             store.append_speed([{**session_row, **_cells(figures)} for figures in ITEMS[name](session)])
     return str(session_row["speed_id"])
 
