@@ -143,7 +143,7 @@ def test_file_of_an_older_dropbench_is_read_and_gets_the_columns_it_lacks(tmp_pa
     both = read_rows(tmp_path, RUNS, pytest.fail)
     assert [row["run_id"] for row in both] == [result(0).config.run_id, result(1).config.run_id]
     assert path.read_text().splitlines()[0] == ",".join(RUNS.columns)
-    assert both[0].items() >= {k: v for k, v in old.items() if k != "compile_seconds"}.items()
+    assert repr(both[0]) == repr(old)  # as text, since NaN is unlike itself
 
 
 def test_rows_with_text_for_numbers_or_missing_cells_are_left_out_and_told(tmp_path):
