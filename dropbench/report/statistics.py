@@ -1,6 +1,7 @@
 """Means over seeds, and differences between settings that were run on the same seeds."""
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,7 +34,7 @@ class Estimate:
 
 def mean_interval(values: Sequence[float]) -> Estimate:
     """Mean and 95 % interval by Student's t, with the seeds as the unit of replication."""
-    from scipy import stats
+    from scipy.special import stdtrit  # scipy.stats has the same quantile and takes 0.6 s to import
 
     count = len(values)
     if count == 0:
@@ -41,8 +42,8 @@ def mean_interval(values: Sequence[float]) -> Estimate:
     mean = sum(values) / count
     if count == 1:
         return Estimate(mean, math.nan, math.nan, 1)
-    error = float(stats.sem(values))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * error
+    standard_error = statistics.stdev(values) / math.sqrt(count)
+    half = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2)) * standard_error
     return Estimate(mean, mean - half, mean + half, count)
 
 
