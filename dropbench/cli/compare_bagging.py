@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from dropbench.cli.console import out, tell
-from dropbench.cli.flags import DROPOUT, P_HELP, TRAINING, AsJson, Flags, Jobs, with_flags
+from dropbench.cli.flags import DROPOUT, P_HELP, TRAINING, AsJson, SweepFlags, with_flags
 from dropbench.grammar import parse_probability
 
 
@@ -41,10 +41,9 @@ def compare_bagging(
             min=1,
         ),
     ] = 3,
-    jobs: Jobs = None,
     as_json: AsJson = False,
     *,
-    flags: Flags,
+    flags: SweepFlags,
 ) -> None:
     """Compare dropout with bagging: error, likelihood, calibration, and what each costs.
 
@@ -67,12 +66,12 @@ def compare_bagging(
 
     dropout = flags.single_config(p_drop=parse_probability(p), mc_samples=mc_samples)
     plan(dropout, members, seeds)  # what is wrong with it is said before any data are fetched
-    bench = flags.set_up(jobs)
+    bench = flags.set_up()
     (dropout,) = bench.bind([dropout])
     arms = plan(dropout, members, seeds)
     store = Store(flags.out, tell)
-    with resumable(flags.out), watching() as watcher:
-        outcome = compare(arms, bench, store, watcher)
+    with watching() as watcher, resumable(flags.out, watcher):
+        outcome = compare(arms, bench, store, watcher, flags.policy())
     tables = comparisons_of(flags.out, {arm.comparison_id for arm in arms}, tell)
     if as_json:
         typer.echo(json_exporter.render(tables), nl=False)  # rich would fold long strings

@@ -16,7 +16,8 @@ from dropbench.config import RunConfig
 from dropbench.recipes import RECIPES
 
 if TYPE_CHECKING:
-    from dropbench.experiments.workbench import Workbench
+    from dropbench.experiments.workbench import Policy, Workbench
+    from dropbench.runners.base import RunnerOptions
 
 DROPOUT = "Dropout (p is the probability of DROPPING a unit)"
 DATA, MODEL, TRAINING, MACHINE, OUTPUT = "Data", "Model", "Training", "Machine", "Output"
@@ -38,16 +39,6 @@ def _option(flag: str, help: str, panel: str, **more: Any) -> Any:
     return typer.Option(flag, help=help, rich_help_panel=panel, **more)
 
 
-Jobs = Annotated[
-    int | None,
-    _option(
-        "--jobs",
-        "Runs at a time. (default: one per core, on CUDA one per GPU)",
-        MACHINE,
-        min=1,
-        envvar="DROPBENCH_JOBS",
-    ),
-]
 Device = Annotated[str, _option("--device", "auto, cpu or cuda.", MACHINE, envvar="DROPBENCH_DEVICE")]
 Precision = Annotated[
     str,
@@ -179,27 +170,91 @@ class Flags:
             **more,
         )
 
-    def set_up(self, jobs: int | None = None) -> "Workbench":
+    def set_up(self) -> "Workbench":
         """Prepare the data, and resolve device and precision; raises DropbenchError."""
         from dropbench.experiments.workbench import Workbench
 
-        return Workbench.set_up(
-            self.data, self.data_dir, self.device, self.precision, tell, jobs, self.threads, self.compiled
+        runner = self.runner_options()
+        return Workbench.set_up(self.data, self.data_dir, self.device, self.precision, tell, runner)
+
+    def runner_options(self) -> "RunnerOptions":
+        """How runs are carried out: one run needs no pool."""
+        from dropbench.runners.base import RunnerOptions
+
+        return RunnerOptions(kind="serial", threads=self.threads, compiled=self.compiled)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepFlags(Flags):
+    """What every command of many runs can be told besides."""
+
+    jobs: Annotated[
+        int | None,
+        _option(
+            "--jobs",
+            "Runs at a time. (default: one per core, on CUDA one per GPU, on Ray all that have room)",
+            MACHINE,
+            min=1,
+            envvar="DROPBENCH_JOBS",
+        ),
+    ] = None
+    runner: Annotated[
+        str,
+        _option(
+            "--runner",
+            "auto, serial (this process), process (a pool on this machine) or ray (a cluster; needs the "
+            "extra dropbench\\[ray]).",
+            MACHINE,
+            envvar="DROPBENCH_RUNNER",
+        ),
+    ] = "auto"
+    ray_address: Annotated[
+        str | None,
+        _option(
+            "--ray-address",
+            "Of the cluster's head, HOST:PORT or auto. (default: a Ray of its own on this machine)",
+            MACHINE,
+            envvar="DROPBENCH_RAY_ADDRESS",
+        ),
+    ] = None
+    gpus_per_run: Annotated[
+        float | None,
+        _option("--gpus-per-run", "GPUs of a Ray worker; 0.25: four share one. (default: 1)", MACHINE),
+    ] = None
+    retry_failed: Annotated[
+        bool, _option("--retry-failed", "Do again what failed or diverged before.", OUTPUT)
+    ] = False
+    force: Annotated[bool, _option("--force", "Do again whatever was done before.", OUTPUT)] = False
+    fail_fast: Annotated[bool, _option("--fail-fast", "Stop at the first run that fails.", OUTPUT)] = False
+
+    def runner_options(self) -> "RunnerOptions":
+        """How runs are carried out; raises UsageError for values that fit no runner."""
+        from dropbench.runners.base import RunnerOptions
+
+        return RunnerOptions(
+            self.runner, self.jobs, self.threads, self.compiled, self.ray_address, self.gpus_per_run
         )
+
+    def policy(self) -> "Policy":
+        """Which runs are done again, and what a failure means."""
+        from dropbench.experiments.workbench import Policy
+
+        return Policy(self.retry_failed, self.force, self.fail_fast)
 
 
 def with_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Give ``command``, whose last parameter is ``flags: Flags``, an option for every field of Flags."""
-    own = [p for p in inspect.signature(command).parameters.values() if p.name != "flags"]
+    """Give ``command``, whose last parameter is ``flags``, an option for every field of that one's class."""
+    *own, last = inspect.signature(command).parameters.values()
+    flags_class = last.annotation
     shared = [
         inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type)
-        for f in fields(Flags)
+        for f in fields(flags_class)
     ]
     keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
 
     @functools.wraps(command)
     def wrapped(**given: Any) -> None:
-        flags = Flags(**{parameter.name: given.pop(parameter.name) for parameter in shared})
+        flags = flags_class(**{parameter.name: given.pop(parameter.name) for parameter in shared})
         command(**given, flags=flags)
 
     parameters = [*keyword_only, *shared]

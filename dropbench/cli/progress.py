@@ -4,17 +4,32 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 from rich.text import Text
 
 from dropbench.cli.console import err, plain_progress, tell
 from dropbench.config import RunConfig
-from dropbench.experiments.workbench import Watcher
 from dropbench.run_result import EpochRecord, RunResult
 
 
+class Progress:
+    """What both displays share: whether somebody wants the runs to stop."""
+
+    def __init__(self) -> None:
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Have no further run begun."""
+        self._stopping = True
+
+    def wants_to_stop(self) -> bool:
+        """Whether no further run is to be begun."""
+        return self._stopping
+
+
 @contextmanager
-def watching() -> Iterator[Watcher]:
+def watching() -> "Iterator[PlainProgress | LiveProgress]":
     """The watcher that suits stderr, shown while the context lasts."""
     if plain_progress():
         yield PlainProgress()
@@ -51,10 +66,11 @@ def outcome(result: RunResult) -> str:
     )
 
 
-class PlainProgress:
+class PlainProgress(Progress):
     """One line on stderr per finished run."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._total = self._ended = 0
 
     def planned(self, todo: Sequence[RunConfig], done: int, jobs: int) -> None:
@@ -72,11 +88,12 @@ class PlainProgress:
         tell(f"[{self._ended}/{self._total}] {outcome(result)}")
 
 
-class LiveProgress:
+class LiveProgress(Progress):
     """A bar for all runs and one for each worker's run, with its epoch, loss and validation error."""
 
     def __init__(self) -> None:
-        self.bars = Progress(
+        super().__init__()
+        self.bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             TextColumn("{task.fields[state]}"),

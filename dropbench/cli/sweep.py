@@ -7,7 +7,7 @@ import typer
 
 from dropbench import grammar
 from dropbench.cli.console import out, tell
-from dropbench.cli.flags import DROPOUT, OUTPUT, TRAINING, AsJson, Flags, Jobs, with_flags
+from dropbench.cli.flags import DROPOUT, OUTPUT, TRAINING, AsJson, SweepFlags, with_flags
 
 if TYPE_CHECKING:
     from dropbench.config import RunConfig
@@ -43,14 +43,13 @@ def sweep(
             min=1,
         ),
     ] = 3,
-    jobs: Jobs = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="List what would run and what is done.", rich_help_panel=OUTPUT),
     ] = False,
     as_json: AsJson = False,
     *,
-    flags: Flags,
+    flags: SweepFlags,
 ) -> None:
     """Measure how the error depends on p, the probability of dropping a unit.
 
@@ -85,14 +84,14 @@ def sweep(
     from dropbench.report.terminal import show
     from dropbench.results.store import Store
 
-    bench = flags.set_up(jobs)
+    bench = flags.set_up()
     configs = bench.bind(unbound)
     if dry_run:
         _list_runs(configs, flags)
         return
     store = Store(flags.out, tell)
-    with resumable(flags.out), watching() as watcher:
-        outcome = carry_out(configs, bench, store, watcher)
+    with watching() as watcher, resumable(flags.out, watcher):
+        outcome = carry_out(configs, bench, store, watcher, flags.policy())
     sweeps = sweeps_of(flags.out, {config.run_id for config in configs}, tell)
     tables = [sweep_table(found) for found in sweeps]
     if as_json:
@@ -104,13 +103,16 @@ def sweep(
     exit_for(outcome)
 
 
-def _list_runs(configs: "Sequence[RunConfig]", flags: Flags) -> None:
+def _list_runs(configs: "Sequence[RunConfig]", flags: SweepFlags) -> None:
     from dropbench.cli.progress import label
-    from dropbench.experiments.workbench import pending
-    from dropbench.results.read import finished_runs
+    from dropbench.experiments.workbench import make_plan
+    from dropbench.results.csv_file import read_rows
+    from dropbench.results.read import latest
+    from dropbench.results.schema import RUNS
 
-    todo, done = pending(configs, finished_runs(flags.out, tell))
-    for state, runs in (("done", done), ("to do", todo)):
+    ended = {row["run_id"]: row["status"] for row in latest(read_rows(flags.out, RUNS, tell), RUNS)}
+    plan = make_plan(configs, ended, flags.policy())
+    for state, runs in (("done", plan.done), ("failed", plan.left), ("to do", plan.todo)):
         for config in runs:
-            out.print(f"{state:5}  {config.run_id}  {label(config)}", markup=False, soft_wrap=True)
-    tell(f"{len(todo)} runs to do, {len(done)} done")
+            out.print(f"{state:6}  {config.run_id}  {label(config)}", markup=False, soft_wrap=True)
+    tell(f"{len(plan.todo)} runs to do, {len(plan.done)} done, {len(plan.left)} failed before")

@@ -40,14 +40,14 @@ def train(
 
     from dropbench.cli.finish import exit_for, resumable
     from dropbench.cli.progress import watching
-    from dropbench.experiments.workbench import carry_out
+    from dropbench.experiments.workbench import Policy, carry_out
     from dropbench.results.store import Store
 
-    bench = flags.set_up(jobs=1)
+    bench = flags.set_up()
     configs = bench.bind([config])
     store = Store(flags.out, tell)
-    with resumable(flags.out), watching() as watcher:
-        outcome = carry_out(configs, bench, store, watcher, again=True)
+    with watching() as watcher, resumable(flags.out, watcher):
+        outcome = carry_out(configs, bench, store, watcher, Policy(force=True))
     (result,) = [*outcome.ok, *outcome.unsuccessful]
     figures = {**result.metrics, **result.cost}
     if as_json:

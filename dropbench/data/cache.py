@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def save(data: DataSet, source_fingerprint: str) -> DataSet:
 
     """
     key = data.digest()
-    try:
+    with _writing():
         sources = cache_folder() / "sources"
         sources.mkdir(parents=True, exist_ok=True)
         with FileLock(cache_folder() / f"{key}.lock"):
@@ -64,6 +64,26 @@ def save(data: DataSet, source_fingerprint: str) -> DataSet:
             _write_folder(data, cache_folder() / key)
         (sources / source_fingerprint).write_text(key, encoding="utf-8")
         return replace(load(key), name=data.name)
+
+
+def keep(data: DataSet) -> None:
+    """Take in a set that another machine's cache holds, unless it is here already.
+
+    Raises:
+        DropbenchError: if the cache cannot be written.
+
+    """
+    with _writing():
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        with FileLock(cache_folder() / f"{data.key}.lock"):
+            if not (cache_folder() / data.key).is_dir():
+                _write_folder(data, cache_folder() / data.key)
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise DropbenchError(
             f"Cannot write the cache {cache_folder()}: {error.strerror or error}.",

@@ -14,7 +14,7 @@ import torch
 from dropbench.config import RunConfig
 from dropbench.engine.evaluate import metrics
 from dropbench.errors import UsageError
-from dropbench.experiments.workbench import Outcome, Watcher, Workbench, carry_out
+from dropbench.experiments.workbench import Outcome, Policy, Watcher, Workbench, carry_out
 from dropbench.results.schema import SCHEMA_VERSION
 from dropbench.results.store import Store
 
@@ -77,9 +77,15 @@ def runs_of(arms: Sequence[Arm]) -> list[RunConfig]:
     return list({run.run_id: run for arm in arms for run in arm.runs}.values())
 
 
-def compare(arms: Sequence[Arm], bench: Workbench, store: Store, watcher: Watcher) -> Outcome:
+def compare(
+    arms: Sequence[Arm],
+    bench: Workbench,
+    store: Store,
+    watcher: Watcher,
+    policy: Policy = Policy(),  # noqa: B008  # frozen
+) -> Outcome:
     """Carry out what is not done yet, then write one row for each arm and repetition."""
-    outcome = carry_out(runs_of(arms), bench, store, watcher, with_predictions=True)
+    outcome = carry_out(runs_of(arms), bench, store, watcher, policy, with_predictions=True)
     finished = store.finished()
     for arm in arms:
         store.append_comparison(_row(arm, finished, store))

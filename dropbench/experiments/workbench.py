@@ -1,6 +1,8 @@
 """Where runs are carried out: the data set, the device, the store; and the one loop that drives them."""
 
-from collections.abc import Collection, Iterable, Sequence
+import contextlib
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +18,7 @@ from dropbench.engine.device import resolve_device, resolve_precision
 from dropbench.models import make_module
 from dropbench.results.store import Store
 from dropbench.run_result import EpochRecord, RunResult
+from dropbench.runners.base import RunnerOptions
 from dropbench.runners.choose import choose_runner
 
 
@@ -31,17 +34,18 @@ class Watcher(Protocol):
     def finished(self, result: RunResult) -> None:
         """A run ended and is on disk."""
 
+    def wants_to_stop(self) -> bool:
+        """Whether no further run is to be begun."""
+
 
 @dataclass(frozen=True)
 class Workbench:
-    """A prepared data set, a resolved device and precision, and how many workers and threads to use."""
+    """A prepared data set, a resolved device and precision, and how runs are carried out."""
 
     data: DataSet
     device: torch.device
     precision: str
-    jobs: int | None = None
-    threads: int | None = None
-    compiled: bool = False
+    runner: RunnerOptions = field(default_factory=RunnerOptions)
 
     @classmethod
     def set_up(
@@ -51,14 +55,12 @@ class Workbench:
         device: str,
         precision: str,
         tell: Tell,
-        jobs: int | None = None,
-        threads: int | None = None,
-        compiled: bool = False,
+        runner: RunnerOptions,
     ) -> "Workbench":
         """Resolve what the flags of every training command name; raises DropbenchError as each part does."""
+        runner.check()
         resolved = resolve_device(device)
-        resolved_precision = resolve_precision(precision, resolved)
-        return cls(prepare(data, data_dir, tell), resolved, resolved_precision, jobs, threads, compiled)
+        return cls(prepare(data, data_dir, tell), resolved, resolve_precision(precision, resolved), runner)
 
     def bind(self, configs: Iterable[RunConfig]) -> list[RunConfig]:
         """``configs`` on this bench's data and in its precision.
@@ -77,29 +79,51 @@ class Workbench:
         return bound
 
 
+@dataclass(frozen=True)
+class Policy:
+    """Which runs are done again, and what the first failure means."""
+
+    retry_failed: bool = False
+    """Carry out again what failed or diverged before."""
+    force: bool = False
+    """Carry out again whatever was done before."""
+    fail_fast: bool = False
+    """Stop at the first run that fails."""
+
+
 @dataclass
 class Outcome:
-    """What became of a set of runs; ``skipped`` were done before."""
+    """What became of a set of runs; the first two lists were done before, well or not."""
 
     skipped: list[RunConfig] = field(default_factory=list)
+    left: list[RunConfig] = field(default_factory=list)
     ok: list[RunResult] = field(default_factory=list)
     diverged: list[RunResult] = field(default_factory=list)
     failed: list[RunResult] = field(default_factory=list)
 
     @property
     def unsuccessful(self) -> list[RunResult]:
-        """The runs that gave no metrics."""
+        """The runs that gave no metrics, this time."""
         return [*self.diverged, *self.failed]
 
 
-def pending(
-    configs: Iterable[RunConfig], finished: Collection[str]
-) -> tuple[list[RunConfig], list[RunConfig]]:
-    """Split ``configs``, each once, into those still to do and those whose run_id is ``finished``."""
-    unique = {config.run_id: config for config in configs}
-    todo = [config for run_id, config in unique.items() if run_id not in finished]
-    done = [config for run_id, config in unique.items() if run_id in finished]
-    return todo, done
+@dataclass(frozen=True)
+class Plan:
+    """Which of a set of runs are to be done: ``done`` ended well before, ``left`` did not and stay so."""
+
+    todo: list[RunConfig]
+    done: list[RunConfig]
+    left: list[RunConfig]
+
+
+def make_plan(configs: Iterable[RunConfig], ended: Mapping[str, str], policy: Policy) -> Plan:
+    """Sort ``configs``, each once, by the status with which they ``ended`` before (by run_id)."""
+    plan = Plan([], [], [])
+    for run_id, config in {config.run_id: config for config in configs}.items():
+        status = ended.get(run_id)
+        again = policy.force or status is None or (policy.retry_failed and status != "ok")
+        (plan.todo if again else plan.done if status == "ok" else plan.left).append(config)
+    return plan
 
 
 def carry_out(
@@ -107,28 +131,37 @@ def carry_out(
     bench: Workbench,
     store: Store,
     watcher: Watcher,
+    policy: Policy = Policy(),  # frozen
     with_predictions: bool = False,
-    again: bool = False,
 ) -> Outcome:
     """Carry out the (bound) runs that are not done yet; each is on disk before the next is taken.
 
-    With ``with_predictions``, those are kept, and a run that lacks them is not done. ``again`` carries
-    out those that are done as well.
+    With ``with_predictions``, those are kept, and a run that lacks them is not done. When the watcher
+    wants to stop, no run is begun any more, and those in hand are finished.
 
     Raises:
         DropbenchError: if a result cannot be written; what was written stays.
+        KeyboardInterrupt: if the watcher wanted to stop before all was done.
 
     """
-    finished: Collection[str] = () if again else store.finished()
-    if with_predictions:
-        finished = [run_id for run_id in finished if store.has_predictions(run_id)]
-    todo, done = pending(configs, finished)
-    outcome = Outcome(skipped=done)
-    runner = choose_runner(len(todo), bench.device, bench.jobs, bench.threads, bench.compiled)
-    watcher.planned(todo, len(done), runner.jobs)
+    ended = {
+        run_id: status
+        for run_id, status in store.ended().items()
+        if status != "ok" or not with_predictions or store.has_predictions(run_id)
+    }
+    plan = make_plan(configs, ended, policy)
+    outcome = Outcome(skipped=plan.done, left=plan.left)
+    runner = choose_runner(len(plan.todo), bench.device, bench.runner)
+    watcher.planned(plan.todo, len(plan.done) + len(plan.left), runner.jobs)
     lists = {"ok": outcome.ok, "diverged": outcome.diverged, "failed": outcome.failed}
-    for result in runner.run(todo, watcher.progress):
-        store.append(result, keep_predictions=with_predictions)
-        lists[result.status].append(result)
-        watcher.finished(result)
+    given = itertools.takewhile(lambda config: not watcher.wants_to_stop(), plan.todo)
+    with contextlib.closing(runner.run(given, watcher.progress)) as results:
+        for result in results:
+            store.append(result, keep_predictions=with_predictions, again=policy.force)
+            lists[result.status].append(result)
+            watcher.finished(result)
+            if policy.fail_fast and result.status == "failed":
+                return outcome
+    if len(outcome.ok) + len(outcome.unsuccessful) < len(plan.todo):
+        raise KeyboardInterrupt
     return outcome

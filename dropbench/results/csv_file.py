@@ -25,9 +25,42 @@ def read_rows(folder: Path, table: Table, tell: Tell) -> list[dict[str, Any]]:
 
     """
     path = folder / table.file_name
-    text = _read(path)
+    return _parse(path, _read(path), table, tell)
+
+
+def read_new_rows(folder: Path, table: Table, start: int, tell: Tell) -> tuple[list[dict[str, Any]], int]:
+    """The whole rows of a widened file from byte ``start`` on, and the start for the next call.
+
+    Raises:
+        DropbenchError: if the file is shorter than it was, or as read_rows does.
+
+    """
+    path = folder / table.file_name
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            if file.tell() < start:
+                raise DropbenchError(f"{path} was cut short or replaced by something else meanwhile.")
+            file.seek(start)
+            new = file.read()
+    except FileNotFoundError as error:
+        if start:
+            raise DropbenchError(f"{path} is gone.", "The same command begins anew.") from error
+        return [], 0
+    except OSError as error:
+        raise DropbenchError(f"Cannot read {path}: {error.strerror or error}.") from error
+    whole = new[: new.rfind(b"\n") + 1]
+    header = _line(table.columns) if start else ""
+    rows = _parse(path, header + whole.decode("utf-8-sig", errors="replace"), table, tell)
+    return rows, start + len(whole)
+
+
+def _parse(path: Path, text: str, table: Table, tell: Tell) -> list[dict[str, Any]]:
     try:
         lines = list(csv.reader(io.StringIO(text)))
+        if len(lines) != text.count("\n") + (not text.endswith("\n")):
+            # A row is one line. A stray quote must cost its own, not those that it would swallow.
+            lines = [cells for line in text.split("\n") for cells in csv.reader([line])]
     except csv.Error as error:
         raise DropbenchError(f"{path} is no CSV file: {error}.", "Name another folder.") from error
     if not lines:
@@ -89,6 +122,19 @@ def append_rows(folder: Path, table: Table, rows: Iterable[Mapping[str, Any]]) -
             f"Cannot write {path}: {error.strerror or error}.",
             "What it held before is untouched; the same command goes on where it stopped.",
         ) from error
+
+
+def is_torn(folder: Path, table: Table) -> bool:
+    """Whether the last line of a file was cut off."""
+    try:
+        with (folder / table.file_name).open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            if file.tell() == 0:
+                return False
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+    except FileNotFoundError:
+        return False
 
 
 def mend(folder: Path, table: Table, tell: Tell) -> None:

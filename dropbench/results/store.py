@@ -1,10 +1,11 @@
 """The store: one folder of CSV files, written by the driver alone, one finished run at a time."""
 
+import contextlib
 import functools
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from filelock import FileLock
 
 import dropbench
 from dropbench.errors import DropbenchError
-from dropbench.results.csv_file import Tell, append_rows, mend, widen
+from dropbench.results.csv_file import Tell, append_rows, is_torn, mend, read_new_rows, widen
 from dropbench.results.read import finished_runs
-from dropbench.results.schema import COMPARISONS, EPOCHS, RUNS, SPEED, TABLES, epoch_rows, run_row
+from dropbench.results.schema import COMPARISONS, EPOCHS, RUNS, SPEED, TABLES, Table, epoch_rows, run_row
 from dropbench.run_result import RunResult
 
 
@@ -38,33 +39,74 @@ class Store:
             raise DropbenchError(
                 f"Cannot write into {folder}: {error.strerror or error}.", "Name another folder with --out."
             ) from error
-        self._lock = FileLock(folder / ".dropbench.lock")
-        with self._lock:
+        self._file_lock = FileLock(folder / ".dropbench.lock")
+        self._statuses: dict[str, str] = {}
+        self._read_up_to = 0
+        with self._lock():
             for table in TABLES:
                 mend(folder, table, tell)
                 widen(folder, table)
 
-    def append(self, result: RunResult, keep_predictions: bool = False) -> None:
-        """Put a finished run on disk: its curve and predictions first, its row last, as the seal."""
-        with self._lock:
+    def append(self, result: RunResult, keep_predictions: bool = False, again: bool = False) -> None:
+        """Put a finished run on disk: its curve and predictions first, its row last, as the seal.
+
+        A run that has a row with ``ok`` already, from another sweep into this folder, gets no second one,
+        unless it was done ``again`` on purpose.
+
+        Raises:
+            DropbenchError: if it cannot be written; what the files held before stays.
+
+        """
+        with self._lock():
             if keep_predictions and result.predictions:
                 self._save_predictions(result)
-            append_rows(self.folder, EPOCHS, epoch_rows(result))
-            append_rows(self.folder, RUNS, [run_row(result, git_commit())])
+            if not again and self._catch_up().get(result.config.run_id) == "ok":
+                return
+            self._append(EPOCHS, epoch_rows(result))
+            self._append(RUNS, [run_row(result, git_commit())])
 
     def append_speed(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Put the figures of one item of a speed measurement on disk."""
-        with self._lock:
-            append_rows(self.folder, SPEED, [{**row, "git_commit": git_commit()} for row in rows])
+        with self._lock():
+            self._append(SPEED, [{**row, "git_commit": git_commit()} for row in rows])
 
     def append_comparison(self, row: Mapping[str, Any]) -> None:
         """Put one arm of one repetition of a comparison on disk."""
-        with self._lock:
-            append_rows(self.folder, COMPARISONS, [row])
+        with self._lock():
+            self._append(COMPARISONS, [row])
 
     def finished(self) -> dict[str, dict[str, Any]]:
         """The rows of all runs that ended ``ok``, by run_id."""
         return finished_runs(self.folder, self._tell)
+
+    def ended(self) -> dict[str, str]:
+        """The status with which each run ended, by run_id: ``ok`` if it ever did."""
+        with self._lock():
+            return dict(self._catch_up())
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        # Neither the lock nor an append may make the folder anew: a sweep whose rows went with it must stop.
+        if not self.folder.is_dir():
+            raise DropbenchError(f"The folder {self.folder} is gone.", "The same command begins anew.")
+        try:
+            with self._file_lock:
+                yield
+        except OSError as error:
+            raise DropbenchError(f"Cannot write into {self.folder}: {error.strerror or error}.") from error
+
+    def _append(self, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
+        if is_torn(self.folder, table):  # by another sweep into this folder that was killed since
+            mend(self.folder, table, self._tell)
+        append_rows(self.folder, table, rows)
+
+    def _catch_up(self) -> dict[str, str]:
+        """Read the rows that were written since the last time, by whichever sweep."""
+        rows, self._read_up_to = read_new_rows(self.folder, RUNS, self._read_up_to, self._tell)
+        for row in rows:
+            if self._statuses.get(row["run_id"]) != "ok":
+                self._statuses[row["run_id"]] = row["status"]
+        return self._statuses
 
     def has_predictions(self, run_id: str) -> bool:
         """Whether the predictions of this run were kept."""

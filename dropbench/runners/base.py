@@ -1,7 +1,8 @@
 """The signature that every runner has, and the one way a worker carries out a run."""
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -10,10 +11,42 @@ from dropbench.config import RunConfig
 from dropbench.data import cache
 from dropbench.data.dataset import DataSet
 from dropbench.engine.train import OnEpoch, train
+from dropbench.errors import UsageError, unknown_name
 from dropbench.run_result import EpochRecord, RunResult
 
 OnProgress = Callable[[int, RunConfig, EpochRecord | None], None]
 """Called with the worker's number, its run, and the epoch just ended (None when the run starts)."""
+
+ATTEMPTS = 2  # a run whose worker was killed is tried once more
+
+
+RUNNERS = ("auto", "serial", "process", "ray")
+
+
+@dataclass(frozen=True)
+class RunnerOptions:
+    """How runs are carried out; nothing of it changes what their numbers mean. None: see choose_runner."""
+
+    kind: str = "auto"
+    jobs: int | None = None
+    threads: int | None = None
+    compiled: bool = False
+    ray_address: str | None = None
+    gpus_per_run: float | None = None
+
+    def check(self) -> None:
+        """Raise UsageError for values that fit no runner."""
+        if self.kind not in RUNNERS:
+            raise unknown_name("runner", self.kind, RUNNERS)
+        for name, value in (("jobs", self.jobs), ("threads", self.threads)):
+            if value is not None and value < 1:
+                raise UsageError(f"--{name} {value}.", "Write 1 or more.")
+        if self.kind == "serial" and (self.jobs or 1) > 1:
+            raise UsageError(f"--runner serial has one run at a time, not {self.jobs}.", "Use process.")
+        if self.kind != "ray" and (self.ray_address or self.gpus_per_run is not None):
+            raise UsageError("--ray-address and --gpus-per-run are for Ray.", "Add --runner ray.")
+        if self.gpus_per_run is not None and not 0 < self.gpus_per_run < float("inf"):
+            raise UsageError(f"--gpus-per-run {self.gpus_per_run}.", "Write a number above 0, like 0.25.")
 
 
 class Runner(Protocol):
@@ -21,8 +54,44 @@ class Runner(Protocol):
 
     jobs: int
 
-    def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Iterator[RunResult]:
-        """Yield one result per config, as they finish."""
+    def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Generator[RunResult, None, None]:
+        """Yield one result per config, as they finish.
+
+        A config is taken when a worker is free for it, so whoever gives them can stop giving. Closing the
+        iterator ends the workers with the runs they are at.
+        """
+
+
+@dataclass
+class Task:
+    """A run to carry out, and how often its worker has died of it."""
+
+    config: RunConfig
+    deaths: int = 0
+
+
+class Queue:
+    """The runs still to be carried out: those whose worker died, then the ones not taken yet."""
+
+    def __init__(self, configs: Iterable[RunConfig]) -> None:
+        self._fresh = iter(configs)
+        self._again: list[Task] = []
+
+    def take(self) -> Task | None:
+        """The next run; None if there is none (now: a death may bring one back)."""
+        if self._again:
+            return self._again.pop()
+        config = next(self._fresh, None)
+        return None if config is None else Task(config)
+
+    def died(self, task: Task, reason: str) -> Iterator[RunResult]:
+        """Put a run back whose worker died, or yield its failure if that was its last attempt."""
+        task.deaths += 1
+        if task.deaths < ATTEMPTS:
+            self._again.append(task)
+            return
+        message = f"its worker process died {ATTEMPTS} times ({reason}); out of memory?"
+        yield RunResult(config=task.config, status="failed", message=message)
 
 
 def carry_out(config: RunConfig, device: torch.device, compiled: bool, on_epoch: OnEpoch) -> RunResult:

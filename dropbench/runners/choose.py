@@ -4,8 +4,7 @@ import os
 
 import torch
 
-from dropbench.errors import UsageError
-from dropbench.runners.base import Runner
+from dropbench.runners.base import Runner, RunnerOptions
 from dropbench.runners.process import ProcessRunner
 from dropbench.runners.serial import SerialRunner
 
@@ -15,24 +14,25 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def choose_runner(
-    runs: int, device: torch.device, jobs: int | None, threads: int | None, compiled: bool = False
-) -> Runner:
+def choose_runner(runs: int, device: torch.device, options: RunnerOptions = RunnerOptions()) -> Runner:  # noqa: B008
     """The runner for ``runs`` runs: on the CPU one worker per core, on CUDA one per GPU, unless told.
 
-    One thread each beats all threads on one run at a time: 1.2 times for the lecture's CNN. Workers share
-    the cores evenly where there are fewer runs than cores.
+    One thread each beats all threads on one run at a time, for small nets and large ones (``dropbench
+    speed --only jobs``). Workers share the cores evenly where there are fewer runs than cores.
 
     Raises:
-        UsageError: for less than one job or thread.
+        UsageError: as RunnerOptions.check does.
+        DropbenchError: if Ray is wanted and not there.
 
     """
-    for name, value in (("jobs", jobs), ("threads", threads)):
-        if value is not None and value < 1:
-            raise UsageError(f"--{name} {value}.", "Write 1 or more.")
+    options.check()
+    if options.kind == "ray" and runs:
+        from dropbench.runners.ray_cluster import RayRunner  # here, since Ray is an extra
+
+        return RayRunner(runs, device, options)
     most = torch.cuda.device_count() if device.type == "cuda" else cores()
-    jobs = min(jobs or most, max(runs, 1))
-    threads = threads or max(1, cores() // jobs)
-    if jobs == 1:
-        return SerialRunner(device, threads, compiled)
-    return ProcessRunner(device, jobs, threads, compiled)
+    jobs = 1 if options.kind == "serial" else min(options.jobs or most, max(runs, 1))
+    threads = options.threads or max(1, cores() // jobs)
+    if options.kind == "process" or jobs > 1:
+        return ProcessRunner(device, jobs, threads, options.compiled)
+    return SerialRunner(device, threads, options.compiled)

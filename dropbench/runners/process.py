@@ -4,8 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -15,9 +14,7 @@ import torch
 from dropbench.config import RunConfig
 from dropbench.engine.device import prepare_process
 from dropbench.run_result import RunResult
-from dropbench.runners.base import OnProgress, carry_out
-
-_ATTEMPTS = 2  # a run whose worker was killed is tried once more
+from dropbench.runners.base import OnProgress, Queue, Task, carry_out
 
 
 class ProcessRunner:
@@ -33,14 +30,14 @@ class ProcessRunner:
         self.threads = threads
         self.compiled = compiled
 
-    def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Iterator[RunResult]:
+    def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Generator[RunResult, None, None]:
         """Yield results as they finish; workers end when the iterator is closed."""
-        waiting = deque(_Task(config) for config in configs)
+        queue = Queue(configs)
         workers: list[_Worker] = []
         try:
-            workers += [self._start(number) for number in range(min(self.jobs, len(waiting)))]
-            for worker in workers:
-                worker.give(waiting.popleft(), on_progress)
+            while len(workers) < self.jobs and (task := queue.take()):
+                workers.append(self._start(len(workers)))
+                workers[-1].give(task, on_progress)
             while busy := {worker.connection: worker for worker in workers if worker.task is not None}:
                 for connection in wait(list(busy)):
                     worker = busy[connection]  # type: ignore[index]  # wait returns what it was given
@@ -50,7 +47,7 @@ class ProcessRunner:
                         message = worker.connection.recv()
                     except (EOFError, OSError):
                         worker.stop()
-                        yield from self._after_death(worker, task, waiting)
+                        yield from queue.died(task, worker.last_words())
                         workers[worker.number] = worker = self._start(worker.number)
                     else:
                         if not isinstance(message, RunResult):
@@ -58,8 +55,8 @@ class ProcessRunner:
                             continue
                         worker.task = None
                         yield message
-                    if waiting:
-                        worker.give(waiting.popleft(), on_progress)
+                    if following := queue.take():
+                        worker.give(following, on_progress)
         finally:
             for worker in workers:
                 worker.stop()
@@ -70,31 +67,12 @@ class ProcessRunner:
             device = torch.device("cuda", number % torch.cuda.device_count())
         context = multiprocessing.get_context("spawn")  # fork would copy a torch that already has threads
         ours, theirs = context.Pipe()
-        process = context.Process(
-            target=_work, args=(theirs, device, self.threads, self.compiled), daemon=True
-        )
-        process.start()
+        arguments = (theirs, device, self.threads, self.compiled)
+        process = context.Process(target=_work, args=arguments, daemon=True)
+        with _interrupts_ignored():  # inherited: a Ctrl-C while the worker starts is the driver's, too
+            process.start()
         theirs.close()  # so that the worker's death reads as the end of the connection
         return _Worker(number, process, ours)
-
-    def _after_death(self, worker: "_Worker", task: "_Task", waiting: "deque[_Task]") -> Iterator[RunResult]:
-        task.attempts += 1
-        if task.attempts < _ATTEMPTS:
-            waiting.appendleft(task)
-            return
-        code = worker.process.exitcode
-        reason = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
-        yield RunResult(
-            config=task.config,
-            status="failed",
-            message=f"its worker process died {_ATTEMPTS} times ({reason}); out of memory?",
-        )
-
-
-@dataclass
-class _Task:
-    config: RunConfig
-    attempts: int = 0
 
 
 @dataclass
@@ -102,9 +80,9 @@ class _Worker:
     number: int
     process: BaseProcess
     connection: Connection
-    task: _Task | None = field(default=None)
+    task: Task | None = field(default=None)
 
-    def give(self, task: _Task, on_progress: OnProgress) -> None:
+    def give(self, task: Task, on_progress: OnProgress) -> None:
         self.task = task
         on_progress(self.number, task.config, None)
         # If it died while idle, reading from it says so, and the run is tried elsewhere.
@@ -115,6 +93,23 @@ class _Worker:
         self.process.terminate()
         self.process.join()
         self.connection.close()
+
+    def last_words(self) -> str:
+        code = self.process.exitcode
+        return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    try:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:  # not in the main thread, to which alone signals belong
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _work(connection: Connection, device: torch.device, threads: int, compiled: bool) -> None:

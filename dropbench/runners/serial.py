@@ -1,6 +1,6 @@
 """One run after another in this process."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 
 import torch
 
@@ -20,7 +20,7 @@ class SerialRunner:
         self.threads = threads
         self.compiled = compiled
 
-    def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Iterator[RunResult]:
+    def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Generator[RunResult, None, None]:
         """Yield the result of each run in turn."""
         prepare_process(self.threads)
         for config in configs:

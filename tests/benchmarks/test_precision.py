@@ -18,6 +18,7 @@ from dropbench.experiments.workbench import Workbench, carry_out
 from dropbench.report.statistics import paired_difference
 from dropbench.results.read import finished_runs
 from dropbench.results.store import Store
+from dropbench.runners.base import RunnerOptions
 
 SEEDS = 16
 WITHIN = 0.5  # points of test error
@@ -27,7 +28,7 @@ def test_test_error_in_bf16_is_that_in_fp32(tmp_path):
     store = Store(Path(os.environ.get("DROPBENCH_OUT", tmp_path)))
     errors: dict[str, dict[int, float]] = {}
     for precision in ("fp32", "bf16"):
-        bench = Workbench.set_up("mnist5k", None, "auto", precision, tell)
+        bench = Workbench.set_up("mnist5k", None, "auto", precision, tell, RunnerOptions())
         configs = bench.bind([replace(RunConfig(p_drop=0.5), seed=seed) for seed in range(SEEDS)])
         assert not carry_out(configs, bench, store, PlainProgress()).unsuccessful
         done = finished_runs(store.folder, pytest.fail)

@@ -14,6 +14,7 @@ from dropbench.experiments.workbench import Workbench, carry_out
 from dropbench.results.read import read_table
 from dropbench.results.schema import COMPARISONS, RUNS
 from dropbench.results.store import Store
+from dropbench.runners.base import RunnerOptions
 
 MLP = RunConfig(model="mlp", layers=(16,), epochs=2, batch_size=32)
 
@@ -33,10 +34,13 @@ class Quiet:
     def finished(self, result):
         self.runs += 1
 
+    def wants_to_stop(self):
+        return False
+
 
 @pytest.fixture
 def bench(blobs):
-    return Workbench(blobs, torch.device("cpu"), "fp32", jobs=1, threads=1)
+    return Workbench(blobs, torch.device("cpu"), "fp32", RunnerOptions(jobs=1, threads=1))
 
 
 def test_grid_has_every_setting_on_every_seed_and_one_reference_each():

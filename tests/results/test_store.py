@@ -61,7 +61,7 @@ def test_only_ok_runs_are_finished_and_a_later_failure_does_not_displace_them(tm
     store.append(result(0, "failed", "line one\nline two"))
     assert store.finished() == {}
     store.append(result(0))
-    store.append(result(0, "diverged"))
+    store.append(result(0, "diverged"), again=True)
     assert len(store.finished()) == 1
     runs = read_table(tmp_path, RUNS)
     assert len(runs) == 1

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from dropbench.config import RunConfig
+from dropbench.errors import UsageError
+from dropbench.runners.base import RunnerOptions
 from dropbench.runners.choose import choose_runner, cores
 from dropbench.runners.process import ProcessRunner
 from dropbench.runners.serial import SerialRunner
@@ -97,6 +99,39 @@ def test_closing_the_iterator_ends_the_workers(blobs):
 
 
 def test_jobs_and_threads_share_the_cores():
-    assert choose_runner(1, CPU, None, None).jobs == 1
-    assert choose_runner(100, CPU, None, None).jobs == cores()
-    assert choose_runner(100, CPU, 5, None).jobs == 5
+    assert choose_runner(1, CPU).jobs == 1
+    assert choose_runner(100, CPU).jobs == cores()
+    assert choose_runner(100, CPU, RunnerOptions(jobs=5)).jobs == 5
+    assert isinstance(choose_runner(100, CPU, RunnerOptions("serial")), SerialRunner)
+    assert isinstance(choose_runner(1, CPU, RunnerOptions("process")), ProcessRunner)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        RunnerOptions("rey"),
+        RunnerOptions(jobs=0),
+        RunnerOptions("serial", jobs=2),
+        RunnerOptions("process", ray_address="here:6379"),
+        RunnerOptions("ray", gpus_per_run=0),
+    ],
+)
+def test_options_that_fit_no_runner_are_refused(options):
+    with pytest.raises(UsageError):
+        choose_runner(3, CPU, options)
+
+
+def test_nothing_is_begun_after_the_configs_stop(blobs):
+    """The runs in hand are finished; that is what the first Ctrl-C asks for."""
+    wanted, given, results = configs(blobs, 6), [], []
+
+    def give():
+        for config in wanted:
+            if results:
+                return
+            given.append(config)
+            yield config
+
+    for result in ProcessRunner(CPU, 2, 1).run(give(), silent):
+        results.append(result)  # noqa: PERF402  # one at a time: giving looks at it
+    assert len(results) == len(given) < len(wanted)

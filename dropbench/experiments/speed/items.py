@@ -106,9 +106,7 @@ def sweep(session: Session) -> Iterator[Figures]:
         starts: list[float] = []
 
         def in_pool() -> float:
-            started, seconds = sweep_seconds(
-                choose_runner(len(runs), session.device, None, None), warm_up, runs
-            )
+            started, seconds = sweep_seconds(choose_runner(len(runs), session.device), warm_up, runs)
             starts.append(started)
             return SWEEP_RUNS * train_size / seconds
 
