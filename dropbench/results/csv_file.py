@@ -56,13 +56,7 @@ def read_new_rows(folder: Path, table: Table, start: int, tell: Tell) -> tuple[l
 
 
 def _parse(path: Path, text: str, table: Table, tell: Tell) -> list[dict[str, Any]]:
-    try:
-        lines = list(csv.reader(io.StringIO(text)))
-        if len(lines) != text.count("\n") + (not text.endswith("\n")):
-            # A row is one line. A stray quote must cost its own, not those that it would swallow.
-            lines = [cells for line in text.split("\n") for cells in csv.reader([line])]
-    except csv.Error as error:
-        raise DropbenchError(f"{path} is no CSV file: {error}.", "Name another folder.") from error
+    lines = _cells(path, text)
     if not lines:
         return []
     header = lines[0]
@@ -106,13 +100,12 @@ def append_rows(folder: Path, table: Table, rows: Iterable[Mapping[str, Any]]) -
     path = folder / table.file_name
     text = "".join(_line(row.get(name) for name in table.columns) for row in rows)
     try:
-        with path.open("ab") as file:
+        with path.open("ab", buffering=0) as file:  # a buffer would be written again when the file is closed
             before = file.tell()
-            if before == 0:
-                text = _line(table.columns) + text
+            rest = ((_line(table.columns) if before == 0 else "") + text).encode()
             try:
-                file.write(text.encode())
-                file.flush()
+                while rest:
+                    rest = rest[file.write(rest) :]
                 os.fsync(file.fileno())
             except OSError:
                 file.truncate(before)  # a full disk must not leave half a row
@@ -148,9 +141,10 @@ def mend(folder: Path, table: Table, tell: Tell) -> None:
     if not text or text.endswith("\n"):
         return
     start = text.rfind("\n") + 1
-    cells = next(csv.reader([text[start:]]))
+    lines = _cells(path, text)
+    cells = lines[-1]
     # Without any line break it is the header that was cut off, and there was no row yet.
-    complete = start > 0 and len(cells) == len(next(csv.reader(io.StringIO(text))))
+    complete = start > 0 and len(cells) == len(lines[0])
     mended = text[:start] + (_line(cells) if complete else "")
     with path.open("r+b") as file:
         encoded = mended.encode()
@@ -169,7 +163,7 @@ def widen(folder: Path, table: Table) -> None:
 
     """
     path = folder / table.file_name
-    lines = list(csv.reader(io.StringIO(_read(path))))
+    lines = _cells(path, _read(path))
     if not lines or lines[0] == list(table.columns):
         return
     header = lines[0]
@@ -187,6 +181,22 @@ def widen(folder: Path, table: Table) -> None:
         os.replace(partial, path)
     except OSError as error:
         raise DropbenchError(f"Cannot write {path}: {error.strerror or error}.") from error
+
+
+def _cells(path: Path, text: str) -> list[list[str]]:
+    """The cells of every line. A stray quote costs its own line, not those that it would swallow."""
+    lines = text.split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    try:
+        together = list(csv.reader(io.StringIO(text)))
+        return together if len(together) == len(lines) else [_one(line) for line in lines]
+    except csv.Error as error:
+        raise DropbenchError(f"{path} is no CSV file: {error}.", "Name another folder.") from error
+
+
+def _one(line: str) -> list[str]:
+    return next(csv.reader([line]), [])
 
 
 def _read(path: Path) -> str:

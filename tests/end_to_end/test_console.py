@@ -1,39 +1,17 @@
 """Every command through the real console script, in a folder of its own, as a newcomer runs it."""
 
-import csv
 import json
-import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
+from end_to_end.console import SCRIPT, dropbench, rows
 
-SCRIPT = shutil.which("dropbench", path=Path(sys.executable).parent) or shutil.which("dropbench")
 QUICK = ["--model", "mlp", "--layers", "32", "--epochs", "2", "--train-size", "300"]
-
-
-def dropbench(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": "100", **variables}
-    return subprocess.run(
-        [str(SCRIPT), *arguments],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_sweep_then_resume_then_report(tmp_path):

@@ -1,0 +1,192 @@
+"""A sweep that is killed, interrupted, starved of disk or doubled loses nothing. Through the real script."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from end_to_end.console import SCRIPT, dropbench, rows
+
+TINY = ["--model", "mlp", "--layers", "8", "--epochs", "2", "--train-size", "200", "--no-baseline"]
+SWEEP = ["sweep", "--p", "0.1..0.8", "--seeds", "5", *TINY]
+RUNS = 40
+# What may differ between two sweeps of the same runs.
+PASSING = {
+    "images_per_second",
+    "seconds",
+    "train_seconds",
+    "peak_memory_bytes",
+    "started_at",
+    "device_name",
+}
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits are those of POSIX")
+
+
+def start(*arguments: str, cwd: Path, **more: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [str(SCRIPT), *arguments], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
+    )
+
+
+def lasting(folder: Path, file: str = "runs.csv") -> list[tuple[tuple[str, str], ...]]:
+    """The rows of a results file, in any order, without what may differ."""
+    kept = [{k: v for k, v in row.items() if k not in PASSING} for row in rows(folder / "results" / file)]
+    return sorted(tuple(row.items()) for row in kept)
+
+
+def rows_so_far(folder: Path) -> int:
+    path = folder / "results" / "runs.csv"
+    return max(0, path.read_bytes().count(b"\n") - 1) if path.exists() else 0
+
+
+def wait_for(condition, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid and b"spawn_main" in (stat.parent / "cmdline").read_bytes():
+            found.append(int(stat.parent.name))
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    done = dropbench(*SWEEP, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert rows_so_far(folder) == RUNS
+    return folder
+
+
+def test_a_sweep_killed_at_ten_random_moments_ends_as_if_undisturbed(tmp_path, undisturbed):
+    moments = random.Random(7)
+    for _ in range(10):
+        before = rows_so_far(tmp_path)
+        process = start(*SWEEP, cwd=tmp_path)
+        # From within the start to some rows later, wherever in a row's writing that may be.
+        rows_more, after = moments.choice([0, 1, 1, 2, 3]), moments.uniform(0, 0.2)
+        wait_for(lambda: rows_so_far(tmp_path) >= before + rows_more or process.poll() is not None)  # noqa: B023
+        time.sleep(after)
+        process.kill()
+        process.communicate()
+    assert rows_so_far(tmp_path) > 0
+    done = dropbench(*SWEEP, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert lasting(tmp_path) == lasting(undisturbed)
+    found = {(row["run_id"], row["epoch"]) for row in rows(tmp_path / "results" / "epochs.csv")}
+    assert len(found) == 2 * RUNS
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the workers in /proc")
+def test_killed_workers_cost_no_run(tmp_path, undisturbed):
+    process = start(*SWEEP, "--jobs", "2", cwd=tmp_path)
+    for wanted in (3, 12):
+        wait_for(lambda: rows_so_far(tmp_path) >= wanted)  # noqa: B023
+        os.kill(children(process.pid)[0], signal.SIGKILL)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert lasting(tmp_path) == lasting(undisturbed)
+
+
+def test_two_sweeps_at_once_into_one_folder_are_both_right(tmp_path, undisturbed):
+    processes = [start(*SWEEP, "--jobs", "1", "--threads", "1", cwd=tmp_path) for _ in range(2)]
+    for process in processes:
+        output, errors = process.communicate(timeout=200)
+        assert process.returncode == 0, errors
+        assert output.count("0.") > 8
+    assert lasting(tmp_path) == lasting(undisturbed), "every run once, whichever sweep was first"
+
+
+def test_first_interrupt_finishes_the_runs_in_hand_and_names_the_command(tmp_path, undisturbed):
+    process = start(*SWEEP, "--jobs", "2", cwd=tmp_path, start_new_session=True)
+    wait_for(lambda: rows_so_far(tmp_path) >= 2)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the driver and its workers alike
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "dropbench sweep --p 0.1..0.8" in errors
+    assert "Traceback" not in errors
+    assert 2 <= rows_so_far(tmp_path) < RUNS
+    assert {row["status"] for row in rows(tmp_path / "results" / "runs.csv")} == {"ok"}
+    assert dropbench(*SWEEP, cwd=tmp_path).returncode == 0
+    assert lasting(tmp_path) == lasting(undisturbed)
+
+
+def test_second_interrupt_ends_at_once(tmp_path):
+    long = ["train", "--epochs", "100000", "--model", "mlp", "--layers", "8", "--train-size", "200"]
+    process = start(*long, cwd=tmp_path)
+    wait_for((tmp_path / "results" / ".dropbench.lock").exists)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    time.sleep(1)
+    assert process.poll() is None, "the run in hand goes on"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert rows_so_far(tmp_path) == 0
+
+
+def test_a_full_disk_stops_the_sweep_and_spoils_nothing(tmp_path, undisturbed):
+    import resource
+
+    dropbench("data", "prepare", "mnist5k", cwd=tmp_path)  # so that only the results meet the limit
+    size = (undisturbed / "results" / "runs.csv").stat().st_size
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
+
+    process = start(*SWEEP, cwd=tmp_path, preexec_fn=limit)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert re.search(r"Error: Cannot write .*(runs|epochs)\.csv: File too large", errors)
+    assert "Traceback" not in errors
+    left = lasting(tmp_path)
+    assert 5 < len(left) < RUNS
+    assert set(left) < set(lasting(undisturbed))
+    assert dropbench(*SWEEP, cwd=tmp_path).returncode == 0
+    assert lasting(tmp_path) == lasting(undisturbed)
+
+
+def test_a_results_folder_that_goes_away_stops_the_sweep(tmp_path):
+    process = start(*SWEEP, cwd=tmp_path)
+    wait_for(lambda: rows_so_far(tmp_path) >= 2)
+    (tmp_path / "results").rename(tmp_path / "elsewhere")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "is gone" in errors or "No such file" in errors
+    assert "Traceback" not in errors
+    assert not (tmp_path / "results").exists()
+    assert len(rows(tmp_path / "elsewhere" / "runs.csv")) >= 2
+
+
+def test_failed_runs_are_left_alone_until_asked_for(tmp_path):
+    bad = ["sweep", "--p", "0.5", "--seeds", "2", "--learning-rate", "1e30", *TINY]
+    first = dropbench(*bad, cwd=tmp_path)
+    assert first.returncode == 3
+    again = dropbench(*bad, cwd=tmp_path)
+    assert (again.returncode, rows_so_far(tmp_path)) == (3, 2)
+    assert "--retry-failed" in again.stderr
+    assert dropbench(*bad, "--retry-failed", cwd=tmp_path).returncode == 3
+    assert rows_so_far(tmp_path) == 4
+
+
+def test_force_does_again_what_was_done(tmp_path):
+    small = ["sweep", "--p", "0.5", "--seeds", "2", *TINY]
+    for flags, expected in (([], 2), ([], 2), (["--force"], 4), (["--jobs", "1"], 4), (["--epochs", "3"], 6)):
+        assert dropbench(*small, *flags, cwd=tmp_path).returncode == 0
+        assert rows_so_far(tmp_path) == expected, flags
