@@ -1,0 +1,108 @@
+"""The same sweep on a Ray cluster of two nodes, both on this machine."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dropbench.config import RunConfig
+from dropbench.data import cache
+from dropbench.errors import DropbenchError
+from dropbench.runners.base import RunnerOptions
+from dropbench.runners.choose import choose_runner
+from dropbench.runners.serial import SerialRunner
+
+ray = pytest.importorskip("ray", reason="Ray has no wheel for this platform or Python", exc_type=ImportError)
+CPU = torch.device("cpu")
+# Ray starts its own processes with pipes and sockets that it closes late.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture
+def cluster():
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    made.second = made.add_node(num_cpus=1)
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture
+def _one_thread():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def configs(data, count, epochs=2):
+    base = RunConfig(data=data.name, data_key=data.key, model="mlp", layers=(16,), epochs=epochs, p_drop=0.5)
+    return [replace(base, seed=seed) for seed in range(count)]
+
+
+def on_ray(cluster, runs, **more):
+    return choose_runner(runs, CPU, RunnerOptions("ray", ray_address=cluster.address, **more))
+
+
+def numbers(results):
+    return {
+        result.config.run_id: (result.status, result.metrics, [e.train_loss for e in result.epochs])
+        for result in results
+    }
+
+
+@pytest.mark.usefixtures("_one_thread")
+def test_a_cluster_gives_the_numbers_of_one_process(cluster, blobs):
+    wanted, heard = configs(blobs, 6), []
+    runner = on_ray(cluster, 6)
+    assert runner.jobs == 2
+    results = list(runner.run(wanted, lambda worker, config, record: heard.append((worker, record))))
+    assert {result.where["threads"] for result in results} == {1}
+    serial = SerialRunner(CPU, 1).run(wanted, lambda worker, config, record: None)
+    assert numbers(results) == numbers(serial)
+    assert len(heard) == 6 * (1 + 2), "one call at the start of a run, one for each epoch"
+    assert {worker for worker, _ in heard} == {0, 1}
+
+
+def test_a_node_that_goes_away_costs_no_run(cluster, blobs):
+    wanted, results = configs(blobs, 8, epochs=30), []
+    runner = on_ray(cluster, 8)
+    for result in runner.run(wanted, lambda worker, config, record: None):
+        results.append(result)
+        if len(results) == 2:
+            cluster.remove_node(cluster.second)
+    assert {result.config.run_id for result in results} == {config.run_id for config in wanted}
+    assert {result.status for result in results} == {"ok"}
+
+
+def test_a_run_that_raises_has_failed_and_the_others_go_on(cluster, blobs):
+    good, bad = configs(blobs, 2)
+    bad = replace(bad, train_size=10_000)
+    results = numbers(on_ray(cluster, 2).run([bad, good], lambda worker, config, record: None))
+    assert results[bad.run_id][0] == "failed"
+    assert results[good.run_id][0] == "ok"
+
+
+def test_actors_take_the_cpus_that_were_asked_for(cluster):
+    with pytest.raises(DropbenchError, match="no room"):
+        on_ray(cluster, 3, threads=64)
+
+
+def test_a_cluster_that_is_not_there_is_said(monkeypatch):
+    monkeypatch.setenv("RAY_gcs_rpc_server_connect_timeout_s", "1")
+    with pytest.raises(DropbenchError, match="Cannot reach the Ray cluster"):
+        choose_runner(1, CPU, RunnerOptions("ray", ray_address="nowhere"))
+
+
+def test_a_set_is_kept_where_it_is_not_yet(blobs, tmp_path, monkeypatch):
+    """What a node does with the set it is sent."""
+    monkeypatch.setenv("DROPBENCH_CACHE_DIR", str(tmp_path))
+    for _ in range(2):
+        cache.keep(blobs)
+    assert cache.load(blobs.key).digest() == blobs.key
