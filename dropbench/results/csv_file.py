@@ -1,5 +1,6 @@
 """One CSV file that is only ever appended to, and survives being cut off at any byte."""
 
+import contextlib
 import csv
 import io
 import os
@@ -56,7 +57,7 @@ def read_new_rows(folder: Path, table: Table, start: int, tell: Tell) -> tuple[l
 
 
 def _parse(path: Path, text: str, table: Table, tell: Tell) -> list[dict[str, Any]]:
-    lines = _cells(path, text)
+    lines = _cells(text)
     if not lines:
         return []
     header = lines[0]
@@ -141,7 +142,7 @@ def mend(folder: Path, table: Table, tell: Tell) -> None:
     if not text or text.endswith("\n"):
         return
     start = text.rfind("\n") + 1
-    lines = _cells(path, text)
+    lines = _cells(text)
     cells = lines[-1]
     # Without any line break it is the header that was cut off, and there was no row yet.
     complete = start > 0 and len(cells) == len(lines[0])
@@ -163,7 +164,7 @@ def widen(folder: Path, table: Table) -> None:
 
     """
     path = folder / table.file_name
-    lines = _cells(path, _read(path))
+    lines = _cells(_read(path))
     if not lines or lines[0] == list(table.columns):
         return
     header = lines[0]
@@ -183,20 +184,24 @@ def widen(folder: Path, table: Table) -> None:
         raise DropbenchError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
-def _cells(path: Path, text: str) -> list[list[str]]:
-    """The cells of every line. A stray quote costs its own line, not those that it would swallow."""
-    lines = text.split("\n")
+def _cells(text: str) -> list[list[str]]:
+    """The cells of every line. What a line holds can spoil that line alone: a row is never more than one."""
+    # Other programs end lines with a carriage return; within a line it would end the row.
+    lines = text.replace("\r\n", "\n").replace("\r", " ").split("\n")
     if lines[-1] == "":
         lines.pop()
-    try:
-        together = list(csv.reader(io.StringIO(text)))
-        return together if len(together) == len(lines) else [_one(line) for line in lines]
-    except csv.Error as error:
-        raise DropbenchError(f"{path} is no CSV file: {error}.", "Name another folder.") from error
+    with contextlib.suppress(csv.Error):
+        together = list(csv.reader(lines))
+        if len(together) == len(lines):
+            return together
+    return [_one(line) for line in lines]  # slower; a stray quote swallowed lines, or something is worse
 
 
 def _one(line: str) -> list[str]:
-    return next(csv.reader([line]), [])
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:
+        return [line]
 
 
 def _read(path: Path) -> str:

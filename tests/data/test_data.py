@@ -1,10 +1,13 @@
 """Data sets: the split, the cache, folders of images, and what is said of damaged files."""
 
+import contextlib
 import gzip
 import struct
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from dropbench.config import RunConfig
@@ -176,6 +179,36 @@ def test_truncated_file_of_a_torchvision_set_is_said(mnist_dir):
     file.write_bytes(gzip.compress(b"?"))
     with pytest.raises(DropbenchError, match="corrupt or cut short"):
         prepare("mnist", mnist_dir)
+
+
+ODD = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@ODD
+@given(
+    name=st.sampled_from(["images-idx3", "labels-idx1"]),
+    at=st.integers(0, 400),
+    rubbish=st.binary(max_size=30),
+)
+def test_damaged_files_of_a_set_are_read_or_refused_in_a_sentence(mnist_dir, name, at, rubbish):
+    file = mnist_dir / f"MNIST/raw/train-{name}-ubyte"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:at] + rubbish + whole[at + len(rubbish) :])
+    with contextlib.suppress(DropbenchError):
+        prepare("mnist", mnist_dir).check()
+    file.write_bytes(whole)
+
+
+@ODD
+@given(at=st.integers(0, 120), rubbish=st.binary(max_size=30), cut=st.booleans())
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow warns of what it could still read
+def test_damaged_images_are_read_or_refused_in_a_sentence(folder, at, rubbish, cut):
+    file = sorted((folder / "train" / "cat").iterdir())[0]
+    whole = file.read_bytes()
+    file.write_bytes(whole[:at] + rubbish + (b"" if cut else whole[at + len(rubbish) :]))
+    with contextlib.suppress(DropbenchError):
+        prepare(f"folder:{folder}").check()
+    file.write_bytes(whole)
 
 
 def test_labels_that_do_not_fit_the_images_are_said(mnist_dir):

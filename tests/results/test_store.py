@@ -1,5 +1,6 @@
 """The CSV files: what is written is read back, and what is damaged costs only itself."""
 
+import contextlib
 import csv
 import math
 
@@ -90,6 +91,43 @@ def test_a_file_cut_anywhere_keeps_every_whole_row_and_takes_new_ones(tmp_path, 
     assert [row["seed"] for row in read_rows(folder, RUNS, told.append)] == [*range(len(kept)), 9]
 
 
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    victim=st.integers(1, 5),
+    at=st.integers(0, 400),
+    length=st.integers(0, 60),
+    rubbish=st.binary(max_size=40).map(lambda text: text.replace(b"\n", b"")),
+)
+def test_a_damaged_line_costs_at_most_itself_and_is_never_silent(tmp_path, victim, at, length, rubbish):
+    """Whatever stands in it: quotes, half a UTF-8 letter, zero bytes, commas."""
+    path = tmp_path / "runs.csv"
+    path.unlink(missing_ok=True)
+    append_rows(tmp_path, RUNS, [run_row(result(seed), "") for seed in range(5)])
+    lines = path.read_bytes().split(b"\n")
+    lines[victim] = lines[victim][:at] + rubbish + lines[victim][at + length :]
+    path.write_bytes(b"\n".join(lines))
+    told = []
+    kept = read_rows(tmp_path, RUNS, told.append)
+    others = [run_row(result(seed), "")["run_id"] for seed in range(5) if seed + 1 != victim]
+    found = [row["run_id"] for row in kept]
+    assert [run_id for run_id in found if run_id in others] == others
+    # Emptied, a line holds no row to be missed.
+    assert len(kept) == 5 or told or not lines[victim].strip()
+    Store(tmp_path).append(result(7))
+    assert read_rows(tmp_path, RUNS, told.append)[-1]["seed"] == 7
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=300))
+def test_a_file_of_anything_is_read_or_refused_in_a_sentence(tmp_path, content):
+    for table in (RUNS, EPOCHS):
+        (tmp_path / table.file_name).write_bytes(content)
+        with contextlib.suppress(DropbenchError):
+            read_rows(tmp_path, table, lambda sentence: None)
+        with contextlib.suppress(DropbenchError):
+            Store(tmp_path)
+
+
 def test_torn_last_line_is_mended_and_told(tmp_path):
     Store(tmp_path).append(result(0))
     with (tmp_path / "runs.csv").open("a") as file:
@@ -158,9 +196,18 @@ def test_rows_with_text_for_numbers_or_missing_cells_are_left_out_and_told(tmp_p
     assert len(told) == 2
 
 
+def test_a_file_with_other_line_ends_is_read_and_taken_up(tmp_path):
+    for seed in range(2):
+        Store(tmp_path).append(result(seed))
+    path = tmp_path / "runs.csv"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    Store(tmp_path).append(result(2))
+    assert [row["seed"] for row in read_rows(tmp_path, RUNS, pytest.fail)] == [0, 1, 2]
+
+
 def test_a_cell_beyond_all_bounds_is_said_not_traced(tmp_path):
     (tmp_path / "runs.csv").write_text("run_id\n" + "x" * 200_000 + "\n")
-    with pytest.raises(DropbenchError, match="no CSV"):
+    with pytest.raises(DropbenchError, match="no column"):
         read_rows(tmp_path, RUNS, print)
 
 
