@@ -138,7 +138,12 @@ class Flags:
     ] = False
     threads: Annotated[
         int | None,
-        _option("--threads", "CPU threads of a run. (default: cores / runs at a time)", MACHINE, min=1),
+        _option(
+            "--threads",
+            "CPU threads of a run; the same number gives the same bits. (default: cores / runs at a time)",
+            MACHINE,
+            min=1,
+        ),
     ] = None
     out: Out = Path("results")
     config: ConfigFile = None

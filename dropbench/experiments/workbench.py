@@ -151,8 +151,12 @@ def carry_out(
     }
     plan = make_plan(configs, ended, policy)
     outcome = Outcome(skipped=plan.done, left=plan.left)
-    runner = choose_runner(len(plan.todo), bench.device, bench.runner)
-    watcher.planned(plan.todo, len(plan.done) + len(plan.left), runner.jobs)
+    before = len(plan.done) + len(plan.left)
+    if not plan.todo:
+        watcher.planned([], before, 0)
+        return outcome
+    runner = choose_runner(len(plan.todo) + before, bench.device, bench.runner)
+    watcher.planned(plan.todo, before, min(runner.jobs, len(plan.todo)))
     lists = {"ok": outcome.ok, "diverged": outcome.diverged, "failed": outcome.failed}
     given = itertools.takewhile(lambda config: not watcher.wants_to_stop(), plan.todo)
     with contextlib.closing(runner.run(given, watcher.progress)) as results:

@@ -15,10 +15,12 @@ def cores() -> int:
 
 
 def choose_runner(runs: int, device: torch.device, options: RunnerOptions = RunnerOptions()) -> Runner:  # noqa: B008
-    """The runner for ``runs`` runs: on the CPU one worker per core, on CUDA one per GPU, unless told.
+    """The runner for a command of ``runs`` runs: on the CPU one worker per core, on CUDA one per GPU.
 
     One thread each beats all threads on one run at a time, for small nets and large ones (``dropbench
-    speed --only jobs``). Workers share the cores evenly where there are fewer runs than cores.
+    speed --only jobs``). Workers share the cores evenly where there are fewer runs than cores. ``runs``
+    counts those that are done already, too: with other threads the last bits of a sum are others, and a
+    command that goes on must give the numbers that it would have given.
 
     Raises:
         UsageError: as RunnerOptions.check does.
@@ -26,7 +28,7 @@ def choose_runner(runs: int, device: torch.device, options: RunnerOptions = Runn
 
     """
     options.check()
-    if options.kind == "ray" and runs:
+    if options.kind == "ray":
         from dropbench.runners.ray_cluster import RayRunner  # here, since Ray is an extra
 
         return RayRunner(runs, device, options)

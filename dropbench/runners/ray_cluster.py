@@ -2,6 +2,7 @@
 
 import logging
 import queue
+import socket
 import threading
 from collections.abc import Generator, Iterable, Iterator
 from typing import Any
@@ -111,6 +112,7 @@ class RayRunner:
 
     def _connect(self, address: str | None) -> None:
         try:
+            _knock(address)
             self._ray.init(
                 address=address or "local",
                 include_dashboard=False if address is None else None,
@@ -181,6 +183,13 @@ class _RemoteWorker:
             yield message
             if isinstance(message, RunResult):
                 return
+
+
+def _knock(address: str | None) -> None:
+    """Raise OSError or ValueError where nobody listens: Ray itself would try for ten minutes."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if colon:
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _import_ray() -> Any:

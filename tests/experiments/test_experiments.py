@@ -15,6 +15,7 @@ from dropbench.results.read import read_table
 from dropbench.results.schema import COMPARISONS, RUNS
 from dropbench.results.store import Store
 from dropbench.runners.base import RunnerOptions
+from dropbench.runners.choose import cores
 
 MLP = RunConfig(model="mlp", layers=(16,), epochs=2, batch_size=32)
 
@@ -66,6 +67,20 @@ def test_runs_done_before_are_skipped_and_the_rest_is_done(bench, tmp_path):
     outcome = carry_out(configs, bench, store, second)
     assert (first.runs, second.runs, len(outcome.skipped)) == (3, 3, 3)
     assert sorted(read_table(tmp_path, RUNS)["run_id"]) == sorted(config.run_id for config in configs)
+
+
+def test_the_last_run_of_a_resumed_command_has_the_threads_of_the_first(blobs, tmp_path):
+    """With other threads a sum is rounded otherwise, and the resumed sweep would not be the undisturbed one."""
+    bench = Workbench(blobs, torch.device("cpu"), "fp32")
+    configs = bench.bind([replace(MLP, seed=seed) for seed in range(max(2, cores()))])
+    whole = carry_out(configs, bench, Store(tmp_path / "whole"), Quiet())
+    store = Store(tmp_path / "resumed")
+    for result in whole.ok[:-1]:
+        store.append(result)
+    (last,) = carry_out(configs, bench, store, Quiet()).ok
+    before = next(result for result in whole.ok if result.config == last.config)
+    assert last.where["threads"] == before.where["threads"]
+    assert last.metrics == before.metrics
 
 
 def test_config_that_does_not_fit_is_refused_before_anything_is_written(bench):

@@ -94,10 +94,10 @@ def test_actors_take_the_cpus_that_were_asked_for(cluster):
         on_ray(cluster, 3, threads=64)
 
 
-def test_a_cluster_that_is_not_there_is_said(monkeypatch):
-    monkeypatch.setenv("RAY_gcs_rpc_server_connect_timeout_s", "1")
+@pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:1", "127.0.0.1:port", "ray://127.0.0.1:1"])
+def test_a_cluster_that_is_not_there_is_said_at_once(address):
     with pytest.raises(DropbenchError, match="Cannot reach the Ray cluster"):
-        choose_runner(1, CPU, RunnerOptions("ray", ray_address="nowhere"))
+        choose_runner(1, CPU, RunnerOptions("ray", ray_address=address))
 
 
 def test_a_set_is_kept_where_it_is_not_yet(blobs, tmp_path, monkeypatch):
