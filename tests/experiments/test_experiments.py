@@ -70,7 +70,7 @@ def test_runs_done_before_are_skipped_and_the_rest_is_done(bench, tmp_path):
 
 
 def test_the_last_run_of_a_resumed_command_has_the_threads_of_the_first(blobs, tmp_path):
-    """With other threads a sum is rounded otherwise, and the resumed sweep would not be the undisturbed one."""
+    """With other threads a sum is rounded otherwise: the sweep would not be the undisturbed one."""
     bench = Workbench(blobs, torch.device("cpu"), "fp32")
     configs = bench.bind([replace(MLP, seed=seed) for seed in range(max(2, cores()))])
     whole = carry_out(configs, bench, Store(tmp_path / "whole"), Quiet())
