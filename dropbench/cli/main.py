@@ -7,7 +7,7 @@ import typer
 
 import dropbench
 from dropbench.cli import compare_bagging, data, report, speed, sweep, train
-from dropbench.cli.console import fail
+from dropbench.cli.console import fail, tell
 from dropbench.errors import DropbenchError
 
 app = typer.Typer(
@@ -59,5 +59,6 @@ def run(arguments: list[str]) -> int:
             fail(f"{error.format_message()} See: dropbench --help")
         return error.exit_code
     except typer.Abort:
+        tell("Interrupted.")
         return 130
     return code if isinstance(code, int) else 0

@@ -4,7 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -12,7 +12,7 @@ from multiprocessing.process import BaseProcess
 import torch
 
 from dropbench.config import RunConfig
-from dropbench.engine.device import prepare_process
+from dropbench.engine.device import interrupts_ignored, prepare_process
 from dropbench.run_result import RunResult
 from dropbench.runners.base import OnProgress, Queue, Task, carry_out
 
@@ -69,7 +69,7 @@ class ProcessRunner:
         ours, theirs = context.Pipe()
         arguments = (theirs, device, self.threads, self.compiled)
         process = context.Process(target=_work, args=arguments, daemon=True)
-        with _interrupts_ignored():  # inherited: a Ctrl-C while the worker starts is the driver's, too
+        with interrupts_ignored():  # inherited: a Ctrl-C while the worker starts is the driver's, too
             process.start()
         theirs.close()  # so that the worker's death reads as the end of the connection
         return _Worker(number, process, ours)
@@ -97,19 +97,6 @@ class _Worker:
     def last_words(self) -> str:
         code = self.process.exitcode
         return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
-
-
-@contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    try:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not in the main thread, to which alone signals belong
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _work(connection: Connection, device: torch.device, threads: int, compiled: bool) -> None:

@@ -121,7 +121,7 @@ class RayRunner:
             )
         except Exception as error:  # Ray raises many kinds: connection, version, value
             raise DropbenchError(
-                f"Cannot reach the Ray cluster {address or 'on this machine'}: {error}.",
+                f"Cannot reach the Ray cluster {address or 'on this machine'}: {str(error).rstrip('.')}.",
                 "Start one with: ray start --head; and name it: --ray-address HOST:PORT",
             ) from error
 

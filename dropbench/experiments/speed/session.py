@@ -14,7 +14,7 @@ from dropbench.config import RunConfig
 from dropbench.data import cache
 from dropbench.data.dataset import DataSet
 from dropbench.data.split import largest_train_size
-from dropbench.engine.device import prepare_process
+from dropbench.engine.device import interrupts_ignored, prepare_process
 from dropbench.runners.choose import cores
 
 DROPBENCH, PLAIN = "dropbench", "plain loop"
@@ -88,6 +88,9 @@ def open_session(device: torch.device, precision: str, repetitions: int) -> Iter
         ProcessPoolExecutor(1, context, initializer=prepare_process, initargs=(cores(),)) as fast,
         ProcessPoolExecutor(1, context) as plain,
     ):
+        with interrupts_ignored():  # a Ctrl-C is the driver's to answer
+            for side in (fast, plain):
+                side.submit(int).result()
         yield Session(device, precision, repetitions, fast, plain)
 
 
