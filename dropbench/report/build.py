@@ -10,12 +10,13 @@ import pandas as pd
 from dropbench.errors import DropbenchError
 from dropbench.report import plots
 from dropbench.report.bagging import comparison_tables
+from dropbench.report.checks import check_tables
 from dropbench.report.speed import speed_tables
 from dropbench.report.sweep import Sweep, find_sweeps, sweep_table
 from dropbench.report.table import Table
 from dropbench.results.csv_file import Tell
 from dropbench.results.read import read_table
-from dropbench.results.schema import COMPARISONS, RUNS, SPEED
+from dropbench.results.schema import CHECKS, COMPARISONS, RUNS, SPEED
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,17 @@ def build_report(folder: Path, tell: Tell) -> Report:
     if not folder.is_dir():
         raise DropbenchError(f"There is no folder {folder}.", "Run one first: dropbench sweep --p 0.1..0.8")
     runs, comparisons = read_table(folder, RUNS, tell), read_table(folder, COMPARISONS, tell)
-    speed = read_table(folder, SPEED, tell)
-    if runs.empty and speed.empty:
+    speed, checks = read_table(folder, SPEED, tell), read_table(folder, CHECKS, tell)
+    if runs.empty and speed.empty and checks.empty:
         raise DropbenchError(f"{folder} holds no runs.", "Run some first: dropbench sweep --p 0.1..0.8")
     parts = {run_id for ids in comparisons["member_run_ids"] for run_id in ids.split()}
     sweeps = [sweep for sweep in find_sweeps(runs) if not sweep.run_ids <= parts]
-    tables = [*(sweep_table(sweep) for sweep in sweeps), *_comparisons(comparisons), *_speed(speed)]
+    tables = [
+        *(sweep_table(sweep) for sweep in sweeps),
+        *_comparisons(comparisons),
+        *_speed(speed),
+        *_checks(checks),
+    ]
     return Report(tuple(tables), tuple(sweeps))
 
 
@@ -63,6 +69,12 @@ def speed_of(folder: Path, speed_id: str, tell: Tell) -> list[Table]:
     """The table of one session of speed measurements."""
     speed = read_table(folder, SPEED, tell)
     return _speed(speed[speed["speed_id"] == speed_id])
+
+
+def checks_of(folder: Path, verify_id: str, tell: Tell) -> list[Table]:
+    """The table of the checks that were made at one time."""
+    checks = read_table(folder, CHECKS, tell)
+    return _checks(checks[checks["verify_id"] == verify_id])
 
 
 def save_curves(sweeps: Collection[Sweep], folder: Path) -> list[Path]:
@@ -92,3 +104,7 @@ def _comparisons(comparisons: pd.DataFrame) -> list[Table]:
 
 def _speed(speed: pd.DataFrame) -> list[Table]:
     return speed_tables(speed) if not speed.empty else []
+
+
+def _checks(checks: pd.DataFrame) -> list[Table]:
+    return check_tables(checks) if not checks.empty else []

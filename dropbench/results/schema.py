@@ -49,6 +49,10 @@ _TEXT = frozenset(
         "contender",
         "unit",
         "values",
+        "verify_id",
+        "check",
+        "theory",
+        "passed",
     }
 )
 
@@ -130,7 +134,28 @@ SPEED = _table(
     key=("speed_id", "item", "work", "contender"),
 )
 
-TABLES = (RUNS, EPOCHS, COMPARISONS, SPEED)
+CHECKS = _table(
+    "checks.csv",
+    (
+        "verify_id",
+        "schema_version",
+        "check",
+        "theory",
+        "expected",
+        "measured",
+        "tolerance",
+        "unit",
+        "passed",
+        "device_name",
+        "torch_version",
+        "dropbench_version",
+        "git_commit",
+        "started_at",
+    ),
+    key=("verify_id", "check"),
+)
+
+TABLES = (RUNS, EPOCHS, COMPARISONS, SPEED, CHECKS)
 
 
 def run_row(result: RunResult, git_commit: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import dropbench
 from dropbench.errors import DropbenchError
 from dropbench.results.csv_file import Tell, append_rows, is_torn, mend, read_new_rows, widen
 from dropbench.results.read import finished_runs
-from dropbench.results.schema import COMPARISONS, EPOCHS, RUNS, SPEED, TABLES, Table, epoch_rows, run_row
+from dropbench.results.schema import COMPARISONS, EPOCHS, RUNS, TABLES, Table, epoch_rows, run_row
 from dropbench.run_result import RunResult
 
 
@@ -65,10 +65,10 @@ class Store:
             self._append(EPOCHS, epoch_rows(result))
             self._append(RUNS, [run_row(result, git_commit())])
 
-    def append_speed(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Put the figures of one item of a speed measurement on disk."""
+    def append_rows(self, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Put rows of a table that belong to no run on disk, with the commit that measured them."""
         with self._lock():
-            self._append(SPEED, [{**row, "git_commit": git_commit()} for row in rows])
+            self._append(table, [{**row, "git_commit": git_commit()} for row in rows])
 
     def append_comparison(self, row: Mapping[str, Any]) -> None:
         """Put one arm of one repetition of a comparison on disk."""

@@ -11,7 +11,7 @@ from dropbench.errors import unknown_name
 from dropbench.experiments.speed.items import ITEMS
 from dropbench.experiments.speed.session import Figures, open_session
 from dropbench.results.csv_file import Tell
-from dropbench.results.schema import SCHEMA_VERSION
+from dropbench.results.schema import SCHEMA_VERSION, SPEED
 from dropbench.results.store import Store
 from dropbench.runners.choose import cores
 
@@ -51,7 +51,7 @@ def measure_speed(
         for number, name in enumerate(items, start=1):
             purpose = (ITEMS[name].__doc__ or "").partition("\n")[0]
             tell(f"[{number}/{len(items)}] {name}: {purpose}")
-            store.append_speed([{**session_row, **_cells(figures)} for figures in ITEMS[name](session)])
+            store.append_rows(SPEED, ({**session_row, **_cells(f)} for f in ITEMS[name](session)))
     return str(session_row["speed_id"])
 
 

@@ -1,0 +1,48 @@
+"""What averaging must not change: an ensemble of one, and Monte-Carlo passes without dropout."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from dropbench.config import RunConfig
+from dropbench.dropout.control import monte_carlo, set_streams
+from dropbench.engine.batches import Examples, Normalisation
+from dropbench.engine.evaluate import predict, predict_monte_carlo
+from dropbench.experiments.bagging import mean_log_probability
+from dropbench.experiments.verify.check import Check, exact
+from dropbench.experiments.verify.masks import layer
+from dropbench.models import build_model
+from dropbench.streams import torch_generator
+
+
+def average_checks() -> Iterator[Check]:
+    """An ensemble of one is its member; Monte-Carlo at p = 0 is the net; batch-norm stays in eval."""
+    device = torch.device("cpu")
+    generator = torch_generator(40, "init")
+    images = torch.randint(0, 256, (60, 1, 8, 8), dtype=torch.uint8, generator=generator)
+    unit = torch.ones(1, 1, 1)
+    normalisation = Normalisation(128 * unit, 64 * unit)
+    examples = Examples(images.numpy(), torch.arange(60).numpy(), normalisation, device)
+    everything = torch.arange(60)
+    model = build_model((1, 8, 8), 10, RunConfig(model="mlp", layers=(32, 32)))
+    calm = predict(model, examples, everything, "fp32")
+    yield exact(
+        "an ensemble of one", "its member, to the last bit", mean_log_probability([calm]), calm, tolerance=0.0
+    )
+    set_streams(model, "mc", 0, 0, device)
+    averaged = predict_monte_carlo(model, examples, everything, "fp32", samples=8)
+    yield exact("Monte-Carlo at p = 0", "the deterministic net", averaged, calm, tolerance=1e-6)
+    normalised = nn.Sequential(nn.BatchNorm1d(20), layer(0.5)).eval()
+    units = torch.randn(50, 20, generator=generator)
+    before = normalised(units)
+    with monte_carlo(normalised):
+        passes = [normalised(units) for _ in range(2)]
+    yield Check(
+        "Monte-Carlo passes",
+        "differ from one another: the share of units that do is 1/2 at p = 1/2",
+        0.5,
+        (passes[0] != passes[1]).double().mean().item(),
+        5 * (0.25 / units.numel()) ** 0.5,
+    )
+    yield exact("batch-norm in Monte-Carlo passes", "stays in eval", normalised(units), before, tolerance=0.0)

@@ -1,0 +1,141 @@
+"""The mask: its moments, its independence, its expectation, and torch's own dropout as the oracle."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from dropbench.dropout.bernoulli import BernoulliDropout
+from dropbench.dropout.masks import drop_levels, keep_mask
+from dropbench.experiments.verify.check import Check, exact, statistical
+from dropbench.streams import torch_generator
+
+GRID = (0.001, 0.1, 0.2, 0.5, 0.8, 0.999)
+_QUANTISATION = 2.0**-17  # the mask's probability is a multiple of 2⁻¹⁶, the nearest to p
+_LAGS = (1, 2, 3, 4, 5, 64, 1000)
+
+
+def layer(p_drop: float, convention: str = "inverted", seed: int = 0) -> BernoulliDropout:
+    """A dropout layer in training, with a stream of its own."""
+    made = BernoulliDropout(p_drop, convention)
+    made.generator = torch_generator(seed, "mask")
+    return made.train()
+
+
+def mask_checks() -> Iterator[Check]:
+    """Mean, variance and independence over a grid of p (the lecture's Bernoulli mask)."""
+    samples, units = 4000, 256
+    count = samples * units
+    means, variances, neighbours, between_samples, between_steps = [], [], [], [], []
+    for p in GRID:
+        stream = torch_generator(1, "mask")
+        masks = [keep_mask(torch.empty(samples, units), drop_levels(p), stream).double() for _ in range(2)]
+        mean_error = math.sqrt(p * (1 - p) / count)
+        means.append(_beyond(masks[0].mean().item() - (1 - p), _QUANTISATION) / mean_error)
+        # Of the mean of (m − (1 − p))², whose own variance is that of a two-valued variable.
+        squares = (masks[0] - (1 - p)).square()
+        square_error = max(mean_error * abs(1 - 2 * p), mean_error * mean_error)
+        variances.append(_beyond(squares.mean().item() - p * (1 - p), 2 * _QUANTISATION) / square_error)
+        centred = [(mask - mask.mean()) / mask.std(correction=0) for mask in masks]
+        line = centred[0].flatten()
+        neighbours += [(line[lag:] * line[:-lag]).mean().item() * math.sqrt(count - lag) for lag in _LAGS]
+        between_samples.append((centred[0][1:] * centred[0][:-1]).mean().item() * math.sqrt(count - units))
+        between_steps.append((centred[0] * centred[1]).mean().item() * math.sqrt(count))
+    over = f"over p_drop {', '.join(map(str, GRID))}"
+    yield statistical("mask: mean", f"1 − p, {over}", means)
+    yield statistical("mask: variance", f"p(1 − p), {over}", variances)
+    yield statistical(
+        "mask: independent units", f"no correlation at lags {', '.join(map(str, _LAGS))}", neighbours
+    )
+    yield statistical(
+        "mask: independent samples", "no correlation of a unit with the next sample's", between_samples
+    )
+    yield statistical("mask: independent steps", "no correlation of two draws", between_steps)
+
+
+def expectation_checks() -> Iterator[Check]:
+    """E(DX) = (1 − p) E(X), and the inverted layer's mean output is its input."""
+    draws = 4000
+    units = torch.randn(200, dtype=torch.float64, generator=torch_generator(2, "init"))
+    plain: list[float] = []
+    inverted: list[float] = []
+    for p in GRID[1:-1]:
+        batch = units.expand(draws, -1).contiguous()
+        for found, convention, expected in ((plain, "weight-scaling", 1 - p), (inverted, "inverted", 1.0)):
+            out = layer(p, convention, seed=3)(batch)
+            error = units.abs() * math.sqrt(p * (1 - p) / draws) * expected / (1 - p)
+            beyond = (out.mean(0) - expected * units).abs() - units.abs() * 2 * _QUANTISATION
+            found.append((beyond / error).max().item())
+    yield statistical("E(DX) = (1 − p) E(X)", "the lecture: kept units as they are", plain)
+    yield statistical("inverted: mean output", "the input", inverted)
+
+
+def oracle_checks() -> Iterator[Check]:
+    """torch.nn.Dropout as the oracle: the same distribution, the same gradient given the same mask."""
+    shape, p = (2000, 500), 0.3
+    units = torch.rand(shape, generator=torch_generator(4, "init")) + 0.5
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        theirs_in, ours_in = (units.clone().requires_grad_() for _ in range(2))
+        theirs, ours = nn.Dropout(p)(theirs_in), layer(p)(ours_in)
+    kept = [(out != 0).double() for out in (ours, theirs)]
+    per_unit = (kept[0].mean(0) - kept[1].mean(0)) / math.sqrt(2 * p * (1 - p) / shape[0])
+    overall = (kept[0].mean() - kept[1].mean()) / math.sqrt(2 * p * (1 - p) / units.numel())
+    spread = [k.sum(1).var() for k in kept]
+    # The sample variance of n binomial counts has the standard error σ² √(2/(n − 1)).
+    variance = p * (1 - p) * shape[1]
+    spread_error = (spread[0] - spread[1]) / (variance * math.sqrt(4 / (shape[0] - 1)))
+    yield statistical(
+        "torch.nn.Dropout: distribution",
+        "the same share kept, of every unit and over all, and the same spread",
+        [per_unit.abs().max().item(), overall.item(), spread_error.item()],
+    )
+    weights = torch.randn(shape, generator=torch_generator(5, "init"))
+    (ours * weights).sum().backward()
+    (theirs * weights).sum().backward()
+    assert ours_in.grad is not None  # both took part in the sum
+    assert theirs_in.grad is not None
+    # On units that both keep, both gradients are the weight over 1 − p; elsewhere one of them is zero.
+    both = (kept[0] * kept[1]).bool()
+    yield exact(
+        "torch.nn.Dropout: gradient",
+        "the same where both masks keep a unit, zero where one drops it",
+        torch.cat([ours_in.grad[both], ours_in.grad[~kept[0].bool()]]),
+        torch.cat([theirs_in.grad[both], torch.zeros(int((~kept[0].bool()).sum()))]),
+        tolerance=1e-4,  # both in float32, ours at a p that is a multiple of 2⁻¹⁶
+    )
+
+
+def gradient_check() -> Iterator[Check]:
+    """The gradient through a mask, against central differences in float64."""
+    units = torch.randn(30, 20, dtype=torch.float64, generator=torch_generator(6, "init")).requires_grad_()
+    weights = torch.randn(30, 20, dtype=torch.float64, generator=torch_generator(7, "init"))
+
+    def loss(values: torch.Tensor) -> torch.Tensor:
+        kept: torch.Tensor = layer(0.4, seed=8)(values)
+        return (kept.square() * weights).sum()
+
+    loss(units).backward()  # type: ignore[no-untyped-call]
+    assert units.grad is not None
+    step = 1e-6
+    differences = torch.zeros_like(units)
+    with torch.no_grad():
+        for position in range(0, units.numel(), 7):
+            shift = torch.zeros(units.numel(), dtype=torch.float64)
+            shift[position] = step
+            up, down = (loss(units + sign * shift.view_as(units)) for sign in (1, -1))
+            differences.view(-1)[position] = (up - down) / (2 * step)
+    looked_at = torch.arange(0, units.numel(), 7)
+    yield exact(
+        "gradient through a mask",
+        "central differences in float64",
+        units.grad.view(-1)[looked_at],
+        differences.view(-1)[looked_at],
+        tolerance=1e-6,
+    )
+
+
+def _beyond(deviation: float, allowed: float) -> float:
+    """How much of a deviation is more than the quantisation of p explains."""
+    return math.copysign(max(0.0, abs(deviation) - allowed), deviation)

@@ -1,0 +1,108 @@
+"""The checks pass, and each of them fails when what it checks is wrong."""
+
+import pytest
+import torch
+
+from dropbench.dropout import bernoulli
+from dropbench.dropout.masks import LEVELS, drop, keep_mask
+from dropbench.experiments.verify import averages, masks, subnetworks
+from dropbench.experiments.verify.check import Check, statistical
+from dropbench.experiments.verify.run import all_checks
+
+
+def failures(checks) -> set[str]:
+    return {check.name for check in checks if not check.passed}
+
+
+def test_every_check_passes():
+    checks = list(all_checks())
+    assert failures(checks) == set()
+    assert len({check.name for check in checks}) == len(checks) >= 20
+
+
+def test_no_number_never_passes():
+    assert not Check("", "", 0.0, float("nan"), 1.0).passed
+    assert not statistical("", "", []).passed
+
+
+def test_keep_taken_for_drop_is_found(monkeypatch):
+    """The field's commonest bug."""
+
+    def swapped(like, levels, generator):
+        return keep_mask(like, LEVELS - levels, generator)
+
+    monkeypatch.setattr(masks, "keep_mask", swapped)
+    assert {"mask: mean"} <= failures(masks.mask_checks())
+
+
+def test_one_mask_for_all_samples_is_found(monkeypatch):
+    def shared(like, levels, generator):
+        return keep_mask(like[:1], levels, generator).expand(like.shape).contiguous()
+
+    monkeypatch.setattr(masks, "keep_mask", shared)
+    assert "mask: independent samples" in failures(masks.mask_checks())
+
+
+def test_one_draw_for_two_neighbours_is_found(monkeypatch):
+    def paired(like, levels, generator):
+        return keep_mask(like[:, ::2], levels, generator).repeat_interleave(2, dim=1)
+
+    monkeypatch.setattr(masks, "keep_mask", paired)
+    assert "mask: independent units" in failures(masks.mask_checks())
+
+
+def test_a_mask_that_never_changes_is_found(monkeypatch):
+    def frozen(like, levels, generator):
+        return keep_mask(like, levels, torch.Generator().manual_seed(1))
+
+    monkeypatch.setattr(masks, "keep_mask", frozen)
+    assert failures(masks.mask_checks()) == {"mask: independent steps"}
+
+
+def test_a_scale_applied_twice_is_found(monkeypatch):
+    def twice(units, levels, scale, generator):
+        return drop(units, levels, scale * scale, generator)
+
+    monkeypatch.setattr(bernoulli, "drop", twice)
+    assert "inverted: mean output" in failures(masks.expectation_checks())
+    assert "two conventions: one trajectory of SGD" in failures(subnetworks.convention_checks())
+    assert "torch.nn.Dropout: gradient" in failures(masks.oracle_checks())
+
+
+def test_a_forgotten_scale_at_test_is_found(monkeypatch):
+    def forgetful(self, units):
+        return units if not (self.training or self.sampling) else forward(self, units)
+
+    forward = bernoulli.BernoulliDropout.forward
+    monkeypatch.setattr(bernoulli.BernoulliDropout, "forward", forgetful)
+    assert "two conventions: one function" in failures(subnetworks.convention_checks())
+    assert "softmax on one layer: weight scaling" in failures(subnetworks.enumeration_checks())
+
+
+def test_a_gradient_that_ignores_the_mask_is_found(monkeypatch):
+    def straight_through(units, levels, scale, generator):
+        return units + (drop(units, levels, scale, generator) - units).detach()
+
+    monkeypatch.setattr(bernoulli, "drop", straight_through)
+    assert failures(masks.gradient_check()) == {"gradient through a mask"}
+
+
+def test_silent_monte_carlo_is_found(monkeypatch):
+    def silent(self, units):
+        return forward(self, units) if self.training else units
+
+    forward = bernoulli.BernoulliDropout.forward
+    monkeypatch.setattr(bernoulli.BernoulliDropout, "forward", silent)
+    assert "Monte-Carlo passes" in failures(averages.average_checks())
+
+
+@pytest.mark.parametrize("other", [1.2, 0.8])
+def test_another_penalty_than_ridge_is_found(monkeypatch, other):
+    """A mask of another probability than the layer says."""
+
+    def off(units, levels, scale, generator):
+        return drop(units, min(LEVELS - 1, round(levels * other)), scale, generator)
+
+    monkeypatch.setattr(bernoulli, "drop", off)
+    assert "linear regression: sampled loss" in failures(subnetworks.ridge_checks())
+    assert "Monte-Carlo: mean squared error over k passes" in failures(subnetworks.enumeration_checks())
