@@ -27,7 +27,7 @@ def _table(rows: pd.DataFrame) -> Table:
     first = rows.iloc[0]
     title = f"Dropout against mathematics, on {first['device_name']}, torch {first['torch_version']}"
     note = (
-        "Statistical checks are given in standard errors of the theory: a true property deviates by more than "
-        "five once in two million. The others are equalities, to rounding."
+        "Statistical checks are given in standard errors of the theory: a true property deviates by "
+        "more than five once in two million. The others are equalities, to rounding."
     )
     return Table("verify", title, columns, found, (verdict, note))

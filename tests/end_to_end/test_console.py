@@ -106,6 +106,15 @@ def test_speed_measures_records_and_is_reported(tmp_path):
     assert (wrong.returncode, "layers" in wrong.stderr) == (2, True)
 
 
+def test_verify_passes_records_and_is_reported(tmp_path):
+    done = dropbench("verify", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (table,) = json.loads(done.stdout)["tables"]
+    assert {row["passed"] for row in table["rows"]} == {"yes"}
+    assert len(rows(tmp_path / "results" / "checks.csv")) == len(table["rows"])
+    assert "All " in dropbench("report", cwd=tmp_path).stdout
+
+
 def test_compare_bagging(tmp_path):
     arguments = ["compare-bagging", "--members", "2", "--mc-samples", "3", "--seeds", "1", *QUICK]
     done = dropbench(*arguments, cwd=tmp_path)
@@ -242,7 +251,7 @@ def test_what_is_wrong_outside_is_one_line_and_one(tmp_path, arguments, said):
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "sweep", "compare-bagging", "speed", "report", "data list", "data prepare"]
+    "command", ["train", "sweep", "compare-bagging", "speed", "verify", "report", "data list", "data prepare"]
 )
 def test_every_help_states_two_examples(tmp_path, command):
     done = dropbench(*command.split(), "--help", cwd=tmp_path, NO_COLOR="1")
