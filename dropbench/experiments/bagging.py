@@ -84,11 +84,13 @@ def compare(
     watcher: Watcher,
     policy: Policy = Policy(),  # noqa: B008  # frozen
 ) -> Outcome:
-    """Carry out what is not done yet, then write one row for each arm and repetition."""
+    """Carry out what is not done yet, then write a row for each arm and repetition that has none."""
     outcome = carry_out(runs_of(arms), bench, store, watcher, policy, with_predictions=True)
     finished = store.finished()
+    compared = set() if outcome.ok else store.compared()  # of runs done again the old rows are no longer true
     for arm in arms:
-        store.append_comparison(_row(arm, finished, store))
+        if arm.comparison_id not in compared:
+            store.append_comparison(_row(arm, finished, store))
     return outcome
 
 

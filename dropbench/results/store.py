@@ -14,8 +14,8 @@ from filelock import FileLock
 
 import dropbench
 from dropbench.errors import DropbenchError
-from dropbench.results.csv_file import Tell, append_rows, is_torn, mend, read_new_rows, widen
-from dropbench.results.read import finished_runs
+from dropbench.results.csv_file import Tell, append_rows, is_torn, mend, read_new_rows, read_rows, widen
+from dropbench.results.read import finished_runs, latest
 from dropbench.results.schema import COMPARISONS, EPOCHS, RUNS, TABLES, Table, epoch_rows, run_row
 from dropbench.run_result import RunResult
 
@@ -74,6 +74,11 @@ class Store:
         """Put one arm of one repetition of a comparison on disk."""
         with self._lock():
             self._append(COMPARISONS, [row])
+
+    def compared(self) -> set[str]:
+        """The comparison_ids of all arms whose figures are on disk."""
+        rows = latest(read_rows(self.folder, COMPARISONS, self._tell), COMPARISONS)
+        return {row["comparison_id"] for row in rows if not row["message"]}
 
     def finished(self) -> dict[str, dict[str, Any]]:
         """The rows of all runs that ended ``ok``, by run_id."""
