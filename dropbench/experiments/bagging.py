@@ -87,9 +87,10 @@ def compare(
     """Carry out what is not done yet, then write a row for each arm and repetition that has none."""
     outcome = carry_out(runs_of(arms), bench, store, watcher, policy, with_predictions=True)
     finished = store.finished()
-    compared = set() if outcome.ok else store.compared()  # of runs done again the old rows are no longer true
+    compared, done_now = store.compared(), {result.config.run_id for result in outcome.ok}
     for arm in arms:
-        if arm.comparison_id not in compared:
+        # Of a run that was done again, --force say, the old row is no longer true.
+        if arm.comparison_id not in compared or any(run.run_id in done_now for run in arm.runs):
             store.append_comparison(_row(arm, finished, store))
     return outcome
 
