@@ -11,6 +11,8 @@ from dropbench.errors import UsageError, unknown_name
 from dropbench.recipes import RECIPES
 
 CONVENTIONS = ("inverted", "weight-scaling")
+VARIANTS = ("bernoulli", "gaussian", "uniform", "spatial")
+SCALED_VARIANTS = ("bernoulli", "spatial")  # the others have a mean of 1 and nothing to scale
 SCHEDULES = ("one-cycle", "cosine")
 ACTIVATIONS = ("relu", "logistic")
 PRECISIONS = ("fp32", "tf32", "bf16")
@@ -66,6 +68,8 @@ class RunConfig:
     """Which member of an ensemble: same splits as member 0, its own weights, order, masks, bootstrap."""
     bootstrap: bool = False
     """Train on a bootstrap of the training split: drawn once, with replacement, duplicates kept."""
+    dropout: str = "bernoulli"
+    """The variant; p_drop of those that set nothing to zero stands for their variance p/(1 − p)."""
     mc_samples: int = 0
     """Passes with masks whose mean prediction of the test set is kept beside the deterministic one."""
 
@@ -87,6 +91,7 @@ class RunConfig:
     def _check_choices(self) -> None:
         for name, known in (
             ("convention", CONVENTIONS),
+            ("dropout", VARIANTS),
             ("learning_rate_schedule", SCHEDULES),
             ("activation", ACTIVATIONS),
             ("precision", PRECISIONS),
@@ -116,6 +121,11 @@ class RunConfig:
             raise UsageError(f"max_norm = {self.max_norm}.", "Write a bound above 0, like 3.")
 
     def _check_model(self) -> None:
+        if self.convention != "inverted" and self.dropout not in SCALED_VARIANTS and not self.is_reference:
+            raise UsageError(
+                f"The dropout {self.dropout} has a mean of 1: there is nothing to scale at test.",
+                "Leave out --convention, or use --dropout bernoulli or spatial.",
+            )
         recipe = RECIPES[self.model]
         if self.p_drop_conv and "conv" not in recipe.sites:
             raise UsageError(f"The model {self.model} has no convolutions to drop.", "Leave out --p-conv.")
@@ -142,8 +152,8 @@ class RunConfig:
         """Twelve hexadecimal digits of the SHA-256 of the canonical JSON.
 
         A field at its default is left out of the JSON, so a field added later changes no recorded
-        run_id; therefore a default of this class may never change. With no dropout and one precision,
-        the two scaling conventions are the same run.
+        run_id; therefore a default of this class may never change. With nothing dropped, all variants
+        and both scaling conventions are the same run.
         """
         identity = {
             field.name: getattr(self, field.name)
@@ -154,6 +164,7 @@ class RunConfig:
             identity.pop("data", None)  # the same images under another name are the same run
         if self.is_reference:
             identity.pop("convention", None)
+            identity.pop("dropout", None)
         canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 

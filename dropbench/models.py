@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dropbench.config import RunConfig
-from dropbench.dropout.bernoulli import BernoulliDropout
+from dropbench.dropout.registry import make_dropout
 from dropbench.errors import UsageError
 from dropbench.recipes import RECIPES
 from dropbench.streams import torch_generator
@@ -40,15 +40,14 @@ class LectureCNN(nn.Module):
                 f"lecture-cnn pools three times and needs images of 8×8 or more, not {height}×{width}.",
                 "Use --model mlp.",
             )
-        convention = config.convention
-        self.input_dropout = BernoulliDropout(config.p_drop_input, convention)
+        self.input_dropout = make_dropout(config, config.p_drop_input)
         widths = (channels, 64, 128, 256)
         self.convolutions = nn.ModuleList(
             nn.Conv2d(fan_in, fan_out, kernel_size=3, padding=1) for fan_in, fan_out in pairwise(widths)
         )
-        self.conv_dropouts = nn.ModuleList(BernoulliDropout(config.p_drop_conv, convention) for _ in range(3))
+        self.conv_dropouts = nn.ModuleList(make_dropout(config, config.p_drop_conv) for _ in range(3))
         self.hidden = nn.ModuleList([nn.Linear(256 * (height // 8) * (width // 8), 512), nn.Linear(512, 512)])
-        self.hidden_dropouts = nn.ModuleList(BernoulliDropout(config.p_drop, convention) for _ in range(2))
+        self.hidden_dropouts = nn.ModuleList(make_dropout(config, config.p_drop) for _ in range(2))
         self.output = nn.Linear(512, classes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -74,11 +73,9 @@ class MLP(nn.Module):
         super().__init__()
         channels, height, width = image_shape
         widths = (channels * height * width, *config.layers)
-        self.input_dropout = BernoulliDropout(config.p_drop_input, config.convention)
+        self.input_dropout = make_dropout(config, config.p_drop_input)
         self.hidden = nn.ModuleList(nn.Linear(fan_in, fan_out) for fan_in, fan_out in pairwise(widths))
-        self.hidden_dropouts = nn.ModuleList(
-            BernoulliDropout(config.p_drop, config.convention) for _ in config.layers
-        )
+        self.hidden_dropouts = nn.ModuleList(make_dropout(config, config.p_drop) for _ in config.layers)
         self.output = nn.Linear(widths[-1], classes)
         self.activation = torch.relu if config.activation == "relu" else torch.sigmoid
 

@@ -13,7 +13,7 @@ CHANGES = {
     "data_key": "0123", "train_size": 100, "model": "mlp", "p_drop": 0.1, "p_drop_input": 0.2,
     "p_drop_conv": 0.1, "convention": "weight-scaling", "max_norm": 3.0, "epochs": 7, "batch_size": 64,
     "learning_rate": 0.5, "learning_rate_schedule": "cosine", "momentum": 0.5, "weight_decay": 0.1,
-    "precision": "bf16", "seed": 1, "member": 1, "bootstrap": True, "mc_samples": 5,
+    "precision": "bf16", "seed": 1, "member": 1, "dropout": "gaussian", "bootstrap": True, "mc_samples": 5,
 }  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -88,6 +88,15 @@ class Flags:
         _option("--layers", "Hidden units of the mlp's layers. (default: 1024,1024,2048)", MODEL),
     ] = None
     activation: Annotated[str, _option("--activation", "Of the mlp: relu or logistic.", MODEL)] = "relu"
+    dropout: Annotated[
+        str,
+        _option(
+            "--dropout",
+            "bernoulli, gaussian or uniform (noise of the same variance p/(1 − p)), or spatial (whole "
+            "channels). A sweep takes several, with commas.",
+            DROPOUT,
+        ),
+    ] = "bernoulli"
     p_input: Annotated[str, _option("--p-input", "Probability of dropping an input value.", DROPOUT)] = "0"
     p_conv: Annotated[
         str, _option("--p-conv", "Probability of dropping a unit after each convolution block.", DROPOUT)
@@ -172,8 +181,14 @@ class Flags:
             layers=None if self.layers is None else grammar.parse_layers(self.layers),
             p_drop_input=grammar.parse_probability(self.p_input, "--p-input"),
             p_drop_conv=grammar.parse_probability(self.p_conv, "--p-conv"),
+            dropout=self.dropout,
             **more,
         )
+
+    def tell_if_nothing_is_dropped(self, configs: Iterable[RunConfig]) -> None:
+        """Say so where a variant was asked for and every p is 0."""
+        if self.dropout != "bernoulli" and all(config.is_reference for config in configs):
+            tell(f"Every p is 0, so --dropout {self.dropout} does nothing.")
 
     def set_up(self) -> "Workbench":
         """Prepare the data, and resolve device and precision; raises DropbenchError."""

@@ -42,6 +42,8 @@ def watching() -> "Iterator[PlainProgress | LiveProgress]":
 def label(config: RunConfig) -> str:
     """What tells a run from the others of its command."""
     parts = [f"p_drop {config.p_drop:g}"]
+    if config.dropout != "bernoulli":
+        parts.insert(0, config.dropout)
     if config.p_drop_input:
         parts.append(f"input {config.p_drop_input:g}")
     if config.p_drop_conv:

@@ -60,6 +60,8 @@ def sweep(
 
         dropbench sweep --p 0.1..0.8
 
+        dropbench sweep --dropout bernoulli,gaussian --p 0.2,0.5
+
         dropbench sweep --model mlp --layers 800,800/1024,1024,1024 --p 0.5 --train-size 100,1000,all
     """
     from dropbench.experiments.sweep import Grid, expand
@@ -70,10 +72,12 @@ def sweep(
         p_drop_conv=grammar.parse_probabilities(flags.p_conv, "--p-conv"),
         train_size=grammar.parse_train_sizes(flags.train_size),
         layers=() if flags.layers is None else grammar.parse_layer_lists(flags.layers),
+        dropout=tuple(dict.fromkeys(name.strip() for name in flags.dropout.split(","))),
         seeds=seeds,
         baseline=baseline,
     )
     unbound = expand(flags.base_config(convention=convention), grid)
+    flags.tell_if_nothing_is_dropped(unbound)
 
     from dropbench.cli.finish import exit_for, resumable
     from dropbench.cli.progress import watching

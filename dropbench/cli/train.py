@@ -37,6 +37,7 @@ def train(
         dropbench train --data mnist --model mlp --layers 800,800 --p 0.5 --p-input 0.2 --max-norm 3
     """
     config = flags.single_config(p_drop=parse_probability(p), convention=convention, seed=seed)
+    flags.tell_if_nothing_is_dropped([config])
 
     from dropbench.cli.finish import exit_for, resumable
     from dropbench.cli.progress import watching

@@ -1,15 +1,15 @@
 """The Bernoulli dropout layer of the lecture and of Srivastava et al. (2014), in both conventions."""
 
 import torch
-from torch import nn
 
 from dropbench.config import CONVENTIONS
 from dropbench.dropout.in_graph import drop_in_graph
-from dropbench.dropout.masks import LEVELS, drop, drop_levels
-from dropbench.errors import UsageError, unknown_name
+from dropbench.dropout.layer import DropoutLayer
+from dropbench.dropout.masks import LEVELS, drop, drop_levels, keep_mask
+from dropbench.errors import unknown_name
 
 
-class BernoulliDropout(nn.Module):
+class BernoulliDropout(DropoutLayer):
     """Sets every unit of every sample to zero with probability ``p_drop``, independently.
 
     The lecture's E(DX) = (1 − p) E(X) leaves two ways to make training and test agree:
@@ -19,14 +19,11 @@ class BernoulliDropout(nn.Module):
       which is the paper's scaling of the outgoing weights (Srivastava et al. 2014, section 2).
 
     Both use the probability that the mask really has (``p_drop`` rounded to 2⁻¹⁶), so the expected
-    output in training is the output at test exactly. Masks come from ``generator`` alone, which the run
-    sets to its own stream; without one, a draw is an error rather than a use of the global state.
+    output in training is the output at test exactly.
 
     Args:
         p_drop: probability of *dropping* a unit, in [0, 1).
         convention: ``inverted`` or ``weight-scaling``.
-
-    Shapes: any, unchanged.
 
     Raises:
         UsageError: for a probability out of range or an unknown convention.
@@ -34,34 +31,47 @@ class BernoulliDropout(nn.Module):
     """
 
     def __init__(self, p_drop: float, convention: str = "inverted") -> None:
-        super().__init__()
-        if not 0 <= p_drop < 1:
-            raise UsageError(f"p_drop = {p_drop} is no drop probability.", "Write at least 0 and below 1.")
+        super().__init__(p_drop)
         if convention not in CONVENTIONS:
             raise unknown_name("convention", convention, CONVENTIONS)
-        self.p_drop = p_drop
         self.convention = convention
         self.levels = drop_levels(p_drop)
         self.keep = 1 - self.levels / LEVELS
-        self.generator: torch.Generator | None = None
-        self.generator_number = 0
-        """Stands for ``generator`` in a graph of torch.compile; see dropbench.dropout.in_graph."""
-        self.sampling = False
-        """Draw masks in eval mode too (Monte-Carlo dropout); see dropbench.dropout.control."""
+        self.scale = 1 / self.keep if convention == "inverted" else 1.0
+        """Of kept units, in training."""
 
-    def forward(self, units: torch.Tensor) -> torch.Tensor:
-        """Drop units in training and while sampling; otherwise the deterministic map of the convention."""
-        if not self.levels:
-            return units
-        if self.training or self.sampling:
-            if self.generator is None:
-                raise RuntimeError("this dropout layer was given no random stream; set its generator")
-            scale = 1 / self.keep if self.convention == "inverted" else 1.0
-            if torch.compiler.is_compiling():
-                return drop_in_graph(units, self.levels, scale, self.generator_number)
-            return drop(units, self.levels, scale, self.generator)
+    @property
+    def does_nothing(self) -> bool:
+        """Whether the mask would keep every unit."""
+        return self.levels == 0
+
+    def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Units × a mask of their own × the convention's scale."""
+        if torch.compiler.is_compiling():
+            return drop_in_graph(units, self.levels, self.scale, self.generator_number)
+        return drop(units, self.levels, self.scale, generator)
+
+    def at_test(self, units: torch.Tensor) -> torch.Tensor:
+        """The identity, or the convention's map."""
         return units if self.convention == "inverted" else units * self.keep
 
     def extra_repr(self) -> str:
-        """Both probabilities, since papers differ in which they call p."""
-        return f"p_drop={self.p_drop}, p_keep={1 - self.p_drop:g}, convention={self.convention!r}"
+        """With the convention."""
+        return f"{super().extra_repr()}, convention={self.convention!r}"
+
+
+class SpatialDropout(BernoulliDropout):
+    """Drops whole channels of each sample (Tompson et al. 2015); on units without a map it is Bernoulli's.
+
+    Neighbouring pixels of a feature map tell much the same, so a mask of single ones drops little of what
+    it says.
+
+    Shapes: ``(batch, channels, height, width)``, or any other.
+    """
+
+    def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Units × a mask of their channels × the convention's scale."""
+        if units.ndim != 4:
+            return super().disturb(units, generator)
+        mask = keep_mask(units.new_empty(units.shape[:2]), self.levels, generator)
+        return units * mask[:, :, None, None] * self.scale

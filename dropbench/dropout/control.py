@@ -6,13 +6,13 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from dropbench.dropout.bernoulli import BernoulliDropout
+from dropbench.dropout.layer import DropoutLayer
 from dropbench.streams import torch_generator
 
 
-def dropout_layers(model: nn.Module) -> list[BernoulliDropout]:
+def dropout_layers(model: nn.Module) -> list[DropoutLayer]:
     """The dropout layers of ``model``, in the order of its definition."""
-    return [module for module in model.modules() if isinstance(module, BernoulliDropout)]
+    return [module for module in model.modules() if isinstance(module, DropoutLayer)]
 
 
 def set_streams(model: nn.Module, stream: str, seed: int, member: int, device: torch.device) -> None:

@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from dropbench.dropout.bernoulli import BernoulliDropout
 from dropbench.dropout.control import dropout_layers
 from dropbench.dropout.in_graph import number_of
 from dropbench.engine.device import autocast
@@ -26,7 +27,9 @@ def compiled_for(model: nn.Module, batches: Iterable[torch.Tensor], precision: s
     streams = [generator.get_state() for generator in generators]
     before = copy.deepcopy(model.state_dict())
     for layer in dropout_layers(model):
-        if layer.generator is not None:
+        if type(layer) is not BernoulliDropout:  # the others draw outside the graph
+            layer.forward = torch.compiler.disable(layer.forward)  # type: ignore[method-assign,no-untyped-call]
+        elif layer.generator is not None:
             layer.generator_number = number_of(layer.generator)
     compiled = cast(nn.Module, torch.compile(model))
     compiled.train()

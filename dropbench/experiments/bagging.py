@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from dropbench.config import RunConfig
+from dropbench.config import SCALED_VARIANTS, RunConfig
 from dropbench.engine.evaluate import metrics
 from dropbench.errors import UsageError
 from dropbench.experiments.workbench import Outcome, Policy, Watcher, Workbench, carry_out
@@ -58,7 +58,9 @@ def plan(dropout: RunConfig, members: int, seeds: int) -> list[Arm]:
         )
     arms = []
     for seed in range(seeds):
-        setting = replace(dropout, seed=seed, convention="weight-scaling")
+        # Noise of mean 1 needs no scaling: the net as it is, at test.
+        convention = "weight-scaling" if dropout.dropout in SCALED_VARIANTS else "inverted"
+        setting = replace(dropout, seed=seed, convention=convention)
         plain = replace(setting, p_drop=0.0, p_drop_input=0.0, p_drop_conv=0.0, mc_samples=0)
         full = tuple(replace(plain, member=member) for member in range(members))
         bagged = tuple(replace(config, bootstrap=True) for config in full)

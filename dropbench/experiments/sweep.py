@@ -16,6 +16,7 @@ class Grid:
     p_drop_conv: Sequence[float] = (0.0,)
     train_size: Sequence[int | None] = (None,)
     layers: Sequence[tuple[int, ...]] = ()
+    dropout: Sequence[str] = ()
     seeds: int = 1
     baseline: bool = True
     """Add the net without any dropout, for every training size and every choice of layers."""
@@ -32,7 +33,9 @@ def expand(base: RunConfig, grid: Grid) -> list[RunConfig]:
     if grid.baseline:
         probabilities.insert(0, (0.0, 0.0, 0.0))
     layer_lists = grid.layers or (base.layers,)
-    for seed, layers, size in product(range(grid.seeds), layer_lists, grid.train_size):
+    for seed, layers, size, variant in product(
+        range(grid.seeds), layer_lists, grid.train_size, grid.dropout or (base.dropout,)
+    ):
         for p_drop, p_drop_input, p_drop_conv in probabilities:
             configs.append(
                 replace(
@@ -40,6 +43,7 @@ def expand(base: RunConfig, grid: Grid) -> list[RunConfig]:
                     seed=seed,
                     layers=layers,
                     train_size=size,
+                    dropout=variant,
                     p_drop=p_drop,
                     p_drop_input=p_drop_input,
                     p_drop_conv=p_drop_conv,

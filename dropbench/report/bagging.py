@@ -19,6 +19,7 @@ ARMS = {
 REFERENCE = "dropout"
 _COMPARISON = (
     *SETTING,
+    "dropout",
     "p_drop",
     "p_drop_input",
     "p_drop_conv",
@@ -32,6 +33,8 @@ _COMPARISON = (
 def comparison_tables(comparisons: pd.DataFrame) -> list[Table]:
     """One table for every setting in which the arms were compared."""
     tables = []
+    # Before there were variants, the column was not written.
+    comparisons = comparisons.assign(dropout=comparisons["dropout"].replace("", "bernoulli"))
     for values, group in comparisons.groupby(list(_COMPARISON), dropna=False, sort=False):
         tables.append(_table(dict(zip(_COMPARISON, values, strict=True)), group))
     return tables
@@ -64,7 +67,8 @@ def _table(fields: dict[str, Any], group: pd.DataFrame) -> Table:
     )
     size = "" if math.isnan(fields["train_size"]) else f", {fields['train_size']:.0f} training images"
     title = (
-        f"Dropout and bagging: {fields['model']} on {fields['data']}, p_drop {fields['p_drop']:g} "
+        f"Dropout ({fields['dropout']}) and bagging: {fields['model']} on {fields['data']}, "
+        f"p_drop {fields['p_drop']:g} "
         f"(p_keep {1 - fields['p_drop']:g}), {fields['epochs']:.0f} epochs{size}, {fields['precision']}"
     )
     return Table("comparison", title, columns, tuple(rows), tuple(_notes(group, rows)))

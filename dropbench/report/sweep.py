@@ -12,7 +12,7 @@ from dropbench.report.table import Column, Row, Table
 
 # What a sweep may vary, in the order of the table's columns; runs that differ in anything else of
 # SETTING belong to different experiments and are never put into one table.
-AXES = ("p_drop", "p_drop_input", "p_drop_conv", "train_size", "layers", "convention")
+AXES = ("p_drop", "p_drop_input", "p_drop_conv", "train_size", "layers", "convention", "dropout")
 SETTING = (
     "data",
     "data_key",
@@ -82,6 +82,8 @@ def find_sweeps(runs: pd.DataFrame) -> list[Sweep]:
     # With nothing dropped the two conventions are the same net, recorded under whichever came first.
     nothing = (runs[list(_PROBABILITIES)] == 0).all(axis=1)
     runs.loc[nothing, "convention"] = "inverted"
+    # Likewise the variants; and before there were any, the column was not written.
+    runs.loc[nothing | (runs["dropout"] == ""), "dropout"] = "bernoulli"
     sweeps = []
     for values, group in runs.groupby(list(SETTING), dropna=False, sort=False):
         fields = dict(zip(SETTING, values if isinstance(values, tuple) else (values,), strict=True))

@@ -30,6 +30,7 @@ _TEXT = frozenset(
         "layers",
         "activation",
         "convention",
+        "dropout",
         "learning_rate_schedule",
         "precision",
         "bootstrap",

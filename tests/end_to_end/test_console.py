@@ -106,6 +106,21 @@ def test_speed_measures_records_and_is_reported(tmp_path):
     assert (wrong.returncode, "layers" in wrong.stderr) == (2, True)
 
 
+def test_variants_stand_in_one_table_with_one_reference(tmp_path):
+    command = ["sweep", "--dropout", "bernoulli,gaussian,spatial", "--p", "0.5", "--seeds", "2", *QUICK]
+    done = dropbench(*command, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (table,) = json.loads(done.stdout)["tables"]
+    assert [row["dropout"] for row in table["rows"] if row["p_drop"]] == ["bernoulli", "gaussian", "spatial"]
+    assert [row["reference"] for row in table["rows"]].count(True) == 1
+    assert all(row["difference_to_reference"] is not None for row in table["rows"] if row["p_drop"])
+    assert "dropout" in dropbench(*command, cwd=tmp_path).stdout
+    nothing = dropbench("train", "--p", "0", "--dropout", "gaussian", *QUICK, cwd=tmp_path)
+    assert "does nothing" in nothing.stderr
+    wrong = dropbench("train", "--dropout", "gausian", *QUICK, cwd=tmp_path)
+    assert (wrong.returncode, "gaussian" in wrong.stderr) == (2, True)
+
+
 def test_verify_passes_records_and_is_reported(tmp_path):
     done = dropbench("verify", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

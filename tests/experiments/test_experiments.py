@@ -55,6 +55,12 @@ def test_grid_has_every_setting_on_every_seed_and_one_reference_each():
     assert [config.seed for config in configs] == sorted(config.seed for config in configs)
 
 
+def test_variants_are_compared_on_the_same_seeds_and_share_their_reference():
+    configs = expand(MLP, Grid(p_drop=(0.2, 0.5), dropout=("bernoulli", "gaussian"), seeds=3))
+    assert len(configs) == 3 * (1 + 2 * 2) == len({config.run_id for config in configs})
+    assert sum(config.is_reference for config in configs) == 3
+
+
 def test_reference_is_left_out_on_request_and_never_doubled():
     assert len(expand(MLP, Grid(p_drop=(0.5,), baseline=False))) == 1
     assert len(expand(MLP, Grid(p_drop=(0.0, 0.5)))) == 2

@@ -14,6 +14,7 @@ from dropbench.results.store import Store
 
 GROUPS = (
     masks.mask_checks,
+    masks.variant_checks,
     masks.expectation_checks,
     subnetworks.convention_checks,
     subnetworks.enumeration_checks,
