@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from dropbench.config import SCALED_VARIANTS
 from dropbench.report.statistics import mean_interval, paired_difference
 from dropbench.report.sweep import SETTING
 from dropbench.report.table import Column, Row, Table
@@ -47,6 +48,7 @@ def _table(fields: dict[str, Any], group: pd.DataFrame) -> Table:
     rows = [_row(arm, by_arm[arm], reference) for arm in ARMS if arm in by_arm]
     names = {
         **ARMS,
+        **({} if fields["dropout"] in SCALED_VARIANTS else {"dropout": "dropout, noise at its mean"}),
         "dropout-mc": f"{ARMS['dropout-mc']} × {fields['mc_samples']:.0f}",
         "bagging": f"{ARMS['bagging']} × {fields['members']:.0f}",
         "ensemble": f"{ARMS['ensemble']} × {fields['members']:.0f}",

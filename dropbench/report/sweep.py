@@ -198,7 +198,12 @@ def _difference_text(row: Row) -> str:
 
 
 def _axis_cell(axis: str) -> Any:
-    return lambda row: axis_text(row[axis], "all" if axis == "train_size" else "–")
+    def cell(row: Row) -> str:
+        if axis in ("convention", "dropout") and not any(row[name] for name in _PROBABILITIES):
+            return "–"  # with nothing dropped it is all of them
+        return axis_text(row[axis], "all" if axis == "train_size" else "–")
+
+    return cell
 
 
 def axis_text(value: Any, empty: str = "–") -> str:
