@@ -287,6 +287,7 @@ def test_an_epoch_reads_its_loss_and_its_error_once(blobs, batch_size):
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile wants a C++ compiler on the CPU")
+@pytest.mark.filterwarnings("ignore:Guards may run slower")  # torch's, on some releases of Python
 def test_compiled_training_gives_the_numbers_of_training(blobs):
     """The masks are the same, so what differs is rounding; 240 − 24 images leave a smaller last batch."""
     config = small(p_drop=0.5, p_drop_input=0.2, epochs=2)
