@@ -8,13 +8,14 @@ from functools import cached_property
 from typing import Any
 
 from dropbench.errors import UsageError, unknown_name
-from dropbench.recipes import RECIPES
+from dropbench.recipes import Recipe, recipe_of
+from dropbench.variants import VARIANTS, variant_of
 
 CONVENTIONS = ("inverted", "weight-scaling")
-VARIANTS = ("bernoulli", "gaussian", "uniform", "spatial")
-SCALED_VARIANTS = ("bernoulli", "spatial")  # the others have a mean of 1 and nothing to scale
-SCHEDULES = ("one-cycle", "cosine")
-ACTIVATIONS = ("relu", "logistic")
+SITES = ("input", "conv", "hidden")
+DROPOUT_SCHEDULES = ("constant", "early", "late", "ramp")
+LEARNING_RATE_SCHEDULES = ("one-cycle", "cosine")
+ACTIVATIONS = ("relu", "logistic", "selu")
 PRECISIONS = ("fp32", "tf32", "bf16")
 
 # Stands for "whatever the model's recipe says"; __post_init__ puts the number in its place.
@@ -69,14 +70,24 @@ class RunConfig:
     bootstrap: bool = False
     """Train on a bootstrap of the training split: drawn once, with replacement, duplicates kept."""
     dropout: str = "bernoulli"
-    """The variant; p_drop of those that set nothing to zero stands for their variance p/(1 − p)."""
+    """The variant, or ``package.module:Class``; p_drop of those that set nothing to zero stands for their
+    variance p/(1 − p), and is where those begin that learn their rate."""
+    dropout_key: str = ""
+    """Digest of the source of a dropout of the user's own (see dropbench.own_code)."""
+    model_key: str = ""
+    """Likewise of a model of the user's own."""
+    dropout_schedule: str = "constant"
+    """When there is dropout: ``constant``, ``early`` (up to the cutoff epoch, then none), ``late`` (none up
+    to it), or ``ramp`` (p rises linearly from 0 to its value in the cutoff epoch)."""
+    cutoff_epoch: int | None = None
+    """Counted from 1; None is half of the epochs, and the last one for ``ramp``."""
+    tied: bool = False
+    """Of the autoencoder: the decoder's weights are the encoder's, transposed."""
     mc_samples: int = 0
     """Passes with masks whose mean prediction of the test set is kept beside the deterministic one."""
 
     def __post_init__(self) -> None:
-        if self.model not in RECIPES:
-            raise unknown_name("model", self.model, RECIPES)
-        recipe = RECIPES[self.model]
+        recipe = recipe_of(self.model)
         for name in _RECIPE_FIELDS:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, getattr(recipe, name))
@@ -86,13 +97,22 @@ class RunConfig:
                 object.__setattr__(self, field.name, float(value))
         self._check_choices()
         self._check_ranges()
-        self._check_model()
+        self._check_dropout(recipe)
+        self._check_schedule()
+        if not recipe.layers and self.layers:
+            raise UsageError(
+                f"The model {self.model} has fixed layers.", "Leave out --layers, or use --model mlp."
+            )
+        if any(width < 1 for width in self.layers):
+            raise UsageError(f"layers = {self.layers}.", "Every layer needs 1 unit or more.")
+        if self.tied and self.model != "autoencoder":
+            raise UsageError(f"The model {self.model} has no weights to tie.", "Leave out --tied.")
 
     def _check_choices(self) -> None:
         for name, known in (
             ("convention", CONVENTIONS),
-            ("dropout", VARIANTS),
-            ("learning_rate_schedule", SCHEDULES),
+            ("dropout_schedule", DROPOUT_SCHEDULES),
+            ("learning_rate_schedule", LEARNING_RATE_SCHEDULES),
             ("activation", ACTIVATIONS),
             ("precision", PRECISIONS),
         ):
@@ -120,22 +140,53 @@ class RunConfig:
         if self.max_norm is not None and not 0 < self.max_norm < float("inf"):
             raise UsageError(f"max_norm = {self.max_norm}.", "Write a bound above 0, like 3.")
 
-    def _check_model(self) -> None:
-        if self.convention != "inverted" and self.dropout not in SCALED_VARIANTS and not self.is_reference:
+    def _check_dropout(self, recipe: Recipe) -> None:
+        variant = variant_of(self.dropout)
+        for site in SITES:
+            if self.p_drop_at(site) and site not in recipe.sites:
+                flag = {"input": "--p-input", "conv": "--p-conv"}.get(site, "--p")
+                raise UsageError(f"The model {self.model} has no {site} dropout site.", f"Leave out {flag}.")
+        if self.is_reference:
+            return
+        if self.convention != "inverted" and not variant.scaled:
+            scaled = " or ".join(name for name, known in VARIANTS.items() if known.scaled)
             raise UsageError(
-                f"The dropout {self.dropout} has a mean of 1: there is nothing to scale at test.",
-                "Leave out --convention, or use --dropout bernoulli or spatial.",
+                f"The dropout {self.dropout} needs no scaling at test: it has no conventions.",
+                f"Leave out --convention, or use --dropout {scaled}.",
             )
-        recipe = RECIPES[self.model]
-        if self.p_drop_conv and "conv" not in recipe.sites:
-            raise UsageError(f"The model {self.model} has no convolutions to drop.", "Leave out --p-conv.")
-        if not recipe.layers and (self.layers or self.activation != "relu"):
+        if variant.activation not in ("", self.activation):
             raise UsageError(
-                f"The model {self.model} has fixed layers and ReLU.",
-                "Use --layers and --activation with --model mlp.",
+                f"The dropout {self.dropout} is made for {variant.activation.upper()} units.",
+                f"Add --activation {variant.activation}.",
             )
-        if any(width < 1 for width in self.layers):
-            raise UsageError(f"layers = {self.layers}.", "Every layer needs 1 unit or more.")
+
+    def _check_schedule(self) -> None:
+        if self.dropout_schedule == "constant":
+            if self.cutoff_epoch is not None:
+                raise UsageError(
+                    "A constant schedule has no cutoff epoch.", "Add --schedule early, late or ramp."
+                )
+            return
+        switches = self.dropout_schedule in ("early", "late")
+        if switches and self.epochs < 2:
+            raise UsageError(f"A schedule {self.dropout_schedule!r} needs 2 epochs or more.", "Add --epochs.")
+        if self.cutoff_epoch is None:
+            object.__setattr__(self, "cutoff_epoch", self.epochs // 2 if switches else self.epochs)
+        last = self.epochs - 1 if switches else self.epochs
+        if not 1 <= (self.cutoff_epoch or 0) <= last:
+            raise UsageError(
+                f"cutoff_epoch = {self.cutoff_epoch} leaves nothing to switch in {self.epochs} epochs.",
+                f"Write 1 to {last}.",
+            )
+        if self.mc_samples and self.dropout_schedule == "early":
+            raise UsageError(
+                "With early dropout the net ends without masks, so there are none to average over.",
+                "Leave out the Monte-Carlo samples, or use another --schedule.",
+            )
+
+    def p_drop_at(self, site: str) -> float:
+        """The probability of dropping a unit at ``site``, one of SITES."""
+        return {"input": self.p_drop_input, "conv": self.p_drop_conv, "hidden": self.p_drop}[site]
 
     @property
     def p_keep(self) -> float:
@@ -152,8 +203,8 @@ class RunConfig:
         """Twelve hexadecimal digits of the SHA-256 of the canonical JSON.
 
         A field at its default is left out of the JSON, so a field added later changes no recorded
-        run_id; therefore a default of this class may never change. With nothing dropped, all variants
-        and both scaling conventions are the same run.
+        run_id; therefore a default of this class may never change. With nothing dropped, all variants,
+        conventions and schedules are the same run.
         """
         identity = {
             field.name: getattr(self, field.name)
@@ -163,8 +214,8 @@ class RunConfig:
         if self.data_key:
             identity.pop("data", None)  # the same images under another name are the same run
         if self.is_reference:
-            identity.pop("convention", None)
-            identity.pop("dropout", None)
+            for name in ("convention", "dropout", "dropout_key", "dropout_schedule", "cutoff_epoch"):
+                identity.pop(name, None)
         canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 

@@ -53,6 +53,11 @@ def parse_train_sizes(text: str, option: str = "--train-size") -> tuple[int | No
     return tuple(dict.fromkeys(sizes))
 
 
+def parse_names(text: str) -> tuple[str, ...]:
+    """Names divided by commas, each once."""
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+
+
 def only(values: Sequence[Value], option: str) -> Value:
     """The one value of a list, for commands that carry out one run; raises UsageError for more."""
     if len(values) != 1:

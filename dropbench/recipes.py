@@ -6,6 +6,9 @@ is one file with its factory and one line in ``RECIPES``.
 
 from dataclasses import dataclass
 
+from dropbench.errors import unknown_name
+from dropbench.own_code import is_own
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -25,6 +28,8 @@ class Recipe:
     weight_decay: float = 0.0
     batch_size: int = 128
     learning_rate_schedule: str = "one-cycle"
+    task: str = "classify"
+    """Or ``reconstruct``: the images themselves, for dropbench features."""
 
 
 RECIPES = {
@@ -43,4 +48,29 @@ RECIPES = {
         learning_rate=0.1,
         layers=(1024, 1024, 2048),
     ),
+    "autoencoder": Recipe(
+        factory="dropbench.models:Autoencoder",
+        summary="one hidden layer, 256 ReLU unless --layers says otherwise, that gives the image again",
+        sites=("input", "hidden"),
+        epochs=20,
+        learning_rate=0.1,
+        layers=(256,),
+        task="reconstruct",
+    ),
 }
+CLASSIFIERS = tuple(name for name, recipe in RECIPES.items() if recipe.task == "classify")
+_OWN = Recipe("", "a model of the user's own", ("input", "conv", "hidden"), epochs=6, learning_rate=0.02)
+
+
+def recipe_of(model: str) -> Recipe:
+    """The recipe of ``model``: one of RECIPES, or for ``package.module:factory`` that of the lecture's CNN.
+
+    Raises:
+        UsageError: for a name that is neither.
+
+    """
+    if is_own(model):
+        return _OWN
+    if model not in RECIPES:
+        raise unknown_name("model", model, RECIPES)
+    return RECIPES[model]

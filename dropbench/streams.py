@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 # The position in this tuple is part of every recorded number: append to it, never reorder it.
-STREAMS = ("init", "order", "mask", "bootstrap", "subset", "augment", "mc", "validation")
+STREAMS = ("init", "order", "mask", "bootstrap", "subset", "augment", "mc", "validation", "panel", "own")
 
 
 def seed_sequence(seed: int, name: str, *keys: int) -> np.random.SeedSequence:

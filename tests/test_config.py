@@ -14,6 +14,7 @@ CHANGES = {
     "p_drop_conv": 0.1, "convention": "weight-scaling", "max_norm": 3.0, "epochs": 7, "batch_size": 64,
     "learning_rate": 0.5, "learning_rate_schedule": "cosine", "momentum": 0.5, "weight_decay": 0.1,
     "precision": "bf16", "seed": 1, "member": 1, "dropout": "gaussian", "bootstrap": True, "mc_samples": 5,
+    "dropout_key": "0123", "model_key": "0123", "dropout_schedule": "ramp",
 }  # fmt: skip
 
 
@@ -25,8 +26,19 @@ def test_every_field_that_changes_a_number_changes_the_run_id(name):
 
 def test_the_mlp_has_its_own_fields():
     base = RunConfig(model="mlp")
+    early = replace(base, p_drop=0.5, dropout_schedule="early")
+    assert early.run_id != replace(early, cutoff_epoch=1).run_id
+    auto = RunConfig(model="autoencoder")
+    assert auto.run_id != replace(auto, tied=True).run_id
     assert replace(base, layers=(8,)).run_id != base.run_id != replace(base, activation="logistic").run_id
-    assert {field.name for field in fields(RunConfig)} == {*CHANGES, "data", "layers", "activation"}
+    assert {field.name for field in fields(RunConfig)} == {
+        *CHANGES,
+        "data",
+        "layers",
+        "activation",
+        "cutoff_epoch",
+        "tied",
+    }
 
 
 def test_what_is_the_same_run_has_the_same_run_id():
@@ -53,7 +65,10 @@ def test_p_keep_is_the_exact_complement(p):
     [{"p_drop": 1.0}, {"p_drop": float("nan")}, {"model": "lecture"}, {"epochs": 0}, {"learning_rate": 0.0},
      {"learning_rate": float("nan")}, {"momentum": 1.0}, {"weight_decay": -1.0}, {"max_norm": 0.0},
      {"precision": "fp16"}, {"convention": "both"}, {"model": "mlp", "p_drop_conv": 0.1}, {"layers": (5,)},
-     {"train_size": 0}, {"seed": -1}, {"batch_size": 0}, {"activation": "logistic"},
+     {"train_size": 0}, {"seed": -1}, {"batch_size": 0}, {"activation": "tanh"}, {"tied": True},
+     {"p_drop": 0.5, "dropout": "alpha"}, {"p_drop": 0.5, "dropout": "gauss"}, {"cutoff_epoch": 2},
+     {"dropout_schedule": "early", "cutoff_epoch": 6}, {"dropout_schedule": "late", "epochs": 1},
+     {"dropout_schedule": "early", "p_drop": 0.5, "mc_samples": 5}, {"dropout_schedule": "never"},
      {"model": "mlp", "layers": (0,)}],
 )  # fmt: skip
 def test_impossible_settings_are_refused(wrong):

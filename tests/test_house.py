@@ -21,7 +21,8 @@ LEVELS = (
     {"data", "dropout", "results"},
     {"run_result"},
     {"config", "streams"},
-    {"recipes", "grammar"},
+    {"recipes", "grammar", "variants"},
+    {"own_code"},
     {"errors"},
     {"__init__"},
 )

@@ -1,9 +1,7 @@
 """The flags that the training commands share: spelt, explained and read once."""
 
-import functools
-import inspect
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +11,9 @@ from dropbench import grammar
 from dropbench.cli.config_file import ConfigFile
 from dropbench.cli.console import tell
 from dropbench.config import RunConfig
-from dropbench.recipes import RECIPES
+from dropbench.errors import UsageError
+from dropbench.recipes import CLASSIFIERS, RECIPES, recipe_of
+from dropbench.variants import VARIANTS
 
 if TYPE_CHECKING:
     from dropbench.experiments.workbench import Policy, Workbench
@@ -27,8 +27,8 @@ P_HELP = "Probability of dropping a unit of the hidden, fully connected layers."
 def _default(field: str) -> str:
     """What the recipes say about a field, for the help."""
     by_value: dict[Any, list[str]] = {}
-    for name, recipe in RECIPES.items():
-        by_value.setdefault(getattr(recipe, field), []).append(name)
+    for name in CLASSIFIERS:
+        by_value.setdefault(getattr(RECIPES[name], field), []).append(name)
     if len(by_value) == 1:
         return f"(default: {next(iter(by_value))})"
     values = (f"{value} for {', '.join(names)}" for value, names in by_value.items())
@@ -81,22 +81,45 @@ class Flags:
     ] = "all"
     model: Annotated[
         str,
-        _option("--model", " ".join(f"{name}: {recipe.summary}." for name, recipe in RECIPES.items()), MODEL),
+        _option(
+            "--model",
+            " ".join(f"{name}: {RECIPES[name].summary}." for name in CLASSIFIERS)
+            + " Or package.module:factory, which makes a module from (shape, classes, config).",
+            MODEL,
+        ),
     ] = "lecture-cnn"
     layers: Annotated[
         str | None,
         _option("--layers", "Hidden units of the mlp's layers. (default: 1024,1024,2048)", MODEL),
     ] = None
-    activation: Annotated[str, _option("--activation", "Of the mlp: relu or logistic.", MODEL)] = "relu"
+    activation: Annotated[str, _option("--activation", "relu, logistic or selu.", MODEL)] = "relu"
     dropout: Annotated[
         str,
         _option(
             "--dropout",
-            "bernoulli, gaussian or uniform (noise of the same variance p/(1 − p)), or spatial (whole "
-            "channels). A sweep takes several, with commas.",
+            "; ".join(f"{name}: {variant.summary}" for name, variant in VARIANTS.items())
+            + "; or package.module:Class, a torch module made by Class(p). A sweep takes several.",
             DROPOUT,
         ),
     ] = "bernoulli"
+    schedule: Annotated[
+        str,
+        _option(
+            "--schedule",
+            "When there is dropout: constant; early (up to the cutoff epoch); late (after it); ramp (p rises "
+            "to its value in that epoch). A sweep takes several.",
+            DROPOUT,
+        ),
+    ] = "constant"
+    cutoff_epoch: Annotated[
+        int | None,
+        _option(
+            "--cutoff-epoch",
+            "Of the schedule. (default: half of the epochs; the last for ramp)",
+            DROPOUT,
+            min=1,
+        ),
+    ] = None
     p_input: Annotated[str, _option("--p-input", "Probability of dropping an input value.", DROPOUT)] = "0"
     p_conv: Annotated[
         str, _option("--p-conv", "Probability of dropping a unit after each convolution block.", DROPOUT)
@@ -154,6 +177,14 @@ class Flags:
             min=1,
         ),
     ] = None
+    panel: Annotated[
+        bool,
+        _option(
+            "--panel",
+            "Also measure the hidden units: activity, independence, error without a share of them.",
+            OUTPUT,
+        ),
+    ] = False
     out: Out = Path("results")
     config: ConfigFile = None
 
@@ -171,6 +202,8 @@ class Flags:
             "weight_decay": self.weight_decay,
             **more,
         }
+        if recipe_of(str(fields_given["model"])).task != "classify":
+            raise UsageError(f"The {self.model} does not classify.", "It is what dropbench features trains.")
         return RunConfig(data=self.data, **fields_given)
 
     def single_config(self, **more: Any) -> RunConfig:
@@ -182,13 +215,20 @@ class Flags:
             p_drop_input=grammar.parse_probability(self.p_input, "--p-input"),
             p_drop_conv=grammar.parse_probability(self.p_conv, "--p-conv"),
             dropout=self.dropout,
+            dropout_schedule=self.schedule,
+            cutoff_epoch=self.cutoff_epoch,
             **more,
         )
 
     def tell_if_nothing_is_dropped(self, configs: Iterable[RunConfig]) -> None:
-        """Say so where a variant was asked for and every p is 0."""
-        if self.dropout != "bernoulli" and all(config.is_reference for config in configs):
-            tell(f"Every p is 0, so --dropout {self.dropout} does nothing.")
+        """Say so where a variant or a schedule was asked for and every p is 0."""
+        if all(config.is_reference for config in configs):
+            for flag, given, default in (
+                ("--dropout", self.dropout, "bernoulli"),
+                ("--schedule", self.schedule, "constant"),
+            ):
+                if given != default:
+                    tell(f"Every p is 0, so {flag} {given} does nothing.")
 
     def set_up(self) -> "Workbench":
         """Prepare the data, and resolve device and precision; raises DropbenchError."""
@@ -199,9 +239,9 @@ class Flags:
 
     def runner_options(self) -> "RunnerOptions":
         """How runs are carried out: one run needs no pool."""
-        from dropbench.runners.base import RunnerOptions
+        from dropbench.runners.base import Extras, RunnerOptions
 
-        return RunnerOptions(kind="serial", threads=self.threads, compiled=self.compiled)
+        return RunnerOptions("serial", threads=self.threads, extras=Extras(self.compiled, self.panel))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,10 +289,11 @@ class SweepFlags(Flags):
 
     def runner_options(self) -> "RunnerOptions":
         """How runs are carried out; raises UsageError for values that fit no runner."""
-        from dropbench.runners.base import RunnerOptions
+        from dropbench.runners.base import Extras, RunnerOptions
 
+        extras = Extras(self.compiled, self.panel)
         return RunnerOptions(
-            self.runner, self.jobs, self.threads, self.compiled, self.ray_address, self.gpus_per_run
+            self.runner, self.jobs, self.threads, extras, self.ray_address, self.gpus_per_run
         )
 
     def policy(self) -> "Policy":
@@ -260,24 +301,3 @@ class SweepFlags(Flags):
         from dropbench.experiments.workbench import Policy
 
         return Policy(self.retry_failed, self.force, self.fail_fast)
-
-
-def with_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Give ``command``, whose last parameter is ``flags``, an option for every field of that one's class."""
-    *own, last = inspect.signature(command).parameters.values()
-    flags_class = last.annotation
-    shared = [
-        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type)
-        for f in fields(flags_class)
-    ]
-    keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
-
-    @functools.wraps(command)
-    def wrapped(**given: Any) -> None:
-        flags = flags_class(**{parameter.name: given.pop(parameter.name) for parameter in shared})
-        command(**given, flags=flags)
-
-    parameters = [*keyword_only, *shared]
-    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return wrapped

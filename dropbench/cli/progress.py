@@ -52,6 +52,8 @@ def label(config: RunConfig) -> str:
         parts.append(f"{config.train_size} images")
     if config.layers:
         parts.append(f"layers {'-'.join(map(str, config.layers))}")
+    if config.dropout_schedule != "constant":
+        parts.append(f"{config.dropout_schedule} {config.cutoff_epoch}")
     parts.append(f"seed {config.seed}")
     if config.member or config.bootstrap:
         parts.append(f"member {config.member}{' (bootstrap)' if config.bootstrap else ''}")
@@ -62,9 +64,12 @@ def outcome(result: RunResult) -> str:
     """How a run ended, in one line."""
     if result.status != "ok":
         return f"{label(result.config)}: {result.status}: {result.message}"
+    classifies = "test_error_percent" in result.metrics
+    what, unit = ("error_percent", " %") if classifies else ("reconstruction_error", "")
+    name = what.replace("_percent", "").replace("_", " ")
     return (
-        f"{label(result.config)}: validation error {result.metrics['val_error_percent']:.2f} %, "
-        f"test error {result.metrics['test_error_percent']:.2f} %, {result.cost['seconds']:.1f} s"
+        f"{label(result.config)}: validation {name} {result.metrics[f'val_{what}']:.2f}{unit}, "
+        f"test {name} {result.metrics[f'test_{what}']:.2f}{unit}, {result.cost['seconds']:.1f} s"
     )
 
 

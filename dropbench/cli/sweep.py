@@ -7,7 +7,8 @@ import typer
 
 from dropbench import grammar
 from dropbench.cli.console import out, tell
-from dropbench.cli.flags import DROPOUT, OUTPUT, TRAINING, AsJson, SweepFlags, with_flags
+from dropbench.cli.flags import DROPOUT, OUTPUT, TRAINING, AsJson, SweepFlags
+from dropbench.cli.signature import with_flags
 
 if TYPE_CHECKING:
     from dropbench.config import RunConfig
@@ -72,7 +73,9 @@ def sweep(
         p_drop_conv=grammar.parse_probabilities(flags.p_conv, "--p-conv"),
         train_size=grammar.parse_train_sizes(flags.train_size),
         layers=() if flags.layers is None else grammar.parse_layer_lists(flags.layers),
-        dropout=tuple(dict.fromkeys(name.strip() for name in flags.dropout.split(","))),
+        dropout=grammar.parse_names(flags.dropout),
+        dropout_schedule=grammar.parse_names(flags.schedule),
+        cutoff_epoch=flags.cutoff_epoch,
         seeds=seeds,
         baseline=baseline,
     )

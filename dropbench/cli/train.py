@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from dropbench.cli.console import out, tell
-from dropbench.cli.flags import DROPOUT, P_HELP, TRAINING, AsJson, Flags, with_flags
+from dropbench.cli.flags import DROPOUT, P_HELP, TRAINING, AsJson, Flags
+from dropbench.cli.signature import with_flags
 from dropbench.grammar import parse_probability
 
 

@@ -1,10 +1,12 @@
 """The Bernoulli dropout layer of the lecture and of Srivastava et al. (2014), in both conventions."""
 
+from typing import Self
+
 import torch
 
 from dropbench.config import CONVENTIONS
 from dropbench.dropout.in_graph import drop_in_graph
-from dropbench.dropout.layer import DropoutLayer
+from dropbench.dropout.layer import DropoutLayer, Site
 from dropbench.dropout.masks import LEVELS, drop, drop_levels, keep_mask
 from dropbench.errors import unknown_name
 
@@ -35,10 +37,26 @@ class BernoulliDropout(DropoutLayer):
         if convention not in CONVENTIONS:
             raise unknown_name("convention", convention, CONVENTIONS)
         self.convention = convention
-        self.levels = drop_levels(p_drop)
-        self.keep = 1 - self.levels / LEVELS
-        self.scale = 1 / self.keep if convention == "inverted" else 1.0
+
+    @classmethod
+    def at(cls, p_drop: float, site: Site) -> Self:
+        """With the convention of the run."""
+        return cls(p_drop, site.convention)
+
+    @property
+    def levels(self) -> int:
+        """Of 65,536 equally likely values, those that mean *drop*; see drop_levels."""
+        return drop_levels(self.p_now)
+
+    @property
+    def keep(self) -> float:
+        """The probability of keeping a unit that the mask really has."""
+        return 1 - self.levels / LEVELS
+
+    @property
+    def scale(self) -> float:
         """Of kept units, in training."""
+        return 1 / self.keep if self.convention == "inverted" else 1.0
 
     @property
     def does_nothing(self) -> bool:

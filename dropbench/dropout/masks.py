@@ -5,13 +5,13 @@ backward together this takes about 1.5 (``dropbench speed`` measures both). On C
 kernel is the fastest there is, and it is made to draw from the run's stream.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
+
+from dropbench.dropout.lending import as_default
 
 LEVELS = 1 << 16
 
@@ -61,29 +61,10 @@ def drop(units: torch.Tensor, levels: int, scale: float, generator: torch.Genera
 def drop_native(units: torch.Tensor, levels: int, scale: float, generator: torch.Generator) -> torch.Tensor:
     """As drop, by torch's own dropout, which knows no generator but the default one of its device."""
     p_drop = levels / LEVELS
-    with _as_default(generator):
+    with as_default(generator):
         inverted = F.dropout(units, p_drop)
     factor = scale * (1 - p_drop)
     return inverted if abs(factor - 1) < 1e-12 else inverted * factor
-
-
-@contextmanager
-def _as_default(generator: torch.Generator) -> Iterator[None]:
-    """Let the device's default generator take the place of ``generator``; it gets its own state back.
-
-    The states live in host memory, on CUDA too: nothing waits for the device.
-    """
-    device = generator.device
-    default = torch.default_generator
-    if device.type == "cuda":
-        default = torch.cuda.default_generators[device.index or 0]
-    before = default.get_state()
-    default.set_state(generator.get_state())
-    try:
-        yield
-    finally:
-        generator.set_state(default.get_state())
-        default.set_state(before)
 
 
 class _Drop(torch.autograd.Function):

@@ -13,7 +13,7 @@ class GaussianDropout(DropoutLayer):
     def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Units × normal noise of their own, drawn in float32 whatever the units are in."""
         noise = torch.empty_like(units, dtype=torch.float32)
-        deviation = math.sqrt(self.p_drop / (1 - self.p_drop))
+        deviation = math.sqrt(self.p_now / (1 - self.p_now))
         return (units * noise.normal_(1.0, deviation, generator=generator)).to(units.dtype)
 
 
@@ -23,5 +23,5 @@ class UniformDropout(DropoutLayer):
     def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Units × uniform noise of their own, drawn in float32 whatever the units are in."""
         noise = torch.empty_like(units, dtype=torch.float32)
-        half = math.sqrt(3 * self.p_drop / (1 - self.p_drop))
+        half = math.sqrt(3 * self.p_now / (1 - self.p_now))
         return (units * noise.uniform_(1 - half, 1 + half, generator=generator)).to(units.dtype)

@@ -1,21 +1,35 @@
-"""The dropout variants by name. A new one is a class, a line here, and its name in dropbench.config."""
+"""From a variant's name to the layer at a site of a model; the names stand in dropbench.variants."""
 
-from collections.abc import Callable
+from importlib import import_module
+from typing import cast
 
-from dropbench.config import SCALED_VARIANTS, RunConfig
-from dropbench.dropout.bernoulli import BernoulliDropout, SpatialDropout
-from dropbench.dropout.layer import DropoutLayer
-from dropbench.dropout.noise import GaussianDropout, UniformDropout
+from torch import nn
 
-VARIANTS: dict[str, Callable[..., DropoutLayer]] = {
-    "bernoulli": BernoulliDropout,
-    "gaussian": GaussianDropout,
-    "uniform": UniformDropout,
-    "spatial": SpatialDropout,
-}
+from dropbench import own_code
+from dropbench.config import RunConfig
+from dropbench.dropout.borrowed import OwnDropout
+from dropbench.dropout.layer import DropoutLayer, Site
+from dropbench.variants import VARIANTS
 
 
-def make_dropout(config: RunConfig, p_drop: float) -> DropoutLayer:
-    """The layer of ``config``'s variant for a site that drops with probability ``p_drop``."""
-    variant = VARIANTS[config.dropout]
-    return variant(p_drop, config.convention) if config.dropout in SCALED_VARIANTS else variant(p_drop)
+def make_dropout(config: RunConfig, site: str, before: nn.Module | None = None) -> DropoutLayer:
+    """The layer of ``config``'s variant at ``site`` (input, conv or hidden).
+
+    ``before`` is the layer that the units go into. It is not registered as a part of the dropout layer.
+
+    Raises:
+        UsageError: if the variant cannot stand there, or is no usable code of the user's own.
+
+    """
+    p_drop = config.p_drop_at(site)
+    place = Site(site, before, config.convention)
+    if config.dropout in VARIANTS:
+        module_name, _, attribute = VARIANTS[config.dropout].factory.partition(":")
+        variant = cast(type[DropoutLayer], getattr(import_module(module_name), attribute))
+        layer = variant.at(p_drop, place)
+    else:
+        own = own_code.load(config.dropout)
+        is_layer = isinstance(own, type) and issubclass(own, DropoutLayer)
+        layer = own.at(p_drop, place) if is_layer else OwnDropout(p_drop, own)
+    layer.site = site
+    return layer

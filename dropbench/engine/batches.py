@@ -42,6 +42,12 @@ def measure(images: np.ndarray, positions: np.ndarray, device: torch.device) -> 
     )
 
 
+def pixel_values(channels: int, device: torch.device) -> Normalisation:
+    """The normalisation that leaves pixel values as they are, from 0 to 1."""
+    ones = torch.ones(channels, 1, 1, device=device)
+    return Normalisation(0 * ones, 255 * ones)
+
+
 class Examples:
     """Images and labels of one split on the device, handed out as normalised batches."""
 

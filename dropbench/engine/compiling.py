@@ -28,7 +28,8 @@ def compiled_for(model: nn.Module, batches: Iterable[torch.Tensor], precision: s
     before = copy.deepcopy(model.state_dict())
     for layer in dropout_layers(model):
         if type(layer) is not BernoulliDropout:  # the others draw outside the graph
-            layer.forward = torch.compiler.disable(layer.forward)  # type: ignore[method-assign,no-untyped-call]
+            for name in ("forward", "into"):
+                setattr(layer, name, torch.compiler.disable(getattr(layer, name)))  # type: ignore[no-untyped-call]
         elif layer.generator is not None:
             layer.generator_number = number_of(layer.generator)
     compiled = cast(nn.Module, torch.compile(model))

@@ -10,7 +10,7 @@ from dropbench.dropout.control import monte_carlo
 from dropbench.engine.batches import Examples
 from dropbench.engine.device import autocast
 
-_BATCH = 256  # larger is no faster, and takes memory that training does not
+EVALUATION_BATCH = 256  # larger is no faster, and takes memory that training does not
 ECE_BINS = 15
 
 
@@ -19,7 +19,7 @@ def predict(model: nn.Module, examples: Examples, positions: torch.Tensor, preci
     """Log-probabilities ``(examples, classes)`` in float32, with the model in eval mode."""
     model.eval()
     outputs = []
-    for part in torch.split(positions, _BATCH):
+    for part in torch.split(positions, EVALUATION_BATCH):
         images, _ = examples.batch(part)
         with autocast(images.device, precision):
             logits = model(images)
@@ -47,7 +47,7 @@ def predict_monte_carlo(
 def metrics(log_probabilities: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
     """Error %, NLL (nats), Brier score (sum over classes, 0 to 2) and ECE (15 bins).
 
-    Takes ``(examples, classes)`` and ``(examples,)``; the keys are those of dropbench.run_result.METRICS.
+    Takes ``(examples, classes)`` and ``(examples,)``; the keys are among dropbench.run_result.METRICS.
     """
     probabilities = log_probabilities.exp()
     truth = F.one_hot(labels, probabilities.shape[1])

@@ -1,22 +1,29 @@
 """The one training loop: a RunConfig and a data set in, a RunResult out."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import perf_counter
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from dropbench.config import RunConfig
 from dropbench.data.dataset import DataSet
 from dropbench.data.split import Split, split
-from dropbench.dropout.control import set_streams
-from dropbench.engine import optim
-from dropbench.engine.batches import Examples, measure
+from dropbench.dropout.control import (
+    learns,
+    penalty,
+    rates,
+    schedule_strength,
+    set_streams,
+    set_strength,
+)
+from dropbench.engine import optim, tasks
+from dropbench.engine.batches import Examples, measure, pixel_values
 from dropbench.engine.compiling import compiled_for
 from dropbench.engine.device import (
     allow_tf32,
@@ -25,10 +32,13 @@ from dropbench.engine.device import (
     peak_memory_bytes,
     reset_peak_memory,
 )
-from dropbench.engine.evaluate import error_percent, metrics, predict, predict_monte_carlo
+from dropbench.engine.evaluate import predict_monte_carlo
+from dropbench.engine.panel import measure_classifier, measure_units
+from dropbench.engine.tasks import TASKS, Task
 from dropbench.models import build_model
-from dropbench.run_result import EpochRecord, RunResult
-from dropbench.streams import numpy_generator
+from dropbench.recipes import recipe_of
+from dropbench.run_result import EpochRecord, PanelRecord, RunResult
+from dropbench.streams import numpy_generator, torch_generator
 
 OnEpoch = Callable[[EpochRecord], None]
 
@@ -39,12 +49,14 @@ def train(
     device: torch.device | str = "cpu",
     on_epoch: OnEpoch = lambda record: None,
     compiled: bool = False,
+    panel: bool = False,
 ) -> RunResult:
     """Train ``config``'s net on ``data``, choose nothing, and evaluate the test set once, at the end.
 
-    ``on_epoch`` is called after every epoch. ``compiled`` trains through torch.compile. A loss that is not
-    finite ends the run with the status ``diverged`` and without metrics. The numbers depend on ``config``
-    and ``data`` alone, up to rounding.
+    ``on_epoch`` is called after every epoch. ``compiled`` trains through torch.compile. ``panel`` measures
+    what dropout did to the units, too; an autoencoder's are always measured. A loss that is not finite ends
+    the run with the status ``diverged`` and without metrics. The numbers depend on ``config`` and ``data``
+    alone, up to rounding.
 
     Raises:
         UsageError: if ``config`` does not fit ``data``.
@@ -59,33 +71,20 @@ def train(
         run.compile()
     records: list[EpochRecord] = []
     message = ""
-    validation = torch.empty(0)
-    held_out = run.positions(run.parts.validation)
-    val_labels = run.train_examples.labels[held_out]
-    for epoch in range(1, config.epochs + 1):
-        loss, error, seconds = run.train_epoch()
-        validation = predict(run.model, run.train_examples, held_out, config.precision)
-        records.append(
-            EpochRecord(
-                epoch=epoch,
-                train_loss=loss,
-                train_error_percent=error,
-                val_loss=F.nll_loss(validation, val_labels).item(),
-                val_error_percent=error_percent(validation, val_labels),
-                seconds=seconds,
-            )
-        )
-        on_epoch(records[-1])
-        if not math.isfinite(loss) or not math.isfinite(records[-1].val_loss):
-            message = f"the loss was no longer finite in epoch {epoch}"
-            break
-    predictions = {} if message else run.predictions(validation)
+    with own_draws(config):
+        for epoch in range(1, config.epochs + 1):
+            records.append(run.epoch(epoch))
+            on_epoch(records[-1])
+            if not math.isfinite(records[-1].train_loss) or not math.isfinite(records[-1].val_loss):
+                message = f"the loss was no longer finite in epoch {epoch}"
+                break
+        metrics, predictions, records_of_units = ({}, {}, []) if message else run.measure(panel)
     train_seconds = sum(record.seconds for record in records)
     return RunResult(
         config=config,
         status="diverged" if message else "ok",
         message=message,
-        metrics=_metrics(predictions),
+        metrics=metrics,
         cost={
             "images_per_second": len(run.parts.drawn) * len(records) / train_seconds,
             "seconds": perf_counter() - start,
@@ -97,7 +96,16 @@ def train(
         where={**describe(device), "started_at": started_at.isoformat(timespec="seconds")},
         epochs=tuple(records),
         predictions=predictions,
+        panel=tuple(records_of_units),
     )
+
+
+@contextmanager
+def own_draws(config: RunConfig) -> Iterator[None]:
+    """Within this context torch's default generator is the run's: code of the user's own may draw from it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(torch_generator(config.seed, "own", config.member).initial_seed())
+        yield
 
 
 @dataclass
@@ -112,6 +120,7 @@ class _Run:
     model: nn.Module
     trained: nn.Module
     """``model``, or the compiled module that shares its weights and serves the steps of training."""
+    task: Task
     optimizer: optim.SGD
     order: np.random.Generator
     steps_done: int = 0
@@ -121,7 +130,12 @@ class _Run:
     def prepare(cls, config: RunConfig, data: DataSet, device: torch.device) -> "_Run":
         parts = split(data.train_labels, config)
         # The statistics of the split itself, not of a bootstrap: members of an ensemble share them.
-        normalisation = measure(data.train_images, parts.train, device)
+        task = recipe_of(config.model).task
+        normalisation = (
+            pixel_values(data.image_shape[0], device)
+            if task == "reconstruct"
+            else measure(data.train_images, parts.train, device)
+        )
         model = build_model(data.image_shape, len(data.classes), config)
         model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         set_streams(model, "mask", config.seed, config.member, device)
@@ -133,6 +147,7 @@ class _Run:
             train_examples=Examples(data.train_images, data.train_labels, normalisation, device),
             model=model,
             trained=model,
+            task=TASKS[task],
             optimizer=optim.SGD(model, config.momentum, config.weight_decay),
             order=numpy_generator(config.seed, "order", config.member),
         )
@@ -149,6 +164,14 @@ class _Run:
         self.trained = compiled_for(self.model, images, self.config.precision)
         self.compile_seconds = perf_counter() - start
 
+    def epoch(self, number: int) -> EpochRecord:
+        """One epoch of training, counted from 1, and the validation after it."""
+        set_strength(self.model, schedule_strength(self.config, number))
+        loss, error, seconds = self.train_epoch()
+        val_loss, val_error = self.task.validate(self.model, self.validation(), self.config.precision)
+        p_drop = rates(self.model).get("hidden", 0.0)
+        return EpochRecord(number, loss, error, val_loss, val_error, seconds, p_drop)
+
     def train_epoch(self) -> tuple[float, float, float]:
         """Mean loss, error in percent and seconds of one epoch; the loss is read once, at its end."""
         start = perf_counter()
@@ -157,12 +180,12 @@ class _Run:
         shuffled = self.positions(drawn[self.order.permutation(len(drawn))])
         batches = torch.split(shuffled, self.config.batch_size)
         loss_sum = torch.zeros((), device=self.device)
-        wrong = torch.zeros((), dtype=torch.int64, device=self.device)
+        wrong = torch.zeros((), device=self.device)
         for positions in batches:
             progress = self.steps_done / (self.config.epochs * len(batches))
-            loss, logits, labels = self.step(positions, progress)
+            loss, outputs, labels = self.step(positions, progress)
             loss_sum += loss * len(positions)
-            wrong += (logits.argmax(dim=1) != labels).sum()
+            wrong += self.task.wrong(outputs, labels)
             self.steps_done += 1
         loss_mean, error = loss_sum.item() / len(drawn), 100 * wrong.item() / len(drawn)
         return loss_mean, error, perf_counter() - start
@@ -170,51 +193,50 @@ class _Run:
     def step(
         self, positions: torch.Tensor, progress: float
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """One step of SGD; returns the loss, the logits and the labels of the batch."""
+        """One step of SGD; returns the loss without penalties, the outputs and the labels of the batch."""
         config = self.config
         images, labels = self.train_examples.batch(positions)
         with autocast(self.device, config.precision):
-            logits = self.trained(images)
-        loss = F.cross_entropy(logits.float(), labels)
+            outputs = self.trained(images)
+        loss = self.task.loss(outputs.float(), images, labels)
+        extra = penalty(self.model)
+        objective = loss if extra is None else loss + extra / len(self.parts.drawn)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        objective.backward()  # type: ignore[no-untyped-call]
         factor = optim.learning_rate_factor(config.learning_rate_schedule, progress)
         self.optimizer.step(config.learning_rate * factor)
         if config.max_norm is not None:
             optim.project_max_norm(self.model, config.max_norm)
-        return loss.detach(), logits.detach(), labels
+        return loss.detach(), outputs.detach(), labels
 
-    def predictions(self, validation: torch.Tensor) -> dict[str, np.ndarray]:
-        """Labels and log-probabilities of the validation and test images, as RunResult describes them."""
-        config, data = self.config, self.data
+    def validation(self) -> tasks.Split:
+        return tasks.Split(self.train_examples, self.positions(self.parts.validation))
+
+    def measure(self, panel: bool) -> tuple[dict[str, float], dict[str, np.ndarray], list[PanelRecord]]:
+        """Metrics, predictions and panel of the trained net, as RunResult describes them."""
+        config, data, precision = self.config, self.data, self.config.precision
         examples = Examples(
             data.test_images, data.test_labels, self.train_examples.normalisation, self.device
         )
-        everything = torch.arange(len(data.test_labels), device=self.device)
-        outputs = {
-            "val": validation,
-            "test": predict(self.model, examples, everything, config.precision),
-        }
+        test = tasks.Split(examples, torch.arange(len(data.test_labels), device=self.device))
+        figures, arrays = self.task.measure(self.model, self.validation(), test, precision)
+        if learns(self.model):
+            names = {
+                "hidden": "learned_p_drop",
+                "input": "learned_p_drop_input",
+                "conv": "learned_p_drop_conv",
+            }
+            figures |= {
+                names[site]: rate for site, rate in rates(self.model).items() if config.p_drop_at(site)
+            }
+        records: list[PanelRecord] = []
+        if panel and isinstance(self.task, tasks.Classify):
+            train = tasks.Split(self.train_examples, self.positions(self.parts.train))
+            records = measure_classifier(self.model, train, test, config)
+        elif isinstance(self.task, tasks.Reconstruct):
+            records = measure_units(self.model, test, config)
         if config.mc_samples:
             set_streams(self.model, "mc", config.seed, config.member, self.device)
-            outputs["test_mc"] = predict_monte_carlo(
-                self.model, examples, everything, config.precision, config.mc_samples
-            )
-        arrays = {name: output.cpu().numpy() for name, output in outputs.items()}
-        return {
-            **arrays,
-            "val_labels": np.asarray(data.train_labels[self.parts.validation]),
-            "test_labels": np.asarray(data.test_labels),
-        }
-
-
-def _metrics(predictions: dict[str, np.ndarray]) -> dict[str, float]:
-    """``val_`` and ``test_`` of every metric, of the deterministic predictions."""
-    return {
-        f"{name}_{metric}": value
-        for name in ("val", "test")
-        if name in predictions
-        for metric, value in metrics(
-            torch.from_numpy(predictions[name]), torch.from_numpy(predictions[f"{name}_labels"])
-        ).items()
-    }
+            averaged = predict_monte_carlo(self.model, examples, test.positions, precision, config.mc_samples)
+            arrays["test_mc"] = averaged.cpu().numpy()
+        return figures, arrays, records

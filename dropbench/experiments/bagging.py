@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 
-from dropbench.config import SCALED_VARIANTS, RunConfig
+from dropbench.config import RunConfig
 from dropbench.engine.evaluate import metrics
 from dropbench.errors import UsageError
 from dropbench.experiments.workbench import Outcome, Policy, Watcher, Workbench, carry_out
 from dropbench.results.schema import SCHEMA_VERSION
 from dropbench.results.store import Store
+from dropbench.variants import variant_of
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def plan(dropout: RunConfig, members: int, seeds: int) -> list[Arm]:
     arms = []
     for seed in range(seeds):
         # Noise of mean 1 needs no scaling: the net as it is, at test.
-        convention = "weight-scaling" if dropout.dropout in SCALED_VARIANTS else "inverted"
+        convention = "weight-scaling" if variant_of(dropout.dropout).scaled else "inverted"
         setting = replace(dropout, seed=seed, convention=convention)
         plain = replace(setting, p_drop=0.0, p_drop_input=0.0, p_drop_conv=0.0, mc_samples=0)
         full = tuple(replace(plain, member=member) for member in range(members))

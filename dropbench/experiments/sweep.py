@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from dropbench.config import RunConfig
+from dropbench.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,9 @@ class Grid:
     train_size: Sequence[int | None] = (None,)
     layers: Sequence[tuple[int, ...]] = ()
     dropout: Sequence[str] = ()
+    dropout_schedule: Sequence[str] = ()
+    cutoff_epoch: int | None = None
+    """For those of the schedules that have one."""
     seeds: int = 1
     baseline: bool = True
     """Add the net without any dropout, for every training size and every choice of layers."""
@@ -33,8 +37,14 @@ def expand(base: RunConfig, grid: Grid) -> list[RunConfig]:
     if grid.baseline:
         probabilities.insert(0, (0.0, 0.0, 0.0))
     layer_lists = grid.layers or (base.layers,)
-    for seed, layers, size, variant in product(
-        range(grid.seeds), layer_lists, grid.train_size, grid.dropout or (base.dropout,)
+    schedules = [
+        (name, None if name == "constant" else grid.cutoff_epoch)
+        for name in grid.dropout_schedule or (base.dropout_schedule,)
+    ]
+    if grid.cutoff_epoch is not None and all(cutoff is None for _, cutoff in schedules):
+        raise UsageError("A constant schedule has no cutoff epoch.", "Add --schedule early, late or ramp.")
+    for seed, layers, size, variant, (schedule, cutoff) in product(
+        range(grid.seeds), layer_lists, grid.train_size, grid.dropout or (base.dropout,), schedules
     ):
         for p_drop, p_drop_input, p_drop_conv in probabilities:
             configs.append(
@@ -44,6 +54,8 @@ def expand(base: RunConfig, grid: Grid) -> list[RunConfig]:
                     layers=layers,
                     train_size=size,
                     dropout=variant,
+                    dropout_schedule=schedule,
+                    cutoff_epoch=cutoff,
                     p_drop=p_drop,
                     p_drop_input=p_drop_input,
                     p_drop_conv=p_drop_conv,

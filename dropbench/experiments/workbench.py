@@ -1,6 +1,7 @@
 """Where runs are carried out: the data set, the device, the store; and the one loop that drives them."""
 
 import contextlib
+import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,9 @@ from dropbench.data.registry import prepare
 from dropbench.data.source import Tell
 from dropbench.data.split import split
 from dropbench.engine.device import resolve_device, resolve_precision
+from dropbench.engine.panel import hidden_sites
 from dropbench.models import make_module
+from dropbench.own_code import is_own, source_key
 from dropbench.results.store import Store
 from dropbench.run_result import EpochRecord, RunResult
 from dropbench.runners.base import RunnerOptions
@@ -70,13 +73,42 @@ class Workbench:
 
         """
         data = self.data
-        bound = [replace(c, data=data.name, data_key=data.key, precision=self.precision) for c in configs]
+        key_of = functools.cache(lambda name: source_key(name) if is_own(name) else "")
+        bound = [
+            replace(
+                config,
+                data=data.name,
+                data_key=data.key,
+                precision=self.precision,
+                model_key=key_of(config.model),
+                dropout_key=key_of(config.dropout),
+            )
+            for config in configs
+        ]
         # What cannot change whether a config fits is left out, so that each shape is tried once.
-        for config in {replace(c, seed=0, member=0, p_drop=0.0, p_drop_input=0.0) for c in bound}:
+        for config in {_without_numbers(config) for config in bound}:
             split(data.train_labels, config)
             with torch.device("meta"):  # shapes only: no memory, no time
-                make_module(data.image_shape, len(data.classes), config)
+                model = make_module(data.image_shape, len(data.classes), config)
+            if self.runner.extras.panel:
+                hidden_sites(model)
         return bound
+
+
+def _without_numbers(config: RunConfig) -> RunConfig:
+    """The config with the same shapes and sites for all seeds and all p above 0."""
+
+    def some(p: float) -> float:
+        return 0.5 if p else 0.0
+
+    return replace(
+        config,
+        seed=0,
+        member=0,
+        p_drop=some(config.p_drop),
+        p_drop_input=some(config.p_drop_input),
+        p_drop_conv=some(config.p_drop_conv),
+    )
 
 
 @dataclass(frozen=True)
@@ -136,18 +168,24 @@ def carry_out(
 ) -> Outcome:
     """Carry out the (bound) runs that are not done yet; each is on disk before the next is taken.
 
-    With ``with_predictions``, those are kept, and a run that lacks them is not done. When the watcher
-    wants to stop, no run is begun any more, and those in hand are finished.
+    With ``with_predictions``, those are kept, and a run that lacks them is not done; nor is one without
+    a panel where the bench wants that. When the watcher wants to stop, no run is begun any more, and those
+    in hand are finished.
 
     Raises:
         DropbenchError: if a result cannot be written; what was written stays.
         KeyboardInterrupt: if the watcher wanted to stop before all was done.
 
     """
+    with_panel = store.with_panel() if bench.runner.extras.panel else set()
     ended = {
         run_id: status
         for run_id, status in store.ended().items()
-        if status != "ok" or not with_predictions or store.has_predictions(run_id)
+        if status != "ok"
+        or (
+            (not with_predictions or store.has_predictions(run_id))
+            and (not bench.runner.extras.panel or run_id in with_panel)
+        )
     }
     plan = make_plan(configs, ended, policy)
     outcome = Outcome(skipped=plan.done, left=plan.left)

@@ -5,10 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from dropbench.config import SCALED_VARIANTS
 from dropbench.report.statistics import mean_interval, paired_difference
 from dropbench.report.sweep import SETTING
 from dropbench.report.table import Column, Row, Table
+from dropbench.variants import VARIANTS
 
 ARMS = {
     "single": "single net, p = 0",
@@ -48,7 +48,11 @@ def _table(fields: dict[str, Any], group: pd.DataFrame) -> Table:
     rows = [_row(arm, by_arm[arm], reference) for arm in ARMS if arm in by_arm]
     names = {
         **ARMS,
-        **({} if fields["dropout"] in SCALED_VARIANTS else {"dropout": "dropout, noise at its mean"}),
+        **(
+            {}
+            if fields["dropout"] in VARIANTS and VARIANTS[fields["dropout"]].scaled
+            else {"dropout": "dropout, noise at its mean"}
+        ),
         "dropout-mc": f"{ARMS['dropout-mc']} × {fields['mc_samples']:.0f}",
         "bagging": f"{ARMS['bagging']} × {fields['members']:.0f}",
         "ensemble": f"{ARMS['ensemble']} × {fields['members']:.0f}",

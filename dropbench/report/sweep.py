@@ -12,11 +12,23 @@ from dropbench.report.table import Column, Row, Table
 
 # What a sweep may vary, in the order of the table's columns; runs that differ in anything else of
 # SETTING belong to different experiments and are never put into one table.
-AXES = ("p_drop", "p_drop_input", "p_drop_conv", "train_size", "layers", "convention", "dropout")
+AXES = (
+    "p_drop",
+    "p_drop_input",
+    "p_drop_conv",
+    "train_size",
+    "layers",
+    "convention",
+    "dropout",
+    "dropout_key",
+    "dropout_schedule",
+    "cutoff_epoch",
+)
 SETTING = (
     "data",
     "data_key",
     "model",
+    "model_key",
     "activation",
     "max_norm",
     "epochs",
@@ -33,7 +45,11 @@ _AXIS_TITLES = {
     "p_drop_input": "p_drop input",
     "p_drop_conv": "p_drop conv",
     "train_size": "train size",
+    "dropout_key": "dropout's source",
+    "dropout_schedule": "schedule",
+    "cutoff_epoch": "cutoff epoch",
 }
+_OF_DROPOUT = ("convention", "dropout", "dropout_key", "dropout_schedule", "cutoff_epoch")
 
 
 @dataclass(frozen=True)
@@ -44,7 +60,11 @@ class Setting:
     test_error: Mapping[int, float]
     val_error: Mapping[int, float]
     test_nll: Mapping[int, float]
+    learned_p_drop: Mapping[int, float]
+    """At the hidden sites, of variants that learn it; empty else."""
     unsuccessful: int
+    run_ids: tuple[str, ...]
+    """Of the ok runs."""
 
     @property
     def drops_nothing(self) -> bool:
@@ -78,12 +98,16 @@ class Sweep:
 
 def find_sweeps(runs: pd.DataFrame) -> list[Sweep]:
     """The sweeps among the rows of runs.csv; members of ensembles other than the first are no part."""
-    runs = runs[(runs["member"] == 0) & (runs["bootstrap"] != "True")].copy()
+    whole = (runs["member"] == 0) & (runs["bootstrap"] != "True")
+    runs = runs[whole & (runs["model"] != "autoencoder")].copy()
     # With nothing dropped the two conventions are the same net, recorded under whichever came first.
     nothing = (runs[list(_PROBABILITIES)] == 0).all(axis=1)
     runs.loc[nothing, "convention"] = "inverted"
     # Likewise the variants; and before there were any, the column was not written.
     runs.loc[nothing | (runs["dropout"] == ""), "dropout"] = "bernoulli"
+    runs.loc[nothing | (runs["dropout_schedule"] == ""), "dropout_schedule"] = "constant"
+    runs.loc[nothing, "cutoff_epoch"] = math.nan
+    runs.loc[nothing, "dropout_key"] = ""
     sweeps = []
     for values, group in runs.groupby(list(SETTING), dropna=False, sort=False):
         fields = dict(zip(SETTING, values if isinstance(values, tuple) else (values,), strict=True))
@@ -100,12 +124,14 @@ def find_sweeps(runs: pd.DataFrame) -> list[Sweep]:
 def sweep_table(sweep: Sweep) -> Table:
     """*Error against p*: mean, 95 % interval and paired difference to p = 0 of every setting."""
     best = sweep.best
+    learned = any(setting.learned_p_drop for setting in sweep.settings)
     rows = [_row(sweep, setting, setting is best) for setting in sweep.settings]
     extra = [axis for axis in sweep.varying if axis != "p_drop"]
     columns = (
         Column("p_drop", lambda row: axis_text(row["p_drop"])),
         Column("p_keep", lambda row: axis_text(row["p_keep"])),
         *(Column(_AXIS_TITLES.get(axis, axis), _axis_cell(axis)) for axis in extra),
+        *([Column("learned\np_drop", _learned)] if learned else []),
         Column("seeds", lambda row: str(row["seeds"])),
         Column("val\nerror %", lambda row: _mark(row["_val_error"].text().partition(" ")[0], row["best"])),
         Column("test error, %\n[95 % interval]", lambda row: row["_test_error"].text()),
@@ -119,14 +145,16 @@ def _setting(axes: dict[str, Any], rows: pd.DataFrame) -> Setting:
     seeds = ok["seed"].astype(int)
 
     def by_seed(column: str) -> dict[int, float]:
-        return dict(zip(seeds, ok[column], strict=True))
+        return {seed: value for seed, value in zip(seeds, ok[column], strict=True) if not math.isnan(value)}
 
     return Setting(
         axes=axes,
         test_error=by_seed("test_error_percent"),
         val_error=by_seed("val_error_percent"),
         test_nll=by_seed("test_nll"),
+        learned_p_drop=by_seed("learned_p_drop"),
         unsuccessful=len(rows) - len(ok),
+        run_ids=tuple(ok["run_id"]),
     )
 
 
@@ -145,6 +173,7 @@ def _row(sweep: Sweep, setting: Setting, best: bool) -> Row:
         "p_keep": round(1 - setting.axes["p_drop"], 12),
         "seeds": test.count,
         "unsuccessful_runs": setting.unsuccessful,
+        "learned_p_drop": mean_interval(list(setting.learned_p_drop.values())).mean,
         **val.cells("val_error_percent"),
         **test.cells("test_error_percent"),
         **difference.cells("difference_to_reference"),
@@ -190,6 +219,10 @@ def _mark(text: str, best: bool) -> str:
     return f"{text} *" if best else text
 
 
+def _learned(row: Row) -> str:
+    return axis_text(round(row["learned_p_drop"], 3))
+
+
 def _difference_text(row: Row) -> str:
     if row["reference"]:
         return "reference"
@@ -199,7 +232,7 @@ def _difference_text(row: Row) -> str:
 
 def _axis_cell(axis: str) -> Any:
     def cell(row: Row) -> str:
-        if axis in ("convention", "dropout") and not any(row[name] for name in _PROBABILITIES):
+        if axis in _OF_DROPOUT and not any(row[name] for name in _PROBABILITIES):
             return "–"  # with nothing dropped it is all of them
         return axis_text(row[axis], "all" if axis == "train_size" else "–")
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from dropbench.config import RunConfig
-from dropbench.run_result import METRICS, EpochRecord, RunResult
+from dropbench.run_result import METRICS, EpochRecord, PanelRecord, RunResult
 
 SCHEMA_VERSION = 1
 
@@ -31,6 +31,12 @@ _TEXT = frozenset(
         "activation",
         "convention",
         "dropout",
+        "dropout_key",
+        "model_key",
+        "dropout_schedule",
+        "tied",
+        "measure",
+        "layer",
         "learning_rate_schedule",
         "precision",
         "bootstrap",
@@ -71,6 +77,9 @@ RUNS = _table(
         "status",
         *_CONFIG_COLUMNS,
         *(f"{split}_{metric}" for split in ("val", "test") for metric in METRICS),
+        "learned_p_drop",
+        "learned_p_drop_input",
+        "learned_p_drop_conv",
         "images_per_second",
         "seconds",
         "train_seconds",
@@ -156,7 +165,13 @@ CHECKS = _table(
     key=("verify_id", "check"),
 )
 
-TABLES = (RUNS, EPOCHS, COMPARISONS, SPEED, CHECKS)
+PANEL = _table(
+    "panel.csv",
+    ("run_id", "schema_version", *(field.name for field in fields(PanelRecord))),
+    key=("run_id", "measure", "layer", "at"),
+)
+
+TABLES = (RUNS, EPOCHS, COMPARISONS, SPEED, CHECKS, PANEL)
 
 
 def run_row(result: RunResult, git_commit: str) -> dict[str, Any]:
@@ -179,4 +194,12 @@ def epoch_rows(result: RunResult) -> list[dict[str, Any]]:
     return [
         {"run_id": result.config.run_id, "schema_version": SCHEMA_VERSION, **vars(record)}
         for record in result.epochs
+    ]
+
+
+def panel_rows(result: RunResult) -> list[dict[str, Any]]:
+    """The rows of ``panel.csv`` for one run."""
+    return [
+        {"run_id": result.config.run_id, "schema_version": SCHEMA_VERSION, **vars(record)}
+        for record in result.panel
     ]

@@ -16,7 +16,17 @@ import dropbench
 from dropbench.errors import DropbenchError
 from dropbench.results.csv_file import Tell, append_rows, is_torn, mend, read_new_rows, read_rows, widen
 from dropbench.results.read import finished_runs, latest
-from dropbench.results.schema import COMPARISONS, EPOCHS, RUNS, TABLES, Table, epoch_rows, run_row
+from dropbench.results.schema import (
+    COMPARISONS,
+    EPOCHS,
+    PANEL,
+    RUNS,
+    TABLES,
+    Table,
+    epoch_rows,
+    panel_rows,
+    run_row,
+)
 from dropbench.run_result import RunResult
 
 
@@ -48,7 +58,7 @@ class Store:
                 widen(folder, table)
 
     def append(self, result: RunResult, keep_predictions: bool = False, again: bool = False) -> None:
-        """Put a finished run on disk: its curve and predictions first, its row last, as the seal.
+        """Put a finished run on disk: its curve, panel and predictions first, its row last, as the seal.
 
         A run that has a row with ``ok`` already, from another sweep into this folder, gets no second one,
         unless it was done ``again`` on purpose.
@@ -60,6 +70,8 @@ class Store:
         with self._lock():
             if keep_predictions and result.predictions:
                 self._save_predictions(result)
+            if result.panel:
+                self._append(PANEL, panel_rows(result))
             if not again and self._catch_up().get(result.config.run_id) == "ok":
                 return
             self._append(EPOCHS, epoch_rows(result))
@@ -79,6 +91,10 @@ class Store:
         """The comparison_ids of all arms whose figures are on disk."""
         rows = latest(read_rows(self.folder, COMPARISONS, self._tell), COMPARISONS)
         return {row["comparison_id"] for row in rows if not row["message"]}
+
+    def with_panel(self) -> set[str]:
+        """The run_ids of all runs whose panel is on disk."""
+        return {row["run_id"] for row in read_rows(self.folder, PANEL, self._tell)}
 
     def finished(self) -> dict[str, dict[str, Any]]:
         """The rows of all runs that ended ``ok``, by run_id."""

@@ -24,13 +24,24 @@ RUNNERS = ("auto", "serial", "process", "ray")
 
 
 @dataclass(frozen=True)
+class Extras:
+    """What a run does beside its config, by the parameters of dropbench.engine.train.train."""
+
+    compiled: bool = False
+    panel: bool = False
+
+
+NO_EXTRAS = Extras()
+
+
+@dataclass(frozen=True)
 class RunnerOptions:
     """How runs are carried out; nothing of it changes what their numbers mean. None: see choose_runner."""
 
     kind: str = "auto"
     jobs: int | None = None
     threads: int | None = None
-    compiled: bool = False
+    extras: Extras = NO_EXTRAS
     ray_address: str | None = None
     gpus_per_run: float | None = None
 
@@ -94,10 +105,10 @@ class Queue:
         yield RunResult(config=task.config, status="failed", message=message)
 
 
-def carry_out(config: RunConfig, device: torch.device, compiled: bool, on_epoch: OnEpoch) -> RunResult:
+def carry_out(config: RunConfig, device: torch.device, extras: Extras, on_epoch: OnEpoch) -> RunResult:
     """One run on the cached data set; an exception becomes a result with status ``failed``."""
     try:
-        return train(config, _data(config.data_key), device, on_epoch, compiled)
+        return train(config, _data(config.data_key), device, on_epoch, extras.compiled, extras.panel)
     except Exception as error:  # a sweep outlives a run that fails; the row tells why
         return RunResult(config=config, status="failed", message=f"{type(error).__name__}: {error}")
 

@@ -36,5 +36,5 @@ def choose_runner(runs: int, device: torch.device, options: RunnerOptions = Runn
     jobs = 1 if options.kind == "serial" else min(options.jobs or most, max(runs, 1))
     threads = options.threads or max(1, cores() // jobs)
     if options.kind == "process" or jobs > 1:
-        return ProcessRunner(device, jobs, threads, options.compiled)
-    return SerialRunner(device, threads, options.compiled)
+        return ProcessRunner(device, jobs, threads, options.extras)
+    return SerialRunner(device, threads, options.extras)

@@ -14,7 +14,7 @@ import torch
 from dropbench.config import RunConfig
 from dropbench.engine.device import interrupts_ignored, prepare_process
 from dropbench.run_result import RunResult
-from dropbench.runners.base import OnProgress, Queue, Task, carry_out
+from dropbench.runners.base import NO_EXTRAS, Extras, OnProgress, Queue, Task, carry_out
 
 
 class ProcessRunner:
@@ -24,11 +24,11 @@ class ProcessRunner:
     its run tried once more; then the run has failed.
     """
 
-    def __init__(self, device: torch.device, jobs: int, threads: int, compiled: bool = False) -> None:
+    def __init__(self, device: torch.device, jobs: int, threads: int, extras: Extras = NO_EXTRAS) -> None:
         self.device = device
         self.jobs = jobs
         self.threads = threads
-        self.compiled = compiled
+        self.extras = extras
 
     def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Generator[RunResult, None, None]:
         """Yield results as they finish; workers end when the iterator is closed."""
@@ -67,7 +67,7 @@ class ProcessRunner:
             device = torch.device("cuda", number % torch.cuda.device_count())
         context = multiprocessing.get_context("spawn")  # fork would copy a torch that already has threads
         ours, theirs = context.Pipe()
-        arguments = (theirs, device, self.threads, self.compiled)
+        arguments = (theirs, device, self.threads, self.extras)
         process = context.Process(target=_work, args=arguments, daemon=True)
         with interrupts_ignored():  # inherited: a Ctrl-C while the worker starts is the driver's, too
             process.start()
@@ -99,13 +99,13 @@ class _Worker:
         return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
 
 
-def _work(connection: Connection, device: torch.device, threads: int, compiled: bool) -> None:
+def _work(connection: Connection, device: torch.device, threads: int, extras: Extras) -> None:
     """A worker's life: take a config, send its epochs and its result, until the driver is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to answer
     try:
         prepare_process(threads)
         while True:
             config = connection.recv()
-            connection.send(carry_out(config, device, compiled, connection.send))
+            connection.send(carry_out(config, device, extras, connection.send))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         os._exit(0)  # the driver is gone; nobody is left to tell

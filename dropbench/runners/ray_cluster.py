@@ -15,7 +15,7 @@ from dropbench.data.dataset import DataSet
 from dropbench.engine.device import prepare_process
 from dropbench.errors import DropbenchError
 from dropbench.run_result import EpochRecord, RunResult
-from dropbench.runners.base import OnProgress, Queue, RunnerOptions, Task, carry_out
+from dropbench.runners.base import Extras, OnProgress, Queue, RunnerOptions, Task, carry_out
 
 _START_ATTEMPTS = 3  # for each actor, before the cluster is given up
 
@@ -36,7 +36,7 @@ class RayRunner:
     def __init__(self, runs: int, device: torch.device, options: RunnerOptions) -> None:
         self._ray = _import_ray()
         self._device = device
-        self._compiled = options.compiled
+        self._extras = options.extras
         self._threads = options.threads or 1
         self._gpus = 0.0 if device.type == "cpu" else options.gpus_per_run or 1.0
         self._data: dict[str, Any] = {}
@@ -99,7 +99,7 @@ class RayRunner:
         remote = self._ray.remote(_RemoteWorker).options(
             num_cpus=self._threads, num_gpus=self._gpus, scheduling_strategy="SPREAD"
         )
-        handle = remote.remote(self._device.type, self._threads, self._compiled)
+        handle = remote.remote(self._device.type, self._threads, self._extras)
         return _Actor(number, handle, handle.ready.remote())
 
     def _give(self, actor: "_Actor", task: Task, on_progress: OnProgress) -> None:
@@ -156,10 +156,10 @@ class _Actor:
 class _RemoteWorker:
     """The cluster's side: it never prints and never writes a result."""
 
-    def __init__(self, device: str, threads: int, compiled: bool) -> None:
+    def __init__(self, device: str, threads: int, extras: Extras) -> None:
         prepare_process(threads)
         self._device = torch.device(device)
-        self._compiled = compiled
+        self._extras = extras
 
     def ready(self) -> bool:
         return True
@@ -171,7 +171,7 @@ class _RemoteWorker:
         def work() -> None:
             try:
                 cache.keep(data)
-                said.put(carry_out(config, self._device, self._compiled, said.put))
+                said.put(carry_out(config, self._device, self._extras, said.put))
             except BaseException as error:  # it ends in the driver, not with this thread
                 said.put(error)
 

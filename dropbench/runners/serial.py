@@ -7,7 +7,7 @@ import torch
 from dropbench.config import RunConfig
 from dropbench.engine.device import prepare_process
 from dropbench.run_result import EpochRecord, RunResult
-from dropbench.runners.base import OnProgress, carry_out
+from dropbench.runners.base import NO_EXTRAS, Extras, OnProgress, carry_out
 
 
 class SerialRunner:
@@ -15,10 +15,10 @@ class SerialRunner:
 
     jobs = 1
 
-    def __init__(self, device: torch.device, threads: int | None = None, compiled: bool = False) -> None:
+    def __init__(self, device: torch.device, threads: int | None = None, extras: Extras = NO_EXTRAS) -> None:
         self.device = device
         self.threads = threads
-        self.compiled = compiled
+        self.extras = extras
 
     def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Generator[RunResult, None, None]:
         """Yield the result of each run in turn."""
@@ -29,4 +29,4 @@ class SerialRunner:
             def on_epoch(record: EpochRecord, config: RunConfig = config) -> None:
                 on_progress(0, config, record)
 
-            yield carry_out(config, self.device, self.compiled, on_epoch)
+            yield carry_out(config, self.device, self.extras, on_epoch)

@@ -1,22 +1,19 @@
 """The mask: its moments, its independence, its expectation, and torch's own dropout as the oracle."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import nn
 
-from dropbench.config import RunConfig
 from dropbench.dropout.bernoulli import BernoulliDropout
-from dropbench.dropout.layer import DropoutLayer
 from dropbench.dropout.masks import drop_levels, keep_mask
-from dropbench.dropout.registry import make_dropout
 from dropbench.experiments.verify.check import Check, exact, statistical
+from dropbench.experiments.verify.variants import LAGS
 from dropbench.streams import torch_generator
 
 GRID = (0.001, 0.1, 0.2, 0.5, 0.8, 0.999)
 _QUANTISATION = 2.0**-17  # the mask's probability is a multiple of 2⁻¹⁶, the nearest to p
-_LAGS = (1, 2, 3, 4, 5, 64, 1000)
 
 
 def layer(p_drop: float, convention: str = "inverted", seed: int = 0) -> BernoulliDropout:
@@ -42,58 +39,19 @@ def mask_checks() -> Iterator[Check]:
         variances.append(_beyond(squares.mean().item() - p * (1 - p), 2 * _QUANTISATION) / square_error)
         centred = [(mask - mask.mean()) / mask.std(correction=0) for mask in masks]
         line = centred[0].flatten()
-        neighbours += [(line[lag:] * line[:-lag]).mean().item() * math.sqrt(count - lag) for lag in _LAGS]
+        neighbours += [(line[lag:] * line[:-lag]).mean().item() * math.sqrt(count - lag) for lag in LAGS]
         between_samples.append((centred[0][1:] * centred[0][:-1]).mean().item() * math.sqrt(count - units))
         between_steps.append((centred[0] * centred[1]).mean().item() * math.sqrt(count))
     over = f"over p_drop {', '.join(map(str, GRID))}"
     yield statistical("mask: mean", f"1 − p, {over}", means)
     yield statistical("mask: variance", f"p(1 − p), {over}", variances)
     yield statistical(
-        "mask: independent units", f"no correlation at lags {', '.join(map(str, _LAGS))}", neighbours
+        "mask: independent units", f"no correlation at lags {', '.join(map(str, LAGS))}", neighbours
     )
     yield statistical(
         "mask: independent samples", "no correlation of a unit with the next sample's", between_samples
     )
     yield statistical("mask: independent steps", "no correlation of two draws", between_steps)
-
-
-def variant_checks() -> Iterator[Check]:
-    """The other variants' noise: mean 1, the variance p/(1 − p), a number for every unit or every channel."""
-    for name in ("gaussian", "uniform"):
-        yield from _noise_checks(name, lambda layer: layer(torch.ones(4000, 256)).double())
-    # Of spatial dropout one unit of each channel is looked at: the others are the same.
-    yield from _noise_checks("spatial", lambda layer: layer(torch.ones(4000, 256, 2, 2))[:, :, 0, 1].double())
-    stream = torch_generator(9, "mask")
-    spatial = make_dropout(RunConfig(dropout="spatial"), 0.5)
-    spatial.generator = stream
-    maps = spatial.train()(torch.ones(500, 40, 5, 5))
-    yield exact(
-        "spatial: whole channels", "one value a channel", maps, maps[:, :, :1, :1].expand_as(maps), 0.0
-    )
-
-
-def _noise_checks(name: str, draw: Callable[[DropoutLayer], torch.Tensor]) -> Iterator[Check]:
-    means, variances, neighbours, between_samples = [], [], [], []
-    for p in GRID[1:-1]:
-        made = make_dropout(RunConfig(dropout=name), p)
-        made.generator = torch_generator(10, "mask")
-        noise = draw(made.train())
-        count, variance = noise.numel(), p / (1 - p)
-        quantisation = 2 * _QUANTISATION / (1 - p) ** 2
-        means.append(_beyond(noise.mean().item() - 1, quantisation) / math.sqrt(variance / count))
-        squares = (noise - 1).square()
-        # For a two-valued variable of equal chances the squares are all alike and have no spread.
-        square_error = max(squares.std().item() / math.sqrt(count), variance / count)
-        variances.append(_beyond(squares.mean().item() - variance, quantisation) / square_error)
-        centred = (noise - noise.mean()) / noise.std(correction=0)
-        line = centred.flatten()
-        neighbours += [(line[lag:] * line[:-lag]).mean().item() * math.sqrt(count - lag) for lag in _LAGS]
-        between_samples.append((centred[1:] * centred[:-1]).mean().item() * math.sqrt(count))
-    over = f"over p_drop {', '.join(map(str, GRID[1:-1]))}"
-    yield statistical(f"{name}: mean", f"1, {over}", means)
-    yield statistical(f"{name}: variance", f"p/(1 − p), {over}", variances)
-    correlations = [*neighbours, *between_samples]
-    yield statistical(f"{name}: independent", "no correlation of units or samples", correlations)
 
 
 def expectation_checks() -> Iterator[Check]:

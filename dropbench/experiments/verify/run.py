@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 import torch
 
 from dropbench.engine.device import describe
-from dropbench.experiments.verify import averages, masks, subnetworks
+from dropbench.experiments.verify import averages, masks, subnetworks, variants
 from dropbench.experiments.verify.check import Check
 from dropbench.results.schema import CHECKS, SCHEMA_VERSION
 from dropbench.results.store import Store
 
 GROUPS = (
     masks.mask_checks,
-    masks.variant_checks,
+    variants.variant_checks,
     masks.expectation_checks,
     subnetworks.convention_checks,
     subnetworks.enumeration_checks,

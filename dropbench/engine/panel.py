@@ -1,0 +1,145 @@
+"""What dropout does to the units of a trained net: activity, independence, and how it bears their loss.
+
+Looked at are the units at the hidden dropout sites, on the test images, which have no part in training.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from dropbench.config import RunConfig
+from dropbench.dropout.control import dropout_layers, tapped
+from dropbench.dropout.layer import DropoutLayer
+from dropbench.engine.device import autocast
+from dropbench.engine.evaluate import error_percent, predict
+from dropbench.engine.tasks import Split
+from dropbench.engine.units import measure_activations
+from dropbench.errors import UsageError
+from dropbench.run_result import PanelRecord
+from dropbench.streams import torch_generator
+
+MOST_IMAGES = 4096
+"""Images whose activations are held at once: 4,096 of 8,192 units are 128 MiB."""
+SHARES = tuple(tenth / 10 for tenth in range(10))
+REPEATS = 5
+"""Random choices of the units to remove, for each share."""
+HISTOGRAM_BINS = 40
+_BATCH = 32  # times 46 choices of units
+
+
+def hidden_sites(model: nn.Module) -> list[DropoutLayer]:
+    """The sites whose units are looked at; raises UsageError where there are none."""
+    sites = [layer for layer in dropout_layers(model) if layer.site == "hidden"]
+    if not sites:
+        raise UsageError(
+            "This model has no hidden dropout site, whose units could be looked at.", "No --panel."
+        )
+    return sites
+
+
+def measure_classifier(model: nn.Module, train: Split, test: Split, config: RunConfig) -> list[PanelRecord]:
+    """The panel of a classifier.
+
+    ``train_error_percent`` is that of the trained net on its training images, without dropout;
+    ``test_error_percent`` that after removing the share ``at`` of units, at random, from every hidden layer
+    at once, the others as they were: the mean over five choices.
+    """
+    predicted = predict(model, train.examples, train.positions, config.precision)
+    records = [PanelRecord("train_error_percent", "", 0.0, error_percent(predicted, train.labels))]
+    records += measure_units(model, test, config)
+    errors = errors_without_units(model, test, config)
+    return records + [PanelRecord("test_error_percent", "", share, error) for share, error in errors.items()]
+
+
+def measure_units(model: nn.Module, test: Split, config: RunConfig) -> list[PanelRecord]:
+    """The measures of dropbench.engine.units of every hidden layer, and two histograms in its bins' shares.
+
+    ``activation_histogram`` is of all activations, ``mean_activation_histogram`` of the units' means; bins
+    are of equal width from the least to the largest activation, ``at`` is a bin's left edge.
+    """
+    records = []
+    for number, site in enumerate(hidden_sites(model), start=1):
+        layer = str(number)
+        activations = _activations(model, site, test, config.precision)
+        records += [
+            PanelRecord(measure, layer, 0.0, value)
+            for measure, value in measure_activations(activations).items()
+        ]
+        for measure, values in (
+            ("activation_histogram", activations.flatten()),
+            ("mean_activation_histogram", activations.mean(0)),
+        ):
+            low, high = values.min().item(), values.max().item()
+            counts = torch.histc(values, HISTOGRAM_BINS, low, high)
+            width = (high - low) / HISTOGRAM_BINS
+            shares = (counts / len(values)).tolist()
+            records += [PanelRecord(measure, layer, low + width * b, share) for b, share in enumerate(shares)]
+            if width == 0:  # all alike: one bin says it
+                del records[-HISTOGRAM_BINS + 1 :]
+    return records
+
+
+@torch.no_grad()
+def _activations(model: nn.Module, site: DropoutLayer, split: Split, precision: str) -> torch.Tensor:
+    """Of the first images of a split, ``(images, units)`` in float32."""
+    kept: list[torch.Tensor] = []
+
+    def keep(units: torch.Tensor) -> torch.Tensor:
+        kept.append(units.flatten(1).float())
+        return units
+
+    with tapped({site: keep}):
+        predict(model, split.examples, split.positions[:MOST_IMAGES], precision)
+    return torch.cat(kept)
+
+
+@torch.no_grad()
+def errors_without_units(model: nn.Module, test: Split, config: RunConfig) -> dict[float, float]:
+    """Test error in percent for every share of hidden units removed, the mean over REPEATS choices.
+
+    All choices pass through the net at once, as one larger batch, from the first hidden site on: what
+    comes before it, a CNN's convolutions, is computed once.
+    """
+    device = test.positions.device
+    generator = torch_generator(config.seed, "panel", config.member, device=device)
+    choices = [share for share in SHARES for _ in range(REPEATS if share else 1)]
+    sites = hidden_sites(model)
+    masks: dict[DropoutLayer, torch.Tensor] = {}
+
+    def remover(site: DropoutLayer) -> Callable[[torch.Tensor], torch.Tensor]:
+        def remove(units: torch.Tensor) -> torch.Tensor:
+            shape = units.shape[1:]
+            if site not in masks:
+                masks[site] = _masks(choices, shape.numel(), generator).view(len(choices), 1, *shape)
+            if site is sites[0]:
+                spread = units.expand(len(choices), *units.shape)
+            else:
+                spread = units.view(len(choices), -1, *shape)
+            return (spread * masks[site]).flatten(0, 1)
+
+        return remove
+
+    model.eval()
+    wrong = torch.zeros(len(choices), dtype=torch.float64, device=device)
+    with tapped({site: remover(site) for site in sites}):
+        for part in torch.split(test.positions, _BATCH):
+            images, labels = test.examples.batch(part)
+            with autocast(device, config.precision):
+                outputs = model(images).view(len(choices), len(part), -1)
+            wrong += (outputs.argmax(2) != labels).sum(1)
+    errors = (100 * wrong / len(test.positions)).tolist()
+    return {
+        share: sum(found) / len(found)
+        for share in SHARES
+        if (found := [error for choice, error in zip(choices, errors, strict=True) if choice == share])
+    }
+
+
+def _masks(choices: list[float], units: int, generator: torch.Generator) -> torch.Tensor:
+    """0 for a removed unit, ``(choices, units)``; each choice removes its share of the units, rounded."""
+    masks = torch.ones(len(choices), units, device=generator.device)
+    for mask, share in zip(masks, choices, strict=True):
+        order = torch.randperm(units, generator=generator, device=generator.device)
+        mask[order[: round(share * units)]] = 0
+    return masks

@@ -1,0 +1,131 @@
+"""What a net is trained for: its loss, and what is measured of it when it is trained."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dropbench.engine.batches import Examples
+from dropbench.engine.device import autocast
+from dropbench.engine.evaluate import EVALUATION_BATCH, error_percent, metrics, predict
+
+PICTURES = 12
+"""Reconstructions that are kept of an autoencoder."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples, and the positions of those that count."""
+
+    examples: Examples
+    positions: torch.Tensor
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """Of the positions, ``(examples,)``."""
+        return self.examples.labels[self.positions]
+
+
+class Task(Protocol):
+    """A task has no state: everything comes with the call."""
+
+    def loss(self, outputs: torch.Tensor, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """What a step goes down, without penalties: the mean over the batch."""
+
+    def wrong(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """How many of the batch are wrong; NaN where nothing can be."""
+
+    def validate(self, model: nn.Module, split: Split, precision: str) -> tuple[float, float]:
+        """Loss and error in percent of a split."""
+
+    def measure(
+        self, model: nn.Module, validation: Split, test: Split, precision: str
+    ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """The metrics and the predictions of RunResult."""
+
+
+class Classify:
+    """Cross-entropy on the labels."""
+
+    def loss(self, outputs: torch.Tensor, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Negative log-likelihood in nats."""
+        return F.cross_entropy(outputs, labels)
+
+    def wrong(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Where the largest output is not the label's."""
+        return (outputs.argmax(dim=1) != labels).sum()
+
+    def validate(self, model: nn.Module, split: Split, precision: str) -> tuple[float, float]:
+        """Negative log-likelihood and error."""
+        predicted = predict(model, split.examples, split.positions, precision)
+        return F.nll_loss(predicted, split.labels).item(), error_percent(predicted, split.labels)
+
+    def measure(
+        self, model: nn.Module, validation: Split, test: Split, precision: str
+    ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """All metrics, log-probabilities and labels."""
+        figures: dict[str, float] = {}
+        arrays: dict[str, np.ndarray] = {}
+        for name, split in (("val", validation), ("test", test)):
+            predicted, labels = (
+                predict(model, split.examples, split.positions, precision).cpu(),
+                split.labels.cpu(),
+            )
+            figures |= {f"{name}_{metric}": value for metric, value in metrics(predicted, labels).items()}
+            arrays |= {name: predicted.numpy(), f"{name}_labels": labels.numpy()}
+        return figures, arrays
+
+
+class Reconstruct:
+    """Squared error of the image, summed over its pixels."""
+
+    def loss(self, outputs: torch.Tensor, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Reconstruction error."""
+        return (outputs - images).square().flatten(1).sum(1).mean()
+
+    def wrong(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """No image is right or wrong."""
+        return torch.full((), torch.nan, device=outputs.device)
+
+    @torch.no_grad()
+    def validate(self, model: nn.Module, split: Split, precision: str) -> tuple[float, float]:
+        """Reconstruction error, and NaN."""
+        model.eval()
+        total = torch.zeros((), dtype=torch.float64, device=split.positions.device)
+        for part in torch.split(split.positions, EVALUATION_BATCH):
+            images, labels = split.examples.batch(part)
+            with autocast(images.device, precision):
+                outputs = model(images)
+            total += self.loss(outputs.float(), images, labels) * len(part)
+        return total.item() / len(split.positions), float("nan")
+
+    @torch.no_grad()
+    def measure(
+        self, model: nn.Module, validation: Split, test: Split, precision: str
+    ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """The errors; the features (the first layer's weights) and some reconstructions as images."""
+        figures = {
+            f"{name}_reconstruction_error": self.validate(model, split, precision)[0]
+            for name, split in (("val", validation), ("test", test))
+        }
+        images, _ = test.examples.batch(test.positions[_one_of_each_class(test.labels)])
+        first = next(module for module in model.modules() if isinstance(module, nn.Linear))
+        arrays = {
+            "features": first.weight.view(-1, *images.shape[1:]),
+            "originals": images,
+            "reconstructions": model(images),
+        }
+        return figures, {name: array.float().cpu().contiguous().numpy() for name, array in arrays.items()}
+
+
+def _one_of_each_class(labels: torch.Tensor) -> torch.Tensor:
+    """The first place of each label, then the first places of all, up to PICTURES."""
+    first = [int((labels == label).nonzero()[0]) for label in sorted(set(labels.tolist()))]
+    rest = (place for place in range(len(labels)) if place not in first)
+    return torch.tensor([*first, *rest][:PICTURES], device=labels.device)
+
+
+TASKS: dict[str, Task] = {"classify": Classify(), "reconstruct": Reconstruct()}
