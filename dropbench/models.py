@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from dropbench import own_code
 from dropbench.config import SITES, RunConfig
 from dropbench.dropout.control import dropout_layers
 from dropbench.dropout.layer import DropoutLayer
 from dropbench.dropout.registry import make_dropout
 from dropbench.errors import UsageError
-from dropbench.own_code import is_own, load
 from dropbench.recipes import RECIPES
 from dropbench.streams import torch_generator
 
@@ -158,7 +158,7 @@ def make_module(image_shape: tuple[int, int, int], classes: int, config: RunConf
     """
     generator = torch_generator(config.seed, "init", config.member)
     with torch.random.fork_rng(devices=[]):  # torch's own initialisation draws from the global generator
-        if is_own(config.model):
+        if own_code.is_own(config.model):
             torch.default_generator.set_state(generator.get_state())
             return _own_model(image_shape, classes, config)
         module_name, _, attribute = RECIPES[config.model].factory.partition(":")
@@ -168,13 +168,8 @@ def make_module(image_shape: tuple[int, int, int], classes: int, config: RunConf
 
 def _own_model(image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> nn.Module:
     hint = "A model of your own is made by factory((channels, height, width), classes, config)."
-    factory = load(config.model)
-    try:
-        model = factory(image_shape, classes, config)
-    except TypeError as error:
-        raise UsageError(f"{config.model} raised {error}.", hint) from error
-    if not isinstance(model, nn.Module):
-        raise UsageError(f"{config.model} made no module but a {type(model).__name__}.", hint)
+    factory = own_code.load(config.model)
+    model = own_code.make(config.model, nn.Module, hint, factory, image_shape, classes, config)
     for name, module in list(model.named_modules()):
         site = {nn.Dropout: "hidden", nn.Dropout2d: "conv"}.get(type(module))
         if site is not None:
@@ -200,7 +195,7 @@ def build_model(image_shape: tuple[int, int, int], classes: int, config: RunConf
 
     """
     model = make_module(image_shape, classes, config)
-    if not is_own(config.model):
+    if not own_code.is_own(config.model):
         initialise(model, config.activation, torch_generator(config.seed, "init", config.member))
     return model
 

@@ -4,11 +4,14 @@ import hashlib
 import inspect
 import os
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dropbench.errors import UsageError, unknown_name
+
+T = TypeVar("T")
 
 
 def is_own(name: str) -> bool:
@@ -40,15 +43,38 @@ def load(name: str) -> Any:
             ) from error
         raise UsageError(f"{module_name} imports {missing!r}, which is not installed.") from error
     except Exception as error:  # whatever a module of theirs raises
-        trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        line = "" if trace is None else f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})"
-        raise UsageError(f"Importing {module_name} raised {type(error).__name__}: {error}{line}.") from error
+        raise _raised(f"Importing {module_name}", error) from error
     if not hasattr(module, attribute):
         public = [known for known in vars(module) if not known.startswith("_")]
         raise unknown_name(f"name in {module_name}", attribute, public)
     return getattr(module, attribute)
+
+
+def make(name: str, kind: type[T], hint: str, factory: Callable[..., Any], *arguments: Any) -> T:
+    """What ``factory``, of that name, makes of the arguments.
+
+    Raises:
+        UsageError: if it raises, or makes something that is no ``kind``; ``hint`` says how it is called.
+
+    """
+    try:
+        made = factory(*arguments)
+    except UsageError:  # from a part of ours that they use
+        raise
+    except Exception as error:  # whatever code of theirs raises
+        raise _raised(name, error, hint) from error
+    if not isinstance(made, kind):
+        raise UsageError(f"{name} makes no torch.nn.{kind.__name__} but {type(made).__name__}.", hint)
+    return made
+
+
+def _raised(what: str, error: Exception, hint: str = "") -> UsageError:
+    """What a user needs to find an error in code of their own."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    line = "" if trace is None else f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})"
+    return UsageError(f"{what} raised {type(error).__name__}: {error}{line}.", hint)
 
 
 def source_key(name: str) -> str:

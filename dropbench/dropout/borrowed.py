@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from dropbench import own_code
 from dropbench.dropout.bernoulli import BernoulliDropout
 from dropbench.dropout.layer import DropoutLayer
 from dropbench.dropout.lending import as_default
@@ -62,21 +63,15 @@ class OwnDropout(DropoutLayer):
     wanted, Monte-Carlo passes included, and in eval mode else. A ramp sets its attribute ``p``.
 
     Raises:
-        UsageError: if ``factory`` takes no probability or makes no module.
+        UsageError: if ``factory`` raises or makes no module.
 
     """
 
     def __init__(self, p_drop: float, factory: Callable[[float], nn.Module]) -> None:
         super().__init__(p_drop)
-        name = getattr(factory, "__name__", str(factory))
+        name = f"{getattr(factory, '__name__', factory)}({p_drop:g})"
         hint = "Dropout of your own is a torch.nn.Module that is made by Class(p_drop)."
-        try:
-            module = factory(p_drop)
-        except TypeError as error:
-            raise UsageError(f"{name}({p_drop}) raised {error}.", hint) from error
-        if not isinstance(module, nn.Module):
-            raise UsageError(f"{name}({p_drop}) is no module but a {type(module).__name__}.", hint)
-        self.module = module
+        self.module = own_code.make(name, nn.Module, hint, factory, p_drop) if p_drop else nn.Identity()
 
     def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """What the module makes of the units in train mode."""
