@@ -35,6 +35,10 @@ class EpochRecord:
     """At the hidden sites, as the schedule and learning have it at the end of the epoch."""
 
 
+WITHOUT_UNITS, LARGEST_SHARE = "test_error_percent", 0.9
+"""The measure that a classifier's panel ends with, and the largest share of units removed for it."""
+
+
 @dataclass(frozen=True)
 class PanelRecord:
     """One figure of what dropout did to the units; see dropbench.engine.panel for the measures.

@@ -16,12 +16,12 @@ from dropbench.engine.evaluate import error_percent, predict
 from dropbench.engine.tasks import Split
 from dropbench.engine.units import measure_activations
 from dropbench.errors import UsageError
-from dropbench.run_result import PanelRecord
+from dropbench.run_result import LARGEST_SHARE, WITHOUT_UNITS, PanelRecord
 from dropbench.streams import torch_generator
 
 MOST_IMAGES = 4096
 """Images whose activations are held at once: 4,096 of 8,192 units are 128 MiB."""
-SHARES = tuple(tenth / 10 for tenth in range(10))
+SHARES = tuple(tenth / 10 for tenth in range(round(LARGEST_SHARE * 10) + 1))
 REPEATS = 5
 """Random choices of the units to remove, for each share."""
 HISTOGRAM_BINS = 40
@@ -42,42 +42,50 @@ def measure_classifier(model: nn.Module, train: Split, test: Split, config: RunC
     """The panel of a classifier.
 
     ``train_error_percent`` is that of the trained net on its training images, without dropout;
-    ``test_error_percent`` that after removing the share ``at`` of units, at random, from every hidden layer
-    at once, the others as they were: the mean over five choices.
+    ``test_error_percent`` (WITHOUT_UNITS) that after removing the share ``at`` of units, at random, from
+    every hidden layer at once, the others as they were: the mean over five choices.
     """
     predicted = predict(model, train.examples, train.positions, config.precision)
     records = [PanelRecord("train_error_percent", "", 0.0, error_percent(predicted, train.labels))]
-    records += measure_units(model, test, config)
+    records += _measure_units(model, test, config)
     errors = errors_without_units(model, test, config)
-    return records + [PanelRecord("test_error_percent", "", share, error) for share, error in errors.items()]
+    # Last, and of these the largest share: its row tells that a panel is whole.
+    return records + [PanelRecord(WITHOUT_UNITS, "", share, error) for share, error in errors.items()]
 
 
-def measure_units(model: nn.Module, test: Split, config: RunConfig) -> list[PanelRecord]:
-    """The measures of dropbench.engine.units of every hidden layer, and two histograms in its bins' shares.
+def measure_autoencoder(model: nn.Module, test: Split, config: RunConfig) -> list[PanelRecord]:
+    """The panel of an autoencoder: its hidden layer's measures, and two histograms in its bins' shares.
 
-    ``activation_histogram`` is of all activations, ``mean_activation_histogram`` of the units' means; bins
-    are of equal width from the least to the largest activation, ``at`` is a bin's left edge.
+    ``activation_histogram`` is of all activations, ``mean_activation_histogram`` of the units' means over
+    the images; bins are of equal width from the least to the largest, ``at`` is a bin's left edge.
     """
-    records = []
-    for number, site in enumerate(hidden_sites(model), start=1):
-        layer = str(number)
-        activations = _activations(model, site, test, config.precision)
-        records += [
-            PanelRecord(measure, layer, 0.0, value)
+    (site,) = hidden_sites(model)
+    activations = _activations(model, site, test, config.precision)
+    return [
+        *(
+            PanelRecord(measure, "1", 0.0, value)
             for measure, value in measure_activations(activations).items()
-        ]
-        for measure, values in (
-            ("activation_histogram", activations.flatten()),
-            ("mean_activation_histogram", activations.mean(0)),
-        ):
-            low, high = values.min().item(), values.max().item()
-            counts = torch.histc(values, HISTOGRAM_BINS, low, high)
-            width = (high - low) / HISTOGRAM_BINS
-            shares = (counts / len(values)).tolist()
-            records += [PanelRecord(measure, layer, low + width * b, share) for b, share in enumerate(shares)]
-            if width == 0:  # all alike: one bin says it
-                del records[-HISTOGRAM_BINS + 1 :]
-    return records
+        ),
+        *_histogram("activation_histogram", activations.flatten()),
+        *_histogram("mean_activation_histogram", activations.mean(0)),
+    ]
+
+
+def _histogram(measure: str, values: torch.Tensor) -> list[PanelRecord]:
+    low, high = values.min().item(), values.max().item()
+    bins = HISTOGRAM_BINS if high > low else 1
+    shares = torch.histc(values, bins, low, high) / len(values)
+    width = (high - low) / bins
+    return [PanelRecord(measure, "1", low + width * b, share) for b, share in enumerate(shares.tolist())]
+
+
+def _measure_units(model: nn.Module, test: Split, config: RunConfig) -> list[PanelRecord]:
+    """The measures of dropbench.engine.units of every hidden layer."""
+    return [
+        PanelRecord(measure, str(number), 0.0, value)
+        for number, site in enumerate(hidden_sites(model), start=1)
+        for measure, value in measure_activations(_activations(model, site, test, config.precision)).items()
+    ]
 
 
 @torch.no_grad()

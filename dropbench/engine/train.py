@@ -33,7 +33,7 @@ from dropbench.engine.device import (
     reset_peak_memory,
 )
 from dropbench.engine.evaluate import predict_monte_carlo
-from dropbench.engine.panel import measure_classifier, measure_units
+from dropbench.engine.panel import measure_autoencoder, measure_classifier
 from dropbench.engine.tasks import TASKS, Task
 from dropbench.models import build_model
 from dropbench.recipes import recipe_of
@@ -234,7 +234,7 @@ class _Run:
             train = tasks.Split(self.train_examples, self.positions(self.parts.train))
             records = measure_classifier(self.model, train, test, config)
         elif isinstance(self.task, tasks.Reconstruct):
-            records = measure_units(self.model, test, config)
+            records = measure_autoencoder(self.model, test, config)
         if config.mc_samples:
             set_streams(self.model, "mc", config.seed, config.member, self.device)
             averaged = predict_monte_carlo(self.model, examples, test.positions, precision, config.mc_samples)

@@ -63,8 +63,8 @@ class Setting:
     learned_p_drop: Mapping[int, float]
     """At the hidden sites, of variants that learn it; empty else."""
     unsuccessful: int
-    run_ids: tuple[str, ...]
-    """Of the ok runs."""
+    run_ids: Mapping[int, str]
+    """Of the ok runs, by seed."""
 
     @property
     def drops_nothing(self) -> bool:
@@ -126,18 +126,26 @@ def sweep_table(sweep: Sweep) -> Table:
     best = sweep.best
     learned = any(setting.learned_p_drop for setting in sweep.settings)
     rows = [_row(sweep, setting, setting is best) for setting in sweep.settings]
-    extra = [axis for axis in sweep.varying if axis != "p_drop"]
     columns = (
-        Column("p_drop", lambda row: axis_text(row["p_drop"])),
-        Column("p_keep", lambda row: axis_text(row["p_keep"])),
-        *(Column(_AXIS_TITLES.get(axis, axis), _axis_cell(axis)) for axis in extra),
+        *axis_columns(sweep),
         *([Column("learned\np_drop", _learned)] if learned else []),
         Column("seeds", lambda row: str(row["seeds"])),
         Column("val\nerror %", lambda row: _mark(row["_val_error"].text().partition(" ")[0], row["best"])),
         Column("test error, %\n[95 % interval]", lambda row: row["_test_error"].text()),
         Column("paired difference to\np = 0 [95 % interval]", _difference_text),
     )
-    return Table("sweep", _title(sweep), columns, tuple(rows), tuple(_notes(sweep)))
+    title = f"Error against p: {sweep_title(sweep)}"
+    return Table("sweep", title, columns, tuple(rows), tuple(_notes(sweep)))
+
+
+def axis_columns(sweep: Sweep) -> tuple[Column, ...]:
+    """Those that tell the settings apart, for rows that have the axes and p_keep."""
+    extra = [axis for axis in sweep.varying if axis != "p_drop"]
+    return (
+        Column("p_drop", lambda row: axis_text(row["p_drop"])),
+        Column("p_keep", lambda row: axis_text(row["p_keep"])),
+        *(Column(_AXIS_TITLES.get(axis, axis), _axis_cell(axis)) for axis in extra),
+    )
 
 
 def _setting(axes: dict[str, Any], rows: pd.DataFrame) -> Setting:
@@ -154,7 +162,7 @@ def _setting(axes: dict[str, Any], rows: pd.DataFrame) -> Setting:
         test_nll=by_seed("test_nll"),
         learned_p_drop=by_seed("learned_p_drop"),
         unsuccessful=len(rows) - len(ok),
-        run_ids=tuple(ok["run_id"]),
+        run_ids=dict(zip(seeds, ok["run_id"], strict=True)),
     )
 
 
@@ -186,10 +194,11 @@ def _row(sweep: Sweep, setting: Setting, best: bool) -> Row:
     }
 
 
-def _title(sweep: Sweep) -> str:
+def sweep_title(sweep: Sweep) -> str:
+    """What was trained on what, and how."""
     fields = sweep.fields
     parts = [
-        f"Error against p: {fields['model']} on {fields['data']}",
+        f"{fields['model']} on {fields['data']}",
         f"{fields['epochs']:.0f} epochs",
         str(fields["precision"]),
     ]

@@ -31,16 +31,18 @@ def show(tables: Sequence[Table], console: Console) -> None:
 
 
 def _blocks(table: Table, width: int) -> list[list[int]]:
-    """The columns in as many blocks as fit ``width`` without folding a cell, each led by the first column."""
+    """The columns in as many blocks as fit ``width`` without folding a cell, each led by the table's lead."""
     texts = table.texts()
     widths = [
         max(map(len, (*column.title.split("\n"), *(cells[index] for cells in texts))))
         for index, column in enumerate(table.columns)
     ]
     gap = 2
-    blocks = [[0]]
-    for index in range(1, len(widths)):
-        if len(blocks[-1]) > 1 and sum(widths[i] + gap for i in (*blocks[-1], index)) - gap > width:
-            blocks.append([0])
+    lead = list(range(table.lead))
+    blocks = [lead.copy()]
+    for index in range(table.lead, len(widths)):
+        full = sum(widths[i] + gap for i in (*blocks[-1], index)) - gap > width
+        if len(blocks[-1]) > table.lead and full:
+            blocks.append(lead.copy())
         blocks[-1].append(index)
     return blocks

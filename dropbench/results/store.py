@@ -27,7 +27,7 @@ from dropbench.results.schema import (
     panel_rows,
     run_row,
 )
-from dropbench.run_result import RunResult
+from dropbench.run_result import LARGEST_SHARE, WITHOUT_UNITS, RunResult
 
 
 class Store:
@@ -93,8 +93,12 @@ class Store:
         return {row["comparison_id"] for row in rows if not row["message"]}
 
     def with_panel(self) -> set[str]:
-        """The run_ids of all runs whose panel is on disk."""
-        return {row["run_id"] for row in read_rows(self.folder, PANEL, self._tell)}
+        """The run_ids of all classifiers whose panel is on disk, to its last row."""
+        return {
+            row["run_id"]
+            for row in read_rows(self.folder, PANEL, self._tell)
+            if (row["measure"], row["at"]) == (WITHOUT_UNITS, LARGEST_SHARE)
+        }
 
     def finished(self) -> dict[str, dict[str, Any]]:
         """The rows of all runs that ended ``ok``, by run_id."""
