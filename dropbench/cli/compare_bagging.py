@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from dropbench.cli.console import out, tell
-from dropbench.cli.flags import DROPOUT, P_HELP, TRAINING, AsJson, SweepFlags
+from dropbench.cli.flags import DROPOUT, P_HELP, TRAINING, AsJson
+from dropbench.cli.pool_flags import SweepFlags
 from dropbench.cli.signature import with_flags
 from dropbench.grammar import parse_probability
 

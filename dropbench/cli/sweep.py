@@ -7,7 +7,8 @@ import typer
 
 from dropbench import grammar
 from dropbench.cli.console import out, tell
-from dropbench.cli.flags import DROPOUT, OUTPUT, TRAINING, AsJson, SweepFlags
+from dropbench.cli.flags import DROPOUT, OUTPUT, TRAINING, AsJson
+from dropbench.cli.pool_flags import SweepFlags
 from dropbench.cli.signature import with_flags
 
 if TYPE_CHECKING:
@@ -85,8 +86,10 @@ def sweep(
     from dropbench.cli.finish import exit_for, resumable
     from dropbench.cli.progress import watching
     from dropbench.experiments.workbench import carry_out
-    from dropbench.report.build import save_curves, sweeps_of
+    from dropbench.report.build import panels_of, sweeps_of
     from dropbench.report.export import as_json as json_exporter
+    from dropbench.report.panel import panel_tables
+    from dropbench.report.pictures import save_curves, save_panels
     from dropbench.report.sweep import sweep_table
     from dropbench.report.terminal import show
     from dropbench.results.store import Store
@@ -100,13 +103,15 @@ def sweep(
     with watching() as watcher, resumable(flags.out, watcher):
         outcome = carry_out(configs, bench, store, watcher, flags.policy())
     sweeps = sweeps_of(flags.out, {config.run_id for config in configs}, tell)
+    panels = panels_of(flags.out, sweeps, tell) if flags.panel else []
     tables = [sweep_table(found) for found in sweeps]
+    tables += [table for panel in panels for table in panel_tables(panel)]
     if as_json:
         typer.echo(json_exporter.render(tables), nl=False)  # rich would fold long strings
     else:
         show(tables, out)
-    pictures = save_curves(sweeps, flags.out)
-    tell(f"runs: {flags.out / 'runs.csv'}" + "".join(f"; curve: {picture}" for picture in pictures))
+    pictures = [*save_curves(sweeps, flags.out), *save_panels(panels, flags.out)]
+    tell(f"runs: {flags.out / 'runs.csv'}" + "".join(f"; picture: {picture}" for picture in pictures))
     exit_for(outcome)
 
 

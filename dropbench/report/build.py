@@ -1,6 +1,5 @@
 """From a results folder to its tables and pictures."""
 
-import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,15 +7,15 @@ from pathlib import Path
 import pandas as pd
 
 from dropbench.errors import DropbenchError
-from dropbench.report import plots
 from dropbench.report.bagging import comparison_tables
 from dropbench.report.checks import check_tables
+from dropbench.report.panel import Panel, find_panels, panel_tables
 from dropbench.report.speed import speed_tables
 from dropbench.report.sweep import Sweep, find_sweeps, sweep_table
 from dropbench.report.table import Table
 from dropbench.results.csv_file import Tell
 from dropbench.results.read import read_table
-from dropbench.results.schema import CHECKS, COMPARISONS, RUNS, SPEED
+from dropbench.results.schema import CHECKS, COMPARISONS, PANEL, RUNS, SPEED
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,7 @@ class Report:
 
     tables: tuple[Table, ...]
     sweeps: tuple[Sweep, ...]
+    panels: tuple[Panel, ...]
 
 
 def build_report(folder: Path, tell: Tell) -> Report:
@@ -44,19 +44,26 @@ def build_report(folder: Path, tell: Tell) -> Report:
         raise DropbenchError(f"{folder} holds no runs.", "Run some first: dropbench sweep --p 0.1..0.8")
     parts = {run_id for ids in comparisons["member_run_ids"] for run_id in ids.split()}
     sweeps = [sweep for sweep in find_sweeps(runs) if not sweep.run_ids <= parts]
+    panels = find_panels(read_table(folder, PANEL, tell), sweeps)
     tables = [
         *(sweep_table(sweep) for sweep in sweeps),
+        *(table for panel in panels for table in panel_tables(panel)),
         *_comparisons(comparisons),
         *_speed(speed),
         *_checks(checks),
     ]
-    return Report(tuple(tables), tuple(sweeps))
+    return Report(tuple(tables), tuple(sweeps), tuple(panels))
 
 
 def sweeps_of(folder: Path, run_ids: Collection[str], tell: Tell) -> list[Sweep]:
     """The sweeps that the runs with these ids make up."""
     runs = read_table(folder, RUNS, tell)
     return find_sweeps(runs[runs["run_id"].isin(run_ids)])
+
+
+def panels_of(folder: Path, sweeps: Collection[Sweep], tell: Tell) -> list[Panel]:
+    """The panels of these sweeps' runs."""
+    return find_panels(read_table(folder, PANEL, tell), sweeps)
 
 
 def comparisons_of(folder: Path, comparison_ids: Collection[str], tell: Tell) -> list[Table]:
@@ -75,27 +82,6 @@ def checks_of(folder: Path, verify_id: str, tell: Tell) -> list[Table]:
     """The table of the checks that were made at one time."""
     checks = read_table(folder, CHECKS, tell)
     return _checks(checks[checks["verify_id"] == verify_id])
-
-
-def save_curves(sweeps: Collection[Sweep], folder: Path) -> list[Path]:
-    """Draw every sweep that has something to compare; the file's name tells its setting apart.
-
-    Raises:
-        DropbenchError: if a picture cannot be written.
-
-    """
-    paths = []
-    for sweep in sweeps:
-        if sum(bool(setting.test_error) for setting in sweep.settings) < 2:
-            continue
-        setting = hashlib.sha256(repr(sorted(sweep.fields.items())).encode()).hexdigest()[:6]
-        data = "".join(c if c.isalnum() or c in "-." else "-" for c in str(sweep.fields["data"]))[:60]
-        path = folder / f"error-against-p-{data}-{sweep.fields['model']}-{setting}.png"
-        try:
-            paths.append(plots.save_sweep(sweep, path))
-        except OSError as error:
-            raise DropbenchError(f"Cannot write {path}: {error.strerror or error}.") from error
-    return paths
 
 
 def _comparisons(comparisons: pd.DataFrame) -> list[Table]:

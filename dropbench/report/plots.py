@@ -1,20 +1,24 @@
 """Pictures. Each function draws into the axes it is given and returns them."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dropbench.errors import DropbenchError
 from dropbench.report.statistics import mean_interval
 from dropbench.report.sweep import Setting, Sweep, axis_text, sortable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe & Ito's colours, told apart with every kind of colour vision and by their lightness in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
 _NUMBERS = ("p_drop", "p_drop_input", "p_drop_conv", "train_size")
-_LABELS = {
+AXIS_LABELS = {
     "p_drop": "p_drop, probability of dropping a hidden unit",
     "p_drop_input": "p_drop at the input",
     "p_drop_conv": "p_drop after the convolutions",
@@ -40,7 +44,7 @@ def draw_sweep(axes: "Axes", sweep: Sweep) -> "Axes":
     from matplotlib.ticker import LogLocator  # here, as all of matplotlib: a table needs none of it
 
     x_axis = horizontal_axis(sweep)
-    lines = _lines(sweep, x_axis)
+    lines = lines_of(sweep, x_axis)
     spread = _dodge(sweep, x_axis, len(lines))
     for number, (label, settings) in enumerate(lines.items()):
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
@@ -58,7 +62,7 @@ def draw_sweep(axes: "Axes", sweep: Sweep) -> "Axes":
     for setting in alone:
         level = mean_interval(list(setting.test_error.values())).mean
         axes.axhline(level, color="0.35", lw=1, ls="--", label="no dropout")
-    axes.set_xlabel(_LABELS[x_axis])
+    axes.set_xlabel(AXIS_LABELS[x_axis])
     axes.set_ylabel("test error, %")
     axes.grid(alpha=0.25)
     means = [sum(s.test_error.values()) / len(s.test_error) for s in sweep.settings if s.test_error]
@@ -78,14 +82,27 @@ def draw_sweep(axes: "Axes", sweep: Sweep) -> "Axes":
 
 def save_sweep(sweep: Sweep, path: Path) -> Path:
     """Draw one sweep into a picture file; the ending of ``path`` is its format."""
+    with picture(path, sweep, figsize=(6.4, 4.4)) as figure:
+        draw_sweep(figure.subplots(), sweep)
+    return path
+
+
+@contextmanager
+def picture(path: Path, sweep: Sweep, figsize: tuple[float, float]) -> Iterator["Figure"]:
+    """A figure to draw into, saved at the end under the title of the sweep.
+
+    Raises:
+        DropbenchError: if the file cannot be written.
+
+    """
     import matplotlib as mpl
 
     mpl.use("agg")  # a file is all that is wanted; there may be no screen
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
-    draw_sweep(axes, sweep)
-    fields, seeds = sweep.fields, max(len(setting.test_error) for setting in sweep.settings)
+    figure = plt.figure(figsize=figsize, layout="constrained")
+    yield figure
+    fields, seeds = sweep.fields, max(len(setting.run_ids) for setting in sweep.settings)
     interval = f"mean of {seeds} seeds with 95 % interval" if seeds > 1 else "one seed"
     # A label is text: no dollar sign in a folder's name may start a formula.
     figure.suptitle(
@@ -93,12 +110,17 @@ def save_sweep(sweep: Sweep, path: Path) -> Path:
         fontsize="medium",
         parse_math=False,
     )
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
-    return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise DropbenchError(f"Cannot write {path}: {error.strerror or error}.") from error
+    finally:
+        plt.close(figure)
 
 
-def _lines(sweep: Sweep, x_axis: str) -> dict[str, list[Setting]]:
+def lines_of(sweep: Sweep, x_axis: str) -> dict[str, list[Setting]]:
+    """The settings that a line along ``x_axis`` joins, in its order, by the values of the other axes."""
     others = [axis for axis in sweep.varying if axis != x_axis]
     lines: dict[tuple[Any, ...], list[Setting]] = {}
     for setting in sweep.settings:

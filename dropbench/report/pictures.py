@@ -1,0 +1,54 @@
+"""The picture files of a results folder, each named after what it shows."""
+
+import hashlib
+from collections.abc import Collection
+from pathlib import Path
+
+from dropbench.report.build import Report
+from dropbench.report.panel import Panel
+from dropbench.report.panel_plots import save_panel
+from dropbench.report.plots import save_sweep
+from dropbench.report.sweep import Sweep
+
+
+def save_pictures(report: Report, folder: Path) -> list[Path]:
+    """Draw everything that a report holds and that can be drawn; makes the folder where there is none.
+
+    Raises:
+        DropbenchError: if a picture cannot be written.
+
+    """
+    return [*save_curves(report.sweeps, folder), *save_panels(report.panels, folder)]
+
+
+def save_curves(sweeps: Collection[Sweep], folder: Path) -> list[Path]:
+    """Draw every sweep that has something to compare; the file's name tells its setting apart.
+
+    Raises:
+        DropbenchError: if a picture cannot be written.
+
+    """
+    paths = []
+    for sweep in sweeps:
+        if sum(bool(setting.test_error) for setting in sweep.settings) < 2:
+            continue
+        paths.append(save_sweep(sweep, folder / f"error-against-p-{_name(sweep)}.png"))
+    return paths
+
+
+def save_panels(panels: Collection[Panel], folder: Path) -> list[Path]:
+    """Draw every panel.
+
+    Raises:
+        DropbenchError: if a picture cannot be written.
+
+    """
+    return [save_panel(panel, folder / f"panel-{_name(panel.sweep)}.png") for panel in panels]
+
+
+def _name(sweep: Sweep) -> str:
+    """The part of a picture's name that tells its setting apart."""
+    setting = hashlib.sha256(repr(sorted(sweep.fields.items())).encode()).hexdigest()[:6]
+    words = (str(sweep.fields[name]) for name in ("data", "model"))
+    safe = ("".join(c if c.isalnum() or c in "-." else "-" for c in word)[:60] for word in words)
+    return f"{'-'.join(safe)}-{setting}"
