@@ -123,8 +123,8 @@ class TiedLinear(nn.Module):
 class Autoencoder(nn.Module):
     """One hidden layer that gives the image again, as in Fig. 7 of the 2014 paper.
 
-    Input ``(batch, channels, height, width)`` of pixel values 0 to 1, output of the same shape. The output
-    is linear; ``config.tied`` makes its weights those of the hidden layer, transposed.
+    Input ``(batch, channels, height, width)`` of pixel values 0 to 1, output their logits in the same shape.
+    ``config.tied`` makes the output's weights those of the hidden layer, transposed.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> None:
@@ -139,7 +139,7 @@ class Autoencoder(nn.Module):
         self.hidden_dropout = make_dropout(config, "hidden", self.output)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """The images again, as well as the net can."""
+        """Logits of the images, as well as the net can."""
         units = self.input_dropout.into(self.hidden, images)
         units = self.hidden_dropout.into(self.output, self.activation(units), units)
         return units.view(images.shape)

@@ -50,10 +50,10 @@ RECIPES = {
     ),
     "autoencoder": Recipe(
         factory="dropbench.models:Autoencoder",
-        summary="one hidden layer, 256 ReLU unless --layers says otherwise, that gives the image again",
+        summary="one hidden layer, and logistic outputs that give the image again",
         sites=("input", "hidden"),
         epochs=20,
-        learning_rate=0.1,
+        learning_rate=0.01,
         layers=(256,),
         task="reconstruct",
     ),

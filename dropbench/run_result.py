@@ -12,16 +12,16 @@ Status = Literal["ok", "diverged", "failed"]
 
 METRICS = ("error_percent", "nll", "brier", "ece", "reconstruction_error")
 """Of each split. Classifiers: error in percent; negative log-likelihood in nats; Brier score (0 to 2);
-expected calibration error (0 to 1, 15 bins). Autoencoders: squared error of an image, summed over its
-pixels of 0 to 1."""
+expected calibration error (0 to 1, 15 bins). Autoencoders: the pixels' cross-entropy as nll, and the squared
+error of an image, summed over its pixels of 0 to 1."""
 
 
 @dataclass(frozen=True)
 class EpochRecord:
     """One point of the curves. Training figures are means over the epoch's steps, with dropout on.
 
-    The loss is the negative log-likelihood without any penalty, or the reconstruction error; an autoencoder
-    has no error in percent (NaN).
+    The loss is the negative log-likelihood, of an autoencoder that of the pixels, without any penalty; an
+    autoencoder has no error in percent (NaN).
     """
 
     epoch: int

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import dropbench
-from dropbench.cli import compare_bagging, data, report, speed, sweep, train, verify
+from dropbench.cli import compare_bagging, data, features, report, speed, sweep, train, verify
 from dropbench.cli.console import fail, tell
 from dropbench.errors import DropbenchError
 
@@ -19,6 +19,7 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("sweep")(sweep.sweep)
 app.command("compare-bagging")(compare_bagging.compare_bagging)
+app.command("features")(features.features)
 app.command("verify")(verify.verify)
 app.command("speed")(speed.speed)
 app.command("report")(report.report)

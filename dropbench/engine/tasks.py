@@ -80,43 +80,50 @@ class Classify:
 
 
 class Reconstruct:
-    """Squared error of the image, summed over its pixels."""
+    """Cross-entropy of the pixels, each a probability from 0 to 1, summed over an image."""
 
     def loss(self, outputs: torch.Tensor, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Reconstruction error."""
-        return (outputs - images).square().flatten(1).sum(1).mean()
+        """In nats an image; the outputs are logits."""
+        return F.binary_cross_entropy_with_logits(outputs, images, reduction="sum") / len(images)
 
     def wrong(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """No image is right or wrong."""
         return torch.full((), torch.nan, device=outputs.device)
 
-    @torch.no_grad()
     def validate(self, model: nn.Module, split: Split, precision: str) -> tuple[float, float]:
-        """Reconstruction error, and NaN."""
+        """Cross-entropy, and NaN."""
+        return self._measured(model, split, precision)[0], float("nan")
+
+    @torch.no_grad()
+    def _measured(self, model: nn.Module, split: Split, precision: str) -> tuple[float, float]:
+        """Cross-entropy and squared error of an image, means over a split."""
         model.eval()
-        total = torch.zeros((), dtype=torch.float64, device=split.positions.device)
+        totals = torch.zeros(2, dtype=torch.float64, device=split.positions.device)
         for part in torch.split(split.positions, EVALUATION_BATCH):
             images, labels = split.examples.batch(part)
             with autocast(images.device, precision):
                 outputs = model(images)
-            total += self.loss(outputs.float(), images, labels) * len(part)
-        return total.item() / len(split.positions), float("nan")
+            squared = (outputs.float().sigmoid() - images).square().sum()
+            totals += torch.stack([self.loss(outputs.float(), images, labels) * len(part), squared])
+        cross_entropy, error = (totals / len(split.positions)).tolist()
+        return cross_entropy, error
 
     @torch.no_grad()
     def measure(
         self, model: nn.Module, validation: Split, test: Split, precision: str
     ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         """The errors; the features (the first layer's weights) and some reconstructions as images."""
-        figures = {
-            f"{name}_reconstruction_error": self.validate(model, split, precision)[0]
-            for name, split in (("val", validation), ("test", test))
-        }
+        figures: dict[str, float] = {}
+        for name, split in (("val", validation), ("test", test)):
+            figures[f"{name}_nll"], figures[f"{name}_reconstruction_error"] = self._measured(
+                model, split, precision
+            )
         images, _ = test.examples.batch(test.positions[_one_of_each_class(test.labels)])
         first = next(module for module in model.modules() if isinstance(module, nn.Linear))
         arrays = {
             "features": first.weight.view(-1, *images.shape[1:]),
             "originals": images,
-            "reconstructions": model(images),
+            "reconstructions": model(images).sigmoid(),
         }
         return figures, {name: array.float().cpu().contiguous().numpy() for name, array in arrays.items()}
 

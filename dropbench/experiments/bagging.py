@@ -15,6 +15,7 @@ from dropbench.config import RunConfig
 from dropbench.engine.evaluate import metrics
 from dropbench.errors import UsageError
 from dropbench.experiments.workbench import Outcome, Policy, Watcher, Workbench, carry_out
+from dropbench.results.predictions import load
 from dropbench.results.schema import SCHEMA_VERSION
 from dropbench.results.store import Store
 from dropbench.variants import variant_of
@@ -120,7 +121,7 @@ def _row(arm: Arm, finished: dict[str, dict[str, Any]], store: Store) -> dict[st
     missing = [run.run_id for run in arm.runs if run.run_id not in finished]
     if missing:  # an average of the others would not be what the arm's name says
         return {**row, "message": f"{len(missing)} of {len(arm.runs)} runs did not end ok"}
-    predictions = [store.predictions(run.run_id) for run in arm.runs]
+    predictions = [load(store.folder, run.run_id) for run in arm.runs]
     averaged = mean_log_probability([torch.from_numpy(p[arm.prediction]) for p in predictions])
     measured = metrics(averaged, torch.from_numpy(predictions[0]["test_labels"]))
     return {

@@ -19,6 +19,7 @@ from dropbench.engine.device import resolve_device, resolve_precision
 from dropbench.engine.panel import hidden_sites
 from dropbench.models import make_module
 from dropbench.own_code import is_own, source_key
+from dropbench.results import predictions
 from dropbench.results.store import Store
 from dropbench.run_result import EpochRecord, RunResult
 from dropbench.runners.base import RunnerOptions
@@ -183,7 +184,7 @@ def carry_out(
         for run_id, status in store.ended().items()
         if status != "ok"
         or (
-            (not with_predictions or store.has_predictions(run_id))
+            (not with_predictions or predictions.path_of(store.folder, run_id).exists())
             and (not bench.runner.extras.panel or run_id in with_panel)
         )
     }

@@ -9,6 +9,7 @@ import pandas as pd
 from dropbench.errors import DropbenchError
 from dropbench.report.bagging import comparison_tables
 from dropbench.report.checks import check_tables
+from dropbench.report.features import feature_table
 from dropbench.report.panel import Panel, find_panels, panel_tables
 from dropbench.report.speed import speed_tables
 from dropbench.report.sweep import Sweep, find_sweeps, sweep_table
@@ -25,6 +26,9 @@ class Report:
     tables: tuple[Table, ...]
     sweeps: tuple[Sweep, ...]
     panels: tuple[Panel, ...]
+    features: tuple[Panel, ...]
+    """Of autoencoders."""
+    folder: Path
 
 
 def build_report(folder: Path, tell: Tell) -> Report:
@@ -43,16 +47,20 @@ def build_report(folder: Path, tell: Tell) -> Report:
     if runs.empty and speed.empty and checks.empty:
         raise DropbenchError(f"{folder} holds no runs.", "Run some first: dropbench sweep --p 0.1..0.8")
     parts = {run_id for ids in comparisons["member_run_ids"] for run_id in ids.split()}
-    sweeps = [sweep for sweep in find_sweeps(runs) if not sweep.run_ids <= parts]
-    panels = find_panels(read_table(folder, PANEL, tell), sweeps)
+    found = [sweep for sweep in find_sweeps(runs) if not sweep.run_ids <= parts]
+    sweeps = [sweep for sweep in found if not sweep.reconstructs]
+    measured = find_panels(read_table(folder, PANEL, tell), found)
+    panels = [panel for panel in measured if not panel.sweep.reconstructs]
+    features = [panel for panel in measured if panel.sweep.reconstructs]
     tables = [
         *(sweep_table(sweep) for sweep in sweeps),
         *(table for panel in panels for table in panel_tables(panel)),
+        *(feature_table(panel) for panel in features),
         *_comparisons(comparisons),
         *_speed(speed),
         *_checks(checks),
     ]
-    return Report(tuple(tables), tuple(sweeps), tuple(panels))
+    return Report(tuple(tables), tuple(sweeps), tuple(panels), tuple(features), folder)
 
 
 def sweeps_of(folder: Path, run_ids: Collection[str], tell: Tell) -> list[Sweep]:

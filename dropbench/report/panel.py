@@ -1,7 +1,7 @@
 """From the rows of panel.csv to tables of what dropout did to the units, beside the sweep they belong to."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +72,7 @@ class Panel:
     @property
     def settings(self) -> list[Setting]:
         """Those of the sweep of which anything was measured."""
-        return [setting for setting in self.sweep.settings if self.by_seed(setting, WITHOUT_UNITS)]
+        return [setting for setting in self.sweep.settings if self.by_seed(setting, "units", "1")]
 
 
 def find_panels(rows: pd.DataFrame, sweeps: Iterable[Sweep]) -> list[Panel]:
@@ -97,11 +97,9 @@ def panel_tables(panel: Panel) -> list[Table]:
             (
                 *axes,
                 Column("hidden\nlayer", lambda row: row["layer"]),
-                Column("units", lambda row: f"{row['units']:.0f}"),
-                *(Column(m.title, _text(m.name, m.digits)) for m in MEASURES),
-                *(Column(f"{m.title} less\nthat at p = 0", _difference(m.name, m.digits)) for m in _COMPARED),
+                *units_columns(),
             ),
-            tuple(_units_row(panel, setting, layer) for layer in panel.layers for setting in panel.settings),
+            tuple(units_row(panel, setting, layer) for layer in panel.layers for setting in panel.settings),
             tuple(_units_notes(panel)),
             lead=len(axes) + 1,
         ),
@@ -110,22 +108,36 @@ def panel_tables(panel: Panel) -> list[Table]:
             f"Error of the trained net, and without a share of its hidden units: {title}",
             (
                 *axes,
-                Column("train\nerror %", _text("train_error_percent", 2)),
-                Column("gap, test −\ntrain, points", _text("gap", 2)),
+                Column("train\nerror %", estimate_text("train_error_percent", 2)),
+                Column("gap, test −\ntrain, points", estimate_text("gap", 2)),
                 *(
-                    Column(f"test error %,\n{share:.0%} removed", _text(f"{WITHOUT_UNITS}_{share:g}", 1))
+                    Column(
+                        f"test error %,\n{share:.0%} removed", estimate_text(f"{WITHOUT_UNITS}_{share:g}", 1)
+                    )
                     for share in _SHOWN_SHARES
                 ),
             ),
             tuple(_errors_row(panel, setting) for setting in panel.settings),
             (
-                "Units are removed at random from all hidden layers at once, the others left as they are; "
-                "five choices for each net.",
+                "Units are removed at random from all hidden layers at once, and the others are left as they "
+                "are, not scaled; five choices for each net.",
                 *_bearing_notes(panel),
             ),
             lead=len(axes),
         ),
     ]
+
+
+def units_columns() -> tuple[Column, ...]:
+    """Those of units_row."""
+    return (
+        Column("units", lambda row: f"{row['units']:.0f}"),
+        *(Column(m.title, estimate_text(m.name, m.digits)) for m in MEASURES),
+        *(
+            Column(f"{m.title.replace(chr(10), ' ')},\nless that at p = 0", _difference(m.name, m.digits))
+            for m in _COMPARED
+        ),
+    )
 
 
 def _row(panel: Panel, setting: Setting, estimates: Mapping[str, Estimate]) -> dict[str, Any]:
@@ -136,7 +148,8 @@ def _row(panel: Panel, setting: Setting, estimates: Mapping[str, Estimate]) -> d
     return row
 
 
-def _units_row(panel: Panel, setting: Setting, layer: str) -> Row:
+def units_row(panel: Panel, setting: Setting, layer: str) -> dict[str, Any]:
+    """The measures of one layer of a setting's nets, and their differences to the net without dropout."""
     estimates = {m.name: panel.estimate(setting, m.name, layer) for m in MEASURES}
     reference = panel.sweep.reference(setting)
     for measure in _COMPARED:
@@ -166,7 +179,9 @@ def _errors_row(panel: Panel, setting: Setting) -> Row:
     )
 
 
-def _text(name: str, digits: int) -> Any:
+def estimate_text(name: str, digits: int) -> Callable[[Row], str]:
+    """What writes the estimate of that name in a cell."""
+
     def text(row: Row) -> str:
         estimate: Estimate = row[f"_{name}"]
         return estimate.text(digits)
@@ -174,7 +189,7 @@ def _text(name: str, digits: int) -> Any:
     return text
 
 
-def _difference(name: str, digits: int) -> Any:
+def _difference(name: str, digits: int) -> Callable[[Row], str]:
     def text(row: Row) -> str:
         if row["reference"]:
             return "reference"

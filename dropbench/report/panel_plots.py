@@ -101,6 +101,6 @@ def draw_errors_without_units(axes: "Axes", panel: Panel) -> "Axes":
             capsize=2,
             label=", ".join(f"{axis} {axis_text(setting.axes[axis], 'all')}" for axis in panel.sweep.varying),
         )
-    axes.set_title("test error, %, without a share of the units", fontsize="medium")
-    axes.set_xlabel("share of hidden units removed at random, all layers", fontsize="small")
+    axes.set_title("test error, %, with units removed", fontsize="medium")
+    axes.set_xlabel("share of hidden units removed at random", fontsize="small")
     return axes

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from dropbench.report.build import Report
+from dropbench.report.feature_plots import save_features, save_histograms
 from dropbench.report.panel import Panel
 from dropbench.report.panel_plots import save_panel
 from dropbench.report.plots import save_sweep
@@ -18,7 +19,11 @@ def save_pictures(report: Report, folder: Path) -> list[Path]:
         DropbenchError: if a picture cannot be written.
 
     """
-    return [*save_curves(report.sweeps, folder), *save_panels(report.panels, folder)]
+    return [
+        *save_curves(report.sweeps, folder),
+        *save_panels(report.panels, folder),
+        *save_feature_pictures(report.features, report.folder, folder),
+    ]
 
 
 def save_curves(sweeps: Collection[Sweep], folder: Path) -> list[Path]:
@@ -44,6 +49,22 @@ def save_panels(panels: Collection[Panel], folder: Path) -> list[Path]:
 
     """
     return [save_panel(panel, folder / f"panel-{_name(panel.sweep)}.png") for panel in panels]
+
+
+def save_feature_pictures(panels: Collection[Panel], results: Path, folder: Path) -> list[Path]:
+    """Draw what autoencoders learned, out of ``results`` into ``folder``, as PNG and as SVG.
+
+    Raises:
+        DropbenchError: if a picture cannot be written, or a file of features is damaged.
+
+    """
+    paths = []
+    for panel in panels:
+        for ending in ("png", "svg"):
+            name = f"{_name(panel.sweep)}.{ending}"
+            paths.append(save_features(panel, results, folder / f"features-{name}"))
+            paths.append(save_histograms(panel, folder / f"activations-{name}"))
+    return [path for path in paths if path is not None]
 
 
 def _name(sweep: Sweep) -> str:

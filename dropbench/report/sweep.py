@@ -23,6 +23,7 @@ AXES = (
     "dropout_key",
     "dropout_schedule",
     "cutoff_epoch",
+    "tied",
 )
 SETTING = (
     "data",
@@ -40,7 +41,7 @@ SETTING = (
     "precision",
 )
 _PROBABILITIES = ("p_drop", "p_drop_input", "p_drop_conv")
-_SAME_NET = ("train_size", "layers")
+_SAME_NET = ("train_size", "layers", "tied")
 _AXIS_TITLES = {
     "p_drop_input": "p_drop input",
     "p_drop_conv": "p_drop conv",
@@ -60,6 +61,8 @@ class Setting:
     test_error: Mapping[int, float]
     val_error: Mapping[int, float]
     test_nll: Mapping[int, float]
+    reconstruction_error: Mapping[int, float]
+    """On the test images, of autoencoders; empty else."""
     learned_p_drop: Mapping[int, float]
     """At the hidden sites, of variants that learn it; empty else."""
     unsuccessful: int
@@ -81,8 +84,13 @@ class Sweep:
     varying: tuple[str, ...]
     run_ids: frozenset[str]
 
+    @property
+    def reconstructs(self) -> bool:
+        """Whether its nets are autoencoders, which have features and no test error."""
+        return bool(self.fields["model"] == "autoencoder")
+
     def reference(self, setting: Setting) -> Setting | None:
-        """The net without any dropout on the same training size and layers."""
+        """The net without any dropout on the same training size, layers and tying of weights."""
         for other in self.settings:
             same_net = all(sortable(other.axes[n]) == sortable(setting.axes[n]) for n in _SAME_NET)
             if other.drops_nothing and same_net:
@@ -98,8 +106,7 @@ class Sweep:
 
 def find_sweeps(runs: pd.DataFrame) -> list[Sweep]:
     """The sweeps among the rows of runs.csv; members of ensembles other than the first are no part."""
-    whole = (runs["member"] == 0) & (runs["bootstrap"] != "True")
-    runs = runs[whole & (runs["model"] != "autoencoder")].copy()
+    runs = runs[(runs["member"] == 0) & (runs["bootstrap"] != "True")].copy()
     # With nothing dropped the two conventions are the same net, recorded under whichever came first.
     nothing = (runs[list(_PROBABILITIES)] == 0).all(axis=1)
     runs.loc[nothing, "convention"] = "inverted"
@@ -108,6 +115,7 @@ def find_sweeps(runs: pd.DataFrame) -> list[Sweep]:
     runs.loc[nothing | (runs["dropout_schedule"] == ""), "dropout_schedule"] = "constant"
     runs.loc[nothing, "cutoff_epoch"] = math.nan
     runs.loc[nothing, "dropout_key"] = ""
+    runs.loc[runs["tied"] == "", "tied"] = "False"
     sweeps = []
     for values, group in runs.groupby(list(SETTING), dropna=False, sort=False):
         fields = dict(zip(SETTING, values if isinstance(values, tuple) else (values,), strict=True))
@@ -160,6 +168,7 @@ def _setting(axes: dict[str, Any], rows: pd.DataFrame) -> Setting:
         test_error=by_seed("test_error_percent"),
         val_error=by_seed("val_error_percent"),
         test_nll=by_seed("test_nll"),
+        reconstruction_error=by_seed("test_reconstruction_error"),
         learned_p_drop=by_seed("learned_p_drop"),
         unsuccessful=len(rows) - len(ok),
         run_ids=dict(zip(seeds, ok["run_id"], strict=True)),

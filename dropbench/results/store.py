@@ -2,18 +2,17 @@
 
 import contextlib
 import functools
-import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from filelock import FileLock
 
 import dropbench
 from dropbench.errors import DropbenchError
+from dropbench.results import predictions
 from dropbench.results.csv_file import Tell, append_rows, is_torn, mend, read_new_rows, read_rows, widen
 from dropbench.results.read import finished_runs, latest
 from dropbench.results.schema import (
@@ -69,7 +68,7 @@ class Store:
         """
         with self._lock():
             if keep_predictions and result.predictions:
-                self._save_predictions(result)
+                predictions.save(self.folder, result.config.run_id, result.predictions)
             if result.panel:
                 self._append(PANEL, panel_rows(result))
             if not again and self._catch_up().get(result.config.run_id) == "ok":
@@ -132,39 +131,6 @@ class Store:
             if self._statuses.get(row["run_id"]) != "ok":
                 self._statuses[row["run_id"]] = row["status"]
         return self._statuses
-
-    def has_predictions(self, run_id: str) -> bool:
-        """Whether the predictions of this run were kept."""
-        return self._predictions_file(run_id).exists()
-
-    def predictions(self, run_id: str) -> dict[str, np.ndarray]:
-        """What RunResult.predictions held when the run was appended.
-
-        Raises:
-            DropbenchError: if the file is missing or damaged.
-
-        """
-        path = self._predictions_file(run_id)
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return dict(arrays)
-        except Exception as error:  # zipfile and numpy raise many kinds on a damaged file
-            raise DropbenchError(f"Cannot read {path}: {error}.", "Delete it and run again.") from error
-
-    def _predictions_file(self, run_id: str) -> Path:
-        return self.folder / "predictions" / f"{run_id}.npz"
-
-    def _save_predictions(self, result: RunResult) -> None:
-        path = self._predictions_file(result.config.run_id)
-        partial = path.with_suffix(".partial")
-        write: Callable[..., None] = np.savez_compressed
-        try:
-            path.parent.mkdir(exist_ok=True)
-            with partial.open("wb") as file:
-                write(file, **result.predictions)
-            os.replace(partial, path)
-        except OSError as error:
-            raise DropbenchError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
 @functools.cache

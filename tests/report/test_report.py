@@ -12,8 +12,9 @@ from scipy import stats
 
 from dropbench.config import RunConfig
 from dropbench.errors import DropbenchError, UsageError
-from dropbench.report.build import build_report, save_curves
+from dropbench.report.build import build_report
 from dropbench.report.export import EXPORTERS, export
+from dropbench.report.pictures import save_curves
 from dropbench.report.statistics import mean_interval, paired_difference
 from dropbench.report.sweep import find_sweeps, sweep_table
 from dropbench.report.terminal import show
