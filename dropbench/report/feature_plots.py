@@ -19,6 +19,7 @@ HISTOGRAMS = {
     "activation_histogram": "activation of a unit for an image",
     "mean_activation_histogram": "mean activation of a unit over the images",
 }
+_ONE_SEED = "the first seed"
 _SEPARATION = 1  # pixel between two images of a grid
 
 
@@ -38,11 +39,11 @@ def save_features(panel: Panel, folder: Path, path: Path) -> Path | None:
             found.append((setting, predictions.load(folder, run_id)))
     if not found:
         return None
-    with picture(path, panel.sweep, figsize=(5.2 * len(found), 6.6)) as figure:
+    with picture(path, panel.sweep, (5.2 * len(found), 6.6), shown=_ONE_SEED) as figure:
         grid = figure.subplots(2, len(found), squeeze=False, height_ratios=(5, 1.1))
         for (features, below), (setting, arrays) in zip(grid.T, found, strict=True):
             draw_images(features, _centred(arrays["features"]), columns=_side(len(arrays["features"])))
-            features.set_title(_name(panel, setting))
+            features.set_title(f"first-layer weights, {_name(panel, setting)}")
             pairs = np.concatenate([arrays["originals"], arrays["reconstructions"]])
             draw_images(below, pairs, columns=len(arrays["originals"]))
             below.set_title("test images, and what the net makes of them", fontsize="small")
@@ -56,15 +57,16 @@ def save_histograms(panel: Panel, path: Path) -> Path:
         DropbenchError: if the picture cannot be written.
 
     """
-    with picture(path, panel.sweep, figsize=(10, 4)) as figure:
+    with picture(path, panel.sweep, (10, 4), shown=_ONE_SEED) as figure:
         for axes, (measure, label) in zip(figure.subplots(1, 2), HISTOGRAMS.items(), strict=True):
             for number, setting in enumerate(panel.settings):
                 _draw_histogram(axes, panel, setting, measure, COLOURS[number % len(COLOURS)])
             axes.set_xlabel(label)
-            axes.set_ylabel("share of them, by unit of activation")
-            axes.set_yscale("log")
+            axes.set_ylabel("density")
             axes.grid(alpha=0.25)
             axes.legend(frameon=False, fontsize="small")
+            if measure == "activation_histogram":  # most are at or near 0
+                axes.set_yscale("log")
     return path
 
 

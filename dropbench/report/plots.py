@@ -88,8 +88,10 @@ def save_sweep(sweep: Sweep, path: Path) -> Path:
 
 
 @contextmanager
-def picture(path: Path, sweep: Sweep, figsize: tuple[float, float]) -> Iterator["Figure"]:
-    """A figure to draw into, saved at the end under the title of the sweep.
+def picture(
+    path: Path, sweep: Sweep, figsize: tuple[float, float], shown: str | None = None
+) -> Iterator["Figure"]:
+    """A figure to draw into, saved at the end under the title of the sweep and what is ``shown`` of it.
 
     Raises:
         DropbenchError: if the file cannot be written.
@@ -103,7 +105,7 @@ def picture(path: Path, sweep: Sweep, figsize: tuple[float, float]) -> Iterator[
     figure = plt.figure(figsize=figsize, layout="constrained")
     yield figure
     fields, seeds = sweep.fields, max(len(setting.run_ids) for setting in sweep.settings)
-    interval = f"mean of {seeds} seeds with 95 % interval" if seeds > 1 else "one seed"
+    interval = shown or (f"mean of {seeds} seeds with 95 % interval" if seeds > 1 else "one seed")
     # A label is text: no dollar sign in a folder's name may start a formula.
     figure.suptitle(
         f"{fields['model']} on {fields['data']}, {fields['epochs']:.0f} epochs, {interval}",

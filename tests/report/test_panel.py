@@ -1,0 +1,134 @@
+"""The panel's tables and the features' pictures, from made rows with known differences."""
+
+import numpy as np
+import pytest
+
+from dropbench.config import RunConfig
+from dropbench.report.build import build_report
+from dropbench.report.feature_plots import draw_images
+from dropbench.report.pictures import save_pictures
+from dropbench.results import predictions
+from dropbench.results.csv_file import append_rows
+from dropbench.results.schema import PANEL, RUNS, panel_rows, run_row
+from dropbench.run_result import LARGEST_SHARE, WITHOUT_UNITS, PanelRecord, RunResult
+
+MEASURES = ("units", "dead_units", "mean_activation", "zero_share", "sparseness")
+NOISE = (0.0, 0.01, -0.01, 0.02, -0.02, 0.005)
+
+
+def record(folder, p, seed, correlation, rank, without, **fields):
+    """One run: without maps a share of removed units to the test error."""
+    config = RunConfig(p_drop=p, seed=seed, **fields)
+    records = [PanelRecord(measure, "1", 0.0, 7.0) for measure in MEASURES]
+    records += [
+        PanelRecord("mean_abs_correlation", "1", 0.0, correlation),
+        PanelRecord("effective_rank", "1", 0.0, rank),
+        PanelRecord("train_error_percent", "", 0.0, 1.0),
+        *(PanelRecord(WITHOUT_UNITS, "", share, error) for share, error in without.items()),
+    ]
+    metrics = {"test_error_percent": without[0.0], "val_error_percent": 3.0, "test_nll": 0.1}
+    result = RunResult(config, "ok", metrics=metrics, panel=tuple(records))
+    append_rows(folder, RUNS, [run_row(result, "")])
+    append_rows(folder, PANEL, panel_rows(result))
+
+
+def shares(at_0: float, at_half: float) -> dict[float, float]:
+    return {k / 10: at_0 + (at_half - at_0) * k / 5 for k in range(round(LARGEST_SHARE * 10) + 1)}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for seed, noise in enumerate(NOISE):
+        record(tmp_path, 0.0, seed, 0.2 + noise, 30 + noise, shares(4, 20 + noise))
+        record(tmp_path, 0.5, seed, 0.1 + 2 * noise, 30 - noise, shares(3, 5 + 3 * noise))
+    return tmp_path
+
+
+def tables(folder):
+    return {table.kind: table for table in build_report(folder, print).tables}
+
+
+def test_differences_are_paired_and_say_what_holds(folder):
+    found = tables(folder)
+    rows = {row["p_drop"]: row for row in found["panel-units"].rows}
+    assert rows[0.5]["mean_abs_correlation"] == pytest.approx(0.1 + 2 * np.mean(NOISE))
+    assert rows[0.5]["mean_abs_correlation_difference"] == pytest.approx(-0.1 + np.mean(NOISE))
+    notes = " ".join(found["panel-units"].notes)
+    assert "hidden layer 1, mean |r|: lower at 0.5" in notes
+    assert "hidden layer 1, effective rank: not distinguishable at 0.5" in notes
+
+
+def test_gap_and_error_without_units(folder):
+    found = tables(folder)["panel-errors"]
+    rows = {row["p_drop"]: row for row in found.rows}
+    assert rows[0.0]["gap"] == pytest.approx(3)
+    assert rows[0.5]["gap"] == pytest.approx(2)
+    assert rows[0.0][f"{WITHOUT_UNITS}_0.5"] == pytest.approx(20 + np.mean(NOISE))
+    assert "lower at 0.5" in found.notes[-1]
+
+
+def test_a_sweep_without_panel_has_none(tmp_path):
+    config = RunConfig(p_drop=0.5)
+    metrics = {"test_error_percent": 1.0, "val_error_percent": 1.0}
+    append_rows(tmp_path, RUNS, [run_row(RunResult(config, "ok", metrics=metrics), "")])
+    assert set(tables(tmp_path)) == {"sweep"}
+
+
+@pytest.fixture
+def autoencoders(tmp_path):
+    """Two autoencoders; the arrays of the first are as they are kept, those of the other were deleted."""
+    for p, error in ((0.0, 2.0), (0.5, 3.5)):
+        config = RunConfig(model="autoencoder", layers=(9,), p_drop=p)
+        records = [PanelRecord(measure, "1", 0.0, 7.0) for measure in MEASURES]
+        for measure in ("activation_histogram", "mean_activation_histogram"):
+            records += [PanelRecord(measure, "1", edge / 2, 0.25) for edge in range(4)]
+        metrics = {"test_reconstruction_error": error, "val_reconstruction_error": error}
+        result = RunResult(config, "ok", metrics=metrics, panel=tuple(records))
+        append_rows(tmp_path, RUNS, [run_row(result, "")])
+        append_rows(tmp_path, PANEL, panel_rows(result))
+    rng = np.random.default_rng(0)
+    arrays = {
+        "features": rng.normal(size=(9, 1, 8, 8)),
+        "originals": rng.random((3, 1, 8, 8)),
+        "reconstructions": rng.random((3, 1, 8, 8)),
+    }
+    predictions.save(tmp_path, config.run_id, arrays)
+    return tmp_path
+
+
+def test_features_have_a_table_of_their_own_and_are_in_no_sweep(autoencoders):
+    found = tables(autoencoders)
+    assert set(found) == {"features"}
+    row = found["features"].rows[1]
+    assert row["test_reconstruction_error"] == 3.5
+    assert row["difference_to_reference"] == 1.5
+
+
+def test_pictures_of_everything_a_folder_holds(folder, autoencoders):
+    figures = folder / "new" / "figures"
+    names = {
+        path.name.rpartition("-")[0] + path.suffix
+        for path in save_pictures(build_report(folder, print), figures)
+    }
+    assert names == {
+        "error-against-p-mnist5k-lecture-cnn.png",
+        "panel-mnist5k-lecture-cnn.png",
+        *(
+            f"{kind}-mnist5k-autoencoder.{ending}"
+            for kind in ("features", "activations")
+            for ending in ("png", "svg")
+        ),
+    }
+    assert all(path.stat().st_size > 5000 for path in figures.iterdir())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_image_stands_in_its_place(channels):
+    from matplotlib.figure import Figure
+
+    images = np.stack([np.full((channels, 2, 3), k / 5) for k in range(5)])
+    shown = draw_images(Figure().subplots(), images, columns=3).get_images()[0].get_array()
+    assert shown.shape[:2] == (5, 11)
+    pixels = shown if channels == 1 else shown[..., 0]
+    assert [pixels[3 * (k // 3), 4 * (k % 3)] for k in range(5)] == pytest.approx([k / 5 for k in range(5)])
+    assert (pixels[3:, 8:] == 1).all()  # no sixth image
