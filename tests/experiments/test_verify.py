@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from dropbench.dropout import bernoulli
+from dropbench.dropout import bernoulli, borrowed, concrete, dropconnect, standout, variational
 from dropbench.dropout.masks import LEVELS, drop, keep_mask
-from dropbench.experiments.verify import averages, masks, subnetworks
+from dropbench.experiments.verify import averages, masks, subnetworks, variants
 from dropbench.experiments.verify.check import Check, statistical
 from dropbench.experiments.verify.run import all_checks
 
@@ -106,3 +106,55 @@ def test_another_penalty_than_ridge_is_found(monkeypatch, other):
     monkeypatch.setattr(bernoulli, "drop", off)
     assert "linear regression: sampled loss" in failures(subnetworks.ridge_checks())
     assert "Monte-Carlo: mean squared error over k passes" in failures(subnetworks.enumeration_checks())
+
+
+def test_a_variance_of_p_is_found(monkeypatch):
+    """Keras documents σ² = p/(1 − p); √p is the usual slip."""
+
+    def slip(self, units, generator):
+        return units * (1 + self.p_now**0.5 * torch.randn(units.shape, generator=generator))
+
+    monkeypatch.setattr("dropbench.dropout.noise.GaussianDropout.disturb", slip)
+    assert "gaussian: variance" in failures(variants.variant_checks())
+
+
+def test_one_mask_of_weights_for_a_whole_batch_is_found(monkeypatch):
+    def shared(like, levels, generator):
+        return keep_mask(like[:1], levels, generator).expand(like.shape).clone()
+
+    monkeypatch.setattr(dropconnect, "keep_mask", shared)
+    assert "dropconnect: independent" in failures(variants.variant_checks())
+
+
+def test_noise_of_another_rate_than_it_says_is_found(monkeypatch):
+    rate = variational.VariationalDropout.p_learned
+    monkeypatch.setattr(variational.VariationalDropout, "p_learned", lambda self: 0.9 * rate(self))
+    assert "variational: variance" in failures(variants.variant_checks())
+
+
+def test_swapped_and_silent_noise_is_found(monkeypatch):
+    swapped = concrete.ConcreteDropout.p_learned
+    monkeypatch.setattr(concrete.ConcreteDropout, "p_learned", lambda self: 1 - swapped(self))
+    keep = standout.Standout.keep_probability
+    monkeypatch.setattr(standout.Standout, "keep_probability", lambda self, units: keep(self, -units))
+    monkeypatch.setattr(borrowed.F, "alpha_dropout", lambda units, p, training: units)
+    monkeypatch.setattr(bernoulli.SpatialDropout, "disturb", bernoulli.BernoulliDropout.disturb)
+    found = failures(variants.variant_checks())
+    assert {"concrete: mean", "standout: mean", "alpha: mean", "spatial: whole channels"} <= found
+
+
+def test_blocks_that_are_no_blocks_are_found(monkeypatch):
+    monkeypatch.setattr(borrowed.DropBlock, "disturb", bernoulli.BernoulliDropout.disturb)
+    found = failures(variants.variant_checks())
+    assert found == {"dropblock: share dropped", "dropblock: whole squares", "dropblock: mean"}
+
+
+def test_another_divergence_is_found(monkeypatch):
+    """The polynomial of Kingma et al., which holds for α up to 1 only."""
+
+    def kingma(log_alpha):
+        alpha = log_alpha.exp()
+        return -(0.5 * log_alpha + 1.16145124 * alpha - 1.50204118 * alpha**2 + 0.58629921 * alpha**3)
+
+    monkeypatch.setattr(variants, "divergence", kingma)
+    assert failures(variants.variant_checks()) == {"variational: divergence"}
