@@ -13,8 +13,13 @@ from dropbench.dropout.in_graph import number_of
 from dropbench.engine.device import autocast
 
 
-def compiled_for(model: nn.Module, batches: Iterable[torch.Tensor], precision: str) -> nn.Module:
+def compiled_for(
+    model: nn.Module, batches: Iterable[torch.Tensor], precision: str, constant: bool = True
+) -> nn.Module:
     """``model`` compiled for training on each of these batches' shapes; it shares the weights.
+
+    ``constant`` says that no p will change: a p in a graph is compiled into it, and another would compile
+    the graph again.
 
     The masks are those that the model draws without it. The passes that make torch compile leave no
     trace: weights, buffers and random streams are afterwards what they were.
@@ -27,9 +32,9 @@ def compiled_for(model: nn.Module, batches: Iterable[torch.Tensor], precision: s
     streams = [generator.get_state() for generator in generators]
     before = copy.deepcopy(model.state_dict())
     for layer in dropout_layers(model):
-        if type(layer) is not BernoulliDropout:  # the others draw outside the graph
-            for name in ("forward", "into"):
-                setattr(layer, name, torch.compiler.disable(getattr(layer, name)))  # type: ignore[no-untyped-call]
+        if not constant or type(layer) is not BernoulliDropout:  # it draws outside the graph
+            name = "into" if layer.on_weights else "forward"
+            setattr(layer, name, torch.compiler.disable(getattr(layer, name)))  # type: ignore[no-untyped-call]
         elif layer.generator is not None:
             layer.generator_number = number_of(layer.generator)
     compiled = cast(nn.Module, torch.compile(model))

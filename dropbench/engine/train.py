@@ -161,7 +161,8 @@ class _Run:
         whole, rest = self.config.batch_size, len(self.parts.drawn) % self.config.batch_size
         sizes = [size for size in (min(whole, len(self.parts.drawn)), rest) if size]
         images = [self.train_examples.batch(self.positions(self.parts.drawn[:size]))[0] for size in sizes]
-        self.trained = compiled_for(self.model, images, self.config.precision)
+        constant = self.config.dropout_schedule == "constant"
+        self.trained = compiled_for(self.model, images, self.config.precision, constant)
         self.compile_seconds = perf_counter() - start
 
     def epoch(self, number: int) -> EpochRecord:

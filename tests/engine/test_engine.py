@@ -288,9 +288,14 @@ def test_an_epoch_reads_its_loss_and_its_error_once(blobs, batch_size):
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile wants a C++ compiler on the CPU")
 @pytest.mark.filterwarnings("ignore:Guards may run slower")  # torch's, on some releases of Python
-def test_compiled_training_gives_the_numbers_of_training(blobs):
+@pytest.mark.parametrize(
+    "dropout",
+    [{}, {"dropout_schedule": "ramp"}, {"dropout": "gaussian"}, {"dropout": "variational"}],
+    ids=["constant", "ramp", "gaussian", "variational"],
+)
+def test_compiled_training_gives_the_numbers_of_training(blobs, dropout):
     """The masks are the same, so what differs is rounding; 240 − 24 images leave a smaller last batch."""
-    config = small(p_drop=0.5, p_drop_input=0.2, epochs=2)
+    config = small(p_drop=0.5, p_drop_input=0.2, epochs=2, **dropout)
     plain, compiled = train(config, blobs), train(config, blobs, compiled=True)
     for ours, theirs in zip(plain.epochs, compiled.epochs, strict=True):
         assert theirs.train_loss == pytest.approx(ours.train_loss, rel=1e-4)
