@@ -1,6 +1,7 @@
 """torch.compile for the steps of training, done before the first of them so that its time stands apart."""
 
 import copy
+import warnings
 from collections.abc import Iterable
 from typing import cast
 
@@ -40,9 +41,11 @@ def compiled_for(
     compiled = cast(nn.Module, torch.compile(model))
     compiled.train()
     for images in batches:
-        with autocast(images.device, precision):
-            logits = compiled(images)
-        logits.float().sum().backward()
+        with warnings.catch_warnings():  # torch's own: it looks at every tensor that passes between graphs
+            warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf")
+            with autocast(images.device, precision):
+                logits = compiled(images)
+            logits.float().sum().backward()
     model.zero_grad()
     model.load_state_dict(before)
     for generator, state in zip(generators, streams, strict=True):
