@@ -72,10 +72,12 @@ class OwnDropout(DropoutLayer):
         name = f"{getattr(factory, '__name__', factory)}({p_drop:g})"
         hint = "Dropout of your own is a torch.nn.Module that is made by Class(p_drop)."
         self.module = own_code.make(name, nn.Module, hint, factory, p_drop) if p_drop else nn.Identity()
+        self._ramped = False
 
     def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """What the module makes of the units in train mode."""
-        if self.strength != 1:
+        self._ramped = self._ramped or self.strength != 1
+        if self._ramped:
             if not hasattr(self.module, "p"):
                 raise UsageError("A ramp sets the attribute p of the dropout, and yours has none.")
             setattr(self.module, "p", self.p_now)  # noqa: B010  # theirs, of a type that nobody knows

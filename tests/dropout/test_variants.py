@@ -8,6 +8,7 @@ from torch import nn
 
 from dropbench.config import RunConfig
 from dropbench.dropout import dropconnect
+from dropbench.dropout.borrowed import OwnDropout
 from dropbench.dropout.control import (
     monte_carlo,
     penalty,
@@ -273,3 +274,32 @@ def test_it_trains_the_lectures_net_in_bf16(name, blobs):
     result = train(config(name, epochs=1, batch_size=80, precision="bf16", mc_samples=2, **sites), blobs)
     assert result.status == "ok"
     assert result.predictions["test_mc"].shape == (90, 3)
+
+
+class Own(nn.Module):
+    """A user's dropout, that keeps the p of every pass."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p, self.seen = p, []
+
+    def forward(self, units: torch.Tensor) -> torch.Tensor:
+        self.seen.append((self.p, self.training))
+        return nn.functional.dropout(units, self.p, self.training)
+
+
+def test_a_dropout_of_the_users_own_follows_the_ramp_to_its_end_and_is_in_train_mode_for_noise():
+    own = OwnDropout(0.4, Own)
+    own.generator = torch.Generator().manual_seed(0)
+    for strength in (0.25, 0.5, 1.0):
+        set_strength(own, strength)
+        own.train()(UNITS)
+    own.eval()(UNITS)
+    with monte_carlo(own):
+        own(UNITS)
+    assert own.module.seen == [(0.1, True), (0.2, True), (0.4, True), (0.4, False), (0.4, True)]
+    with pytest.raises(UsageError, match="attribute p"):
+        fixed = OwnDropout(0.4, lambda p: nn.Identity())
+        fixed.generator = own.generator
+        set_strength(fixed, 0.5)
+        fixed(UNITS)
