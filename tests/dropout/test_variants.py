@@ -298,8 +298,8 @@ def test_a_dropout_of_the_users_own_follows_the_ramp_to_its_end_and_is_in_train_
     with monte_carlo(own):
         own(UNITS)
     assert own.module.seen == [(0.1, True), (0.2, True), (0.4, True), (0.4, False), (0.4, True)]
+    fixed = OwnDropout(0.4, lambda p: nn.Identity())
+    fixed.generator = own.generator
+    set_strength(fixed, 0.5)
     with pytest.raises(UsageError, match="attribute p"):
-        fixed = OwnDropout(0.4, lambda p: nn.Identity())
-        fixed.generator = own.generator
-        set_strength(fixed, 0.5)
         fixed(UNITS)
