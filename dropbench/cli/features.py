@@ -72,7 +72,6 @@ def features(
     """
     from dropbench.experiments.sweep import Grid, expand
 
-    flags = flags.with_data()
     grid = Grid(
         p_drop=grammar.parse_probabilities(p),
         p_drop_input=grammar.parse_probabilities(flags.p_input, "--p-input"),
@@ -83,9 +82,7 @@ def features(
         seeds=seeds,
         baseline=False,
     )
-    base = RunConfig(
-        data=flags.data, model="autoencoder", layers=(units,), tied=tied, **flags.shared_fields()
-    )
+    base = RunConfig(model="autoencoder", layers=(units,), tied=tied, **flags.shared_fields())
     unbound = expand(base, grid)
     flags.tell_if_nothing_is_dropped(unbound)
 
@@ -99,7 +96,7 @@ def features(
     from dropbench.report.terminal import show
     from dropbench.results.store import Store
 
-    bench = flags.set_up()
+    bench = flags.with_data().set_up()
     configs = bench.bind(unbound)
     store = Store(flags.out, tell)
     with watching() as watcher, resumable(flags.out, watcher):

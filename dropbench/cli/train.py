@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -61,12 +62,25 @@ def train(
             **figures,
             **result.where,
             "epochs": [vars(record) for record in result.epochs],
+            "panel": [vars(record) for record in result.panel],
         }
         out.print_json(json.dumps(_finite(content)), highlight=False)
     elif result.status == "ok":
         _show(result.config.run_id, figures)
+        if flags.panel:
+            _show_panel(flags.out, result.config.run_id)
     tell(f"recorded as run {result.config.run_id} in {flags.out / 'runs.csv'}")
     exit_for(outcome)
+
+
+def _show_panel(folder: Path, run_id: str) -> None:
+    from dropbench.report.build import panels_of, sweeps_of
+    from dropbench.report.panel import panel_tables
+    from dropbench.report.terminal import show
+
+    for panel in panels_of(folder, sweeps_of(folder, {run_id}, tell), tell):
+        out.print()
+        show(panel_tables(panel), out)
 
 
 def _finite(content: Any) -> Any:

@@ -34,7 +34,7 @@ class Report:
 def build_report(folder: Path, tell: Tell) -> Report:
     """The tables of everything in ``folder``, from its CSV files alone.
 
-    Runs that were only done as parts of a comparison stand in its table and in no other.
+    The errors of runs that were only done as parts of a comparison stand in its table and in no other.
 
     Raises:
         DropbenchError: if there is no such folder or no run in it.
@@ -47,8 +47,8 @@ def build_report(folder: Path, tell: Tell) -> Report:
     if runs.empty and speed.empty and checks.empty:
         raise DropbenchError(f"{folder} holds no runs.", "Run some first: dropbench sweep --p 0.1..0.8")
     parts = {run_id for ids in comparisons["member_run_ids"] for run_id in ids.split()}
-    found = [sweep for sweep in find_sweeps(runs) if not sweep.run_ids <= parts]
-    sweeps = [sweep for sweep in found if not sweep.reconstructs]
+    found = find_sweeps(runs)
+    sweeps = [sweep for sweep in found if not sweep.reconstructs and not sweep.run_ids <= parts]
     measured = find_panels(read_table(folder, PANEL, tell), found)
     panels = [panel for panel in measured if not panel.sweep.reconstructs]
     features = [panel for panel in measured if panel.sweep.reconstructs]

@@ -133,11 +133,13 @@ def units_columns() -> tuple[Column, ...]:
     return (
         Column("units", lambda row: f"{row['units']:.0f}"),
         *(Column(m.title, estimate_text(m.name, m.digits)) for m in MEASURES),
-        *(
-            Column(f"{m.title.replace(chr(10), ' ')},\nless that at p = 0", _difference(m.name, m.digits))
-            for m in _COMPARED
-        ),
+        *(_difference_column(measure) for measure in _COMPARED),
     )
+
+
+def _difference_column(measure: Measure) -> Column:
+    title = measure.title.replace("\n", " ")
+    return Column(f"{title},\nless that at p = 0", _difference(measure.name, measure.digits))
 
 
 def _row(panel: Panel, setting: Setting, estimates: Mapping[str, Estimate]) -> dict[str, Any]:
@@ -200,38 +202,51 @@ def _difference(name: str, digits: int) -> Callable[[Row], str]:
 
 
 def _units_notes(panel: Panel) -> Iterable[str]:
+    if not _compared(panel):
+        return
     yield (
         "Independence between neurons would be a lower mean |r| and a higher effective rank (at most the "
         "number of units). Measured, with 95 % intervals of the paired difference to p = 0:"
     )
     for layer in panel.layers:
         for measure, name in ((CORRELATION, "mean |r|"), (RANK, "effective rank")):
-            found = _sorted_by_sign(panel, measure, layer)
-            yield f"hidden layer {layer}, {name}: {found}."
+            yield f"hidden layer {layer}, {name}: {_sorted_by_sign(panel, measure, layer)}."
 
 
 def _bearing_notes(panel: Panel) -> Iterable[str]:
-    share = 0.5
-    found = _sorted_by_sign(panel, WITHOUT_UNITS, "", share)
+    if not _compared(panel):
+        return
+    found = _sorted_by_sign(panel, WITHOUT_UNITS, "", at=0.5)
     yield (
         "A distributed representation would lose less with its units. Test error without half of them, "
         f"against p = 0: {found}."
     )
 
 
+def _compared(panel: Panel) -> list[tuple[Setting, Setting]]:
+    """Each setting with its net without dropout, where both were measured."""
+    measured = panel.settings
+    pairs = ((setting, panel.sweep.reference(setting)) for setting in measured)
+    return [
+        (setting, reference)
+        for setting, reference in pairs
+        if reference is not None and reference is not setting and reference in measured
+    ]
+
+
 def _sorted_by_sign(panel: Panel, measure: str, layer: str, at: float = 0.0) -> str:
     """Where a measure is lower than, higher than, or not distinguishable from that without dropout."""
-    groups: dict[str, list[str]] = {"lower": [], "higher": [], "not distinguishable": []}
-    for setting in panel.settings:
-        reference = panel.sweep.reference(setting)
-        if reference is None or reference is setting:
-            continue
+    groups: dict[str, list[str]] = {}
+    for setting, reference in _compared(panel):
         difference = paired_difference(
             panel.by_seed(setting, measure, layer, at), panel.by_seed(reference, measure, layer, at)
         )
-        sign = "lower" if difference.high < 0 else "higher" if difference.low > 0 else "not distinguishable"
-        groups[sign].append(
-            " ".join(axis_text(setting.axes[axis]) for axis in panel.sweep.varying if axis in setting.axes)
-        )
-    said = [f"{sign} at {', '.join(where)}" for sign, where in groups.items() if where]
-    return "; ".join(said) or "no net without dropout to compare with"
+        if math.isnan(difference.low):
+            sign = "not to be told with one seed"
+        else:
+            sign = (
+                "lower" if difference.high < 0 else "higher" if difference.low > 0 else "not distinguishable"
+            )
+        where = " ".join(axis_text(setting.axes[axis]) for axis in panel.sweep.varying)
+        groups.setdefault(sign, []).append(where)
+    return "; ".join(f"{sign} at {', '.join(where)}" for sign, where in groups.items())
