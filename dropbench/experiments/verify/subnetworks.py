@@ -58,6 +58,8 @@ def enumeration_checks() -> Iterator[Check]:
     scaled: list[torch.Tensor] = []
     geometric: list[torch.Tensor] = []
     gaps: list[float] = []
+    farther: list[torch.Tensor] = []
+    divergences: list[torch.Tensor] = []
     ratios: list[float] = []
     for p in _P_DROPS:
         dropout = layer(p, "weight-scaling", seed=14)
@@ -66,6 +68,11 @@ def enumeration_checks() -> Iterator[Check]:
         log_geometric = (shares * members).sum(0)
         geometric.append(F.log_softmax(log_geometric, dim=-1))
         scaled.append(net.log_probabilities(dropout.eval()(net.hidden)))
+        # Of all q the geometric mean has the least Σ share KL(q ‖ member); another's is more by KL(q ‖ it).
+        mean_log = arithmetic_mean.log()
+        to_members = [(q.exp() * (q - log_geometric)).sum(-1) for q in (mean_log, scaled[-1])]
+        farther.append(to_members[0] - to_members[1])
+        divergences.append((arithmetic_mean * (mean_log - scaled[-1])).sum(-1))
         # Jensen's inequality, twice: both means are at least as likely as their members are on average.
         member_loss = (shares[:, 0] * -members[:, torch.arange(40), net.labels]).sum(0)
         gaps += [
@@ -79,6 +86,13 @@ def enumeration_checks() -> Iterator[Check]:
         f"the normalised geometric mean of all {len(masks):,} subnetworks (Baldi & Sadowski)",
         torch.stack(scaled),
         torch.stack(geometric),
+    )
+    yield exact(
+        "weight scaling beside the arithmetic mean",
+        "nearer to the subnetworks, in mean KL(it ‖ subnetwork), by KL(arithmetic mean ‖ weight scaling)",
+        torch.stack(farther),
+        torch.stack(divergences),
+        tolerance=1e-10,
     )
     yield Check(
         "mean of all subnetworks: likelihood",
