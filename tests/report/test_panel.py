@@ -5,6 +5,7 @@ import pytest
 
 from dropbench.config import RunConfig
 from dropbench.report.build import build_report
+from dropbench.report.export import as_markdown
 from dropbench.report.feature_plots import draw_images
 from dropbench.report.pictures import save_pictures
 from dropbench.results import predictions
@@ -56,6 +57,12 @@ def test_differences_are_paired_and_say_what_holds(folder):
     notes = " ".join(found["panel-units"].notes)
     assert "hidden layer 1, mean |r|: lower at 0.5" in notes
     assert "hidden layer 1, effective rank: not distinguishable at 0.5" in notes
+
+
+def test_every_line_of_a_markdown_table_has_as_many_cells(folder):
+    lines = as_markdown.render([tables(folder)["panel-units"]]).splitlines()
+    cells = {line.replace("\\|", "").count("|") for line in lines if line.startswith("|")}
+    assert len(cells) == 1
 
 
 def test_gap_and_error_without_units(folder):

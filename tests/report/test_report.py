@@ -152,7 +152,7 @@ def test_exports_hold_the_same_numbers_and_escape_text(tmp_path):
     assert from_csv[0]["difference_to_reference"] == ""
     markdown, latex = (tmp_path / "t.md").read_text(), (tmp_path / "t.tex").read_text()
     assert "<script>" not in markdown.replace("\\<script>", "")
-    assert r"a\_b|\textless{}script\textgreater{}\&\%" in latex
+    assert r"a\_b\textbar{}\textless{}script\textgreater{}\&\%" in latex
     assert all(line.count(" & ") == 5 for line in latex.splitlines() if line.endswith(r" \\"))
     with pytest.raises(UsageError):
         export(tables, tmp_path / "t.xlsx")

@@ -17,6 +17,7 @@ _ESCAPES = {
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     "Δ": r"$\Delta$",
     "×": r"$\times$",
     "−": r"$-$",

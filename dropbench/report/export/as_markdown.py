@@ -11,7 +11,7 @@ def render(tables: Sequence[Table]) -> str:
 
 
 def _table(table: Table) -> str:
-    header = [column.heading for column in table.columns]
+    header = [_escape(column.heading) for column in table.columns]
     rule = [":---" if column.left else "---:" for column in table.columns]
     lines = [f"## {_escape(table.title)}", "", _line(header), _line(rule)]
     lines += [_line(_escape(cell) for cell in cells) for cells in table.texts()]
