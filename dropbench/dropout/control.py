@@ -8,6 +8,7 @@ from torch import nn
 
 from dropbench.config import RunConfig
 from dropbench.dropout.layer import DropoutLayer
+from dropbench.own_code import is_own
 from dropbench.streams import torch_generator
 
 
@@ -92,3 +93,12 @@ def tapped(taps: dict[DropoutLayer, Callable[[torch.Tensor], torch.Tensor]]) -> 
     finally:
         for layer in taps:
             layer.tap = None
+
+
+def copies_fit(config: RunConfig) -> bool:
+    """Whether a tap may multiply the batch at a site: what follows sees the units of that site and no other.
+
+    Not so in a model of the user's own, which may have connections around the site, nor under standout, which
+    also sees the units before their activation.
+    """
+    return not is_own(config.model) and config.dropout != "standout"

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from dropbench.config import RunConfig
-from dropbench.dropout.control import dropout_layers, tapped
+from dropbench.dropout.control import copies_fit, dropout_layers, tapped
 from dropbench.dropout.layer import DropoutLayer
 from dropbench.engine.device import autocast
-from dropbench.engine.evaluate import error_percent, predict
+from dropbench.engine.evaluate import EVALUATION_BATCH, error_percent, predict
 from dropbench.engine.tasks import Split
 from dropbench.engine.units import measure_activations
 from dropbench.errors import UsageError
@@ -106,14 +106,16 @@ def _activations(model: nn.Module, site: DropoutLayer, split: Split, precision: 
 def errors_without_units(model: nn.Module, test: Split, config: RunConfig) -> dict[float, float]:
     """Test error in percent for every share of hidden units removed, the mean over REPEATS choices.
 
-    All choices pass through the net at once, as one larger batch, from the first hidden site on: what
-    comes before it, a CNN's convolutions, is computed once.
+    Where the net allows it (see copies_fit), all choices pass through it at once, as one larger batch from
+    the first hidden site on: what comes before it, a CNN's convolutions, is computed once.
     """
     device = test.positions.device
     generator = torch_generator(config.seed, "panel", config.member, device=device)
     choices = [share for share in SHARES for _ in range(REPEATS if share else 1)]
+    at_once = len(choices) if copies_fit(config) else 1
     sites = hidden_sites(model)
-    masks: dict[DropoutLayer, torch.Tensor] = {}
+    masks: dict[DropoutLayer, torch.Tensor] = {}  # of all choices, drawn when the units are first seen
+    chosen = slice(0)
 
     def remover(site: DropoutLayer) -> Callable[[torch.Tensor], torch.Tensor]:
         def remove(units: torch.Tensor) -> torch.Tensor:
@@ -121,21 +123,23 @@ def errors_without_units(model: nn.Module, test: Split, config: RunConfig) -> di
             if site not in masks:
                 masks[site] = _masks(choices, shape.numel(), generator).view(len(choices), 1, *shape)
             if site is sites[0]:
-                spread = units.expand(len(choices), *units.shape)
+                spread = units.expand(at_once, *units.shape)
             else:
-                spread = units.view(len(choices), -1, *shape)
-            return (spread * masks[site]).flatten(0, 1)
+                spread = units.view(at_once, -1, *shape)
+            return (spread * masks[site][chosen]).flatten(0, 1)
 
         return remove
 
     model.eval()
     wrong = torch.zeros(len(choices), dtype=torch.float64, device=device)
     with tapped({site: remover(site) for site in sites}):
-        for part in torch.split(test.positions, _BATCH):
-            images, labels = test.examples.batch(part)
-            with autocast(device, config.precision):
-                outputs = model(images).view(len(choices), len(part), -1)
-            wrong += (outputs.argmax(2) != labels).sum(1)
+        for start in range(0, len(choices), at_once):
+            chosen = slice(start, start + at_once)
+            for part in torch.split(test.positions, _BATCH if at_once > 1 else EVALUATION_BATCH):
+                images, labels = test.examples.batch(part)
+                with autocast(device, config.precision):
+                    outputs = model(images).view(at_once, len(part), -1)
+                wrong[chosen] += (outputs.argmax(2) != labels).sum(1)
     errors = (100 * wrong / len(test.positions)).tolist()
     return {
         share: sum(found) / len(found)

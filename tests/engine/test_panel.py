@@ -145,6 +145,19 @@ def test_the_panel_of_a_run(blobs):
     assert plain.metrics == result.metrics  # looking changes nothing
 
 
+def test_one_choice_at_a_time_gives_the_errors_of_all_at_once(blobs, monkeypatch):
+    """As for nets whose batch cannot be multiplied."""
+    config = RunConfig(model="mlp", layers=(64, 64), epochs=3, p_drop=0.5, batch_size=32)
+    at_once = train(config, blobs, panel=True).panel
+    monkeypatch.setattr(panel, "copies_fit", lambda config: False)
+    assert train(config, blobs, panel=True).panel == at_once
+
+
+def test_standout_has_a_panel(blobs):
+    config = RunConfig(model="mlp", layers=(16, 8), epochs=1, p_drop=0.5, dropout="standout")
+    assert train(config, blobs, panel=True).status == "ok"
+
+
 def test_the_panel_looks_at_convolutions_only_where_they_end(digits):
     """The lecture's net on images that are removed from in one expanded batch: as many units as FC ones."""
     config = RunConfig(epochs=1, train_size=100, p_drop=0.2)
