@@ -301,7 +301,7 @@ def test_compiled_training_gives_the_numbers_of_training(blobs, dropout):
         assert theirs.train_loss == pytest.approx(ours.train_loss, rel=1e-4)
         assert theirs.val_loss == pytest.approx(ours.val_loss, rel=1e-4)
     assert plain.cost["compile_seconds"] == 0
-    assert compiled.cost["compile_seconds"] > compiled.cost["train_seconds"]
+    assert compiled.cost["compile_seconds"] > 0
 
 
 def test_tf32_is_for_cuda():
