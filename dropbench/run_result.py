@@ -35,8 +35,11 @@ class EpochRecord:
     """At the hidden sites, as the schedule and learning have it at the end of the epoch."""
 
 
-WITHOUT_UNITS, LARGEST_SHARE = "test_error_percent", 0.9
-"""The measure that a classifier's panel ends with, and the largest share of units removed for it."""
+WITHOUT_UNITS = "test_error_percent"
+"""The measure that a classifier's panel ends with."""
+SHARES = tuple(tenth / 10 for tenth in range(10))
+"""Of hidden units, removed for it."""
+HISTOGRAM_BINS = 40
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class PanelRecord:
     """One figure of what dropout did to the units; see dropbench.engine.panel for the measures.
 
     ``layer`` is the number of the hidden site, or empty for the whole net. ``at`` is the share of units
-    removed or the left edge of a histogram's bin, and 0 where there is no such thing.
+    removed or the number of a histogram's bin, and 0 where there is no such thing.
     """
 
     measure: str

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from dropbench.cli.console import out, tell
+from dropbench.cli.console import present, tell
 from dropbench.cli.flags import DROPOUT, P_HELP, TRAINING, AsJson
 from dropbench.cli.pool_flags import SweepFlags
 from dropbench.cli.signature import with_flags
@@ -60,10 +60,9 @@ def compare_bagging(
     """
     from dropbench.cli.finish import exit_for, resumable
     from dropbench.cli.progress import watching
-    from dropbench.experiments.bagging import compare, plan
-    from dropbench.report.build import comparisons_of
-    from dropbench.report.export import as_json as json_exporter
-    from dropbench.report.terminal import show
+    from dropbench.experiments.bagging import compare, plan, runs_of
+    from dropbench.report.build import comparisons_of, panels_of, sweeps_of
+    from dropbench.report.panel import panel_tables
     from dropbench.results.store import Store
 
     dropout = flags.single_config(p_drop=parse_probability(p), mc_samples=mc_samples)
@@ -74,10 +73,10 @@ def compare_bagging(
     store = Store(flags.out, tell)
     with watching() as watcher, resumable(flags.out, watcher):
         outcome = compare(arms, bench, store, watcher, flags.policy())
+    run_ids = {run.run_id for run in runs_of(arms)}
+    panels = panels_of(flags.out, sweeps_of(flags.out, run_ids, tell), tell) if flags.panel else []
     tables = comparisons_of(flags.out, {arm.comparison_id for arm in arms}, tell)
-    if as_json:
-        typer.echo(json_exporter.render(tables), nl=False)  # rich would fold long strings
-    else:
-        show(tables, out)
+    tables += [table for panel in panels for table in panel_tables(panel)]
+    present(tables, as_json)
     tell(f"arms: {flags.out / 'comparisons.csv'}; their runs: {flags.out / 'runs.csv'}")
     exit_for(outcome)

@@ -2,9 +2,14 @@
 
 import os
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from dropbench.report.table import Table
 
 # What reads a pipe has no width to respect: tables are not folded for it.
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
@@ -27,6 +32,17 @@ def fail(sentence: str) -> None:
     """The one line that says why the command ends."""
     line = Text.assemble(("Error: ", "bold red"), _printable(sentence))
     err.print(line, soft_wrap=True)
+
+
+def present(tables: "Sequence[Table]", as_json: bool) -> None:
+    """The tables on stdout, for people or as JSON."""
+    from dropbench.report.export import as_json as json_exporter
+    from dropbench.report.terminal import show
+
+    if as_json:
+        sys.stdout.write(json_exporter.render(tables))  # rich would fold long strings
+    else:
+        show(tables, out)
 
 
 def plain_progress() -> bool:

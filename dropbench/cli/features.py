@@ -3,10 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-import typer
-
 from dropbench import grammar
-from dropbench.cli.console import out, tell
+from dropbench.cli.console import present, tell
 from dropbench.cli.flags import DATA, DROPOUT, MODEL, TRAINING, AsJson, option
 from dropbench.cli.pool_flags import PoolFlags
 from dropbench.cli.signature import with_flags
@@ -74,13 +72,9 @@ def features(
 
     grid = Grid(
         p_drop=grammar.parse_probabilities(p),
-        p_drop_input=grammar.parse_probabilities(flags.p_input, "--p-input"),
-        train_size=grammar.parse_train_sizes(flags.train_size),
-        dropout=grammar.parse_names(flags.dropout),
-        dropout_schedule=grammar.parse_names(flags.schedule),
-        cutoff_epoch=flags.cutoff_epoch,
         seeds=seeds,
         baseline=False,
+        **flags.swept_fields(),
     )
     base = RunConfig(model="autoencoder", layers=(units,), tied=tied, **flags.shared_fields())
     unbound = expand(base, grid)
@@ -90,10 +84,8 @@ def features(
     from dropbench.cli.progress import watching
     from dropbench.experiments.workbench import carry_out
     from dropbench.report.build import panels_of, sweeps_of
-    from dropbench.report.export import as_json as json_exporter
     from dropbench.report.features import feature_table
     from dropbench.report.pictures import save_feature_pictures
-    from dropbench.report.terminal import show
     from dropbench.results.store import Store
 
     bench = flags.with_data().set_up()
@@ -104,10 +96,7 @@ def features(
     sweeps = sweeps_of(flags.out, {config.run_id for config in configs}, tell)
     panels = panels_of(flags.out, sweeps, tell)
     tables = [feature_table(panel) for panel in panels]
-    if as_json:
-        typer.echo(json_exporter.render(tables), nl=False)  # rich would fold long strings
-    else:
-        show(tables, out)
+    present(tables, as_json)
     for picture in save_feature_pictures(panels, flags.out, flags.out):
         tell(f"picture: {picture}")
     tell(f"runs: {flags.out / 'runs.csv'}; the hidden units: {flags.out / 'panel.csv'}")

@@ -27,8 +27,8 @@ P_HELP = "Probability of dropping a unit of the hidden, fully connected layers."
 def _default(field: str) -> str:
     """What the recipes say about a field, for the help."""
     by_value: dict[Any, list[str]] = {}
-    for name in RECIPES:
-        by_value.setdefault(getattr(RECIPES[name], field), []).append(name)
+    for name, recipe in RECIPES.items():
+        by_value.setdefault(getattr(recipe, field), []).append(name)
     if len(by_value) == 1:
         return f"(default: {next(iter(by_value))})"
     values = (f"{value} for {', '.join(names)}" for value, names in by_value.items())
@@ -178,6 +178,16 @@ class TrainingFlags:
             "weight_decay": self.weight_decay,
         }
 
+    def swept_fields(self) -> dict[str, Any]:
+        """The fields of a Grid that every command takes lists of; raises UsageError."""
+        return {
+            "p_drop_input": grammar.parse_probabilities(self.p_input, "--p-input"),
+            "train_size": grammar.parse_train_sizes(self.train_size),
+            "dropout": grammar.parse_names(self.dropout),
+            "dropout_schedule": grammar.parse_names(self.schedule),
+            "cutoff_epoch": self.cutoff_epoch,
+        }
+
     def tell_if_nothing_is_dropped(self, configs: Iterable[RunConfig]) -> None:
         """Say so where a variant or a schedule was asked for and every p is 0."""
         if all(config.is_reference for config in configs):
@@ -239,10 +249,9 @@ class Flags(TrainingFlags):
 
     def base_config(self, **more: Any) -> RunConfig:
         """The run that the flags describe, apart from what ``more`` says; raises UsageError."""
-        fields_given = {**self.shared_fields(), "model": self.model, **more}
-        if recipe_of(str(fields_given["model"])).task != "classify":
+        if recipe_of(self.model).task != "classify":
             raise UsageError(f"The {self.model} does not classify.", "It is what dropbench features trains.")
-        return RunConfig(data=self.data, **fields_given)
+        return RunConfig(data=self.data, model=self.model, **self.shared_fields(), **more)
 
     def single_config(self, **more: Any) -> RunConfig:
         """As base_config, with one value for each of the flags that a sweep takes lists of."""

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from dropbench.cli.console import out, tell
+from dropbench import grammar
+from dropbench.cli.console import present, tell
 from dropbench.cli.flags import AsJson, Device, Out, Precision
 
 
@@ -42,19 +43,14 @@ def speed(
     from dropbench.engine.device import resolve_device, resolve_precision
     from dropbench.experiments.speed.measure import STANDARD, check_items, measure_speed
     from dropbench.report.build import speed_of
-    from dropbench.report.export import as_json as json_exporter
-    from dropbench.report.terminal import show
     from dropbench.results.store import Store
 
-    items = STANDARD if only is None else tuple(dict.fromkeys(name.strip() for name in only.split(",")))
+    items = STANDARD if only is None else grammar.parse_names(only)
     check_items(items)
     resolved = resolve_device(device)
     resolved_precision = resolve_precision(precision, resolved)
     store = Store(folder, tell)
     speed_id = measure_speed(items, resolved, resolved_precision, repetitions, store, tell)
     tables = speed_of(folder, speed_id, tell)
-    if as_json:
-        typer.echo(json_exporter.render(tables), nl=False)
-    else:
-        show(tables, out)
+    present(tables, as_json)
     tell(f"every round's figures: {folder / 'speed.csv'}")

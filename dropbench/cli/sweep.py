@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dropbench import grammar
-from dropbench.cli.console import out, tell
+from dropbench.cli.console import out, present, tell
 from dropbench.cli.flags import DROPOUT, OUTPUT, TRAINING, AsJson
 from dropbench.cli.pool_flags import SweepFlags
 from dropbench.cli.signature import with_flags
@@ -70,15 +70,11 @@ def sweep(
 
     grid = Grid(
         p_drop=grammar.parse_probabilities(p),
-        p_drop_input=grammar.parse_probabilities(flags.p_input, "--p-input"),
         p_drop_conv=grammar.parse_probabilities(flags.p_conv, "--p-conv"),
-        train_size=grammar.parse_train_sizes(flags.train_size),
         layers=() if flags.layers is None else grammar.parse_layer_lists(flags.layers),
-        dropout=grammar.parse_names(flags.dropout),
-        dropout_schedule=grammar.parse_names(flags.schedule),
-        cutoff_epoch=flags.cutoff_epoch,
         seeds=seeds,
         baseline=baseline,
+        **flags.swept_fields(),
     )
     unbound = expand(flags.base_config(convention=convention), grid)
     flags.tell_if_nothing_is_dropped(unbound)
@@ -87,11 +83,9 @@ def sweep(
     from dropbench.cli.progress import watching
     from dropbench.experiments.workbench import carry_out
     from dropbench.report.build import panels_of, sweeps_of
-    from dropbench.report.export import as_json as json_exporter
     from dropbench.report.panel import panel_tables
     from dropbench.report.pictures import save_curves, save_panels
     from dropbench.report.sweep import sweep_table
-    from dropbench.report.terminal import show
     from dropbench.results.store import Store
 
     bench = flags.set_up()
@@ -106,10 +100,7 @@ def sweep(
     panels = panels_of(flags.out, sweeps, tell) if flags.panel else []
     tables = [sweep_table(found) for found in sweeps]
     tables += [table for panel in panels for table in panel_tables(panel)]
-    if as_json:
-        typer.echo(json_exporter.render(tables), nl=False)  # rich would fold long strings
-    else:
-        show(tables, out)
+    present(tables, as_json)
     pictures = [*save_curves(sweeps, flags.out), *save_panels(panels, flags.out)]
     tell(f"runs: {flags.out / 'runs.csv'}" + "".join(f"; picture: {picture}" for picture in pictures))
     exit_for(outcome)

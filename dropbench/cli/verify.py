@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from dropbench.cli.console import out, tell
+from dropbench.cli.console import present, tell
 from dropbench.cli.flags import AsJson, Out
 
 
@@ -22,16 +22,11 @@ def verify(folder: Out = Path("results"), as_json: AsJson = False) -> None:
     """
     from dropbench.experiments.verify.run import verify as carry_out
     from dropbench.report.build import checks_of
-    from dropbench.report.export import as_json as json_exporter
-    from dropbench.report.terminal import show
     from dropbench.results.store import Store
 
     verify_id, checks = carry_out(Store(folder, tell))
     tables = checks_of(folder, verify_id, tell)
-    if as_json:
-        typer.echo(json_exporter.render(tables), nl=False)
-    else:
-        show(tables, out)
+    present(tables, as_json)
     tell(f"checks: {folder / 'checks.csv'}")
     if not all(check.passed for check in checks):
         raise typer.Exit(1)

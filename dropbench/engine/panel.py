@@ -16,15 +16,13 @@ from dropbench.engine.evaluate import EVALUATION_BATCH, error_percent, predict
 from dropbench.engine.tasks import Split
 from dropbench.engine.units import measure_activations
 from dropbench.errors import UsageError
-from dropbench.run_result import LARGEST_SHARE, WITHOUT_UNITS, PanelRecord
+from dropbench.run_result import HISTOGRAM_BINS, SHARES, WITHOUT_UNITS, PanelRecord
 from dropbench.streams import torch_generator
 
 MOST_IMAGES = 4096
 """Images whose activations are held at once: 4,096 of 8,192 units are 128 MiB."""
-SHARES = tuple(tenth / 10 for tenth in range(round(LARGEST_SHARE * 10) + 1))
 REPEATS = 5
 """Random choices of the units to remove, for each share."""
-HISTOGRAM_BINS = 40
 _BATCH = 32  # times 46 choices of units
 
 
@@ -54,10 +52,10 @@ def measure_classifier(model: nn.Module, train: Split, test: Split, config: RunC
 
 
 def measure_autoencoder(model: nn.Module, test: Split, config: RunConfig) -> list[PanelRecord]:
-    """The panel of an autoencoder: its hidden layer's measures, and two histograms in its bins' shares.
+    """The panel of an autoencoder: its hidden layer's measures, and two histograms.
 
     ``activation_histogram`` is of all activations, ``mean_activation_histogram`` of the units' means over
-    the images; bins are of equal width from the least to the largest, ``at`` is a bin's left edge.
+    the images: the share in each bin, by its number. The bins begin at ``…_low`` and have ``…_width``.
     """
     (site,) = hidden_sites(model)
     activations = _activations(model, site, test, config.precision)
@@ -72,11 +70,14 @@ def measure_autoencoder(model: nn.Module, test: Split, config: RunConfig) -> lis
 
 
 def _histogram(measure: str, values: torch.Tensor) -> list[PanelRecord]:
-    low, high = values.min().item(), values.max().item()
-    bins = HISTOGRAM_BINS if high > low else 1
-    shares = torch.histc(values, bins, low, high) / len(values)
-    width = (high - low) / bins
-    return [PanelRecord(measure, "1", low + width * b, share) for b, share in enumerate(shares.tolist())]
+    low = values.min().item()
+    reach = values.max().item() - low or 1.0  # where all are alike, the first bin has them
+    shares = (torch.histc(values - low, HISTOGRAM_BINS, 0, reach) / len(values)).tolist()
+    return [
+        PanelRecord(f"{measure}_low", "1", 0.0, low),
+        PanelRecord(f"{measure}_width", "1", 0.0, reach / HISTOGRAM_BINS),
+        *(PanelRecord(measure, "1", float(number), share) for number, share in enumerate(shares)),
+    ]
 
 
 def _measure_units(model: nn.Module, test: Split, config: RunConfig) -> list[PanelRecord]:

@@ -10,6 +10,7 @@ from dropbench.report.panel import Panel
 from dropbench.report.plots import COLOURS, picture
 from dropbench.report.sweep import Setting, axis_text
 from dropbench.results import predictions
+from dropbench.run_result import HISTOGRAM_BINS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,14 +98,13 @@ def _side(images: int) -> int:
 
 def _draw_histogram(axes: "Axes", panel: Panel, setting: Setting, measure: str, colour: str) -> None:
     run_id = setting.run_ids[min(setting.run_ids)]
-    bins = sorted(
-        (at, values[run_id])
-        for (name, _, at), values in panel.values.items()
-        if name == measure and run_id in values
-    )
-    edges, shares = [at for at, _ in bins], [share for _, share in bins]
-    width = edges[1] - edges[0] if len(edges) > 1 else 1.0
-    edges.append(edges[-1] + width)
+
+    def figure(name: str, at: float = 0.0) -> float:
+        return panel.values[name, "1", at][run_id]
+
+    low, width = figure(f"{measure}_low"), figure(f"{measure}_width")
+    edges = [low + width * number for number in range(HISTOGRAM_BINS + 1)]
+    shares = [figure(measure, number) for number in range(HISTOGRAM_BINS)]
     axes.stairs([share / width for share in shares], edges, color=colour, label=_name(panel, setting), lw=1.6)
 
 

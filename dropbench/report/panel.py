@@ -10,9 +10,8 @@ import pandas as pd
 from dropbench.report.statistics import Estimate, mean_interval, paired_difference
 from dropbench.report.sweep import Setting, Sweep, axis_columns, axis_text, sweep_title
 from dropbench.report.table import Column, Row, Table
-from dropbench.run_result import LARGEST_SHARE, WITHOUT_UNITS
+from dropbench.run_result import SHARES, WITHOUT_UNITS
 
-SHARES = tuple(tenth / 10 for tenth in range(round(LARGEST_SHARE * 10) + 1))
 _SHOWN_SHARES = (0.0, 0.3, 0.5, 0.7, 0.9)
 CORRELATION, RANK = "mean_abs_correlation", "effective_rank"
 
@@ -47,8 +46,9 @@ class Panel:
 
     @property
     def layers(self) -> list[str]:
-        """The numbers of the hidden layers, as text."""
-        return sorted({layer for _, layer, _ in self.values if layer}, key=int)
+        """The numbers of the hidden layers of any of its nets, as text."""
+        numbers = {layer for measure, layer, _ in self.values if measure == "units"}
+        return sorted((n for n in numbers if any(self.has(s, n) for s in self.sweep.settings)), key=int)
 
     def by_seed(self, setting: Setting, measure: str, layer: str = "", at: float = 0.0) -> dict[int, float]:
         """One figure of a setting's runs."""
@@ -72,7 +72,11 @@ class Panel:
     @property
     def settings(self) -> list[Setting]:
         """Those of the sweep of which anything was measured."""
-        return [setting for setting in self.sweep.settings if self.by_seed(setting, "units", "1")]
+        return [setting for setting in self.sweep.settings if self.has(setting, "1")]
+
+    def has(self, setting: Setting, layer: str) -> bool:
+        """Whether a setting's nets have such a hidden layer, and it was measured."""
+        return bool(self.by_seed(setting, "units", layer))
 
 
 def find_panels(rows: pd.DataFrame, sweeps: Iterable[Sweep]) -> list[Panel]:
@@ -99,7 +103,12 @@ def panel_tables(panel: Panel) -> list[Table]:
                 Column("hidden\nlayer", lambda row: row["layer"]),
                 *units_columns(),
             ),
-            tuple(units_row(panel, setting, layer) for layer in panel.layers for setting in panel.settings),
+            tuple(
+                units_row(panel, setting, layer)
+                for layer in panel.layers
+                for setting in panel.settings
+                if panel.has(setting, layer)
+            ),
             tuple(_units_notes(panel)),
             lead=len(axes) + 1,
         ),
@@ -210,7 +219,8 @@ def _units_notes(panel: Panel) -> Iterable[str]:
     )
     for layer in panel.layers:
         for measure, name in ((CORRELATION, "mean |r|"), (RANK, "effective rank")):
-            yield f"hidden layer {layer}, {name}: {_sorted_by_sign(panel, measure, layer)}."
+            if found := _sorted_by_sign(panel, measure, layer):
+                yield f"hidden layer {layer}, {name}: {found}."
 
 
 def _bearing_notes(panel: Panel) -> Iterable[str]:
@@ -238,6 +248,8 @@ def _sorted_by_sign(panel: Panel, measure: str, layer: str, at: float = 0.0) -> 
     """Where a measure is lower than, higher than, or not distinguishable from that without dropout."""
     groups: dict[str, list[str]] = {}
     for setting, reference in _compared(panel):
+        if layer and not panel.has(setting, layer):
+            continue
         difference = paired_difference(
             panel.by_seed(setting, measure, layer, at), panel.by_seed(reference, measure, layer, at)
         )

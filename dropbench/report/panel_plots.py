@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dropbench.report.panel import MEASURES, SHARES, Panel
+from dropbench.report.panel import MEASURES, Panel
 from dropbench.report.plots import AXIS_LABELS, COLOURS, MARKERS, horizontal_axis, lines_of, picture
 from dropbench.report.statistics import Estimate, mean_interval
 from dropbench.report.sweep import Setting, axis_text
-from dropbench.run_result import WITHOUT_UNITS
+from dropbench.run_result import SHARES, WITHOUT_UNITS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,12 +68,11 @@ def _draw_lines(
         if reference in measured and reference not in points and x_axis == "p_drop":
             points.insert(0, reference)  # every variant's line begins at the net without dropout
         found = [estimate(setting) for setting in points]
-        half = [0 if e.low != e.low else e.mean - e.low for e in found]
         colour = COLOURS[(line * 2 + number) % len(COLOURS)]
         axes.errorbar(
             [setting.axes[x_axis] for setting in points],
             [e.mean for e in found],
-            yerr=half,
+            yerr=[e.half_width for e in found],
             color=colour,
             marker=MARKERS[number % len(MARKERS)],
             ls=_STYLES[number % len(_STYLES)],
@@ -90,11 +89,10 @@ def draw_errors_without_units(axes: "Axes", panel: Panel) -> "Axes":
     settings = panel.settings
     for number, setting in enumerate(settings):
         found = [panel.estimate(setting, WITHOUT_UNITS, at=share) for share in SHARES]
-        half = [0 if e.low != e.low else e.mean - e.low for e in found]
         axes.errorbar(
             SHARES,
             [e.mean for e in found],
-            yerr=half,
+            yerr=[e.half_width for e in found],
             color=colormaps["viridis"](0.9 * number / max(1, len(settings) - 1)),
             marker=MARKERS[number % len(MARKERS)],
             markersize=4,

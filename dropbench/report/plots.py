@@ -51,7 +51,7 @@ def draw_sweep(axes: "Axes", sweep: Sweep) -> "Axes":
         xs = [setting.axes[x_axis] + spread[number] for setting in settings]
         estimates = [mean_interval(list(setting.test_error.values())) for setting in settings]
         centres = [estimate.mean for estimate in estimates]
-        half = [0 if math.isnan(e.low) else e.mean - e.low for e in estimates]
+        half = [estimate.half_width for estimate in estimates]
         axes.errorbar(
             xs, centres, yerr=half, color=colour, marker=marker, markersize=5, capsize=3, lw=1.6, label=label
         )
@@ -103,7 +103,14 @@ def picture(
     from matplotlib import pyplot as plt
 
     figure = plt.figure(figsize=figsize, layout="constrained")
-    yield figure
+    try:
+        yield figure
+        _save(figure, path, sweep, shown)
+    finally:
+        plt.close(figure)
+
+
+def _save(figure: "Figure", path: Path, sweep: Sweep, shown: str | None) -> None:
     fields, seeds = sweep.fields, max(len(setting.run_ids) for setting in sweep.settings)
     interval = shown or (f"mean of {seeds} seeds with 95 % interval" if seeds > 1 else "one seed")
     # A label is text: no dollar sign in a folder's name may start a formula.
@@ -117,8 +124,6 @@ def picture(
         figure.savefig(path, dpi=150)
     except OSError as error:
         raise DropbenchError(f"Cannot write {path}: {error.strerror or error}.") from error
-    finally:
-        plt.close(figure)
 
 
 def lines_of(sweep: Sweep, x_axis: str) -> dict[str, list[Setting]]:

@@ -27,6 +27,11 @@ class Estimate:
             return mean
         return f"{mean} [{self.low:{sign}.{digits}f}, {self.high:{sign}.{digits}f}]"
 
+    @property
+    def half_width(self) -> float:
+        """Of the interval; 0 where there is none."""
+        return 0.0 if math.isnan(self.low) else self.mean - self.low
+
     def cells(self, name: str) -> dict[str, float]:
         """The numbers under names that start with ``name``, for exports."""
         return {name: self.mean, f"{name}_low": self.low, f"{name}_high": self.high}

@@ -211,6 +211,8 @@ def sweep_title(sweep: Sweep) -> str:
         f"{fields['epochs']:.0f} epochs",
         str(fields["precision"]),
     ]
+    if fields["activation"] != "relu":
+        parts.insert(1, f"{fields['activation']} units")
     if not math.isnan(fields["max_norm"]):
         parts.append(f"max-norm {fields['max_norm']:g}")
     if fields["weight_decay"]:

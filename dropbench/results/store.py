@@ -26,7 +26,7 @@ from dropbench.results.schema import (
     panel_rows,
     run_row,
 )
-from dropbench.run_result import LARGEST_SHARE, WITHOUT_UNITS, RunResult
+from dropbench.run_result import SHARES, WITHOUT_UNITS, RunResult
 
 
 class Store:
@@ -96,7 +96,7 @@ class Store:
         return {
             row["run_id"]
             for row in read_rows(self.folder, PANEL, self._tell)
-            if (row["measure"], row["at"]) == (WITHOUT_UNITS, LARGEST_SHARE)
+            if (row["measure"], row["at"]) == (WITHOUT_UNITS, SHARES[-1])
         }
 
     def finished(self) -> dict[str, dict[str, Any]]:

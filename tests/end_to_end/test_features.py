@@ -58,6 +58,21 @@ def test_without_mnist_the_embedded_digits_are_taken_and_that_is_said(tmp_path):
     assert "mnist5k" in done.stdout
 
 
+def test_done_again_the_newer_figures_count(features):
+    folder, done = features
+    again = dropbench("features", *SMALL, "--force", cwd=folder)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == done.stdout
+
+
+def test_compare_bagging_shows_the_panel(tmp_path):
+    command = ["compare-bagging", "--members", "1", "--seeds", "1", "--model", "mlp", "--layers", "8"]
+    done = dropbench(*command, "--epochs", "1", "--mc-samples", "2", "--panel", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "effective" in done.stdout
+    assert dropbench("report", cwd=tmp_path).stdout.count("effective") == done.stdout.count("effective")
+
+
 def test_a_sweep_with_panel_measures_it_and_goes_on_with_it(tmp_path):
     command = ["sweep", "--p", "0.5", "--seeds", "2", "--model", "mlp", "--layers", "32,16", "--epochs", "2"]
     assert dropbench(*command, cwd=tmp_path).returncode == 0

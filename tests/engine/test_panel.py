@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from dropbench.engine.tasks import Split
 from dropbench.engine.train import train
 from dropbench.engine.units import measure_activations
 from dropbench.errors import UsageError
+from dropbench.run_result import HISTOGRAM_BINS
 
 CPU = torch.device("cpu")
 
@@ -78,6 +80,19 @@ def test_sparseness_of_k_equal_units_of_n_is_1_less_k_over_n(active):
     assert found["sparseness"] == pytest.approx(1 - active / 10, abs=1e-6)
     assert found["zero_share"] == pytest.approx(1 - active / 10)
     assert found["mean_activation"] == pytest.approx(2 * active / 10)
+
+
+@pytest.mark.parametrize("values", [normal(1000) - 3, torch.full((10,), 7.0), torch.tensor([0.0, 1.0])])
+def test_a_histogram_holds_everything_between_its_edges(values):
+    found = {(r.measure, r.at): r.value for r in panel._histogram("h", values)}
+    low, width = found.pop(("h_low", 0.0)), found.pop(("h_width", 0.0))
+    assert sorted(at for _, at in found) == list(range(HISTOGRAM_BINS))
+    assert sum(found.values()) == pytest.approx(1)
+    edges = np.linspace(low, low + HISTOGRAM_BINS * width, HISTOGRAM_BINS + 1)
+    oracle, _ = np.histogram(values.double(), edges)
+    assert edges[0] <= values.min() <= values.max() <= edges[-1] + 1e-6
+    moved = np.abs(np.array(list(found.values())) - oracle / len(values)).sum()
+    assert moved <= 4 / len(values) + 1e-6  # a value on an edge may fall to either side
 
 
 class Voters(nn.Module):

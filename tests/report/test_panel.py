@@ -11,19 +11,23 @@ from dropbench.report.pictures import save_pictures
 from dropbench.results import predictions
 from dropbench.results.csv_file import append_rows
 from dropbench.results.schema import PANEL, RUNS, panel_rows, run_row
-from dropbench.run_result import LARGEST_SHARE, WITHOUT_UNITS, PanelRecord, RunResult
+from dropbench.run_result import HISTOGRAM_BINS, SHARES, WITHOUT_UNITS, PanelRecord, RunResult
 
 MEASURES = ("units", "dead_units", "mean_activation", "zero_share", "sparseness")
 NOISE = (0.0, 0.01, -0.01, 0.02, -0.02, 0.005)
 
 
-def record(folder, p, seed, correlation, rank, without, **fields):
+def record(folder, p, seed, correlation, rank, without, layers_measured=1, **fields):
     """One run: without maps a share of removed units to the test error."""
     config = RunConfig(p_drop=p, seed=seed, **fields)
-    records = [PanelRecord(measure, "1", 0.0, 7.0) for measure in MEASURES]
+    records = []
+    for number in range(1, layers_measured + 1):
+        records += [PanelRecord(measure, str(number), 0.0, 7.0) for measure in MEASURES]
+        records += [
+            PanelRecord("mean_abs_correlation", str(number), 0.0, correlation),
+            PanelRecord("effective_rank", str(number), 0.0, rank),
+        ]
     records += [
-        PanelRecord("mean_abs_correlation", "1", 0.0, correlation),
-        PanelRecord("effective_rank", "1", 0.0, rank),
         PanelRecord("train_error_percent", "", 0.0, 1.0),
         *(PanelRecord(WITHOUT_UNITS, "", share, error) for share, error in without.items()),
     ]
@@ -34,7 +38,7 @@ def record(folder, p, seed, correlation, rank, without, **fields):
 
 
 def shares(at_0: float, at_half: float) -> dict[float, float]:
-    return {k / 10: at_0 + (at_half - at_0) * k / 5 for k in range(round(LARGEST_SHARE * 10) + 1)}
+    return {k / 10: at_0 + (at_half - at_0) * k / 5 for k in range(len(SHARES))}
 
 
 @pytest.fixture
@@ -74,6 +78,21 @@ def test_gap_and_error_without_units(folder):
     assert "lower at 0.5" in found.notes[-1]
 
 
+def test_each_net_has_its_own_layers(folder):
+    """Of two sweeps in one folder, and of nets of one and of two layers in one sweep."""
+    for seed in range(2):
+        for layers in ((7,), (7, 7)):
+            for p in (0.0, 0.5):
+                record(folder, p, seed, 0.1, 9.0, shares(1, 2), len(layers), model="mlp", layers=layers)
+    cnn, mlp = (t for t in build_report(folder, print).tables if t.kind == "panel-units")
+    assert [(row["p_drop"], row["layer"]) for row in cnn.rows] == [(0.0, "1"), (0.5, "1")]
+    assert sorted((row["layers"], row["layer"]) for row in mlp.rows) == [
+        *[("7", "1")] * 2, *[("7,7", "1")] * 2, *[("7,7", "2")] * 2
+    ]  # fmt: skip
+    assert not any("hidden layer 2" in note for note in cnn.notes)
+    assert all("nan" not in cell for row in mlp.texts() for cell in row)
+
+
 def test_a_sweep_without_panel_has_none(tmp_path):
     config = RunConfig(p_drop=0.5)
     metrics = {"test_error_percent": 1.0, "val_error_percent": 1.0}
@@ -88,7 +107,8 @@ def autoencoders(tmp_path):
         config = RunConfig(model="autoencoder", layers=(9,), p_drop=p)
         records = [PanelRecord(measure, "1", 0.0, 7.0) for measure in MEASURES]
         for measure in ("activation_histogram", "mean_activation_histogram"):
-            records += [PanelRecord(measure, "1", edge / 2, 0.25) for edge in range(4)]
+            records += [PanelRecord(f"{measure}_{edge}", "1", 0.0, 0.5) for edge in ("low", "width")]
+            records += [PanelRecord(measure, "1", bin_, 1 / HISTOGRAM_BINS) for bin_ in range(HISTOGRAM_BINS)]
         metrics = {"test_reconstruction_error": error, "val_reconstruction_error": error}
         result = RunResult(config, "ok", metrics=metrics, panel=tuple(records))
         append_rows(tmp_path, RUNS, [run_row(result, "")])
