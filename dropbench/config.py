@@ -29,6 +29,16 @@ _RECIPE_FIELDS = (
     "momentum",
     "weight_decay",
 )
+# What changes nothing where nothing is dropped.
+_OF_DROPOUT = (
+    "convention",
+    "dropout",
+    "dropout_key",
+    "dropout_schedule",
+    "cutoff_epoch",
+    "thinned",
+    "joint",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +94,17 @@ class RunConfig:
     tied: bool = False
     """Of the autoencoder: the decoder's weights are the encoder's, transposed."""
     mc_samples: int = 0
-    """Passes with masks whose mean prediction of the test set is kept beside the deterministic one."""
+    """Passes with masks whose mean predictions are kept beside the deterministic one; see mc_ladder."""
+    thinned: bool = False
+    """One mask for the whole run, in training and at test: a thinned net with weights of its own."""
+    joint: bool = False
+    """Dropout's noise, trained for the joint likelihood of the averaged prediction: dropout boosting
+    (Warde-Farley et al. 2014; see dropbench.engine.boosting)."""
+    snapshots: int = 0
+    """Cycles of the learning rate; the net at the end of each is a member of a snapshot ensemble (Huang et
+    al. 2017). 0 is one schedule and one net."""
+    width: float = 1.0
+    """What the numbers of hidden units and channels are multiplied by."""
 
     def __post_init__(self) -> None:
         recipe = recipe_of(self.model)
@@ -107,6 +127,7 @@ class RunConfig:
             raise UsageError(f"layers = {self.layers}.", "Every layer needs 1 unit or more.")
         if self.tied and self.model != "autoencoder":
             raise UsageError(f"The model {self.model} has no weights to tie.", "Leave out --tied.")
+        self._check_member(recipe)
 
     def _check_choices(self) -> None:
         for name, known in (
@@ -126,7 +147,10 @@ class RunConfig:
                     f"{name} = {getattr(self, name)} is no drop probability.",
                     "p is the probability of dropping a unit: at least 0 and below 1.",
                 )
-        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("member", 0), ("mc_samples", 0)):
+        for name, least in (
+            *(("epochs", 1), ("batch_size", 1)),
+            *((name, 0) for name in ("seed", "member", "mc_samples", "snapshots")),
+        ):
             if getattr(self, name) < least:
                 raise UsageError(f"{name} = {getattr(self, name)}.", f"Write {least} or more.")
         if self.train_size is not None and self.train_size < 1:
@@ -184,6 +208,28 @@ class RunConfig:
                 "Leave out the Monte-Carlo samples, or use another --schedule.",
             )
 
+    def _check_member(self, recipe: Recipe) -> None:
+        """What only members of ensembles are told."""
+        if self.snapshots > self.epochs:
+            raise UsageError(
+                f"{self.snapshots} snapshots need {self.snapshots} epochs or more, not {self.epochs}.",
+                "A cycle of the learning rate takes an epoch at least; add --epochs.",
+            )
+        if not 0 < self.width < float("inf"):
+            raise UsageError(f"width = {self.width}.", "Write a number above 0.")
+        if self.width != 1 and not recipe.scales:
+            raise UsageError(f"The model {self.model} cannot be made narrower.", "Use lecture-cnn or mlp.")
+        if (self.joint or self.snapshots) and recipe.task != "classify":
+            raise UsageError(f"The model {self.model} does not classify.", "Leave out joint and snapshots.")
+        if self.thinned and not self.is_reference:
+            if self.dropout != "bernoulli" or self.dropout_schedule != "constant":
+                raise UsageError(
+                    "A thinned net has one Bernoulli mask for the whole run.",
+                    "Leave out --dropout and --schedule, or the arm untied.",
+                )
+            if self.mc_samples or self.joint:
+                raise UsageError("A thinned net has one mask: there is nothing to average over.")
+
     def p_drop_at(self, site: str) -> float:
         """The probability of dropping a unit at ``site``, one of SITES."""
         return {"input": self.p_drop_input, "conv": self.p_drop_conv, "hidden": self.p_drop}[site]
@@ -214,7 +260,7 @@ class RunConfig:
         if self.data_key:
             identity.pop("data", None)  # the same images under another name are the same run
         if self.is_reference:
-            for name in ("convention", "dropout", "dropout_key", "dropout_schedule", "cutoff_epoch"):
+            for name in _OF_DROPOUT:
                 identity.pop(name, None)
         canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]

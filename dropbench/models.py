@@ -35,10 +35,16 @@ def _typed(dropouts: nn.ModuleList) -> Iterable[DropoutLayer]:
     return cast(Iterable[DropoutLayer], dropouts)
 
 
+def scaled(units: int, width: float) -> int:
+    """How many units or channels a layer of ``units`` has in a net of this relative width, 1 at least."""
+    return max(1, round(units * width))
+
+
 class LectureCNN(nn.Module):
     """The lecture's net: Conv 3×3 with 64, 128 and 256 channels, a max-pool after each, FC 512, FC 512.
 
-    Input ``(batch, channels, height, width)`` from 8×8 up, output logits ``(batch, classes)``.
+    Input ``(batch, channels, height, width)`` from 8×8 up, output logits ``(batch, classes)``. The numbers
+    of channels and units are multiplied by ``config.width``.
 
     Raises:
         UsageError: if the images are smaller than 8×8.
@@ -53,12 +59,14 @@ class LectureCNN(nn.Module):
                 f"lecture-cnn pools three times and needs images of 8×8 or more, not {height}×{width}.",
                 "Use --model mlp.",
             )
-        widths = (channels, 64, 128, 256)
+        *maps, full = (scaled(units, config.width) for units in (64, 128, 256, 512))
+        widths = (channels, *maps)
         self.convolutions = nn.ModuleList(
             nn.Conv2d(fan_in, fan_out, kernel_size=3, padding=1) for fan_in, fan_out in pairwise(widths)
         )
-        self.hidden = nn.ModuleList([nn.Linear(256 * (height // 8) * (width // 8), 512), nn.Linear(512, 512)])
-        self.output = nn.Linear(512, classes)
+        pooled = maps[-1] * (height // 8) * (width // 8)
+        self.hidden = nn.ModuleList([nn.Linear(pooled, full), nn.Linear(full, full)])
+        self.output = nn.Linear(full, classes)
         self.activation: Activation = ACTIVATIONS[config.activation]
         first, *after_conv = (*self.convolutions, self.hidden[0])
         self.input_dropout = make_dropout(config, "input", first)
@@ -84,13 +92,13 @@ class MLP(nn.Module):
     """A fully connected net, as in the 2014 paper's experiments on MNIST.
 
     Input ``(batch, channels, height, width)``, output logits ``(batch, classes)``; hidden layers of
-    ``config.layers`` units.
+    ``config.layers`` units, multiplied by ``config.width``.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> None:
         super().__init__()
         channels, height, width = image_shape
-        widths = (channels * height * width, *config.layers)
+        widths = (channels * height * width, *(scaled(units, config.width) for units in config.layers))
         self.hidden = nn.ModuleList(nn.Linear(fan_in, fan_out) for fan_in, fan_out in pairwise(widths))
         self.output = nn.Linear(widths[-1], classes)
         self.activation: Activation = ACTIVATIONS[config.activation]

@@ -30,6 +30,8 @@ class Recipe:
     learning_rate_schedule: str = "one-cycle"
     task: str = "classify"
     """Or ``reconstruct``: the images themselves, for dropbench features."""
+    scales: bool = False
+    """Whether its hidden layers obey RunConfig.width."""
 
 
 RECIPES = {
@@ -39,6 +41,7 @@ RECIPES = {
         sites=("input", "conv", "hidden"),
         epochs=6,
         learning_rate=0.02,
+        scales=True,
     ),
     "mlp": Recipe(
         factory="dropbench.models:MLP",
@@ -47,6 +50,7 @@ RECIPES = {
         epochs=20,
         learning_rate=0.1,
         layers=(1024, 1024, 2048),
+        scales=True,
     ),
     "autoencoder": Recipe(
         factory="dropbench.models:Autoencoder",

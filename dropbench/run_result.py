@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dropbench.config import RunConfig
+from dropbench.recipes import recipe_of
 
 Status = Literal["ok", "diverged", "failed"]
 
@@ -56,16 +57,55 @@ class PanelRecord:
     value: float
 
 
+MC_STEPS = (1, 2, 5)
+
+
+def mc_ladder(samples: int) -> tuple[int, ...]:
+    """1, 2, 5, 10, 20, 50, … and ``samples`` itself: the numbers of passes whose averages are kept."""
+    steps = (step * 10**power for power in range(len(str(samples))) for step in MC_STEPS)
+    return (*(step for step in steps if step < samples), samples)
+
+
+def foreign_split(foreign: str) -> str:
+    """The name of the predictions of foreign images; see dropbench.data.foreign."""
+    return f"foreign-{foreign}"
+
+
+def kept_arrays(config: RunConfig, foreign: str = "") -> frozenset[str]:
+    """The names of the arrays that a run gives, beside some that come with these.
+
+    - ``val``, ``test``, and foreign_split: log-probabilities ``(examples, classes)`` in float16 (see
+      dropbench.engine.evaluate.as_kept); ``val_labels`` and ``test_labels`` ``(examples,)``.
+    - With Monte-Carlo samples, for each split ``…_mc`` ``(ks, examples, classes)`` in float16 for mc_ladder,
+      and with it ``…_mc_mean_log``, ``…_mc_votes``, ``…_mc_squares`` (dropbench.engine.monte_carlo).
+    - With snapshots, for each split ``…_snapshots`` ``(snapshots, examples, classes)``.
+    - Under a bootstrap, ``oob``: of the training images that were not drawn, at ``oob_positions`` of the
+      training split, with ``oob_labels``.
+    - Of an autoencoder, ``features``, ``originals`` and ``reconstructions`` as images
+      ``(n, channels, height, width)``.
+    """
+    if recipe_of(config.model).task == "reconstruct":
+        return frozenset({"features", "originals", "reconstructions"})
+    splits = ["val", "test", *([foreign_split(foreign)] if foreign else [])]
+    names = {*splits, "val_labels", "test_labels"}
+    if config.mc_samples:
+        names |= {f"{split}_mc" for split in splits}
+    if config.snapshots:
+        names |= {f"{split}_snapshots" for split in splits}
+    if config.bootstrap:
+        names.add("oob")
+    return frozenset(names)
+
+
 @dataclass(frozen=True)
 class RunResult:
     """The outcome of one run.
 
     ``metrics`` has ``val_`` and ``test_`` of each of METRICS, empty unless ``status`` is ok. ``cost`` has
     images_per_second, seconds, train_seconds, compile_seconds (no part of train_seconds; 0 without
-    torch.compile), parameters and peak_memory_bytes (None where nobody tells). ``where`` says on what it
-    ran. ``predictions`` maps a name (``val``, ``test``, ``test_mc``, ``val_labels``, …) to an array:
-    log-probabilities ``(examples, classes)`` in float32, or labels ``(examples,)``; of an autoencoder,
-    ``features``, ``originals`` and ``reconstructions`` as images ``(n, channels, height, width)``.
+    torch.compile), steps, train_images, distinct_train_images (fewer under a bootstrap), parameters and
+    peak_memory_bytes (None where nobody tells). ``where`` says on what it ran. ``predictions`` maps the names
+    of kept_arrays to arrays.
     """
 
     config: RunConfig

@@ -14,7 +14,8 @@ CHANGES = {
     "p_drop_conv": 0.1, "convention": "weight-scaling", "max_norm": 3.0, "epochs": 7, "batch_size": 64,
     "learning_rate": 0.5, "learning_rate_schedule": "cosine", "momentum": 0.5, "weight_decay": 0.1,
     "precision": "bf16", "seed": 1, "member": 1, "dropout": "gaussian", "bootstrap": True, "mc_samples": 5,
-    "dropout_key": "0123", "model_key": "0123", "dropout_schedule": "ramp",
+    "dropout_key": "0123", "model_key": "0123", "dropout_schedule": "ramp", "thinned": True, "joint": True,
+    "snapshots": 3, "width": 0.5,
 }  # fmt: skip
 
 
@@ -69,7 +70,11 @@ def test_p_keep_is_the_exact_complement(p):
      {"p_drop": 0.5, "dropout": "alpha"}, {"p_drop": 0.5, "dropout": "gauss"}, {"cutoff_epoch": 2},
      {"dropout_schedule": "early", "cutoff_epoch": 6}, {"dropout_schedule": "late", "epochs": 1},
      {"dropout_schedule": "early", "p_drop": 0.5, "mc_samples": 5}, {"dropout_schedule": "never"},
-     {"model": "mlp", "layers": (0,)}],
+     {"model": "mlp", "layers": (0,)}, {"snapshots": 7}, {"width": 0.0}, {"width": float("nan")},
+     {"model": "autoencoder", "width": 0.5}, {"model": "autoencoder", "snapshots": 2},
+     {"model": "autoencoder", "joint": True}, {"p_drop": 0.5, "thinned": True, "dropout": "gaussian"},
+     {"p_drop": 0.5, "thinned": True, "dropout_schedule": "ramp"},
+     {"p_drop": 0.5, "thinned": True, "mc_samples": 2}, {"p_drop": 0.5, "thinned": True, "joint": True}],
 )  # fmt: skip
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(UsageError):

@@ -21,7 +21,7 @@ LEVELS = (
     {"data", "dropout", "results"},
     {"run_result"},
     {"config", "streams"},
-    {"recipes", "grammar", "variants"},
+    {"recipes", "grammar", "variants", "arms"},
     {"own_code"},
     {"errors"},
     {"__init__"},

@@ -60,22 +60,25 @@ def compare_bagging(
     """
     from dropbench.cli.finish import exit_for, resumable
     from dropbench.cli.progress import watching
-    from dropbench.experiments.bagging import compare, plan, runs_of
+    from dropbench.experiments.bagging.compare import compare
+    from dropbench.experiments.bagging.plan import Plan, runs_of
     from dropbench.report.build import comparisons_of, panels_of, sweeps_of
     from dropbench.report.panel import panel_tables
     from dropbench.results.store import Store
 
     dropout = flags.single_config(p_drop=parse_probability(p), mc_samples=mc_samples)
-    plan(dropout, members, seeds)  # what is wrong with it is said before any data are fetched
+    Plan(dropout, members, seeds)  # what is wrong with it is said before any data are fetched
     bench = flags.set_up()
     (dropout,) = bench.bind([dropout])
-    arms = plan(dropout, members, seeds)
+    arms = Plan(dropout, members, seeds).all_arms()
     store = Store(flags.out, tell)
     with watching() as watcher, resumable(flags.out, watcher):
         outcome = compare(arms, bench, store, watcher, flags.policy())
     run_ids = {run.run_id for run in runs_of(arms)}
     panels = panels_of(flags.out, sweeps_of(flags.out, run_ids, tell), tell) if flags.panel else []
-    tables = comparisons_of(flags.out, {arm.comparison_id for arm in arms}, tell)
+    tables = comparisons_of(
+        flags.out, {arm.comparison_id("arithmetic", len(arm.runs), 1) for arm in arms}, tell
+    )
     tables += [table for panel in panels for table in panel_tables(panel)]
     present(tables, as_json)
     tell(f"arms: {flags.out / 'comparisons.csv'}; their runs: {flags.out / 'runs.csv'}")

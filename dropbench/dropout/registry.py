@@ -9,6 +9,7 @@ from dropbench import own_code
 from dropbench.config import RunConfig
 from dropbench.dropout.borrowed import OwnDropout
 from dropbench.dropout.layer import DropoutLayer, Site
+from dropbench.dropout.thinned import FixedMask
 from dropbench.variants import VARIANTS
 
 
@@ -23,7 +24,9 @@ def make_dropout(config: RunConfig, site: str, before: nn.Module | None = None) 
     """
     p_drop = config.p_drop_at(site)
     place = Site(site, before, config.convention)
-    if config.dropout in VARIANTS:
+    if config.thinned:
+        layer: DropoutLayer = FixedMask.at(p_drop, place)
+    elif config.dropout in VARIANTS:
         module_name, _, attribute = VARIANTS[config.dropout].factory.partition(":")
         variant = cast(type[DropoutLayer], getattr(import_module(module_name), attribute))
         layer = variant.at(p_drop, place)

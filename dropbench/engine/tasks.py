@@ -10,7 +10,7 @@ from torch import nn
 
 from dropbench.engine.batches import Examples
 from dropbench.engine.device import autocast
-from dropbench.engine.evaluate import EVALUATION_BATCH, error_percent, metrics, predict
+from dropbench.engine.evaluate import EVALUATION_BATCH, as_kept, error_percent, from_kept, metrics, predict
 
 PICTURES = 12
 """Reconstructions that are kept of an autoencoder."""
@@ -70,12 +70,10 @@ class Classify:
         figures: dict[str, float] = {}
         arrays: dict[str, np.ndarray] = {}
         for name, split in (("val", validation), ("test", test)):
-            predicted, labels = (
-                predict(model, split.examples, split.positions, precision).cpu(),
-                split.labels.cpu(),
-            )
-            figures |= {f"{name}_{metric}": value for metric, value in metrics(predicted, labels).items()}
-            arrays |= {name: predicted.numpy(), f"{name}_labels": labels.numpy()}
+            kept = as_kept(predict(model, split.examples, split.positions, precision))
+            labels = split.labels.cpu()
+            figures |= {f"{name}_{key}": value for key, value in metrics(from_kept(kept), labels).items()}
+            arrays |= {name: kept, f"{name}_labels": labels.numpy()}
         return figures, arrays
 
 

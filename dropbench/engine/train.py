@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
 
@@ -22,8 +22,9 @@ from dropbench.dropout.control import (
     set_streams,
     set_strength,
 )
-from dropbench.engine import optim, tasks
+from dropbench.engine import members, optim, tasks
 from dropbench.engine.batches import Examples, measure, pixel_values
+from dropbench.engine.boosting import joint_objective
 from dropbench.engine.compiling import compiled_for
 from dropbench.engine.device import (
     allow_tf32,
@@ -32,15 +33,16 @@ from dropbench.engine.device import (
     peak_memory_bytes,
     reset_peak_memory,
 )
-from dropbench.engine.evaluate import predict_monte_carlo
 from dropbench.engine.panel import measure_autoencoder, measure_classifier
 from dropbench.engine.tasks import TASKS, Task
 from dropbench.models import build_model
 from dropbench.recipes import recipe_of
-from dropbench.run_result import EpochRecord, PanelRecord, RunResult
+from dropbench.run_result import EpochRecord, PanelRecord, RunResult, foreign_split
 from dropbench.streams import numpy_generator, torch_generator
 
 OnEpoch = Callable[[EpochRecord], None]
+Foreign = tuple[str, np.ndarray]
+"""What foreign images are called, and they themselves, in the shape of the data set's own."""
 
 
 def train(
@@ -50,13 +52,14 @@ def train(
     on_epoch: OnEpoch = lambda record: None,
     compiled: bool = False,
     panel: bool = False,
+    foreign: Foreign | None = None,
 ) -> RunResult:
     """Train ``config``'s net on ``data``, choose nothing, and evaluate the test set once, at the end.
 
     ``on_epoch`` is called after every epoch. ``compiled`` trains through torch.compile. ``panel`` measures
-    what dropout did to the units, too; an autoencoder's are always measured. A loss that is not finite ends
-    the run with the status ``diverged`` and without metrics. The numbers depend on ``config`` and ``data``
-    alone, up to rounding.
+    what dropout did to the units, too; an autoencoder's are always measured. ``foreign`` images are predicted
+    by a classifier, too. A loss that is not finite ends the run with the status ``diverged`` and without
+    metrics. The numbers depend on ``config`` and ``data`` alone, up to rounding.
 
     Raises:
         UsageError: if ``config`` does not fit ``data``.
@@ -78,7 +81,7 @@ def train(
             if not math.isfinite(records[-1].train_loss) or not math.isfinite(records[-1].val_loss):
                 message = f"the loss was no longer finite in epoch {epoch}"
                 break
-        metrics, predictions, records_of_units = ({}, {}, []) if message else run.measure(panel)
+        metrics, predictions, records_of_units = ({}, {}, []) if message else run.measure(panel, foreign)
     train_seconds = sum(record.seconds for record in records)
     return RunResult(
         config=config,
@@ -90,6 +93,9 @@ def train(
             "seconds": perf_counter() - start,
             "train_seconds": train_seconds,
             "compile_seconds": run.compile_seconds,
+            "steps": run.steps_done,
+            "train_images": len(run.parts.drawn),
+            "distinct_train_images": len(np.unique(run.parts.drawn)),
             "peak_memory_bytes": peak_memory_bytes(device),
             "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
         },
@@ -125,6 +131,7 @@ class _Run:
     order: np.random.Generator
     steps_done: int = 0
     compile_seconds: float = 0.0
+    snapshots: list[members.Weights] = field(default_factory=list)
 
     @classmethod
     def prepare(cls, config: RunConfig, data: DataSet, device: torch.device) -> "_Run":
@@ -182,12 +189,15 @@ class _Run:
         batches = torch.split(shuffled, self.config.batch_size)
         loss_sum = torch.zeros((), device=self.device)
         wrong = torch.zeros((), device=self.device)
+        cycles, steps = max(1, self.config.snapshots), self.config.epochs * len(batches)
         for positions in batches:
-            progress = self.steps_done / (self.config.epochs * len(batches))
+            progress = self.steps_done * cycles % steps / steps  # of the cycle, where there are several
             loss, outputs, labels = self.step(positions, progress)
             loss_sum += loss * len(positions)
             wrong += self.task.wrong(outputs, labels)
             self.steps_done += 1
+            if self.config.snapshots and self.steps_done * cycles % steps < cycles:
+                self.snapshots.append(members.snapshot(self.model))
         loss_mean, error = loss_sum.item() / len(drawn), 100 * wrong.item() / len(drawn)
         return loss_mean, error, perf_counter() - start
 
@@ -199,9 +209,14 @@ class _Run:
         images, labels = self.train_examples.batch(positions)
         with autocast(self.device, config.precision):
             outputs = self.trained(images)
-        loss = self.task.loss(outputs.float(), images, labels)
+        objective = loss = self.task.loss(outputs.float(), images, labels)
+        if config.joint:
+            thinned, outputs = outputs, self.averaged(images)
+            loss = self.task.loss(outputs.float(), images, labels)
+            objective = joint_objective(thinned.float(), outputs.float(), labels)
         extra = penalty(self.model)
-        objective = loss if extra is None else loss + extra / len(self.parts.drawn)
+        if extra is not None:
+            objective = objective + extra / len(self.parts.drawn)
         self.optimizer.zero_grad()
         objective.backward()  # type: ignore[no-untyped-call]
         factor = optim.learning_rate_factor(config.learning_rate_schedule, progress)
@@ -210,16 +225,29 @@ class _Run:
             optim.project_max_norm(self.model, config.max_norm)
         return loss.detach(), outputs.detach(), labels
 
+    @torch.no_grad()
+    def averaged(self, images: torch.Tensor) -> torch.Tensor:
+        """The logits of the net at test, which stand for the mean of its thinned nets'."""
+        self.model.eval()
+        with autocast(self.device, self.config.precision):
+            logits: torch.Tensor = self.model(images)
+        self.model.train()
+        return logits
+
     def validation(self) -> tasks.Split:
         return tasks.Split(self.train_examples, self.positions(self.parts.validation))
 
-    def measure(self, panel: bool) -> tuple[dict[str, float], dict[str, np.ndarray], list[PanelRecord]]:
+    def all_of(self, images: np.ndarray, labels: np.ndarray) -> tasks.Split:
+        """Images that are no part of the training set, normalised as that is."""
+        examples = Examples(images, labels, self.train_examples.normalisation, self.device)
+        return tasks.Split(examples, torch.arange(len(labels), device=self.device))
+
+    def measure(
+        self, panel: bool, foreign: Foreign | None
+    ) -> tuple[dict[str, float], dict[str, np.ndarray], list[PanelRecord]]:
         """Metrics, predictions and panel of the trained net, as RunResult describes them."""
         config, data, precision = self.config, self.data, self.config.precision
-        examples = Examples(
-            data.test_images, data.test_labels, self.train_examples.normalisation, self.device
-        )
-        test = tasks.Split(examples, torch.arange(len(data.test_labels), device=self.device))
+        test = self.all_of(data.test_images, data.test_labels)
         figures, arrays = self.task.measure(self.model, self.validation(), test, precision)
         if learns(self.model):
             names = {
@@ -236,8 +264,25 @@ class _Run:
             records = measure_classifier(self.model, train, test, config)
         elif isinstance(self.task, tasks.Reconstruct):
             records = measure_autoencoder(self.model, test, config)
-        if config.mc_samples:
-            set_streams(self.model, "mc", config.seed, config.member, self.device)
-            averaged = predict_monte_carlo(self.model, examples, test.positions, precision, config.mc_samples)
-            arrays["test_mc"] = averaged.cpu().numpy()
+        if isinstance(self.task, tasks.Classify):
+            arrays |= self.for_ensembles(test, foreign)
         return figures, arrays, records
+
+    def for_ensembles(self, test: tasks.Split, foreign: Foreign | None) -> dict[str, np.ndarray]:
+        """What is kept beside the predictions of ``val`` and ``test``; see kept_arrays."""
+        config, precision = self.config, self.config.precision
+        splits = {"val": self.validation(), "test": test}
+        arrays: dict[str, np.ndarray] = {}
+        if foreign is not None:
+            called, images = foreign
+            name = foreign_split(called)
+            splits[name] = self.all_of(images, np.zeros(len(images), dtype=np.int64))
+            arrays |= members.foreign_arrays(self.model, name, splits[name], precision)
+        if config.bootstrap:
+            train = tasks.Split(self.train_examples, self.positions(self.parts.train))
+            arrays |= members.out_of_bag_arrays(self.model, train, self.parts, precision)
+        if self.snapshots:
+            arrays |= members.snapshot_arrays(self.model, self.snapshots, splits, precision)
+        if config.mc_samples:
+            arrays |= members.monte_carlo_arrays(self.model, splits, config)
+        return arrays

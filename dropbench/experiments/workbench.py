@@ -21,8 +21,8 @@ from dropbench.models import make_module
 from dropbench.own_code import is_own, source_key
 from dropbench.results import predictions
 from dropbench.results.store import Store
-from dropbench.run_result import EpochRecord, RunResult
-from dropbench.runners.base import RunnerOptions
+from dropbench.run_result import EpochRecord, RunResult, kept_arrays
+from dropbench.runners.base import Extras, RunnerOptions
 from dropbench.runners.choose import choose_runner
 
 
@@ -169,25 +169,16 @@ def carry_out(
 ) -> Outcome:
     """Carry out the (bound) runs that are not done yet; each is on disk before the next is taken.
 
-    With ``with_predictions``, those are kept, and a run that lacks them is not done; nor is one without
-    a panel where the bench wants that. When the watcher wants to stop, no run is begun any more, and those
-    in hand are finished.
+    With ``with_predictions``, those are kept, and a run that lacks one of kept_arrays is not done; nor is
+    one without a panel where the bench wants that. When the watcher wants to stop, no run is begun any more,
+    and those in hand are finished.
 
     Raises:
         DropbenchError: if a result cannot be written; what was written stays.
         KeyboardInterrupt: if the watcher wanted to stop before all was done.
 
     """
-    with_panel = store.with_panel() if bench.runner.extras.panel else set()
-    ended = {
-        run_id: status
-        for run_id, status in store.ended().items()
-        if status != "ok"
-        or (
-            (not with_predictions or predictions.path_of(store.folder, run_id).exists())
-            and (not bench.runner.extras.panel or run_id in with_panel)
-        )
-    }
+    ended = _ended(configs, store, bench.runner.extras, with_predictions)
     plan = make_plan(configs, ended, policy)
     outcome = Outcome(skipped=plan.done, left=plan.left)
     before = len(plan.done) + len(plan.left)
@@ -208,3 +199,24 @@ def carry_out(
     if len(outcome.ok) + len(outcome.unsuccessful) < len(plan.todo):
         raise KeyboardInterrupt
     return outcome
+
+
+def _ended(
+    configs: Sequence[RunConfig], store: Store, extras: Extras, with_predictions: bool
+) -> dict[str, str]:
+    """The status of each run that ended; not of one that ended well without what is wanted of it now."""
+    with_panel = store.with_panel() if extras.panel else set()
+    ended = store.ended()
+
+    def whole(config: RunConfig) -> bool:
+        if extras.panel and config.run_id not in with_panel:
+            return False
+        if not with_predictions:
+            return True
+        return kept_arrays(config, extras.foreign) <= predictions.names(store.folder, config.run_id)
+
+    return {
+        config.run_id: status
+        for config in configs
+        if (status := ended.get(config.run_id)) is not None and (status != "ok" or whole(config))
+    }

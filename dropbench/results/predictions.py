@@ -1,6 +1,7 @@
 """The arrays that are kept beside the CSV files, one compressed file for each run."""
 
 import os
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,6 +13,15 @@ from dropbench.errors import DropbenchError
 def path_of(folder: Path, run_id: str) -> Path:
     """Where a run's arrays are, or would be."""
     return folder / "predictions" / f"{run_id}.npz"
+
+
+def names(folder: Path, run_id: str) -> frozenset[str]:
+    """What a run's file holds, without reading it; nothing where there is none, or a damaged one."""
+    try:
+        with zipfile.ZipFile(path_of(folder, run_id)) as file:
+            return frozenset(name.removesuffix(".npy") for name in file.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return frozenset()
 
 
 def load(folder: Path, run_id: str) -> dict[str, np.ndarray]:

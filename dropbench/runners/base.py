@@ -10,6 +10,7 @@ import torch
 from dropbench.config import RunConfig
 from dropbench.data import cache
 from dropbench.data.dataset import DataSet
+from dropbench.data.foreign import DERIVED, foreign_images
 from dropbench.engine.train import OnEpoch, train
 from dropbench.errors import UsageError, unknown_name
 from dropbench.run_result import EpochRecord, RunResult
@@ -29,6 +30,13 @@ class Extras:
 
     compiled: bool = False
     panel: bool = False
+    foreign: str = ""
+    """What dropbench.data.foreign.foreign_images takes; empty for none."""
+
+    @property
+    def data_keys(self) -> tuple[str, ...]:
+        """The digests of the cached sets that are needed beside the one that is trained on."""
+        return (self.foreign,) if self.foreign and self.foreign not in DERIVED else ()
 
 
 NO_EXTRAS = Extras()
@@ -108,7 +116,9 @@ class Queue:
 def carry_out(config: RunConfig, device: torch.device, extras: Extras, on_epoch: OnEpoch) -> RunResult:
     """One run on the cached data set; an exception becomes a result with status ``failed``."""
     try:
-        return train(config, _data(config.data_key), device, on_epoch, extras.compiled, extras.panel)
+        data = _data(config.data_key)
+        foreign = (extras.foreign, foreign_images(extras.foreign, data)) if extras.foreign else None
+        return train(config, data, device, on_epoch, extras.compiled, extras.panel, foreign)
     except Exception as error:  # a sweep outlives a run that fails; the row tells why
         return RunResult(config=config, status="failed", message=f"{type(error).__name__}: {error}")
 

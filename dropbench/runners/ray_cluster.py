@@ -103,12 +103,13 @@ class RayRunner:
         return _Actor(number, handle, handle.ready.remote())
 
     def _give(self, actor: "_Actor", task: Task, on_progress: OnProgress) -> None:
-        key = task.config.data_key
-        if key not in self._data:
-            self._data[key] = self._ray.put(cache.load(key))
+        keys = (task.config.data_key, *self._extras.data_keys)
+        for key in keys:
+            if key not in self._data:
+                self._data[key] = self._ray.put(cache.load(key))
         on_progress(actor.number, task.config, None)
         method = actor.handle.run.options(num_returns="streaming")
-        actor.task, actor.voice = task, method.remote(task.config, self._data[key])
+        actor.task, actor.voice = task, method.remote(task.config, *(self._data[key] for key in keys))
 
     def _connect(self, address: str | None) -> None:
         try:
@@ -164,13 +165,14 @@ class _RemoteWorker:
     def ready(self) -> bool:
         return True
 
-    def run(self, config: RunConfig, data: DataSet) -> Iterator[EpochRecord | RunResult]:
-        """The epochs of one run as they end, then its result."""
+    def run(self, config: RunConfig, *data_sets: DataSet) -> Iterator[EpochRecord | RunResult]:
+        """The epochs of one run as they end, then its result; ``data_sets`` are all that it needs."""
         said: queue.SimpleQueue[EpochRecord | RunResult | BaseException] = queue.SimpleQueue()
 
         def work() -> None:
             try:
-                cache.keep(data)
+                for data in data_sets:
+                    cache.keep(data)
                 said.put(carry_out(config, self._device, self._extras, said.put))
             except BaseException as error:  # it ends in the driver, not with this thread
                 said.put(error)

@@ -8,8 +8,9 @@ from torch import nn
 from dropbench.config import RunConfig
 from dropbench.dropout.control import monte_carlo, set_streams
 from dropbench.engine.batches import Examples, Normalisation
-from dropbench.engine.evaluate import predict, predict_monte_carlo
-from dropbench.experiments.bagging import mean_log_probability
+from dropbench.engine.evaluate import predict
+from dropbench.engine.monte_carlo import predict_monte_carlo
+from dropbench.experiments.bagging.averaging import log_mean
 from dropbench.experiments.verify.check import Check, exact
 from dropbench.experiments.verify.masks import layer
 from dropbench.models import build_model
@@ -27,11 +28,9 @@ def average_checks() -> Iterator[Check]:
     everything = torch.arange(60)
     model = build_model((1, 8, 8), 10, RunConfig(model="mlp", layers=(32, 32)))
     calm = predict(model, examples, everything, "fp32")
-    yield exact(
-        "an ensemble of one", "its member, to the last bit", mean_log_probability([calm]), calm, tolerance=0.0
-    )
+    yield exact("an ensemble of one", "its member, to the last bit", log_mean([calm]), calm, tolerance=0.0)
     set_streams(model, "mc", 0, 0, device)
-    averaged = predict_monte_carlo(model, examples, everything, "fp32", samples=8)
+    averaged = predict_monte_carlo(model, examples, everything, "fp32", ladder=(8,)).log_mean[0]
     yield exact("Monte-Carlo at p = 0", "the deterministic net", averaged, calm, tolerance=1e-6)
     normalised = nn.Sequential(nn.BatchNorm1d(20), layer(0.5)).eval()
     units = torch.randn(50, 20, generator=generator)

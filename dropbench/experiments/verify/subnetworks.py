@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from dropbench.dropout.bernoulli import BernoulliDropout
-from dropbench.experiments.bagging import mean_log_probability
+from dropbench.experiments.bagging.averaging import log_mean
 from dropbench.experiments.verify.check import Check, exact, statistical
 from dropbench.experiments.verify.masks import layer
 from dropbench.streams import torch_generator
@@ -117,7 +117,7 @@ def _monte_carlo(
     for passes in (1, 10, 100):
         draws = dropout(net.hidden.expand(repeats * passes, -1, -1).contiguous())
         probabilities = net.log_probabilities(draws).exp().view(repeats, passes, *mean.shape)
-        averaged = mean_log_probability([probabilities[:, k].log() for k in range(passes)]).exp()
+        averaged = log_mean([probabilities[:, k].log() for k in range(passes)]).exp()
         squared = passes * (averaged - mean).square().sum((1, 2)) / variance.sum()
         yield ((squared.mean() - 1) / (squared.std() / math.sqrt(repeats))).item()
 

@@ -1,0 +1,73 @@
+"""The arms of compare-bagging by name, and what it can hold equal between them.
+
+Plain data, so that help texts and reports can tell of them without importing torch.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dropbench.errors import UsageError, unknown_name
+
+
+@dataclass(frozen=True)
+class ArmKind:
+    """One way to predict. ``many``: with several nets, the members, each with weights of its own."""
+
+    title: str
+    many: bool = False
+    drops: bool = False
+    """Its nets are trained with dropout's noise."""
+    bootstrap: bool = False
+    """Each net trains on a bootstrap of its own, drawn once, duplicates kept."""
+    thinned: bool = False
+    """Each net has one mask for ever."""
+    joint: bool = False
+    """Trained for the likelihood of the averaged prediction."""
+    monte_carlo: bool = False
+    """Predicts by the mean of thinned nets."""
+    snapshots: bool = False
+    """Its members are states of one run."""
+
+    @property
+    def averages(self) -> bool:
+        """Whether it can be read with more or fewer members."""
+        return self.many or self.snapshots
+
+
+ARMS = {
+    "single": ArmKind("single net, no dropout"),
+    "dropout": ArmKind("dropout, weight scaling", drops=True),
+    "dropout-mc": ArmKind("dropout, Monte-Carlo", drops=True, monte_carlo=True),
+    "bagging": ArmKind("bagging", many=True, bootstrap=True),
+    "ensemble": ArmKind("ensemble, all data", many=True),
+    "dropout-ensemble": ArmKind("ensemble of dropout nets", many=True, drops=True),
+    "bagged-dropout": ArmKind("bagging of dropout nets", many=True, drops=True, bootstrap=True),
+    "untied": ArmKind("thinned nets, untied", many=True, drops=True, thinned=True),
+    "boosting": ArmKind("dropout boosting", drops=True, joint=True),
+    "snapshot": ArmKind("snapshots of one run", snapshots=True),
+}
+DEFAULT_ARMS = tuple(ARMS)[:6]
+REFERENCE = "dropout"
+"""The arm that all others are compared with."""
+
+BUDGETS = {
+    "members": "the number of members, each net trained alike",
+    "train": "the training FLOPs: arms of one net train for as many times the epochs as there are members",
+    "inference": "the forward passes per prediction: as many thinned nets as members",
+    "parameters": "the number of parameters: members are narrower",
+}
+
+
+def check_arms(names: Iterable[str]) -> tuple[str, ...]:
+    """The arms in their order, the reference among them.
+
+    Raises:
+        UsageError: for an unknown name, or if there is nothing to compare with the reference.
+
+    """
+    wanted = set(names)
+    for name in sorted(wanted - set(ARMS)):
+        raise unknown_name("arm", name, ARMS)
+    if not wanted - {REFERENCE}:
+        raise UsageError(f"--arms names nothing to compare with {REFERENCE}.", f"Known: {', '.join(ARMS)}.")
+    return tuple(name for name in ARMS if name in wanted | {REFERENCE})

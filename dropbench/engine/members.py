@@ -1,0 +1,69 @@
+"""What is kept of a classifier beside its predictions, so that ensembles are reductions of it."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from dropbench.config import RunConfig
+from dropbench.data.split import Split as Positions
+from dropbench.dropout.control import set_streams
+from dropbench.engine.evaluate import as_kept, predict
+from dropbench.engine.monte_carlo import predict_monte_carlo
+from dropbench.engine.tasks import Split
+from dropbench.run_result import mc_ladder
+
+Weights = dict[str, torch.Tensor]
+
+
+def snapshot(model: nn.Module) -> Weights:
+    """A copy of the model's weights and buffers, on their device."""
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def foreign_arrays(model: nn.Module, name: str, split: Split, precision: str) -> dict[str, np.ndarray]:
+    """Predictions of a split whose labels mean nothing here."""
+    return {name: as_kept(predict(model, split.examples, split.positions, precision))}
+
+
+def snapshot_arrays(
+    model: nn.Module, snapshots: Sequence[Weights], splits: Mapping[str, Split], precision: str
+) -> dict[str, np.ndarray]:
+    """Predictions of the net as it was at the end of each cycle; it is left as it was in the last one."""
+    kept: dict[str, list[np.ndarray]] = {name: [] for name in splits}
+    for weights in snapshots:
+        model.load_state_dict(weights)
+        for name, split in splits.items():
+            kept[name].append(as_kept(predict(model, split.examples, split.positions, precision)))
+    return {f"{name}_snapshots": np.stack(arrays) for name, arrays in kept.items()}
+
+
+def monte_carlo_arrays(
+    model: nn.Module, splits: Mapping[str, Split], config: RunConfig
+) -> dict[str, np.ndarray]:
+    """The averages over thinned nets, each split with masks of its own."""
+    arrays: dict[str, np.ndarray] = {}
+    device = next(model.parameters()).device
+    set_streams(model, "mc", config.seed, config.member, device)
+    ladder = mc_ladder(config.mc_samples)
+    for name, split in splits.items():
+        nets = predict_monte_carlo(model, split.examples, split.positions, config.precision, ladder, config)
+        arrays[f"{name}_mc"] = as_kept(nets.log_mean)
+        arrays[f"{name}_mc_mean_log"] = as_kept(nets.mean_log)
+        arrays[f"{name}_mc_votes"] = nets.votes.short().cpu().numpy()
+        arrays[f"{name}_mc_squares"] = nets.squares.cpu().numpy()
+    return arrays
+
+
+def out_of_bag_arrays(
+    model: nn.Module, train: Split, positions: Positions, precision: str
+) -> dict[str, np.ndarray]:
+    """Predictions of the training images that the bootstrap did not draw."""
+    left_out = ~np.isin(positions.train, positions.drawn)
+    places = torch.from_numpy(positions.train[left_out]).to(train.positions.device)
+    return {
+        "oob": as_kept(predict(model, train.examples, places, precision)),
+        "oob_positions": np.flatnonzero(left_out),
+        "oob_labels": train.examples.labels[places].cpu().numpy(),
+    }

@@ -1,0 +1,1 @@
+"""compare-bagging: dropout and bagging at equal cost; members are ordinary runs, arms reductions of them."""

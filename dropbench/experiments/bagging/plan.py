@@ -1,0 +1,127 @@
+"""From the flags to the arms of every repetition, and from those to runs."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from dropbench.arms import ARMS, BUDGETS, DEFAULT_ARMS, ArmKind, check_arms
+from dropbench.config import RunConfig
+from dropbench.errors import UsageError, unknown_name
+from dropbench.variants import variant_of
+
+_STEP_UP_TO = 10
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is compared: ``dropout`` has the probabilities and ``mc_samples`` of the dropout arms.
+
+    ``narrow`` is the relative width of members under the budget ``parameters`` (see
+    dropbench.experiments.bagging.cost.narrowed), and 1 under every other.
+    """
+
+    dropout: RunConfig
+    members: int = 5
+    seeds: int = 3
+    arms: tuple[str, ...] = DEFAULT_ARMS
+    budget: str = "members"
+    narrow: float = 1.0
+    foreign: str = ""
+    """What the foreign images are called; empty for none."""
+    foreign_key: str = ""
+    """What dropbench.data.foreign.foreign_images takes for them."""
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for what cannot be compared."""
+        if self.members < 1:
+            raise UsageError(
+                f"--members {self.members}.", "Write 1 or more; the lecture's question wants 5 or so."
+            )
+        if self.budget not in BUDGETS:
+            raise unknown_name("budget", self.budget, BUDGETS)
+        object.__setattr__(self, "arms", check_arms(self.arms))
+        if self.dropout.is_reference:
+            raise UsageError(
+                "With --p 0 there is no dropout to compare.", "Write a probability of dropping, like --p 0.5."
+            )
+        self.of_seed(0)  # a member that cannot be is said now
+
+    @property
+    def setting(self) -> RunConfig:
+        """The dropout net of seed 0 under no budget; it names the comparison."""
+        # Noise of mean 1 needs no scaling: the net as it is, at test.
+        convention = "weight-scaling" if variant_of(self.dropout.dropout).scaled else "inverted"
+        return replace(self.dropout, seed=0, convention=convention)
+
+    @property
+    def experiment_id(self) -> str:
+        """Twelve hexadecimal digits that name the comparison, whatever its arms and however many seeds."""
+        identity = f"{self.setting.run_id} {self.members} {self.budget} {self.foreign_key}"
+        return hashlib.sha256(identity.encode()).hexdigest()[:12]
+
+    def all_arms(self) -> list["Arm"]:
+        """The arms of every repetition, all of one seed before the next."""
+        return [arm for seed in range(self.seeds) for arm in self.of_seed(seed)]
+
+    def of_seed(self, seed: int) -> list["Arm"]:
+        """The arms of one repetition."""
+        return [
+            Arm(name, replace(self.setting, seed=seed), self, self._runs(ARMS[name], seed))
+            for name in self.arms
+        ]
+
+    def _runs(self, kind: ArmKind, seed: int) -> tuple[RunConfig, ...]:
+        samples = self.members if self.budget == "inference" else self.dropout.mc_samples
+        net = self._longer(replace(self.setting, seed=seed, mc_samples=samples))
+        # A member that is the dropout arm's net, but for the Monte-Carlo passes after training, is that net.
+        trained = replace(net, mc_samples=0)
+        return tuple(net if run == trained else run for run in self._own_runs(kind, seed))
+
+    def _own_runs(self, kind: ArmKind, seed: int) -> tuple[RunConfig, ...]:
+        one = replace(self.setting, seed=seed, mc_samples=0)
+        one = replace(one, bootstrap=kind.bootstrap, thinned=kind.thinned, joint=kind.joint)
+        if not kind.drops:
+            one = replace(one, p_drop=0.0, p_drop_input=0.0, p_drop_conv=0.0)
+        if kind.many:
+            return tuple(replace(one, member=member, width=self.narrow) for member in range(self.members))
+        one = self._longer(one)
+        return (replace(one, snapshots=self.members, width=self.narrow) if kind.snapshots else one,)
+
+    def _longer(self, run: RunConfig) -> RunConfig:
+        """A net alone, which under the budget ``train`` takes the epochs of all members."""
+        if self.budget != "train":
+            return run
+        cutoff = None if run.cutoff_epoch is None else self.members * run.cutoff_epoch
+        return replace(run, epochs=self.members * run.epochs, cutoff_epoch=cutoff)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to predict, in one repetition; ``setting`` is the plan's with the repetition's seed."""
+
+    name: str
+    setting: RunConfig
+    plan: Plan
+    runs: tuple[RunConfig, ...]
+
+    @property
+    def kind(self) -> ArmKind:
+        """What it is."""
+        return ARMS[self.name]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The numbers of members it is read with: 1 to 10, 20, 30, …, and all; 1 where it has no members."""
+        most = self.plan.members if self.kind.averages else 1
+        return tuple(m for m in range(1, most + 1) if m <= _STEP_UP_TO or m % _STEP_UP_TO == 0 or m == most)
+
+    def comparison_id(self, averaging: str, members: int, passes: int) -> str:
+        """Twelve hexadecimal digits that name one reading of this arm."""
+        runs = " ".join(run.run_id for run in self.runs)
+        identity = f"{self.plan.experiment_id} {self.name} {averaging} {members} {passes} {runs}"
+        return hashlib.sha256(identity.encode()).hexdigest()[:12]
+
+
+def runs_of(arms: Sequence[Arm]) -> list[RunConfig]:
+    """The runs that the arms need, each once."""
+    return list({run.run_id: run for arm in arms for run in arm.runs}.values())
