@@ -1,14 +1,18 @@
-"""``dropbench compare-bagging``: one net, dropout, bagging and an ensemble side by side."""
+"""``dropbench compare-bagging``: dropout and bagging at equal cost, side by side."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
+from dropbench.arms import ARMS, BUDGETS, DEFAULT_ARMS, check_arms
 from dropbench.cli.console import present, tell
-from dropbench.cli.flags import DROPOUT, P_HELP, TRAINING, AsJson
+from dropbench.cli.flags import DATA, DROPOUT, P_HELP, TRAINING, AsJson, option
 from dropbench.cli.pool_flags import SweepFlags
 from dropbench.cli.signature import with_flags
-from dropbench.grammar import parse_probability
+from dropbench.grammar import parse_names, parse_probability
+
+COMPARISON = "Comparison"
 
 
 @with_flags
@@ -16,30 +20,57 @@ def compare_bagging(
     p: Annotated[
         str, typer.Option("--p", help=f"{P_HELP} Of the dropout arms.", rich_help_panel=DROPOUT)
     ] = "0.5",
-    mc_samples: Annotated[
-        int,
-        typer.Option(
-            "--mc-samples",
-            help="Thinned nets that Monte-Carlo averaging takes the mean of.",
-            rich_help_panel=DROPOUT,
-            min=1,
+    arms: Annotated[
+        str,
+        option(
+            "--arms",
+            "What is compared with dropout: "
+            + "; ".join(f"{name}: {kind.title}" for name, kind in ARMS.items())
+            + ".",
+            COMPARISON,
         ),
-    ] = 50,
+    ] = ",".join(DEFAULT_ARMS),
     members: Annotated[
         int,
-        typer.Option(
+        option(
             "--members",
-            help="Nets in the bagging and in the ensemble arm.",
-            rich_help_panel=TRAINING,
+            "Nets of the arms that have several; every smaller number is read too.",
+            COMPARISON,
             min=1,
         ),
     ] = 5,
+    budget: Annotated[
+        str,
+        option(
+            "--budget",
+            "What is held equal: " + "; ".join(f"{name}: {what}" for name, what in BUDGETS.items()) + ".",
+            COMPARISON,
+        ),
+    ] = "members",
+    mc_samples: Annotated[
+        int,
+        option(
+            "--mc-samples",
+            "Thinned nets that Monte-Carlo dropout averages; 1, 2, 5, 10, 20, 50, … of them are read too.",
+            COMPARISON,
+            min=1,
+        ),
+    ] = 100,
+    ood: Annotated[
+        str,
+        option(
+            "--ood",
+            "Foreign images that the predictive entropy is to tell from the test images: another data set "
+            "of the same shape, or the test images rotated or permuted; or none.",
+            DATA,
+        ),
+    ] = "rotated",
     seeds: Annotated[
         int,
-        typer.Option(
+        option(
             "--seeds",
-            help="How often the whole comparison is repeated, from seed 0 on, for the intervals.",
-            rich_help_panel=TRAINING,
+            "How often the whole comparison is repeated, from seed 0 on, for the intervals.",
+            TRAINING,
             min=1,
         ),
     ] = 3,
@@ -47,39 +78,52 @@ def compare_bagging(
     *,
     flags: SweepFlags,
 ) -> None:
-    """Compare dropout with bagging: error, likelihood, calibration, and what each costs.
+    """Compare dropout with bagging and its relatives: error, likelihood, calibration, and what each costs.
 
-    Five arms: a single net without dropout; dropout read by weight scaling; the same net read by
-    Monte-Carlo averaging; bagging (each member on its own bootstrap); an ensemble on all the data.
+    Members are ordinary runs: they are resumed, and used again by other arms, numbers and budgets.
+    Differences are to dropout read by weight scaling, with 95 % bootstrap intervals.
 
     Examples:
 
-        dropbench compare-bagging --members 5
+        dropbench compare-bagging
 
-        dropbench compare-bagging --model mlp --p 0.5 --p-input 0.2 --members 3 --seeds 1
+        dropbench compare-bagging --arms bagging,untied,boosting --budget train --seeds 6
+
+        dropbench compare-bagging --data mnist --ood fashion-mnist --model mlp --p-input 0.2
     """
     from dropbench.cli.finish import exit_for, resumable
     from dropbench.cli.progress import watching
-    from dropbench.experiments.bagging.compare import compare
+    from dropbench.experiments.bagging.compare import compare, foreign_key, row_ids
+    from dropbench.experiments.bagging.cost import narrowed
     from dropbench.experiments.bagging.plan import Plan, runs_of
+    from dropbench.report.bagging_tables import comparison_tables
     from dropbench.report.build import comparisons_of, panels_of, sweeps_of
     from dropbench.report.panel import panel_tables
+    from dropbench.report.pictures import save_comparisons
     from dropbench.results.store import Store
 
-    dropout = flags.single_config(p_drop=parse_probability(p), mc_samples=mc_samples)
-    Plan(dropout, members, seeds)  # what is wrong with it is said before any data are fetched
+    names = check_arms(parse_names(arms))
+    samples = mc_samples if "dropout-mc" in names else 0
+    unbound = flags.single_config(p_drop=parse_probability(p), mc_samples=samples)
+    plan = Plan(unbound, members, seeds, names, budget)  # what is wrong is said before any data are fetched
     bench = flags.set_up()
-    (dropout,) = bench.bind([dropout])
-    arms = Plan(dropout, members, seeds).all_arms()
+    foreign = foreign_key(ood, bench.data, flags.data_dir, tell)
+    (dropout,) = bench.bind([unbound])
+    narrow = narrowed(dropout, members, bench.data) if budget == "parameters" else 1.0
+    plan = replace(plan, dropout=dropout, narrow=narrow, foreign=ood if foreign else "", foreign_key=foreign)
+    runs = runs_of(plan.all_arms())
+    bench.bind(runs)  # a member that does not fit the data is said before any is trained
     store = Store(flags.out, tell)
     with watching() as watcher, resumable(flags.out, watcher):
-        outcome = compare(arms, bench, store, watcher, flags.policy())
-    run_ids = {run.run_id for run in runs_of(arms)}
-    panels = panels_of(flags.out, sweeps_of(flags.out, run_ids, tell), tell) if flags.panel else []
-    tables = comparisons_of(
-        flags.out, {arm.comparison_id("arithmetic", len(arm.runs), 1) for arm in arms}, tell
-    )
+        outcome = compare(plan, bench, store, watcher, flags.policy())
+    panels = []
+    if flags.panel:
+        panels = panels_of(flags.out, sweeps_of(flags.out, {run.run_id for run in runs}, tell), tell)
+    comparisons = comparisons_of(flags.out, row_ids(plan), tell)
+    tables = [table for comparison in comparisons for table in comparison_tables(comparison)]
     tables += [table for panel in panels for table in panel_tables(panel)]
     present(tables, as_json)
+    for picture in save_comparisons(comparisons, flags.out):
+        tell(f"picture: {picture}")
     tell(f"arms: {flags.out / 'comparisons.csv'}; their runs: {flags.out / 'runs.csv'}")
     exit_for(outcome)

@@ -1,24 +1,18 @@
-"""From the rows of comparisons.csv to the table of arms."""
+"""From the rows of comparisons.csv to what a comparison of arms shows."""
 
-import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from dropbench.report.statistics import mean_interval, paired_difference
+from dropbench.arms import ARMS, REFERENCE
+from dropbench.report.statistics import Estimate, mean_interval
 from dropbench.report.sweep import SETTING
-from dropbench.report.table import Column, Row, Table
 from dropbench.variants import VARIANTS
 
-ARMS = {
-    "single": "single net, p = 0",
-    "dropout": "dropout, weight scaling",
-    "dropout-mc": "dropout, Monte-Carlo",
-    "bagging": "bagging",
-    "ensemble": "ensemble, all data",
-}
-REFERENCE = "dropout"
-_COMPARISON = (
+_SAME = (
+    "experiment_id",
     *SETTING,
     "dropout",
     "p_drop",
@@ -28,86 +22,128 @@ _COMPARISON = (
     "layers",
     "members",
     "mc_samples",
+    "budget",
+    "foreign",
 )
+HEADLINE = "bagging"
+"""The arm whose difference to the reference is the lecture's question; see Comparison.headline."""
 
 
-def comparison_tables(comparisons: pd.DataFrame) -> list[Table]:
-    """One table for every setting in which the arms were compared."""
-    tables = []
-    # Before there were variants, the column was not written.
-    comparisons = comparisons.assign(dropout=comparisons["dropout"].replace("", "bernoulli"))
-    for values, group in comparisons.groupby(list(_COMPARISON), dropna=False, sort=False):
-        tables.append(_table(dict(zip(_COMPARISON, values, strict=True)), group))
-    return tables
+@dataclass(frozen=True)
+class Difference:
+    """An arm's loss less the reference's, in the mean of some seeds, and McNemar's test of each seed.
+
+    The interval is that of the bootstrap over seeds and test images: see
+    dropbench.experiments.bagging.uncertainty.
+    """
+
+    estimate: Estimate
+    p_better: float
+    test_images: int
+    mcnemar: tuple[float, ...]
+    """The exact test's p of each seed; empty where the loss is not the error."""
 
 
-def _table(fields: dict[str, Any], group: pd.DataFrame) -> Table:
-    complete = group[group["test_error_percent"].notna()]
-    by_arm = dict(iter(complete.groupby("arm")))
-    reference = _by_seed(by_arm.get(REFERENCE), "test_error_percent")
-    rows = [_row(arm, by_arm[arm], reference) for arm in ARMS if arm in by_arm]
-    names = {
-        **ARMS,
-        **(
-            {}
-            if fields["dropout"] in VARIANTS and VARIANTS[fields["dropout"]].scaled
-            else {"dropout": "dropout, noise at its mean"}
-        ),
-        "dropout-mc": f"{ARMS['dropout-mc']} × {fields['mc_samples']:.0f}",
-        "bagging": f"{ARMS['bagging']} × {fields['members']:.0f}",
-        "ensemble": f"{ARMS['ensemble']} × {fields['members']:.0f}",
-    }
-    columns = (
-        Column("arm", lambda row: names[row["arm"]], left=True),
-        Column("seeds", lambda row: str(row["seeds"])),
-        Column("test error, %\n[95 % interval]", lambda row: row["_error"].text()),
-        Column(
-            "paired difference to\ndropout [95 %]",
-            lambda row: "reference" if row["arm"] == REFERENCE else row["_difference"].text(signed=True),
-        ),
-        Column("NLL", lambda row: f"{row['test_nll']:.3f}"),
-        Column("ECE", lambda row: f"{row['test_ece']:.3f}"),
-        Column("train\nseconds", lambda row: f"{row['train_seconds']:.1f}"),
-        Column("para-\nmeters", lambda row: f"{row['parameters'] / 1e6:.1f} M"),
-        Column("forward\npasses", lambda row: f"{row['passes_per_prediction']:.0f}"),
+@dataclass(frozen=True)
+class Comparison:
+    """All arms of one setting, in all their readings: one row for each and for each seed."""
+
+    fields: Mapping[str, Any]
+    rows: pd.DataFrame
+    left_out: pd.DataFrame
+    """The rows of readings for which members are missing."""
+    differences: Mapping[tuple[str, str], Difference]
+    """To the reference, by arm and loss."""
+    losses: Mapping[tuple[str, str], Estimate]
+    """Likewise, of each arm by itself."""
+    bins: pd.DataFrame
+    """Of reliability, of these rows."""
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Those that have figures."""
+        return tuple(arm for arm in ARMS if (self.rows["arm"] == arm).any())
+
+    @property
+    def seeds(self) -> int:
+        """How many repetitions there are."""
+        return int(self.rows["seed"].nunique())
+
+    @property
+    def headline(self) -> str | None:
+        """The arm of the headline pair: bagging, or the first other that averages several nets, or any."""
+        others = [arm for arm in self.arms if arm != REFERENCE]
+        several = [arm for arm in others if ARMS[arm].averages]
+        return HEADLINE if HEADLINE in others else next(iter([*several, *others]), None)
+
+    def readings(self, arm: str, averaging: str = "arithmetic") -> pd.DataFrame:
+        """The rows of an arm; one that averages nothing has only the arithmetic mean."""
+        return self.rows[(self.rows["arm"] == arm) & (self.rows["averaging"] == averaging)]
+
+    def fullest(self, arm: str, averaging: str = "arithmetic") -> pd.DataFrame:
+        """Of each seed, the row with all members or passes that there are."""
+        rows = self.readings(arm, averaging).sort_values(["averaged", "passes_per_prediction"], kind="stable")
+        return rows.groupby("seed").tail(1).sort_values("seed")
+
+    def error(self, arm: str) -> Estimate:
+        """The test error of an arm with all its members, with the bootstrap's interval if there is one."""
+        of_seeds = mean_interval(list(self.fullest(arm)["test_error_percent"]))
+        return self.losses.get((arm, "error_percent"), of_seeds)
+
+    def name(self, arm: str) -> str:
+        """The arm's title, with how many nets or passes it has."""
+        title = ARMS[arm].title
+        dropout = self.fields["dropout"]
+        if arm == REFERENCE and not (dropout in VARIANTS and VARIANTS[dropout].scaled):
+            title = "dropout, noise at its mean"
+        if ARMS[arm].monte_carlo:
+            return f"{title} × {self.fullest(arm)['passes_per_prediction'].max():.0f}"
+        return f"{title} × {self.fields['members']:.0f}" if ARMS[arm].averages else title
+
+
+def find_comparisons(
+    comparisons: pd.DataFrame, differences: pd.DataFrame, reliability: pd.DataFrame
+) -> list[Comparison]:
+    """The comparisons among the rows of the three files."""
+    comparisons = _as_of_now(comparisons)
+    found = []
+    for values, rows in comparisons.groupby(list(_SAME), dropna=False, sort=False):
+        fields = dict(zip(_SAME, values, strict=True))
+        complete = rows["test_error_percent"].notna()
+        pairs = differences[differences["experiment_id"] == (fields["experiment_id"] or None)]
+        pairs = pairs[pairs["seeds"] <= rows["seed"].nunique()]
+        found.append(
+            Comparison(
+                fields,
+                rows[complete],
+                rows[~complete],
+                _differences(pairs[pairs["reference"] != ""]),
+                {key: found.estimate for key, found in _differences(pairs[pairs["reference"] == ""]).items()},
+                reliability[reliability["comparison_id"].isin(rows["comparison_id"])],
+            )
+        )
+    return found
+
+
+def _as_of_now(comparisons: pd.DataFrame) -> pd.DataFrame:
+    """The rows with what an older dropbench did not write: it had five arms, and one way to average."""
+    several = comparisons["arm"].isin([arm for arm in ARMS if ARMS[arm].averages])
+    return comparisons.assign(
+        dropout=comparisons["dropout"].replace("", "bernoulli"),
+        budget=comparisons["budget"].replace("", "members"),
+        averaging=comparisons["averaging"].replace("", "arithmetic"),
+        averaged=comparisons["averaged"].fillna(comparisons["members"].where(several, 1)),
     )
-    size = "" if math.isnan(fields["train_size"]) else f", {fields['train_size']:.0f} training images"
-    title = (
-        f"Dropout ({fields['dropout']}) and bagging: {fields['model']} on {fields['data']}, "
-        f"p_drop {fields['p_drop']:g} "
-        f"(p_keep {1 - fields['p_drop']:g}), {fields['epochs']:.0f} epochs{size}, {fields['precision']}"
-    )
-    return Table("comparison", title, columns, tuple(rows), tuple(_notes(group, rows)))
 
 
-def _row(arm: str, rows: pd.DataFrame, reference: dict[int, float]) -> Row:
-    errors = _by_seed(rows, "test_error_percent")
-    error = mean_interval(list(errors.values()))
-    difference = mean_interval([]) if arm == REFERENCE else paired_difference(errors, reference)
-    means = ("test_nll", "test_brier", "test_ece", "train_seconds", "parameters", "passes_per_prediction")
+def _differences(pairs: pd.DataFrame) -> dict[tuple[str, str], Difference]:
+    """Of each arm and loss the difference over most seeds."""
     return {
-        "arm": arm,
-        "seeds": error.count,
-        **error.cells("test_error_percent"),
-        **difference.cells("difference_to_dropout"),
-        **{name: float(rows[name].mean()) for name in means},
-        "_error": error,
-        "_difference": difference,
+        (row["arm"], row["loss"]): Difference(
+            Estimate(row["difference"], row["low"], row["high"], int(row["seeds"])),
+            row["p_better"],
+            int(row["test_images"]),
+            tuple(map(float, row["mcnemar_p"].split())),
+        )
+        for row in pairs.sort_values("seeds", kind="stable").to_dict("records")
     }
-
-
-def _by_seed(rows: pd.DataFrame | None, column: str) -> dict[int, float]:
-    return {} if rows is None else dict(zip(rows["seed"].astype(int), rows[column], strict=True))
-
-
-def _notes(group: pd.DataFrame, rows: list[Row]) -> list[str]:
-    notes = [
-        "Train seconds and parameters are those of all members; passes are forward passes per prediction."
-    ]
-    if any(row["arm"] in ("bagging", "ensemble") for row in rows) and (group["members"] == 1).all():
-        notes.append("With one member the ensemble is the single net.")
-    if max((row["seeds"] for row in rows), default=0) < 2:
-        notes.append("One seed: no interval can be given. Repeat with --seeds 3 or more.")
-    for _, row in group[group["test_error_percent"].isna()].iterrows():
-        notes.append(f"Left out: {row['arm']}, seed {row['seed']:.0f}: {row['message']}.")
-    return notes

@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from dropbench.errors import DropbenchError
-from dropbench.report.bagging import comparison_tables
+from dropbench.report.bagging import Comparison, find_comparisons
+from dropbench.report.bagging_tables import comparison_tables
 from dropbench.report.checks import check_tables
 from dropbench.report.features import feature_table
 from dropbench.report.panel import Panel, find_panels, panel_tables
@@ -16,7 +17,7 @@ from dropbench.report.sweep import Sweep, find_sweeps, sweep_table
 from dropbench.report.table import Table
 from dropbench.results.csv_file import Tell
 from dropbench.results.read import read_table
-from dropbench.results.schema import CHECKS, COMPARISONS, PANEL, RUNS, SPEED
+from dropbench.results.schema import CHECKS, COMPARISONS, DIFFERENCES, PANEL, RELIABILITY, RUNS, SPEED
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Report:
     panels: tuple[Panel, ...]
     features: tuple[Panel, ...]
     """Of autoencoders."""
+    comparisons: tuple[Comparison, ...]
     folder: Path
 
 
@@ -52,15 +54,16 @@ def build_report(folder: Path, tell: Tell) -> Report:
     measured = find_panels(read_table(folder, PANEL, tell), found)
     panels = [panel for panel in measured if not panel.sweep.reconstructs]
     features = [panel for panel in measured if panel.sweep.reconstructs]
+    compared = _comparisons(folder, comparisons, tell)
     tables = [
         *(sweep_table(sweep) for sweep in sweeps),
         *(table for panel in panels for table in panel_tables(panel)),
         *(feature_table(panel) for panel in features),
-        *_comparisons(comparisons),
+        *(table for comparison in compared for table in comparison_tables(comparison)),
         *_speed(speed),
         *_checks(checks),
     ]
-    return Report(tuple(tables), tuple(sweeps), tuple(panels), tuple(features), folder)
+    return Report(tuple(tables), tuple(sweeps), tuple(panels), tuple(features), tuple(compared), folder)
 
 
 def sweeps_of(folder: Path, run_ids: Collection[str], tell: Tell) -> list[Sweep]:
@@ -74,10 +77,10 @@ def panels_of(folder: Path, sweeps: Collection[Sweep], tell: Tell) -> list[Panel
     return find_panels(read_table(folder, PANEL, tell), sweeps)
 
 
-def comparisons_of(folder: Path, comparison_ids: Collection[str], tell: Tell) -> list[Table]:
-    """The tables of the comparisons with these ids."""
+def comparisons_of(folder: Path, comparison_ids: Collection[str], tell: Tell) -> list[Comparison]:
+    """The comparisons that the rows with these ids make up."""
     comparisons = read_table(folder, COMPARISONS, tell)
-    return _comparisons(comparisons[comparisons["comparison_id"].isin(comparison_ids)])
+    return _comparisons(folder, comparisons[comparisons["comparison_id"].isin(comparison_ids)], tell)
 
 
 def speed_of(folder: Path, speed_id: str, tell: Tell) -> list[Table]:
@@ -92,8 +95,12 @@ def checks_of(folder: Path, verify_id: str, tell: Tell) -> list[Table]:
     return _checks(checks[checks["verify_id"] == verify_id])
 
 
-def _comparisons(comparisons: pd.DataFrame) -> list[Table]:
-    return comparison_tables(comparisons) if not comparisons.empty else []
+def _comparisons(folder: Path, comparisons: pd.DataFrame, tell: Tell) -> list[Comparison]:
+    if comparisons.empty:
+        return []
+    return find_comparisons(
+        comparisons, read_table(folder, DIFFERENCES, tell), read_table(folder, RELIABILITY, tell)
+    )
 
 
 def _speed(speed: pd.DataFrame) -> list[Table]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dropbench.report.panel import Panel
-from dropbench.report.plots import COLOURS, picture
+from dropbench.report.plots import COLOURS, picture, picture_title
 from dropbench.report.sweep import Setting, axis_text
 from dropbench.results import predictions
 from dropbench.run_result import HISTOGRAM_BINS
@@ -40,7 +40,7 @@ def save_features(panel: Panel, folder: Path, path: Path) -> Path | None:
             found.append((setting, predictions.load(folder, run_id)))
     if not found:
         return None
-    with picture(path, panel.sweep, (5.2 * len(found), 6.6), shown=_ONE_SEED) as figure:
+    with picture(path, picture_title(panel.sweep.fields, _ONE_SEED), (5.2 * len(found), 6.6)) as figure:
         grid = figure.subplots(2, len(found), squeeze=False, height_ratios=(5, 1.1))
         for (features, below), (setting, arrays) in zip(grid.T, found, strict=True):
             draw_images(features, _centred(arrays["features"]), columns=_side(len(arrays["features"])))
@@ -58,7 +58,7 @@ def save_histograms(panel: Panel, path: Path) -> Path:
         DropbenchError: if the picture cannot be written.
 
     """
-    with picture(path, panel.sweep, (10, 4), shown=_ONE_SEED) as figure:
+    with picture(path, picture_title(panel.sweep.fields, _ONE_SEED), (10, 4)) as figure:
         for axes, (measure, label) in zip(figure.subplots(1, 2), HISTOGRAMS.items(), strict=True):
             for number, setting in enumerate(panel.settings):
                 _draw_histogram(axes, panel, setting, measure, COLOURS[number % len(COLOURS)])

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dropbench.report.panel import MEASURES, Panel
-from dropbench.report.plots import AXIS_LABELS, COLOURS, MARKERS, horizontal_axis, lines_of, picture
+from dropbench.report.plots import AXIS_LABELS, COLOURS, MARKERS, horizontal_axis, lines_of, picture, title_of
 from dropbench.report.statistics import Estimate, mean_interval
 from dropbench.report.sweep import Setting, axis_text
 from dropbench.run_result import SHARES, WITHOUT_UNITS
@@ -23,7 +23,7 @@ def save_panel(panel: Panel, path: Path) -> Path:
         DropbenchError: if it cannot be written.
 
     """
-    with picture(path, panel.sweep, figsize=(13, 6.6)) as figure:
+    with picture(path, title_of(panel.sweep), figsize=(13, 6.6)) as figure:
         grid = figure.subplots(2, 4).flatten()
         for axes, measure in zip(grid, MEASURES, strict=False):
             for number, layer in enumerate(panel.layers):

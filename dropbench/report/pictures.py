@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Collection
 from pathlib import Path
 
+from dropbench.report.bagging import Comparison
+from dropbench.report.bagging_plots import save_comparison
 from dropbench.report.build import Report
 from dropbench.report.feature_plots import save_features, save_histograms
 from dropbench.report.panel import Panel
@@ -23,6 +25,7 @@ def save_pictures(report: Report, folder: Path) -> list[Path]:
         *save_curves(report.sweeps, folder),
         *save_panels(report.panels, folder),
         *save_feature_pictures(report.features, report.folder, folder),
+        *save_comparisons(report.comparisons, folder),
     ]
 
 
@@ -67,9 +70,20 @@ def save_feature_pictures(panels: Collection[Panel], results: Path, folder: Path
     return [path for path in paths if path is not None]
 
 
-def _name(sweep: Sweep) -> str:
+def save_comparisons(comparisons: Collection[Comparison], folder: Path) -> list[Path]:
+    """Draw every comparison that has figures.
+
+    Raises:
+        DropbenchError: if a picture cannot be written.
+
+    """
+    drawn = [comparison for comparison in comparisons if comparison.arms]
+    return [path for each in drawn for path in save_comparison(each, folder, _name(each))]
+
+
+def _name(shown: Sweep | Comparison) -> str:
     """The part of a picture's name that tells its setting apart."""
-    setting = hashlib.sha256(repr(sorted(sweep.fields.items())).encode()).hexdigest()[:6]
-    words = (str(sweep.fields[name]) for name in ("data", "model"))
+    setting = hashlib.sha256(repr(sorted(shown.fields.items())).encode()).hexdigest()[:6]
+    words = (str(shown.fields[name]) for name in ("data", "model"))
     safe = ("".join(c if c.isalnum() or c in "-." else "-" for c in word)[:60] for word in words)
     return f"{'-'.join(safe)}-{setting}"

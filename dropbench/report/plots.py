@@ -1,7 +1,7 @@
 """Pictures. Each function draws into the axes it is given and returns them."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,16 +82,14 @@ def draw_sweep(axes: "Axes", sweep: Sweep) -> "Axes":
 
 def save_sweep(sweep: Sweep, path: Path) -> Path:
     """Draw one sweep into a picture file; the ending of ``path`` is its format."""
-    with picture(path, sweep, figsize=(6.4, 4.4)) as figure:
+    with picture(path, title_of(sweep), figsize=(6.4, 4.4)) as figure:
         draw_sweep(figure.subplots(), sweep)
     return path
 
 
 @contextmanager
-def picture(
-    path: Path, sweep: Sweep, figsize: tuple[float, float], shown: str | None = None
-) -> Iterator["Figure"]:
-    """A figure to draw into, saved at the end under the title of the sweep and what is ``shown`` of it.
+def picture(path: Path, title: str, figsize: tuple[float, float]) -> Iterator["Figure"]:
+    """A figure to draw into, saved at the end under its title.
 
     Raises:
         DropbenchError: if the file cannot be written.
@@ -105,25 +103,29 @@ def picture(
     figure = plt.figure(figsize=figsize, layout="constrained")
     try:
         yield figure
-        _save(figure, path, sweep, shown)
-    finally:
-        plt.close(figure)
-
-
-def _save(figure: "Figure", path: Path, sweep: Sweep, shown: str | None) -> None:
-    fields, seeds = sweep.fields, max(len(setting.run_ids) for setting in sweep.settings)
-    interval = shown or (f"mean of {seeds} seeds with 95 % interval" if seeds > 1 else "one seed")
-    # A label is text: no dollar sign in a folder's name may start a formula.
-    figure.suptitle(
-        f"{fields['model']} on {fields['data']}, {fields['epochs']:.0f} epochs, {interval}",
-        fontsize="medium",
-        parse_math=False,
-    )
-    try:
+        # A label is text: no dollar sign in a folder's name may start a formula.
+        figure.suptitle(title, fontsize="medium", parse_math=False)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=150)
     except OSError as error:
         raise DropbenchError(f"Cannot write {path}: {error.strerror or error}.") from error
+    finally:
+        plt.close(figure)
+
+
+def title_of(sweep: Sweep) -> str:
+    """What a picture of a sweep shows, and of how many seeds."""
+    return picture_title(sweep.fields, seeds_shown(max(len(setting.run_ids) for setting in sweep.settings)))
+
+
+def picture_title(fields: Mapping[str, Any], shown: str) -> str:
+    """What was trained on what, and what is ``shown`` of it."""
+    return f"{fields['model']} on {fields['data']}, {fields['epochs']:.0f} epochs, {shown}"
+
+
+def seeds_shown(seeds: int) -> str:
+    """What a picture of means shows."""
+    return f"mean of {seeds} seeds with 95 % interval" if seeds > 1 else "one seed"
 
 
 def lines_of(sweep: Sweep, x_axis: str) -> dict[str, list[Setting]]:

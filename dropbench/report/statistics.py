@@ -28,6 +28,11 @@ class Estimate:
         return f"{mean} [{self.low:{sign}.{digits}f}, {self.high:{sign}.{digits}f}]"
 
     @property
+    def excludes_zero(self) -> bool:
+        """Whether there is an interval, and 0 lies outside it."""
+        return self.low > 0 or self.high < 0
+
+    @property
     def half_width(self) -> float:
         """Of the interval; 0 where there is none."""
         return 0.0 if math.isnan(self.low) else self.mean - self.low

@@ -30,6 +30,8 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = field(default=())
+    verdict: tuple[str, ...] = field(default=())
+    """What the table says, in words; it stands above it."""
     lead: int = 1
     """How many columns, from the first, tell the rows apart: they are repeated where a table is folded."""
 

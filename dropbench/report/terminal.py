@@ -16,6 +16,10 @@ def show(tables: Sequence[Table], console: Console) -> None:
         if number:
             console.print()
         console.print(Text(table.title, style="bold"))
+        for sentence in table.verdict:
+            console.print(Text(sentence))
+        if table.verdict:
+            console.print()
         for columns in _blocks(table, console.width):
             grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
             for index in columns:

@@ -50,8 +50,18 @@ _TEXT = frozenset(
         "thinned",
         "joint",
         "comparison_id",
+        "experiment_id",
         "arm",
+        "budget",
+        "foreign",
+        "averaging",
         "member_run_ids",
+        "difference_id",
+        "reference",
+        "loss",
+        "only_arm_right",
+        "only_reference_right",
+        "mcnemar_p",
         "speed_id",
         "item",
         "work",
@@ -114,17 +124,72 @@ COMPARISONS = _table(
     (
         "comparison_id",
         "schema_version",
+        "experiment_id",
         "arm",
         "members",
+        "budget",
+        "foreign",
+        "averaging",
+        "averaged",
+        "left_out",
         *_CONFIG_COLUMNS,
         *(f"test_{metric}" for metric in METRICS),
+        "temperature",
+        "val_nll",
+        "val_nll_scaled",
+        "test_nll_scaled",
+        "test_brier_scaled",
+        "test_ece_scaled",
+        "mean_member_error_percent",
+        "mean_member_nll",
+        "nll_ambiguity",
+        "mean_member_brier",
+        "brier_ambiguity",
+        "disagreement_percent",
+        "oob_error_percent",
+        "distinct_train_percent",
+        "foreign_auroc",
+        "foreign_fpr95_percent",
         "train_seconds",
+        "steps",
+        "train_flops",
         "parameters",
         "passes_per_prediction",
+        "prediction_flops",
         "member_run_ids",
+        "git_commit",
         "message",
     ),
     key=("comparison_id",),
+)
+
+DIFFERENCES = _table(
+    "differences.csv",
+    (
+        "difference_id",
+        "schema_version",
+        "experiment_id",
+        "arm",
+        "reference",
+        "loss",
+        "seeds",
+        "test_images",
+        "difference",
+        "low",
+        "high",
+        "p_better",
+        "only_arm_right",
+        "only_reference_right",
+        "mcnemar_p",
+        "git_commit",
+    ),
+    key=("difference_id",),
+)
+
+RELIABILITY = _table(
+    "reliability.csv",
+    ("comparison_id", "schema_version", "bin", "examples", "accuracy", "confidence"),
+    key=("comparison_id", "bin"),
 )
 
 SPEED = _table(
@@ -176,7 +241,7 @@ PANEL = _table(
     key=("run_id", "measure", "layer", "at"),
 )
 
-TABLES = (RUNS, EPOCHS, COMPARISONS, SPEED, CHECKS, PANEL)
+TABLES = (RUNS, EPOCHS, COMPARISONS, DIFFERENCES, RELIABILITY, SPEED, CHECKS, PANEL)
 
 
 def run_row(result: RunResult, git_commit: str) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from dropbench.results import predictions
 from dropbench.results.csv_file import Tell, append_rows, is_torn, mend, read_new_rows, read_rows, widen
 from dropbench.results.read import finished_runs, latest
 from dropbench.results.schema import (
-    COMPARISONS,
     EPOCHS,
     PANEL,
     RUNS,
@@ -79,17 +78,13 @@ class Store:
     def append_rows(self, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
         """Put rows of a table that belong to no run on disk, with the commit that measured them."""
         with self._lock():
-            self._append(table, [{**row, "git_commit": git_commit()} for row in rows])
+            if new := [{**row, "git_commit": git_commit()} for row in rows]:
+                self._append(table, new)
 
-    def append_comparison(self, row: Mapping[str, Any]) -> None:
-        """Put one arm of one repetition of a comparison on disk."""
-        with self._lock():
-            self._append(COMPARISONS, [row])
-
-    def compared(self) -> set[str]:
-        """The comparison_ids of all arms whose figures are on disk."""
-        rows = latest(read_rows(self.folder, COMPARISONS, self._tell), COMPARISONS)
-        return {row["comparison_id"] for row in rows if not row["message"]}
+    def recorded(self, table: Table) -> dict[str, str]:
+        """The first column of a table's key of all rows on disk, with their message."""
+        rows = latest(read_rows(self.folder, table, self._tell), table)
+        return {row[table.key[0]]: row.get("message", "") for row in rows}
 
     def with_panel(self) -> set[str]:
         """The run_ids of all classifiers whose panel is on disk, to its last row."""

@@ -1,54 +1,66 @@
-"""Carrying out a comparison: the runs that are not done yet, then a row for every arm."""
+"""Carrying out a comparison: the runs that are not done yet, then the rows that are not there yet."""
 
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
 
-import torch
-
-from dropbench.engine.evaluate import from_kept, metrics
-from dropbench.experiments.bagging.averaging import log_mean
-from dropbench.experiments.bagging.plan import Arm, runs_of
+from dropbench.data.dataset import DataSet
+from dropbench.data.foreign import DERIVED
+from dropbench.data.registry import prepare
+from dropbench.data.source import Tell
+from dropbench.errors import UsageError
+from dropbench.experiments.bagging.plan import Plan, runs_of
+from dropbench.experiments.bagging.reduce import Reducer, readings_of
+from dropbench.experiments.bagging.rows import Rows
 from dropbench.experiments.workbench import Outcome, Policy, Watcher, Workbench, carry_out
 from dropbench.results.predictions import load
-from dropbench.results.schema import SCHEMA_VERSION
 from dropbench.results.store import Store
+
+NO_FOREIGN = "none"
+
+
+def foreign_key(name: str, data: DataSet, data_dir: Path | None, tell: Tell) -> str:
+    """What dropbench.data.foreign.foreign_images takes for the set that ``--ood`` names; empty for none.
+
+    Raises:
+        UsageError: if there is no such set, or its images do not fit the nets.
+        DropbenchError: if it cannot be fetched.
+
+    """
+    if name == NO_FOREIGN:
+        return ""
+    if name in DERIVED:
+        return name
+    foreign = prepare(name, data_dir, tell)
+    if foreign.image_shape != data.image_shape:
+        theirs, ours = ("×".join(map(str, each.image_shape)) for each in (foreign, data))
+        raise UsageError(
+            f"--ood {name} has images of {theirs}, and {data.name} of {ours}.",
+            f"Take one of the same shape, or {' or '.join(DERIVED)}.",
+        )
+    if foreign.key == data.key:
+        raise UsageError(f"--ood {name} is the data set itself, and nothing foreign.")
+    return foreign.key
 
 
 def compare(
-    arms: Sequence[Arm],
+    plan: Plan,
     bench: Workbench,
     store: Store,
     watcher: Watcher,
     policy: Policy = Policy(),  # noqa: B008  # frozen
 ) -> Outcome:
-    """Carry out what is not done yet, then write a row for each arm and repetition that has none."""
-    outcome = carry_out(runs_of(arms), bench, store, watcher, policy, with_predictions=True)
-    finished = store.finished()
-    for arm in arms:
-        store.append_comparison(_row(arm, finished, store))
+    """Carry out what is not done yet, then write a row for everything that the arms are read as.
+
+    Rows that are there stay, unless a run behind them was done again.
+    """
+    extras = replace(bench.runner.extras, foreign=plan.foreign_key)
+    bench = replace(bench, runner=replace(bench.runner, extras=extras))
+    outcome = carry_out(runs_of(plan.all_arms()), bench, store, watcher, policy, with_predictions=True)
+    reducer = Reducer(bench.data, store.finished(), lambda run_id: load(store.folder, run_id))
+    Rows(plan, reducer, store, {result.config.run_id for result in outcome.ok}).write()
     return outcome
 
 
-def _row(arm: Arm, finished: dict[str, dict[str, Any]], store: Store) -> dict[str, Any]:
-    row = {
-        "comparison_id": arm.comparison_id("arithmetic", len(arm.runs), 1),
-        "schema_version": SCHEMA_VERSION,
-        "arm": arm.name,
-        "members": arm.plan.members,
-        **arm.setting.row(),
-        "member_run_ids": " ".join(run.run_id for run in arm.runs),
-    }
-    missing = [run.run_id for run in arm.runs if run.run_id not in finished]
-    if missing:
-        return {**row, "message": f"{len(missing)} of {len(arm.runs)} runs did not end ok"}
-    kept = [load(store.folder, run.run_id) for run in arm.runs]
-    name = "test_mc" if arm.kind.monte_carlo else "test"
-    averaged = log_mean([from_kept(p[name][-1] if arm.kind.monte_carlo else p[name]) for p in kept])
-    measured = metrics(averaged, torch.from_numpy(kept[0]["test_labels"]))
-    return {
-        **row,
-        **{f"test_{key}": value for key, value in measured.items()},
-        "train_seconds": sum(finished[run.run_id]["train_seconds"] for run in arm.runs),
-        "parameters": int(sum(finished[run.run_id]["parameters"] for run in arm.runs)),
-        "passes_per_prediction": arm.setting.mc_samples if arm.kind.monte_carlo else len(arm.runs),
-    }
+def row_ids(plan: Plan) -> set[str]:
+    """The comparison_ids of all rows of a plan."""
+    return {reading.comparison_id for arm in plan.all_arms() for reading in readings_of(arm)}

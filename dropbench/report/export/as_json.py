@@ -1,4 +1,7 @@
-"""JSON: ``{"tables": [{"kind", "title", "rows": [{name: number}], "notes"}]}``; a missing number is null."""
+"""JSON: ``{"tables": [{"kind", "title", "rows": [{name: number}], "verdict", "notes"}]}``.
+
+A missing number is null.
+"""
 
 import json
 import math
@@ -15,6 +18,7 @@ def render(tables: Sequence[Table]) -> str:
             "kind": table.kind,
             "title": table.title,
             "rows": [{name: _plain(cell) for name, cell in row.items()} for row in table.numbers()],
+            "verdict": list(table.verdict),
             "notes": list(table.notes),
         }
         for table in tables

@@ -44,7 +44,7 @@ def _table(table: Table) -> str:
         *(_line(cells) for cells in table.texts()),
         r"\bottomrule",
         r"\end{tabular}",
-        *(rf"\par\footnotesize {_escape(note)}" for note in table.notes),
+        *(rf"\par\footnotesize {_escape(note)}" for note in (*table.verdict, *table.notes)),
         r"\end{table}",
         "",
     ]

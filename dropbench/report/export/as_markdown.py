@@ -13,7 +13,10 @@ def render(tables: Sequence[Table]) -> str:
 def _table(table: Table) -> str:
     header = [_escape(column.heading) for column in table.columns]
     rule = [":---" if column.left else "---:" for column in table.columns]
-    lines = [f"## {_escape(table.title)}", "", _line(header), _line(rule)]
+    lines = [f"## {_escape(table.title)}", ""]
+    for sentence in table.verdict:
+        lines += [_escape(sentence), ""]
+    lines += [_line(header), _line(rule)]
     lines += [_line(_escape(cell) for cell in cells) for cells in table.texts()]
     lines += ["", *(f"- {_escape(note)}" for note in table.notes), ""]
     return "\n".join(lines)

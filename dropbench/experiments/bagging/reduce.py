@@ -1,0 +1,209 @@
+"""From the predictions of an arm's members to its figures, for every number of members or of passes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from dropbench.config import RunConfig
+from dropbench.data.dataset import DataSet
+from dropbench.engine.evaluate import from_kept, metrics, reliability
+from dropbench.experiments.bagging.averaging import AVERAGINGS, Ensemble, out_of_bag_error, quality
+from dropbench.experiments.bagging.calibration import at_temperature, detection, entropy, fit_temperature
+from dropbench.experiments.bagging.cost import count_flops
+from dropbench.experiments.bagging.plan import Arm
+from dropbench.run_result import foreign_split, mc_ladder
+
+Kept = Mapping[str, np.ndarray]
+LOSSES = ("error_percent", "nll", "nll_scaled", "brier")
+"""What arms are compared in; each is a mean over test images, and lower is better."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An arm read with so many of its members, or by so many passes with masks, and how they are averaged."""
+
+    arm: Arm
+    averaging: str
+    members: int
+    passes: int
+
+    @property
+    def comparison_id(self) -> str:
+        """Names its row."""
+        return self.arm.comparison_id(self.averaging, self.members, self.passes)
+
+
+def readings_of(arm: Arm) -> list[Reading]:
+    """All that an arm is read as; one that averages nothing has a single reading."""
+    if arm.kind.monte_carlo:
+        ladder = mc_ladder(arm.runs[0].mc_samples)
+        return [Reading(arm, averaging, 1, passes) for averaging in AVERAGINGS for passes in ladder]
+    if not arm.kind.averages:
+        return [Reading(arm, AVERAGINGS[0], 1, 1)]
+    return [Reading(arm, averaging, size, size) for averaging in AVERAGINGS for size in arm.sizes]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A reading's row of comparisons.csv, its rows of reliability.csv, and its losses on each test image."""
+
+    row: dict[str, Any]
+    bins: list[dict[str, Any]]
+    losses: dict[str, np.ndarray]
+    """By LOSSES, each ``(examples,)``."""
+
+
+@dataclass
+class Reducer:
+    """Reduces readings on one data set; ``finished`` are the rows of runs that ended well, by run_id.
+
+    ``load`` gives a run's kept arrays; those of one repetition are held until ``forget``.
+    """
+
+    data: DataSet
+    finished: Mapping[str, Mapping[str, Any]]
+    load: Callable[[str], Kept]
+    _kept: dict[str, Kept] = field(default_factory=dict)
+
+    def forget(self) -> None:
+        """Let the arrays go."""
+        self._kept.clear()
+
+    def usable(self, arm: Arm) -> list[RunConfig]:
+        """The arm's runs that ended well, in their order."""
+        return [run for run in arm.runs if run.run_id in self.finished]
+
+    def members(self, arm: Arm) -> int:
+        """How many members it can be read with: of runs that diverged or failed there is no prediction."""
+        usable = self.usable(arm)
+        return len(usable) and (arm.plan.members if arm.kind.snapshots else len(usable))
+
+    def headline(self, arm: Arm) -> Reading | None:
+        """The arm read with all its members or passes, by the arithmetic mean; None where it has none."""
+        possible = [
+            reading
+            for reading in readings_of(arm)
+            if reading.averaging == AVERAGINGS[0] and reading.members <= self.members(arm)
+        ]
+        return max(possible, key=lambda reading: (reading.members, reading.passes), default=None)
+
+    def cells(self, reading: Reading) -> dict[str, Any]:
+        """What tells a reading from the others."""
+        arm, plan = reading.arm, reading.arm.plan
+        left_out = len(arm.runs) - len(self.usable(arm))
+        missing = reading.members > self.members(arm)
+        return {
+            "comparison_id": reading.comparison_id,
+            "experiment_id": plan.experiment_id,
+            "arm": arm.name,
+            "members": plan.members,
+            "budget": plan.budget,
+            "foreign": plan.foreign,
+            "averaging": reading.averaging,
+            "averaged": reading.members,
+            "left_out": left_out,
+            **arm.setting.row(),
+            "passes_per_prediction": reading.passes,
+            "member_run_ids": " ".join(run.run_id for run in arm.runs),
+            "message": f"{left_out} of {len(arm.runs)} runs did not end ok" if missing else "",
+        }
+
+    def measure(self, reading: Reading) -> Measured:
+        """All figures of a reading that has its members."""
+        arm = reading.arm
+        runs = self.usable(arm)[: None if arm.kind.snapshots else reading.members]
+        kept = [self._arrays(run) for run in runs]
+        labels = {split: torch.from_numpy(kept[0][f"{split}_labels"]) for split in ("val", "test")}
+        tuning = self._ensemble(reading, "val").prediction(reading.averaging)
+        ensemble = self._ensemble(reading, "test")
+        predicted = ensemble.prediction(reading.averaging)
+        temperature = fit_temperature(tuning, labels["val"])
+        scaled = at_temperature(predicted, temperature)
+        row = {
+            **self.cells(reading),
+            **quality(ensemble, reading.averaging, labels["test"]),
+            "temperature": temperature,
+            "val_nll": metrics(tuning, labels["val"])["nll"],
+            "val_nll_scaled": metrics(at_temperature(tuning, temperature), labels["val"])["nll"],
+            **{
+                f"test_{name}_scaled": value
+                for name, value in metrics(scaled, labels["test"]).items()
+                if name != "error_percent"  # a temperature changes no error
+            },
+            **self._cost(reading, runs),
+        }
+        if arm.kind.bootstrap:
+            drawn = [self.finished[run.run_id] for run in runs]
+            row["oob_error_percent"] = out_of_bag_error(kept)
+            row["distinct_train_percent"] = sum(
+                100 * run["distinct_train_images"] / run["train_images"] for run in drawn
+            ) / len(drawn)
+        if arm.plan.foreign:
+            foreign = self._ensemble(reading, foreign_split(arm.plan.foreign_key))
+            row |= detection(entropy(predicted), entropy(foreign.prediction(reading.averaging)))
+        return Measured(
+            row, _bins(reading, predicted, labels["test"]), _losses(predicted, scaled, labels["test"])
+        )
+
+    def _arrays(self, run: RunConfig) -> Kept:
+        if run.run_id not in self._kept:
+            self._kept[run.run_id] = self.load(run.run_id)
+        return self._kept[run.run_id]
+
+    def _ensemble(self, reading: Reading, split: str) -> Ensemble:
+        runs = self.usable(reading.arm)
+        if reading.arm.kind.monte_carlo:
+            rung = mc_ladder(runs[0].mc_samples).index(reading.passes)
+            return Ensemble.of_thinned_nets(self._arrays(runs[0]), split, rung, reading.passes)
+        if reading.arm.kind.snapshots:  # the last ones, as in Huang et al. 2017
+            members = list(self._arrays(runs[0])[f"{split}_snapshots"][-reading.members :])
+        else:
+            members = [self._arrays(run)[split] for run in runs[: reading.members]]
+        return Ensemble.of_members([from_kept(member) for member in members])
+
+    def _cost(self, reading: Reading, runs: list[RunConfig]) -> dict[str, float]:
+        rows = [self.finished[run.run_id] for run in runs]
+        flops = [count_flops(run, self.data) for run in runs]
+        kind = reading.arm.kind
+        nets = reading.members if kind.snapshots else 1
+        return {
+            "train_seconds": sum(row["train_seconds"] for row in rows),
+            "steps": sum(row["steps"] for row in rows),
+            "train_flops": sum(
+                count.training * row["train_images"] * row["epochs"]
+                for count, row in zip(flops, rows, strict=True)
+            ),
+            "parameters": nets * sum(row["parameters"] for row in rows),
+            "prediction_flops": nets * sum(count.prediction for count in flops)
+            + ((reading.passes - 1) * flops[0].thinned if kind.monte_carlo else 0),
+        }
+
+
+def _bins(reading: Reading, predicted: torch.Tensor, labels: torch.Tensor) -> list[dict[str, Any]]:
+    columns = zip(*(column.tolist() for column in reliability(predicted.exp(), labels)), strict=True)
+    return [
+        {
+            "comparison_id": reading.comparison_id,
+            "bin": number,
+            "examples": examples,
+            "accuracy": right / examples,
+            "confidence": confidence / examples,
+        }
+        for number, (examples, right, confidence) in enumerate(columns)
+        if examples
+    ]
+
+
+def _losses(predicted: torch.Tensor, scaled: torch.Tensor, labels: torch.Tensor) -> dict[str, np.ndarray]:
+    truth = F.one_hot(labels, predicted.shape[1])
+    losses = {
+        "error_percent": 100 * (predicted.argmax(1) != labels).double(),
+        "nll": F.nll_loss(predicted.double(), labels, reduction="none"),
+        "nll_scaled": F.nll_loss(scaled, labels, reduction="none"),
+        "brier": (predicted.double().exp() - truth).square().sum(1),
+    }
+    return {name: losses[name].numpy() for name in LOSSES}
