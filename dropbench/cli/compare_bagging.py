@@ -94,7 +94,7 @@ def compare_bagging(
     from dropbench.cli.finish import exit_for, resumable
     from dropbench.cli.progress import watching
     from dropbench.experiments.bagging.compare import compare, foreign_key, row_ids
-    from dropbench.experiments.bagging.cost import narrowed
+    from dropbench.experiments.bagging.cost import joint_step, narrowed
     from dropbench.experiments.bagging.plan import Plan, runs_of
     from dropbench.report.bagging_tables import comparison_tables
     from dropbench.report.build import comparisons_of, panels_of, sweeps_of
@@ -109,8 +109,14 @@ def compare_bagging(
     bench = flags.set_up()
     foreign = foreign_key(ood, bench.data, flags.data_dir, tell)
     (dropout,) = bench.bind([unbound])
-    narrow = narrowed(dropout, members, bench.data) if budget == "parameters" else 1.0
-    plan = replace(plan, dropout=dropout, narrow=narrow, foreign=ood if foreign else "", foreign_key=foreign)
+    plan = replace(
+        plan,
+        dropout=dropout,
+        narrow=narrowed(dropout, members, bench.data) if budget == "parameters" else 1.0,
+        joint_step=joint_step(dropout, bench.data) if budget == "train" and "boosting" in names else 1.0,
+        foreign=ood if foreign else "",
+        foreign_key=foreign,
+    )
     runs = runs_of(plan.all_arms())
     bench.bind(runs)  # a member that does not fit the data is said before any is trained
     store = Store(flags.out, tell)

@@ -39,7 +39,7 @@ _MEANS = (
     "prediction_flops",
 )
 _BOTH = ("arithmetic", "geometric")
-_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"))
+_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _OVER_SEEDS = "In brackets the lowest and the highest of the seeds."
 
 

@@ -73,6 +73,12 @@ def _count(config: RunConfig, image_shape: tuple[int, int, int], classes: int) -
     return Flops(flops(*step), flops((False, False)), sampled(2) - sampled(1) if drops else math.nan)
 
 
+def joint_step(config: RunConfig, data: DataSet) -> float:
+    """What a step of boosting takes, in steps of dropout."""
+    joint = count_flops(replace(config, joint=True), data)
+    return joint.training / count_flops(config, data).training
+
+
 def narrowed(config: RunConfig, members: int, data: DataSet) -> float:
     """The largest relative width at which ``members`` nets together have no more parameters than one.
 

@@ -16,8 +16,9 @@ _STEP_UP_TO = 10
 class Plan:
     """What is compared: ``dropout`` has the probabilities and ``mc_samples`` of the dropout arms.
 
-    ``narrow`` is the relative width of members under the budget ``parameters`` (see
-    dropbench.experiments.bagging.cost.narrowed), and 1 under every other.
+    ``narrow`` is the relative width of members under the budget ``parameters``, and ``joint_step`` what a
+    step of boosting takes under the budget ``train``, in steps of dropout; dropbench.experiments.bagging.cost
+    knows both, and under every other budget they are 1.
     """
 
     dropout: RunConfig
@@ -26,6 +27,7 @@ class Plan:
     arms: tuple[str, ...] = DEFAULT_ARMS
     budget: str = "members"
     narrow: float = 1.0
+    joint_step: float = 1.0
     foreign: str = ""
     """What the foreign images are called; empty for none."""
     foreign_key: str = ""
@@ -91,8 +93,9 @@ class Plan:
         """A net alone, which under the budget ``train`` takes the epochs of all members."""
         if self.budget != "train":
             return run
-        cutoff = None if run.cutoff_epoch is None else self.members * run.cutoff_epoch
-        return replace(run, epochs=self.members * run.epochs, cutoff_epoch=cutoff)
+        times = self.members / (self.joint_step if run.joint else 1)
+        cutoff = None if run.cutoff_epoch is None else max(1, round(times * run.cutoff_epoch))
+        return replace(run, epochs=max(1, round(times * run.epochs)), cutoff_epoch=cutoff)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,24 @@
+"""A small net, and a watcher that only counts."""
+
+from dropbench.config import RunConfig
+
+MLP = RunConfig(model="mlp", layers=(16,), epochs=2, batch_size=32)
+
+
+class Quiet:
+    """A watcher that only counts."""
+
+    def __init__(self):
+        self.runs = 0
+
+    def planned(self, todo, done, jobs):
+        pass
+
+    def progress(self, worker, config, record):
+        pass
+
+    def finished(self, result):
+        self.runs += 1
+
+    def wants_to_stop(self):
+        return False

@@ -1,0 +1,449 @@
+"""Ensembles against brute force, what arms cost and share, and that a comparison loses and hides nothing."""
+
+import math
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from experiments.quiet import MLP, Quiet
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from dropbench.arms import ARMS, DEFAULT_ARMS
+from dropbench.config import RunConfig
+from dropbench.data.split import split
+from dropbench.engine.evaluate import as_kept, from_kept, metrics
+from dropbench.errors import UsageError
+from dropbench.experiments.bagging.averaging import Ensemble, out_of_bag_error, quality
+from dropbench.experiments.bagging.calibration import at_temperature, detection, entropy, fit_temperature
+from dropbench.experiments.bagging.compare import compare, foreign_key
+from dropbench.experiments.bagging.cost import count_flops, joint_step, narrowed
+from dropbench.experiments.bagging.plan import Plan, runs_of
+from dropbench.experiments.bagging.uncertainty import differences, mcnemar
+from dropbench.experiments.workbench import Workbench
+from dropbench.models import build_model
+from dropbench.results.read import read_table
+from dropbench.results.schema import COMPARISONS, DIFFERENCES, RELIABILITY, RUNS
+from dropbench.results.store import Store
+from dropbench.runners.base import RunnerOptions
+
+DROPOUT = replace(MLP, epochs=3, p_drop=0.5, mc_samples=4)
+FIGURES = ["test_error_percent", "test_nll", "test_brier", "test_ece"]
+
+
+@pytest.fixture
+def bench(blobs):
+    return Workbench(blobs, torch.device("cpu"), "fp32", RunnerOptions(jobs=1, threads=1))
+
+
+def members(count: int, examples: int = 40, classes: int = 4, seed: int = 0) -> list[torch.Tensor]:
+    generator = np.random.default_rng(seed)
+    probabilities = generator.dirichlet(np.ones(classes), size=(count, examples))
+    return [torch.log(torch.from_numpy(p)).float() for p in probabilities]
+
+
+LABELS = torch.arange(40) % 4
+
+
+# Averages and their decomposition
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_means_are_those_of_brute_force(count):
+    found = Ensemble.of_members(members(count))
+    probabilities = torch.stack(members(count)).double().exp()
+    torch.testing.assert_close(
+        found.prediction("arithmetic").double().exp(), probabilities.mean(0), rtol=1e-5, atol=0
+    )
+    product = probabilities.prod(0) ** (1 / count)
+    torch.testing.assert_close(
+        found.prediction("geometric").double().exp(),
+        product / product.sum(1, keepdim=True),
+        rtol=1e-5,
+        atol=0,
+    )
+
+
+def test_an_ensemble_of_one_is_its_member_to_the_last_bit():
+    (one,) = members(1)
+    for averaging in ("arithmetic", "geometric"):
+        assert torch.equal(Ensemble.of_members([one]).prediction(averaging), one)
+        found = quality(Ensemble.of_members([one]), averaging, LABELS)
+        assert found["test_nll"] == metrics(one, LABELS)["nll"]
+        assert found["nll_ambiguity"] == pytest.approx(0, abs=1e-6)
+        assert math.isnan(found["disagreement_percent"])
+
+
+@pytest.mark.parametrize("averaging", ["arithmetic", "geometric"])
+@pytest.mark.parametrize("count", [2, 5])
+def test_the_ensembles_loss_is_its_members_less_the_ambiguity(count, averaging):
+    of_members = members(count)
+    found = quality(Ensemble.of_members(of_members), averaging, LABELS)
+    each = [metrics(member, LABELS) for member in of_members]
+    assert found["mean_member_nll"] == pytest.approx(np.mean([m["nll"] for m in each]), rel=1e-6)
+    assert found["mean_member_brier"] == pytest.approx(np.mean([m["brier"] for m in each]), rel=1e-6)
+    assert found["mean_member_error_percent"] == pytest.approx(np.mean([m["error_percent"] for m in each]))
+    assert found["test_nll"] == pytest.approx(found["mean_member_nll"] - found["nll_ambiguity"], rel=1e-5)
+    assert found["nll_ambiguity"] > 0
+    if averaging == "arithmetic":
+        assert found["test_brier"] == pytest.approx(
+            found["mean_member_brier"] - found["brier_ambiguity"], rel=1e-5
+        )
+    else:  # Heskes 1998: the members' mean divergence from the geometric mean, whatever the labels
+        mean = Ensemble.of_members(of_members).prediction("geometric").double()
+        divergences = [(mean.exp() * (mean - member.double())).sum(1).mean().item() for member in of_members]
+        assert found["nll_ambiguity"] == pytest.approx(np.mean(divergences), rel=1e-5)
+        other = quality(Ensemble.of_members(of_members), averaging, LABELS.roll(1))
+        assert other["nll_ambiguity"] == found["nll_ambiguity"]
+
+
+def test_disagreement_is_that_of_all_pairs():
+    of_members = members(5)
+    first = torch.stack(of_members).argmax(2).numpy()
+    pairs = [(first[i] != first[j]).mean() for i in range(5) for j in range(i)]
+    found = quality(Ensemble.of_members(of_members), "arithmetic", LABELS)
+    assert found["disagreement_percent"] == pytest.approx(100 * np.mean(pairs))
+
+
+def test_kept_predictions_lose_nothing_that_shows():
+    rough = torch.randn(200, 10, generator=torch.Generator().manual_seed(0)).mul(8).log_softmax(1)
+    kept = as_kept(rough)
+    assert kept.dtype == np.float16
+    back = from_kept(kept)
+    torch.testing.assert_close(back.exp().sum(1), torch.ones(200))
+    assert (back.exp() - rough.exp()).abs().max() < 1e-3
+    assert torch.isfinite(from_kept(as_kept(torch.tensor([[0.0, -300.0]])))).all(), (
+        "a sure error costs a finite NLL"
+    )
+
+
+# Calibration and foreign images
+
+
+@pytest.mark.parametrize("temper", [0.2, 1.0, 4.0])
+def test_temperature_undoes_a_wrong_one_and_never_raises_the_nll(temper):
+    """Labels drawn from the predictions: these are calibrated at 1, and at 1/temper when tempered."""
+    generator = torch.Generator().manual_seed(1)
+    true = torch.randn(4000, 5, generator=generator).mul(2).log_softmax(1)
+    labels = torch.multinomial(true.exp(), 1, generator=generator)[:, 0]
+    tempered = (true * temper).log_softmax(1)
+    found = fit_temperature(tempered, labels)
+    assert found == pytest.approx(temper, rel=0.1)
+    after = F.nll_loss(at_temperature(tempered, found), labels)
+    assert after <= F.nll_loss(tempered.double(), labels)
+    assert torch.equal(at_temperature(tempered, found).argmax(1), tempered.argmax(1))
+
+
+@pytest.mark.parametrize("case", ["all right", "all wrong", "uniform"])
+def test_temperature_of_degenerate_predictions_is_finite(case):
+    labels = torch.arange(30) % 3
+    shown = {"all right": labels, "all wrong": (labels + 1) % 3, "uniform": labels}[case]
+    logits = F.one_hot(shown, 3).float() * (0 if case == "uniform" else 5)
+    predicted = logits.log_softmax(1)
+    found = fit_temperature(predicted, labels)
+    assert 0.1 <= found <= 10
+    assert F.nll_loss(at_temperature(predicted, found), labels) <= F.nll_loss(predicted.double(), labels)
+
+
+def test_detection_is_the_area_of_pairs_and_flags_own_images_only():
+    generator = np.random.default_rng(2)
+    own, foreign = generator.normal(0, 1, 500).round(1), generator.normal(1, 1, 300).round(1)
+    found = detection(torch.from_numpy(own), torch.from_numpy(foreign))
+    oracle = roc_auc_score([0] * 500 + [1] * 300, np.r_[own, foreign])
+    wins = stats.mannwhitneyu(foreign, own).statistic / (500 * 300)
+    assert found["foreign_auroc"] == pytest.approx(oracle) == pytest.approx(wins)
+    threshold = np.sort(foreign)[::-1][math.ceil(0.95 * 300) - 1]
+    assert found["foreign_fpr95_percent"] == pytest.approx(100 * (own >= threshold).mean())
+    assert detection(torch.zeros(5), torch.ones(5)) == {"foreign_auroc": 1.0, "foreign_fpr95_percent": 0.0}
+
+
+def test_entropy_is_that_of_the_prediction():
+    assert entropy(torch.full((1, 4), 0.25).log())[0] == pytest.approx(math.log(4))
+    assert entropy(torch.tensor([[0.0, -math.inf]]))[0] == 0
+
+
+# Uncertainty
+
+
+@pytest.mark.parametrize(("repetitions", "least"), [(2, 0.9), (3, 0.93), (6, 0.93)])
+def test_the_interval_covers_a_difference_of_seeds_and_of_images(repetitions, least):
+    """1,000 made comparisons whose true difference is 0; both sources give the mean the same spread."""
+    generator = np.random.default_rng(3)
+    kinds, images = 1000, 200
+    of_seeds = generator.normal(0, 0.5, (kinds, repetitions, 1))
+    of_images = generator.normal(0, 0.5 * images**0.5 / repetitions**0.5, (kinds, 1, images))
+    noise = generator.normal(0, 1, (kinds, repetitions, images))
+    found = differences(of_seeds + of_images + noise)
+    covered = np.mean([each.low <= 0 <= each.high for each in found])
+    assert covered > least - 3 * math.sqrt(least * (1 - least) / kinds)
+    assert np.mean([each.p_better for each in found]) == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_difference_that_is_always_there_is_sure_and_one_that_never_is_is_a_tie():
+    none, less = np.zeros((3, 50)), np.full((3, 50), -2.0)
+    tie, sure = differences(np.stack([none, less]))
+    assert (tie.low, tie.mean, tie.high, tie.p_better) == (0, 0, 0, 0.5)
+    assert (sure.low, sure.high, sure.p_better) == (pytest.approx(-2), pytest.approx(-2), 1)
+
+
+def test_mcnemar_is_the_exact_one():
+    wrong = np.array([True] * 9 + [False] * 91)
+    reference = np.array([False] * 9 + [True] * 2 + [False] * 89)
+    only_here, only_there, p = mcnemar(wrong, reference)
+    assert (only_here, only_there) == (2, 9)
+    tail = sum(math.comb(11, k) for k in range(3)) / 2**11
+    assert p == pytest.approx(2 * tail)
+    assert mcnemar(wrong, wrong) == (0, 0, 1.0)
+
+
+# The bootstrap of members
+
+
+def test_bootstraps_are_drawn_once_with_their_duplicates_and_differ_between_members():
+    labels = np.arange(5000) % 10
+    runs = [RunConfig(bootstrap=True, member=member) for member in range(40)]
+    drawn = [split(labels, run) for run in runs]
+    size = len(drawn[0].train)
+    assert all(len(part.drawn) == size for part in drawn)
+    assert np.array_equal(drawn[3].drawn, split(labels, runs[3]).drawn)
+    assert not np.array_equal(drawn[0].drawn, drawn[1].drawn)
+    assert all(np.isin(part.drawn, part.train).all() for part in drawn)
+    distinct = [len(np.unique(part.drawn)) / size for part in drawn]
+    expected = 1 - (1 - 1 / size) ** size
+    # Variance of the share of distinct ones in the occupancy problem: (e⁻¹ − 2e⁻²)/n.
+    error = math.sqrt((math.exp(-1) - 2 * math.exp(-2)) / size / len(distinct))
+    assert abs(np.mean(distinct) - expected) < 4 * error
+    counts = Counter(np.concatenate([np.bincount(part.drawn, minlength=5000)[part.train] for part in drawn]))
+    observed = np.array([counts[k] for k in range(6)]) / (size * len(drawn))
+    np.testing.assert_allclose(observed, stats.poisson.pmf(range(6), 1), atol=0.004)  # n → ∞ of the binomial
+
+
+def test_out_of_bag_error_asks_only_the_members_that_did_not_see_an_image():
+    def one(places: list[int], says: list[int]) -> dict[str, np.ndarray]:
+        sure = torch.full((len(places), 2), -3.0)
+        sure[range(len(places)), says] = 0.0
+        labels = np.array([0, 1, 0, 1, 0])[places]
+        return {"oob": as_kept(sure), "oob_positions": np.array(places), "oob_labels": labels}
+
+    right_and_wrong = one([0, 1], [0, 0])
+    assert out_of_bag_error([right_and_wrong]) == 50
+    assert out_of_bag_error([right_and_wrong, one([1, 4], [1, 0]), one([1], [1])]) == 0, "two against one"
+    empty = {
+        "oob": np.zeros((0, 2), np.float16),
+        "oob_positions": np.array([], int),
+        "oob_labels": np.array([], int),
+    }
+    assert math.isnan(out_of_bag_error([empty]))
+
+
+# Plans and budgets
+
+
+def plan(**more) -> Plan:
+    return Plan(**{"dropout": DROPOUT, "members": 3, "seeds": 1, "arms": tuple(ARMS), **more})
+
+
+def arms(**more):
+    return {arm.name: arm for arm in plan(**more).all_arms()}
+
+
+def test_arms_share_their_members():
+    of_one = arms()
+    assert of_one["single"].runs[0] == of_one["ensemble"].runs[0]
+    assert of_one["dropout"].runs == of_one["dropout-mc"].runs == of_one["dropout-ensemble"].runs[:1]
+    assert len(runs_of(list(of_one.values()))) == 3 + 3 + 3 + 3 + 3 + 1 + 1
+    fewer = {run.run_id for run in runs_of(plan(members=2, arms=DEFAULT_ARMS).all_arms())}
+    assert fewer < {run.run_id for run in runs_of(plan(arms=DEFAULT_ARMS).all_arms())}
+    assert {run.mc_samples for arm in of_one.values() for run in arm.runs} == {0, 4}
+    assert all(run.bootstrap and run.is_reference for run in of_one["bagging"].runs)
+    assert of_one["dropout"].runs[0].convention == "weight-scaling"
+
+
+def test_what_a_budget_holds_equal_is_equal(bench):
+    data = bench.data
+
+    def flops(arm) -> float:
+        return sum(count_flops(run, data).training * run.epochs for run in arm.runs)
+
+    step = joint_step(DROPOUT, data)
+    of_members, of_training = arms(), arms(budget="train", joint_step=step)
+    assert {name: flops(arm) / flops(of_members["single"]) for name, arm in of_members.items()} == {
+        "single": 1, "dropout": 1, "dropout-mc": 1, "bagging": 3, "ensemble": 3, "dropout-ensemble": 3,
+        "bagged-dropout": 3, "untied": 3, "snapshot": 1, "boosting": step,
+    }  # fmt: skip
+    (equal,) = {flops(arm) for name, arm in of_training.items() if name != "boosting"}
+    assert flops(of_training["boosting"]) == pytest.approx(equal, rel=0.1), "whole epochs"
+    assert arms(budget="inference")["dropout-mc"].runs[0].mc_samples == 3
+    width = narrowed(DROPOUT, 3, data)
+    narrow = arms(budget="parameters", narrow=width)
+
+    def parameters(run: RunConfig) -> int:
+        return sum(p.numel() for p in build_model(data.image_shape, 3, run).parameters())
+
+    one = parameters(narrow["dropout"].runs[0])
+    for name in ("bagging", "ensemble", "dropout-ensemble", "untied"):
+        together = sum(map(parameters, narrow[name].runs))
+        assert 0.85 * one < together <= one, "16 units cannot be divided finely"
+    assert 3 * parameters(replace(DROPOUT, width=width + 0.1)) > one
+
+
+def test_a_late_schedule_is_stretched_with_the_training():
+    late = replace(DROPOUT, dropout_schedule="late", cutoff_epoch=1, mc_samples=0)
+    of_training = arms(dropout=late, budget="train", arms=("dropout", "ensemble"))
+    assert (of_training["dropout"].runs[0].epochs, of_training["dropout"].runs[0].cutoff_epoch) == (9, 3)
+
+
+@pytest.mark.parametrize(
+    ("model", "forward"),
+    [
+        (MLP, 2 * (64 * 16 + 16 * 3)),
+        (
+            RunConfig(),
+            2 * 9 * (64 * 64 + 16 * 64 * 128 + 4 * 128 * 256) + 2 * (256 * 512 + 512 * 512 + 512 * 3),
+        ),
+    ],
+)
+def test_flops_are_those_of_the_matrices(blobs, model, forward):
+    """By hand: 2 for each product of a weight; backward twice as much, less the gradient of the image."""
+    found = count_flops(replace(model, p_drop=0.5), blobs)
+    first = 2 * 64 * 16 if model.model == "mlp" else 2 * 9 * 64 * 64
+    assert found.prediction == forward
+    assert found.training == 3 * forward - first
+    last = 2 * 16 * 3 if model.model == "mlp" else 2 * (512 * 512 + 512 * 3)
+    assert found.thinned == last, "what comes before the first mask is shared"
+    assert count_flops(replace(model, p_drop=0.5, p_drop_input=0.1), blobs).thinned == forward
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"dropout": MLP}, {"members": 0}, {"budget": "time"}, {"arms": ("bagging", "boosted")},
+     {"arms": ("dropout",)}, {"members": 4}, {"dropout": replace(DROPOUT, dropout="gaussian")}],
+    ids=str,
+)  # fmt: skip
+def test_nothing_to_compare_is_refused(wrong):
+    """Four snapshots of three epochs, and thinned nets of Gaussian noise, among them."""
+    with pytest.raises(UsageError):
+        plan(**wrong)
+    if "members" in wrong or "dropout" in wrong:
+        usable = tuple(set(ARMS) - {"snapshot", "untied"})
+        assert wrong in ({"dropout": MLP}, {"members": 0}) or plan(**wrong, arms=usable)
+
+
+def test_foreign_images_must_fit(bench, blobs):
+    assert foreign_key("rotated", blobs, None, print) == "rotated"
+    assert foreign_key("none", blobs, None, print) == ""
+    with pytest.raises(UsageError, match="1×28×28"):
+        foreign_key("mnist5k", blobs, None, print)
+    with pytest.raises(UsageError, match="rotatd"):
+        foreign_key("rotatd", blobs, None, print)
+
+
+# The whole
+
+
+def compared(folder):
+    table = read_table(folder, COMPARISONS)
+    return table.set_index(["arm", "averaging", "averaged", "passes_per_prediction", "seed"]).sort_index()
+
+
+def test_a_comparison_of_all_arms_is_consistent_and_resumes(bench, tmp_path):
+    (dropout,) = bench.bind([DROPOUT])
+    whole = plan(dropout=dropout, seeds=2, foreign="rotated", foreign_key="rotated")
+    store, watcher = Store(tmp_path), Quiet()
+    compare(whole, bench, store, watcher)
+    assert watcher.runs == 2 * 17
+    table, runs = compared(tmp_path), read_table(tmp_path, RUNS).set_index("run_id")
+    of_members = [arm for arm, kind in ARMS.items() if kind.averages]
+    assert len(table) == 2 * (len(of_members) * 3 * 2 + 3 + 2 * 3)  # M = 1, 2, 3, both ways; k = 1, 2, 4
+    for arm in whole.all_arms():
+        if arm.name not in ("dropout-mc", "snapshot"):
+            row = table.loc[(arm.name, "arithmetic", 1, 1, arm.setting.seed)]
+            assert row[FIGURES].to_dict() == runs.loc[arm.runs[0].run_id, FIGURES].to_dict(), (
+                "to the last digit"
+            )
+        if arm.name == "snapshot":
+            last = table.loc[(arm.name, "arithmetic", 1, 1, arm.setting.seed)]
+            assert last["test_nll"] == runs.loc[arm.runs[0].run_id, "test_nll"]
+    assert (table["val_nll_scaled"] <= table["val_nll"] * (1 + 1e-12)).all()
+    assert table["test_nll"].sub(table["mean_member_nll"] - table["nll_ambiguity"]).abs().max() < 2e-3
+    bagged = table.loc["bagging"]
+    assert bagged["distinct_train_percent"].between(55, 71).all()
+    assert bagged["oob_error_percent"].notna().all()
+    assert table["foreign_auroc"].between(0, 1).all()
+    assert not (table["message"].astype(bool)).any()
+    pairs = read_table(tmp_path, DIFFERENCES)
+    assert len(pairs) == 4 * (10 + 9)
+    error = pairs[(pairs["loss"] == "error_percent") & (pairs["arm"] == "bagging")].set_index("reference")
+    means = table["test_error_percent"].groupby(level=[0, 1, 2]).mean()
+    assert error.loc["", "difference"] == pytest.approx(means["bagging", "arithmetic", 3])
+    assert error.loc["dropout", "difference"] == pytest.approx(
+        means["bagging", "arithmetic", 3] - means["dropout", "arithmetic", 1]
+    )
+    only = [sum(map(int, error.loc["dropout", f"only_{who}_right"].split())) for who in ("reference", "arm")]
+    assert error.loc["dropout", "difference"] == pytest.approx(100 * (only[0] - only[1]) / 90 / 2)
+    bins = read_table(tmp_path, RELIABILITY)
+    assert (bins.groupby("comparison_id")["examples"].sum() == 90).all()
+    sizes = [(tmp_path / name).stat().st_size for name in ("comparisons.csv", "differences.csv", "runs.csv")]
+    again = Quiet()
+    compare(whole, bench, store, again)
+    assert again.runs == 0
+    assert [
+        (tmp_path / n).stat().st_size for n in ("comparisons.csv", "differences.csv", "runs.csv")
+    ] == sizes
+
+
+def test_fewer_members_are_a_reduction_and_more_seeds_go_on(bench, tmp_path):
+    (dropout,) = bench.bind([DROPOUT])
+    store, first, second, third = Store(tmp_path), Quiet(), Quiet(), Quiet()
+    compare(plan(dropout=dropout, arms=DEFAULT_ARMS), bench, store, first)
+    compare(plan(dropout=dropout, arms=DEFAULT_ARMS, members=2), bench, store, second)
+    compare(plan(dropout=dropout, arms=DEFAULT_ARMS, seeds=2), bench, store, third)
+    assert (first.runs, second.runs, third.runs) == (9, 0, 9)
+    assert set(read_table(tmp_path, DIFFERENCES)["seeds"]) == {1, 2}
+
+
+def test_an_arm_of_one_member_is_its_member(bench, tmp_path):
+    (dropout,) = bench.bind([DROPOUT])
+    compare(plan(dropout=dropout, arms=DEFAULT_ARMS, members=1), bench, Store(tmp_path), Quiet())
+    table = compared(tmp_path)
+    for one, other in (("single", "ensemble"), ("dropout", "dropout-ensemble")):
+        assert table.loc[(one, "arithmetic", 1, 1, 0), FIGURES].equals(
+            table.loc[(other, "arithmetic", 1, 1, 0), FIGURES]
+        )
+
+
+def test_a_member_that_diverged_is_left_out_and_said(bench, tmp_path):
+    (dropout,) = bench.bind([DROPOUT])
+    whole = plan(dropout=dropout, arms=("single", "bagging", "ensemble"))
+    lost = {arm.name: arm for arm in whole.all_arms()}["bagging"].runs[1]
+
+    class Losing(Store):
+        def append(self, result, **more):
+            if result.config.run_id == lost.run_id:
+                result = replace(result, status="diverged", message="made", metrics={}, predictions={})
+            super().append(result, **more)
+
+    compare(whole, bench, Losing(tmp_path), Quiet())
+    table = compared(tmp_path)
+    bagged = table.loc[("bagging", "arithmetic")]
+    assert bagged["left_out"].tolist() == [1, 1, 1]
+    assert bagged["test_error_percent"].notna().tolist() == [True, True, False]
+    assert bagged["message"].tolist() == ["", "", "1 of 3 runs did not end ok"]
+    two = next(arm for arm in whole.all_arms() if arm.name == "bagging").runs[::2]
+    kept = [np.load(tmp_path / "predictions" / f"{run.run_id}.npz") for run in two]
+    mean = np.mean([from_kept(arrays["test"]).exp().numpy() for arrays in kept], axis=0)
+    error = 100 * (mean.argmax(1) != kept[0]["test_labels"]).mean()
+    assert bagged["test_error_percent"].iloc[1] == pytest.approx(error)
+    assert table.loc[("ensemble", "arithmetic")]["left_out"].tolist() == [0, 0, 0]
+
+
+def test_an_arm_without_members_is_said(bench, tmp_path):
+    (dropout,) = bench.bind([replace(DROPOUT, learning_rate=1e30)])
+    outcome = compare(plan(dropout=dropout, arms=("single", "bagging")), bench, Store(tmp_path), Quiet())
+    table = read_table(tmp_path, COMPARISONS)
+    assert len(outcome.diverged) == 5
+    assert table["test_error_percent"].isna().all()
+    assert set(table["message"]) == {"1 of 1 runs did not end ok", "3 of 3 runs did not end ok"}
