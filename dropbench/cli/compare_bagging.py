@@ -73,7 +73,7 @@ def compare_bagging(
             TRAINING,
             min=1,
         ),
-    ] = 3,
+    ] = 2,
     as_json: AsJson = False,
     *,
     flags: SweepFlags,

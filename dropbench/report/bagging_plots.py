@@ -20,6 +20,10 @@ _COSTS = {
     "prediction_flops": "FLOPs a prediction, times dropout's",
 }
 _WIDE = (10, 5.2)
+_LARGEST, _SMALLEST = 120, 0.05
+"""Area of the fullest bin's mark, and the least share of it."""
+_DODGE = 1.015
+"""Between the marks of arms that cost the same."""
 
 
 def save_comparison(comparison: Comparison, folder: Path, name: str) -> list[Path]:
@@ -91,7 +95,7 @@ def draw_cost(axes: "Axes", comparison: Comparison, cost: str) -> "Axes":
     """Test error against what it takes: every arm, faint its smaller readings, and the Pareto front."""
     unit = comparison.fullest(REFERENCE)[cost].mean()
     points = []
-    for arm in comparison.arms:
+    for number, arm in enumerate(comparison.arms):
         colour, marker = _style(arm)
         sizes = [rows for _, rows in comparison.readings(arm).groupby(["averaged", "passes_per_prediction"])]
         means = [(rows[cost].mean() / unit, rows["test_error_percent"].mean()) for rows in sizes]
@@ -102,7 +106,7 @@ def draw_cost(axes: "Axes", comparison: Comparison, cost: str) -> "Axes":
         x = comparison.fullest(arm)[cost].mean() / unit
         points += [*means, (x, error.mean)]
         axes.errorbar(
-            [x],
+            [x * _DODGE ** (number - len(comparison.arms) / 2)],
             [error.mean],
             yerr=[[error.mean - error.low], [error.high - error.mean]],
             color=colour,
@@ -127,17 +131,25 @@ def pareto_front(points: list[tuple[float, float]]) -> list[tuple[float, float]]
 
 
 def draw_reliability(axes: "Axes", comparison: Comparison) -> "Axes":
-    """Accuracy against confidence in the fifteen bins, over all seeds; on the diagonal they are the same."""
+    """Accuracy against confidence in the fifteen bins, over all seeds; on the diagonal they are the same.
+
+    The area of a mark tells how many examples the bin has, down to a twentieth of the fullest.
+    """
     axes.plot([0, 1], [0, 1], color="0.6", lw=1, ls="--")
     for arm in comparison.arms:
         colour, marker = _style(arm)
         ids = comparison.fullest(arm)["comparison_id"]
         bins = comparison.bins[comparison.bins["comparison_id"].isin(ids)]
         together = _pooled(bins)
-        axes.plot(
-            together["confidence"], together["accuracy"], color=colour, marker=marker, markersize=4, lw=1.2,
+        axes.plot(together["confidence"], together["accuracy"], color=colour, lw=1, alpha=0.5)
+        axes.scatter(
+            together["confidence"],
+            together["accuracy"],
+            _LARGEST * (together["examples"] / together["examples"].max()).clip(_SMALLEST),
+            color=colour,
+            marker=marker,
             label=comparison.name(arm),
-        )  # fmt: skip
+        )
     axes.set_xlabel("confidence (mean of the bin)")
     axes.set_ylabel("accuracy")
     axes.grid(alpha=0.25)
@@ -148,7 +160,7 @@ def _pooled(bins: pd.DataFrame) -> pd.DataFrame:
     """The bins of several seeds as one, each seed by its number of examples."""
     weighted = bins.assign(**{name: bins[name] * bins["examples"] for name in ("accuracy", "confidence")})
     sums = weighted.groupby("bin")[["examples", "accuracy", "confidence"]].sum()
-    return sums.div(sums["examples"], axis=0)
+    return sums.assign(**{name: sums[name] / sums["examples"] for name in ("accuracy", "confidence")})
 
 
 def _style(arm: str) -> tuple[str, str]:

@@ -131,12 +131,35 @@ def test_verify_passes_records_and_is_reported(tmp_path):
 
 
 def test_compare_bagging(tmp_path):
-    arguments = ["compare-bagging", "--members", "2", "--mc-samples", "3", "--seeds", "1", *QUICK]
+    arguments = ["compare-bagging", "--members", "2", "--mc-samples", "3", *QUICK]
     done = dropbench(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for arm in ("single net", "weight scaling", "Monte-Carlo × 3", "bagging × 2", "ensemble, all data × 2"):
         assert arm in done.stdout
+    assert re.search(r"Bagging of 2 .* 2\.0× the training and 2\.0× the inference\.", done.stdout)
+    assert len(list((tmp_path / "results").glob("bagging-*.png"))) == 4
     assert dropbench("report", cwd=tmp_path).stdout == done.stdout
+    again = dropbench(*arguments, "--json", cwd=tmp_path)
+    assert "0 runs to do" in again.stderr
+    tables = {table["kind"]: table for table in json.loads(again.stdout)["tables"]}
+    assert list(tables) == ["comparison", "members", "cost", "against-members", "against-passes"]
+    costs = {row["arm"]: row["train_flops"] for row in tables["cost"]["rows"]}
+    assert costs["bagging"] == 2 * costs["dropout"]
+
+
+def test_all_arms_under_every_budget_share_a_folder(tmp_path):
+    from dropbench.arms import ARMS, BUDGETS
+
+    arguments = ["compare-bagging", "--arms", ",".join(ARMS), "--members", "2", "--mc-samples", "2", *QUICK]
+    for budget in BUDGETS:
+        done = dropbench(*arguments, "--seeds", "1", "--budget", budget, "--ood", "permuted", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    report = dropbench("report", "--pictures", "pictures", cwd=tmp_path)
+    assert report.stdout.count("Held equal: ") == len(BUDGETS)
+    assert len(list((tmp_path / "pictures").glob("bagging-*.png"))) == 4 * len(BUDGETS)
+    found = rows(tmp_path / "results" / "comparisons.csv")
+    assert {row["budget"] for row in found} == set(BUDGETS)
+    assert {row["arm"] for row in found} == set(ARMS)
 
 
 def test_data_commands(tmp_path):
@@ -234,6 +257,14 @@ USAGE = [
     (["sweep", "--cutoff-epoch", "3"], "--schedule"),
     (["compare-bagging", "--members", "0"], "members"),
     (["compare-bagging", "--p", "0"], "no dropout"),
+    (["compare-bagging", "--arms", "single,baging"], "Did you mean 'bagging'"),
+    (["compare-bagging", "--arms", "dropout"], "nothing to compare"),
+    (["compare-bagging", "--budget", "training"], "Did you mean 'train'"),
+    (["compare-bagging", "--ood", "rotate"], "Did you mean 'rotated'"),
+    (["compare-bagging", "--ood", "mnist5k"], "nothing foreign"),
+    (["compare-bagging", "--arms", "snapshot", "--members", "7"], "7 epochs"),
+    (["compare-bagging", "--arms", "untied", "--dropout", "gaussian"], "Bernoulli"),
+    (["compare-bagging", "--schedule", "early"], "Monte-Carlo"),
     (["report", "--export", "table.xls"], ".tex"),
     (["sweeep"], "sweeep"),
     (["sweep", "--epoch", "3"], "--epochs"),

@@ -190,3 +190,25 @@ def test_force_does_again_what_was_done(tmp_path):
     for flags, expected in (([], 2), ([], 2), (["--force"], 4), (["--jobs", "1"], 4), (["--epochs", "3"], 6)):
         assert dropbench(*small, *flags, cwd=tmp_path).returncode == 0
         assert rows_so_far(tmp_path) == expected, flags
+
+
+def test_a_comparison_killed_at_any_moment_ends_as_if_undisturbed(tmp_path):
+    command = ["compare-bagging", "--members", "3", "--mc-samples", "4", *TINY[:-1]]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for folder in (whole, killed):
+        folder.mkdir()
+    assert dropbench(*command, cwd=whole).returncode == 0
+    moments = random.Random(11)
+    for _ in range(5):
+        before = rows_so_far(killed)
+        process = start(*command, cwd=killed)
+        wait_for(lambda b=before, p=process: rows_so_far(killed) > b or p.poll() is not None)
+        time.sleep(moments.uniform(0, 0.5))
+        process.kill()
+        process.communicate()
+    assert dropbench(*command, cwd=killed).returncode == 0
+    for file in ("runs.csv", "comparisons.csv", "differences.csv", "reliability.csv"):
+        assert set(lasting(killed, file)) == set(lasting(whole, file)), file
+    names = [sorted(p.name for p in (f / "results" / "predictions").glob("*.npz")) for f in (whole, killed)]
+    assert names[0] == names[1]
+    assert len(names[0]) == 2 * 9

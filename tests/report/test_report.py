@@ -7,7 +7,6 @@ import math
 
 import pandas as pd
 import pytest
-from rich.console import Console
 from scipy import stats
 
 from dropbench.config import RunConfig
@@ -17,10 +16,9 @@ from dropbench.report.export import EXPORTERS, export
 from dropbench.report.pictures import save_curves
 from dropbench.report.statistics import mean_interval, paired_difference
 from dropbench.report.sweep import find_sweeps, sweep_table
-from dropbench.report.terminal import show
 from dropbench.results.csv_file import append_rows
 from dropbench.results.read import read_table
-from dropbench.results.schema import COMPARISONS, RUNS, SCHEMA_VERSION, run_row
+from dropbench.results.schema import RUNS, run_row
 from dropbench.run_result import RunResult
 
 
@@ -115,30 +113,6 @@ def test_pictures_are_drawn_for_every_kind_of_sweep(tmp_path, fields):
     assert [path.read_bytes()[:4] for path in paths] == [b"\x89PNG"]
 
 
-def compare(folder, errors):
-    rows = []
-    for arm, by_seed in errors.items():
-        for seed, error in enumerate(by_seed):
-            config = RunConfig(p_drop=0.5, seed=seed, mc_samples=50, convention="weight-scaling")
-            rows.append(
-                {"comparison_id": f"{arm}{seed}", "schema_version": SCHEMA_VERSION, "arm": arm, "members": 5,
-                 **config.row(), "test_error_percent": error, "test_nll": 0.1, "test_ece": 0.01,
-                 "train_seconds": 1.0, "parameters": 1e6, "passes_per_prediction": 1,
-                 "message": "" if error is not None else "1 of 5 runs did not end ok"}
-            )  # fmt: skip
-    append_rows(folder, COMPARISONS, rows)
-
-
-def test_comparison_is_paired_with_dropout_and_names_what_is_left_out(tmp_path):
-    runs(tmp_path, {0.0: [4, 5]})
-    compare(tmp_path, {"single": [4, 5], "dropout": [3, 5], "bagging": [2, None]})
-    table = build_report(tmp_path, print).tables[-1]
-    by_arm = {row["arm"]: row for row in table.rows}
-    assert by_arm["single"]["difference_to_dropout"] == pytest.approx(0.5)
-    assert by_arm["bagging"]["difference_to_dropout"] == -1
-    assert any("Left out: bagging, seed 1" in note for note in table.notes)
-
-
 def test_exports_hold_the_same_numbers_and_escape_text(tmp_path):
     runs(tmp_path, {0.0: [4, 5], 0.5: [3, 3]}, data="folder:a_b|<script>&%")
     tables = build_report(tmp_path, print).tables
@@ -169,16 +143,3 @@ def test_ten_thousand_runs_are_all_there(tmp_path):
     assert isinstance(read_table(tmp_path, RUNS), pd.DataFrame)
     (sweep,) = sweeps(tmp_path)
     assert sum(len(setting.test_error) for setting in sweep.settings) == 10_000
-
-
-@pytest.mark.parametrize("width", [60, 80, 200])
-def test_terminal_never_folds_a_cell_and_shows_every_one(tmp_path, width):
-    runs(tmp_path, {0.0: [4, 5]})
-    compare(tmp_path, {"single": [4.5, 5], "dropout": [3, 5], "bagging": [2, 4]})
-    (table,) = (t for t in build_report(tmp_path, print).tables if t.kind == "comparison")
-    console = Console(width=width, file=io.StringIO())
-    show([table], console)
-    shown = console.file.getvalue()
-    assert max(map(len, shown.splitlines())) <= width
-    for cells in table.texts():
-        assert all(cell in shown for cell in cells)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from dropbench.data.dataset import DataSet
 from dropbench.data.foreign import DERIVED
-from dropbench.data.registry import prepare
+from dropbench.data.registry import FOLDER_PREFIX, SOURCES, prepare
 from dropbench.data.source import Tell
-from dropbench.errors import UsageError
+from dropbench.errors import UsageError, unknown_name
 from dropbench.experiments.bagging.plan import Plan, runs_of
 from dropbench.experiments.bagging.reduce import Reducer, readings_of
 from dropbench.experiments.bagging.rows import Rows
@@ -30,6 +30,8 @@ def foreign_key(name: str, data: DataSet, data_dir: Path | None, tell: Tell) -> 
         return ""
     if name in DERIVED:
         return name
+    if not name.startswith(FOLDER_PREFIX) and name not in SOURCES:
+        raise unknown_name("foreign data", name, [*DERIVED, NO_FOREIGN, *SOURCES, f"{FOLDER_PREFIX}PATH"])
     foreign = prepare(name, data_dir, tell)
     if foreign.image_shape != data.image_shape:
         theirs, ours = ("×".join(map(str, each.image_shape)) for each in (foreign, data))

@@ -23,7 +23,7 @@ class Plan:
 
     dropout: RunConfig
     members: int = 5
-    seeds: int = 3
+    seeds: int = 2
     arms: tuple[str, ...] = DEFAULT_ARMS
     budget: str = "members"
     narrow: float = 1.0
