@@ -54,6 +54,11 @@ def label(config: RunConfig) -> str:
         parts.append(f"layers {'-'.join(map(str, config.layers))}")
     if config.dropout_schedule != "constant":
         parts.append(f"{config.dropout_schedule} {config.cutoff_epoch}")
+    if config.width != 1:
+        parts.append(f"width {config.width:g}")
+    if config.snapshots:
+        parts.append(f"{config.snapshots} snapshots")
+    parts += [what for what, is_so in (("thinned", config.thinned), ("boosting", config.joint)) if is_so]
     parts.append(f"seed {config.seed}")
     if config.member or config.bootstrap:
         parts.append(f"member {config.member}{' (bootstrap)' if config.bootstrap else ''}")

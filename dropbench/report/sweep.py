@@ -39,7 +39,13 @@ SETTING = (
     "momentum",
     "weight_decay",
     "precision",
+    "width",
+    "thinned",
+    "joint",
+    "snapshots",
 )
+_MEMBERS: dict[str, str | float] = {"width": 1.0, "thinned": "False", "joint": "False", "snapshots": 0.0}
+"""What only members of ensembles are told, and what it was before a dropbench wrote it."""
 _PROBABILITIES = ("p_drop", "p_drop_input", "p_drop_conv")
 _SAME_NET = ("train_size", "layers", "tied")
 _AXIS_TITLES = {
@@ -116,6 +122,8 @@ def find_sweeps(runs: pd.DataFrame) -> list[Sweep]:
     runs.loc[nothing, "cutoff_epoch"] = math.nan
     runs.loc[nothing, "dropout_key"] = ""
     runs.loc[runs["tied"] == "", "tied"] = "False"
+    for name, before in _MEMBERS.items():
+        runs[name] = runs[name].replace("", before).fillna(before)
     sweeps = []
     for values, group in runs.groupby(list(SETTING), dropna=False, sort=False):
         fields = dict(zip(SETTING, values if isinstance(values, tuple) else (values,), strict=True))
@@ -218,6 +226,7 @@ def sweep_title(sweep: Sweep) -> str:
     if fields["weight_decay"]:
         parts.append(f"weight decay {fields['weight_decay']:g}")
     parts.append(f"learning rate {fields['learning_rate']:g} ({fields['learning_rate_schedule']})")
+    parts += [f"{name} {fields[name]}" for name, usual in _MEMBERS.items() if fields[name] != usual]
     return ", ".join(parts)
 
 

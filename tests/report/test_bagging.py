@@ -36,12 +36,8 @@ def compare(folder, errors, old=False, members=MEMBERS):
                 for size in sizes
             ]
             if old:  # as they were before there were budgets, sizes and averages
-                (row,) = (
-                    r
-                    for r in rows
-                    if (r["averaging"], r["passes_per_prediction"]) == ("arithmetic", sizes[-1])
-                )
-                rows = [{name: cell for name, cell in row.items() if name not in NEW}]
+                fullest = rows[len(sizes) - 1]
+                rows = [{name: cell for name, cell in fullest.items() if name not in NEW}]
             append_rows(folder, COMPARISONS, rows)
             bins = {"schema_version": SCHEMA_VERSION, "examples": 10, "accuracy": 0.5, "confidence": 0.6}
             named = {"comparison_id": f"{arm}{seed}arithmetic{sizes[-1]}"}

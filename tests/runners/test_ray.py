@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from dropbench.config import RunConfig
 from dropbench.data import cache
 from dropbench.errors import DropbenchError
-from dropbench.runners.base import RunnerOptions
+from dropbench.run_result import foreign_split
+from dropbench.runners.base import Extras, RunnerOptions
 from dropbench.runners.choose import choose_runner
 from dropbench.runners.serial import SerialRunner
 
@@ -68,6 +70,21 @@ def test_a_cluster_gives_the_numbers_of_one_process(cluster, blobs):
     assert numbers(results) == numbers(serial)
     assert len(heard) == 6 * (1 + 2), "one call at the start of a run, one for each epoch"
     assert {worker for worker, _ in heard} <= {0, 1}  # on a busy machine one may start too late for any
+
+
+@pytest.mark.usefixtures("_one_thread")
+def test_foreign_images_travel_too(cluster, blobs):
+    other = cache.save(replace(blobs, test_images=255 - blobs.test_images, key=""), "inverted blobs")
+    extras, (config,) = Extras(foreign=other.key), configs(blobs, 1)
+
+    def nothing(worker, config, record):
+        pass
+
+    (there,) = on_ray(cluster, 1, extras=extras).run([config], nothing)
+    (here,) = SerialRunner(CPU, 1, extras).run([config], nothing)
+    name = foreign_split(other.key)
+    assert np.array_equal(there.predictions[name], here.predictions[name])
+    assert not np.array_equal(there.predictions[name], there.predictions["test"])
 
 
 def test_a_node_that_goes_away_costs_no_run(cluster, blobs):
