@@ -50,6 +50,9 @@ DEFAULT_ARMS = tuple(ARMS)[:6]
 REFERENCE = "dropout"
 """The arm that all others are compared with."""
 
+AVERAGINGS = ("arithmetic", "geometric")
+"""How members' predictions are averaged; the first is what arms are compared by."""
+
 BUDGETS = {
     "members": "the number of members, each net trained alike",
     "train": "the training FLOPs: arms of one net train for as many times the epochs as there are members",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from dropbench.arms import ARMS, REFERENCE
+from dropbench.arms import ARMS, AVERAGINGS, REFERENCE
 from dropbench.report.statistics import Estimate, mean_interval
 from dropbench.report.sweep import SETTING
 from dropbench.variants import VARIANTS
@@ -76,11 +76,11 @@ class Comparison:
         several = [arm for arm in others if ARMS[arm].averages]
         return HEADLINE if HEADLINE in others else next(iter([*several, *others]), None)
 
-    def readings(self, arm: str, averaging: str = "arithmetic") -> pd.DataFrame:
+    def readings(self, arm: str, averaging: str = AVERAGINGS[0]) -> pd.DataFrame:
         """The rows of an arm; one that averages nothing has only the arithmetic mean."""
         return self.rows[(self.rows["arm"] == arm) & (self.rows["averaging"] == averaging)]
 
-    def fullest(self, arm: str, averaging: str = "arithmetic") -> pd.DataFrame:
+    def fullest(self, arm: str, averaging: str = AVERAGINGS[0]) -> pd.DataFrame:
         """Of each seed, the row with all members or passes that there are."""
         rows = self.readings(arm, averaging).sort_values(["averaged", "passes_per_prediction"], kind="stable")
         return rows.groupby("seed").tail(1).sort_values("seed")
@@ -99,6 +99,11 @@ class Comparison:
         if ARMS[arm].monte_carlo:
             return f"{title} × {self.fullest(arm)['passes_per_prediction'].max():.0f}"
         return f"{title} × {self.fields['members']:.0f}" if ARMS[arm].averages else title
+
+
+def by_seed(rows: pd.DataFrame, column: str) -> dict[int, float]:
+    """A column of rows of which there is one for each seed."""
+    return dict(zip(rows["seed"].astype(int), rows[column], strict=True))
 
 
 def find_comparisons(
@@ -131,7 +136,7 @@ def _as_of_now(comparisons: pd.DataFrame) -> pd.DataFrame:
     return comparisons.assign(
         dropout=comparisons["dropout"].replace("", "bernoulli"),
         budget=comparisons["budget"].replace("", "members"),
-        averaging=comparisons["averaging"].replace("", "arithmetic"),
+        averaging=comparisons["averaging"].replace("", AVERAGINGS[0]),
         averaged=comparisons["averaged"].fillna(comparisons["members"].where(several, 1)),
     )
 

@@ -1,46 +1,20 @@
 """A comparison of arms as tables: quality, members, cost, and the arms against M and against k."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
 from dropbench.arms import ARMS, BUDGETS, REFERENCE
-from dropbench.report.bagging import Comparison, Difference
+from dropbench.report.bagging import Comparison, Difference, by_seed
+from dropbench.report.bagging_readings import against_members, against_passes
 from dropbench.report.statistics import paired_difference
-from dropbench.report.table import Column, Row, Table
+from dropbench.report.table import Column, Row, Table, number
 from dropbench.report.verdict import ENOUGH_SEEDS, verdict
+from dropbench.results.schema import COMPARISON_FIGURES
 
-_MEANS = (
-    "averaged",
-    "test_nll",
-    "test_nll_scaled",
-    "test_brier",
-    "test_brier_scaled",
-    "test_ece",
-    "test_ece_scaled",
-    "temperature",
-    "mean_member_error_percent",
-    "mean_member_nll",
-    "nll_ambiguity",
-    "mean_member_brier",
-    "brier_ambiguity",
-    "disagreement_percent",
-    "oob_error_percent",
-    "distinct_train_percent",
-    "foreign_auroc",
-    "foreign_fpr95_percent",
-    "train_seconds",
-    "steps",
-    "train_flops",
-    "parameters",
-    "passes_per_prediction",
-    "prediction_flops",
-)
-_BOTH = ("arithmetic", "geometric")
+_MEANS = ("averaged", "test_nll", "test_brier", "test_ece", *COMPARISON_FIGURES)
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-_OVER_SEEDS = "In brackets the lowest and the highest of the seeds."
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
@@ -48,7 +22,7 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
     title = comparison_title(comparison)
     rows = tuple(_row(comparison, arm) for arm in comparison.arms)
     tables = [_quality(comparison, title, rows), _members(comparison, title, rows), _cost(title, rows)]
-    return [*tables, *_against_members(comparison, title), *_against_passes(comparison, title)]
+    return [*tables, *against_members(comparison, title), *against_passes(comparison, title)]
 
 
 def comparison_title(comparison: Comparison) -> str:
@@ -91,26 +65,12 @@ def _of_seeds(comparison: Comparison, arm: str) -> Difference | None:
     """The difference by seeds alone, of rows that an older dropbench wrote."""
     if arm == REFERENCE or REFERENCE not in comparison.arms:
         return None
-    ours, theirs = (_by_seed(comparison.fullest(each), "test_error_percent") for each in (arm, REFERENCE))
+    ours, theirs = (by_seed(comparison.fullest(each), "test_error_percent") for each in (arm, REFERENCE))
     return Difference(paired_difference(ours, theirs), math.nan, 0, ())
-
-
-def _by_seed(rows: pd.DataFrame, column: str) -> dict[int, float]:
-    return dict(zip(rows["seed"].astype(int), rows[column], strict=True))
 
 
 def _mean(rows: pd.DataFrame, column: str) -> float:
     return float(rows[column].mean())
-
-
-def _number(name: str, form: str, scale: float = 1.0) -> Callable[[Row], str]:
-    """The text of a number, a dash where there is none."""
-
-    def text(row: Row) -> str:
-        value = row[name]
-        return "–" if math.isnan(value) else f"{value / scale:{form}}"
-
-    return text
 
 
 def _arm_column() -> Column:
@@ -129,13 +89,13 @@ def _quality(comparison: Comparison, title: str, rows: tuple[Row, ...]) -> Table
         Column("seeds", lambda row: str(row["seeds"])),
         Column("test error, %\n[95 % bootstrap]", lambda row: row["_error"].text()),
         Column("paired difference to\ndropout [95 % bootstrap]", difference),
-        Column("P(arm\nbetter)", _number("p_better_error_percent", ".2f")),
-        Column("NLL", _number("test_nll", ".3f")),
-        Column("NLL\nscaled", _number("test_nll_scaled", ".3f")),
-        Column("Brier", _number("test_brier", ".3f")),
-        Column("Brier\nscaled", _number("test_brier_scaled", ".3f")),
-        Column("ECE", _number("test_ece", ".3f")),
-        Column("ECE\nscaled", _number("test_ece_scaled", ".3f")),
+        Column("P(arm\nbetter)", number("p_better_error_percent", ".2f")),
+        Column("NLL", number("test_nll", ".3f")),
+        Column("NLL\nscaled", number("test_nll_scaled", ".3f")),
+        Column("Brier", number("test_brier", ".3f")),
+        Column("Brier\nscaled", number("test_brier_scaled", ".3f")),
+        Column("ECE", number("test_ece", ".3f")),
+        Column("ECE\nscaled", number("test_ece_scaled", ".3f")),
     )  # fmt: skip
     return Table("comparison", title, columns, rows, tuple(_notes(comparison)), verdict=verdict(comparison))
 
@@ -176,17 +136,17 @@ def _members(comparison: Comparison, title: str, rows: tuple[Row, ...]) -> Table
     bagged = any(ARMS[row["arm"]].bootstrap for row in rows)
     columns = (
         _arm_column(),
-        Column("member\nerror %", _number("mean_member_error_percent", ".2f")),
-        Column("disagree-\nment %", _number("disagreement_percent", ".2f")),
-        Column("member\nNLL", _number("mean_member_nll", ".3f")),
-        Column("− ambi-\nguity", _number("nll_ambiguity", ".3f")),
-        Column("= NLL", _number("test_nll", ".3f")),
-        *((Column("out-of-bag\nerror %", _number("oob_error_percent", ".2f")),) if bagged else ()),
-        *((Column("distinct\nimages %", _number("distinct_train_percent", ".1f")),) if bagged else ()),
+        Column("member\nerror %", number("mean_member_error_percent", ".2f")),
+        Column("disagree-\nment %", number("disagreement_percent", ".2f")),
+        Column("member\nNLL", number("mean_member_nll", ".3f")),
+        Column("− ambi-\nguity", number("nll_ambiguity", ".3f")),
+        Column("= NLL", number("test_nll", ".3f")),
+        *((Column("out-of-bag\nerror %", number("oob_error_percent", ".2f")),) if bagged else ()),
+        *((Column("distinct\nimages %", number("distinct_train_percent", ".1f")),) if bagged else ()),
         *(
             (
-                Column("foreign\nAUROC", _number("foreign_auroc", ".3f")),
-                Column("FPR at\n95 % TPR", _number("foreign_fpr95_percent", ".1f")),
+                Column("foreign\nAUROC", number("foreign_auroc", ".3f")),
+                Column("FPR at\n95 % TPR", number("foreign_fpr95_percent", ".1f")),
             )
             if foreign
             else ()
@@ -218,15 +178,15 @@ def _cost(title: str, rows: tuple[Row, ...]) -> Table:
             ratio = row[name] / base
             return "–" if math.isnan(ratio) else f"{ratio:.1f}"
 
-        return Column(f"{what}\n{prefix}FLOPs", _number(name, ",.1f", unit)), Column("×\ndropout", times)
+        return Column(f"{what}\n{prefix}FLOPs", number(name, ",.1f", unit)), Column("×\ndropout", times)
 
     columns = (
         _arm_column(),
-        Column("train\nseconds", _number("train_seconds", ",.1f")),
-        Column("steps", _number("steps", ",.0f")),
+        Column("train\nseconds", number("train_seconds", ",.1f")),
+        Column("steps", number("steps", ",.0f")),
         *flops("train_flops", "train"),
-        Column("para-\nmeters, M", _number("parameters", ".2f", 1e6)),
-        Column("forward\npasses", _number("passes_per_prediction", ".0f")),
+        Column("para-\nmeters, M", number("parameters", ".2f", 1e6)),
+        Column("forward\npasses", number("passes_per_prediction", ".0f")),
         *flops("prediction_flops", "predict"),
     )
     notes = (
@@ -234,97 +194,3 @@ def _cost(title: str, rows: tuple[Row, ...]) -> Table:
         "masks share what comes before the first mask.",
     )
     return Table("cost", f"Cost: {title}", columns, rows, notes)
-
-
-def _against_members(comparison: Comparison, title: str) -> list[Table]:
-    rows = [
-        {"arm": arm, "_name": ARMS[arm].title, **cells}
-        for arm in comparison.arms
-        if ARMS[arm].averages
-        for cells in _readings(comparison, arm, "averaged")
-    ]
-    if not rows:
-        return []
-    columns = (
-        _arm_column(),
-        Column("mem-\nbers", lambda row: f"{row['averaged']:.0f}"),
-        *_reading_columns(),
-    )
-    heading = f"Against the number of members: {title}"
-    return [Table("against-members", heading, columns, tuple(rows), (_OVER_SEEDS,), lead=2)]
-
-
-def _against_passes(comparison: Comparison, title: str) -> list[Table]:
-    arms = [arm for arm in comparison.arms if ARMS[arm].monte_carlo]
-    rows = [
-        {"arm": arm, **cells} for arm in arms for cells in _readings(comparison, arm, "passes_per_prediction")
-    ]
-    if not rows:
-        return []
-    reference = _by_seed(comparison.fullest(REFERENCE), "test_error_percent")
-    for row in rows:
-        ours = row["_by_seed"]
-        differences = [ours[seed] - reference[seed] for seed in ours.keys() & reference.keys()]
-        row.update(_spread_cells("difference_to_weight_scaling", differences))
-    columns = (
-        Column("thinned\nnets", lambda row: f"{row['passes_per_prediction']:.0f}"),
-        *_reading_columns(),
-        Column(
-            "error − weight scaling's\n(lowest to highest)",
-            lambda row: _spread(row, "difference_to_weight_scaling", "+.2f"),
-        ),
-    )
-    notes = ("As in Fig. 11 of the 2014 paper; the difference is that of the arithmetic mean.", _OVER_SEEDS)
-    return [
-        Table("against-passes", f"Monte-Carlo against weight scaling: {title}", columns, tuple(rows), notes)
-    ]
-
-
-def _reading_columns() -> tuple[Column, ...]:
-    return (
-        Column("seeds", lambda row: str(row["seeds"])),
-        Column("test error, %\n(lowest to highest)", lambda row: _spread(row, "test_error_percent", ".2f")),
-        Column("error,\ngeometric", _number("geometric_test_error_percent", ".2f")),
-        Column("NLL", _number("test_nll", ".3f")),
-        Column("NLL,\ngeometric", _number("geometric_test_nll", ".3f")),
-        Column("NLL\nscaled", _number("test_nll_scaled", ".3f")),
-        Column("ECE", _number("test_ece", ".3f")),
-    )
-
-
-def _readings(comparison: Comparison, arm: str, size: str) -> list[dict[str, Any]]:
-    """A row for each number of members or passes, with both averages."""
-    arithmetic, geometric = (dict(iter(comparison.readings(arm, a).groupby(size))) for a in _BOTH)
-    rows = []
-    for number, group in arithmetic.items():
-        by_seed = _by_seed(group, "test_error_percent")
-        other = geometric.get(number)
-        rows.append(
-            {
-                size: number,
-                "seeds": len(by_seed),
-                **_spread_cells("test_error_percent", list(by_seed.values())),
-                **{name: _mean(group, name) for name in ("test_nll", "test_nll_scaled", "test_ece")},
-                **{
-                    f"geometric_{name}": math.nan if other is None else _mean(other, name)
-                    for name in ("test_error_percent", "test_nll")
-                },
-                "_by_seed": by_seed,
-            }
-        )
-    return rows
-
-
-def _spread_cells(name: str, values: list[float]) -> dict[str, float]:
-    """Mean, lowest and highest; NaN without values."""
-    if not values:
-        return dict.fromkeys((name, f"{name}_lowest", f"{name}_highest"), math.nan)
-    mean = sum(values) / len(values)
-    return {name: mean, f"{name}_lowest": min(values), f"{name}_highest": max(values)}
-
-
-def _spread(row: Row, name: str, form: str) -> str:
-    mean, low, high = (row[each] for each in (name, f"{name}_lowest", f"{name}_highest"))
-    if math.isnan(mean):
-        return "–"
-    return f"{mean:{form}}" if row["seeds"] < 2 else f"{mean:{form}} ({low:{form}} to {high:{form}})"

@@ -1,5 +1,6 @@
 """A table as data: what to show and the numbers behind it. Rendering is elsewhere."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,3 +43,13 @@ class Table:
     def numbers(self) -> list[dict[str, Any]]:
         """The rows without the objects that only the shown cells use."""
         return [{name: cell for name, cell in row.items() if not name.startswith("_")} for row in self.rows]
+
+
+def number(name: str, form: str, scale: float = 1.0) -> Callable[[Row], str]:
+    """The text of a row's number in units of ``scale``; a dash where there is none."""
+
+    def text(row: Row) -> str:
+        value = row[name]
+        return "–" if math.isnan(value) else f"{value / scale:{form}}"
+
+    return text

@@ -10,8 +10,6 @@ import torch.nn.functional as F
 
 from dropbench.engine.evaluate import from_kept, metrics
 
-AVERAGINGS = ("arithmetic", "geometric")
-
 
 @dataclass(frozen=True)
 class Ensemble:

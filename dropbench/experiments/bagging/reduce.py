@@ -8,10 +8,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from dropbench.arms import AVERAGINGS
 from dropbench.config import RunConfig
 from dropbench.data.dataset import DataSet
 from dropbench.engine.evaluate import from_kept, metrics, reliability
-from dropbench.experiments.bagging.averaging import AVERAGINGS, Ensemble, out_of_bag_error, quality
+from dropbench.experiments.bagging.averaging import Ensemble, out_of_bag_error, quality
 from dropbench.experiments.bagging.calibration import at_temperature, detection, entropy, fit_temperature
 from dropbench.experiments.bagging.cost import count_flops
 from dropbench.experiments.bagging.plan import Arm
