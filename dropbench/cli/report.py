@@ -6,43 +6,134 @@ from typing import Annotated
 import typer
 
 from dropbench.cli.console import out, tell
+from dropbench.cli.flags import option
+from dropbench.errors import UsageError
+from dropbench.grammar import parse_names, parse_probability
+
+WORSE = 4
+"""The exit code of --diff where something is significantly worse."""
+_SHOW, _COMPARE, _WRITE = "What is shown", "How settings are compared", "What is written"
 
 
 def report(
     folder: Annotated[Path, typer.Argument(help="A folder that dropbench wrote results into.")] = Path(
         "results"
     ),
+    only: Annotated[
+        str | None,
+        option(
+            "--only",
+            "Of sweep, panel, features, comparison, speed, verify, those that are wanted. (default: all)",
+            _SHOW,
+        ),
+    ] = None,
+    sort: Annotated[
+        str, option("--sort", "Order of a sweep's rows: p, val, test or difference.", _SHOW)
+    ] = "p",
+    metric: Annotated[
+        str, option("--metric", "What settings are compared in: error, nll, brier or ece.", _COMPARE)
+    ] = "error",
+    reference: Annotated[
+        str,
+        option("--reference", "The p_drop that the others are compared with: p=0 is no dropout.", _COMPARE),
+    ] = "p=0",
+    diff: Annotated[
+        Path | None,
+        option(
+            "--diff",
+            f"Compare FOLDER with this newer one, seed by seed; exit code {WORSE} if a setting is "
+            "significantly worse there.",
+            _COMPARE,
+            metavar="NEWER",
+        ),
+    ] = None,
     export_to: Annotated[
         Path | None,
-        typer.Option("--export", metavar="FILE", help="Also write the tables: FILE.md, .csv, .json or .tex."),
+        option(
+            "--export",
+            "Also write the tables: FILE.md, .csv, .json or .tex; - is stdout, instead of the tables.",
+            _WRITE,
+            metavar="FILE",
+        ),
+    ] = None,
+    form: Annotated[
+        str | None, option("--format", "Of --export, whatever the ending: md, csv, json or tex.", _WRITE)
+    ] = None,
+    html: Annotated[
+        Path | None,
+        option(
+            "--html", "Also write a page, one file that works offline; - is stdout.", _WRITE, metavar="FILE"
+        ),
     ] = None,
     pictures: Annotated[
         Path | None,
-        typer.Option("--pictures", metavar="DIR", help="Also draw curves, panels and features into DIR."),
+        option("--pictures", "Also draw curves, panels and features into DIR.", _WRITE, metavar="DIR"),
     ] = None,
+    picture_formats: Annotated[
+        str, option("--picture-format", "Of --pictures: png, svg, pdf, or several.", _WRITE)
+    ] = "png",
 ) -> None:
-    """Show the tables of everything a results folder holds, and draw its pictures where wanted.
+    """Show the tables of everything a results folder holds, and write its pictures and its page.
 
     Examples:
 
         dropbench report
 
-        dropbench report results --export table.tex
+        dropbench report results --html report.html --export table.tex
 
-        dropbench report results --pictures figures
+        dropbench report old --diff new --metric nll
     """
-    from dropbench.report.build import build_report
-    from dropbench.report.export import check_ending, export
-    from dropbench.report.pictures import save_pictures
+    from dropbench.report.build import GROUPS, Choice, build_report
+    from dropbench.report.diff import diff_table
+    from dropbench.report.export import STDOUT, export, exporter_for, write_text
+    from dropbench.report.metrics import find_metric
+    from dropbench.report.pictures import check_formats, save_pictures
     from dropbench.report.terminal import show
 
+    choice = Choice(
+        only=GROUPS if only is None else parse_names(only),
+        metric=find_metric(metric),
+        reference_p=_reference(reference),
+        sort=sort,
+    )
+    formats = parse_names(picture_formats)
+    check_formats(formats)
     if export_to is not None:
-        check_ending(export_to)
-    found = build_report(folder, tell)
-    show(found.tables, out)
+        exporter_for(export_to, form)
+    elif form is not None:
+        raise UsageError("--format is that of --export.", "Add --export FILE, or --export - for stdout.")
+    if export_to == html == STDOUT:
+        raise UsageError("--export and --html cannot both go to stdout.", "Name a file for one of them.")
+    if diff is not None:
+        if html is not None or pictures is not None:
+            raise UsageError("--diff has neither pictures nor a page.", "Leave out --html and --pictures.")
+        table, worse = diff_table(folder, diff, choice, tell)
+        if export_to != STDOUT:
+            show([table], out)
+        if export_to is not None:
+            export([table], export_to, form)
+        if worse:
+            raise typer.Exit(WORSE)
+        return
+    found = build_report(folder, tell, choice)
+    if STDOUT not in (export_to, html):
+        show(found.tables, out)
     if export_to is not None:
-        export(found.tables, export_to)
-        tell(f"written: {export_to}")
-    if pictures is not None:
-        for path in save_pictures(found, pictures):
+        export(found.tables, export_to, form)
+    if html is not None:
+        from dropbench.report.page.build import render
+
+        write_text(html, render(found, tell))
+    for path in (export_to, html):
+        if path not in (None, STDOUT):
             tell(f"written: {path}")
+    if pictures is not None:
+        for path in save_pictures(found, pictures, formats):
+            tell(f"written: {path}")
+
+
+def _reference(text: str) -> float:
+    name, equals, value = text.rpartition("=")
+    if equals and name.strip() not in ("p", "p_drop"):
+        raise UsageError(f"--reference {text}.", "Write the p_drop of the reference, like p=0 or p=0.5.")
+    return parse_probability(value, "--reference")

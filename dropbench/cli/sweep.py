@@ -85,7 +85,7 @@ def sweep(
     from dropbench.report.build import panels_of, sweeps_of
     from dropbench.report.panel import panel_tables
     from dropbench.report.pictures import save_curves, save_panels
-    from dropbench.report.sweep import sweep_table
+    from dropbench.report.sweep_table import sweep_table
     from dropbench.results.store import Store
 
     bench = flags.set_up()

@@ -70,6 +70,11 @@ class Comparison:
         return int(self.rows["seed"].nunique())
 
     @property
+    def run_ids(self) -> frozenset[str]:
+        """Of all members."""
+        return frozenset(run_id for ids in self.rows["member_run_ids"] for run_id in ids.split())
+
+    @property
     def headline(self) -> str | None:
         """The arm of the headline pair: bagging, or the first other that averages several nets, or any."""
         others = [arm for arm in self.arms if arm != REFERENCE]
@@ -99,6 +104,16 @@ class Comparison:
         if ARMS[arm].monte_carlo:
             return f"{title} × {self.fullest(arm)['passes_per_prediction'].max():.0f}"
         return f"{title} × {self.fields['members']:.0f}" if ARMS[arm].averages else title
+
+
+def pooled(comparison: Comparison, arm: str) -> pd.DataFrame:
+    """The bins of an arm's reliability with those of several seeds as one, each by its number of examples."""
+    ids = comparison.fullest(arm)["comparison_id"]
+    bins = comparison.bins[comparison.bins["comparison_id"].isin(ids)]
+    means = ["accuracy", "confidence"]
+    weighted = bins.assign(**{name: bins[name] * bins["examples"] for name in means})
+    sums = weighted.groupby("bin")[["examples", *means]].sum()
+    return sums.assign(**{name: sums[name] / sums["examples"] for name in means})
 
 
 def by_seed(rows: pd.DataFrame, column: str) -> dict[int, float]:

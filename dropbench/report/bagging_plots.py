@@ -5,17 +5,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from dropbench.arms import ARMS, REFERENCE
-from dropbench.report.bagging import Comparison
-from dropbench.report.plots import COLOURS, MARKERS, picture, picture_title
+from dropbench.report.bagging import Comparison, pooled
+from dropbench.report.plots import COLOURS, MARKERS, error_bars, picture, picture_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_LABELS = {"test_error_percent": "test error, %", "test_nll": "test NLL, nats"}
-_COSTS = {
+LABELS = {"test_error_percent": "test error, %", "test_nll": "test NLL, nats"}
+COSTS = {
     "train_flops": "training FLOPs, times dropout's",
     "prediction_flops": "FLOPs a prediction, times dropout's",
 }
@@ -27,7 +25,7 @@ _DODGE = 1.015
 
 
 def save_comparison(comparison: Comparison, folder: Path, name: str) -> list[Path]:
-    """Draw everything of a comparison that there is, each into a file of its own.
+    """Draw everything of a comparison that there is, each into a file whose name ends in ``name``.
 
     Raises:
         DropbenchError: if one cannot be written.
@@ -39,22 +37,22 @@ def save_comparison(comparison: Comparison, folder: Path, name: str) -> list[Pat
     fields = comparison.fields
     paths = []
     if any(ARMS[arm].averages for arm in comparison.arms) and fields["members"] > 1:
-        paths.append(folder / f"bagging-members-{name}.png")
+        paths.append(folder / f"bagging-members-{name}")
         with _two_panels(paths[-1], with_range) as panels:
-            for axes, column in zip(panels, _LABELS, strict=True):
+            for axes, column in zip(panels, LABELS, strict=True):
                 draw_against_members(axes, comparison, column)
     if any(ARMS[arm].monte_carlo for arm in comparison.arms):
-        paths.append(folder / f"bagging-passes-{name}.png")
+        paths.append(folder / f"bagging-passes-{name}")
         with _two_panels(paths[-1], with_range) as panels:
-            for axes, column in zip(panels, _LABELS, strict=True):
+            for axes, column in zip(panels, LABELS, strict=True):
                 draw_against_passes(axes, comparison, column)
     if REFERENCE in comparison.arms and comparison.rows["train_flops"].notna().all():
-        paths.append(folder / f"bagging-cost-{name}.png")
+        paths.append(folder / f"bagging-cost-{name}")
         with _two_panels(paths[-1], f"{of_seeds} with 95 % bootstrap interval") as panels:
-            for axes, cost in zip(panels, _COSTS, strict=True):
+            for axes, cost in zip(panels, COSTS, strict=True):
                 draw_cost(axes, comparison, cost)
     if len(comparison.bins):
-        paths.append(folder / f"bagging-reliability-{name}.png")
+        paths.append(folder / f"bagging-reliability-{name}")
         with picture(paths[-1], of_seeds, (5.6, 5.2)) as figure:
             axes = draw_reliability(figure.subplots(), comparison)
             axes.legend(frameon=False, fontsize="x-small")
@@ -108,7 +106,7 @@ def draw_cost(axes: "Axes", comparison: Comparison, cost: str) -> "Axes":
         axes.errorbar(
             [x * _DODGE ** (number - len(comparison.arms) / 2)],
             [error.mean],
-            yerr=[[error.mean - error.low], [error.high - error.mean]],
+            yerr=error_bars([error]),
             color=colour,
             marker=marker,
             capsize=3,
@@ -118,7 +116,7 @@ def draw_cost(axes: "Axes", comparison: Comparison, cost: str) -> "Axes":
     xs, errors = zip(*pareto_front(points), strict=True)
     axes.step(xs, errors, where="post", color="0.4", ls="--", lw=1, zorder=0, label="Pareto front")
     _plain_log(axes)
-    return _finished(axes, _COSTS[cost], "test_error_percent")
+    return _finished(axes, COSTS[cost], "test_error_percent")
 
 
 def pareto_front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -138,9 +136,7 @@ def draw_reliability(axes: "Axes", comparison: Comparison) -> "Axes":
     axes.plot([0, 1], [0, 1], color="0.6", lw=1, ls="--")
     for arm in comparison.arms:
         colour, marker = _style(arm)
-        ids = comparison.fullest(arm)["comparison_id"]
-        bins = comparison.bins[comparison.bins["comparison_id"].isin(ids)]
-        together = _pooled(bins)
+        together = pooled(comparison, arm)
         axes.plot(together["confidence"], together["accuracy"], color=colour, lw=1, alpha=0.5)
         axes.scatter(
             together["confidence"],
@@ -154,13 +150,6 @@ def draw_reliability(axes: "Axes", comparison: Comparison) -> "Axes":
     axes.set_ylabel("accuracy")
     axes.grid(alpha=0.25)
     return axes
-
-
-def _pooled(bins: pd.DataFrame) -> pd.DataFrame:
-    """The bins of several seeds as one, each seed by its number of examples."""
-    weighted = bins.assign(**{name: bins[name] * bins["examples"] for name in ("accuracy", "confidence")})
-    sums = weighted.groupby("bin")[["examples", "accuracy", "confidence"]].sum()
-    return sums.assign(**{name: sums[name] / sums["examples"] for name in ("accuracy", "confidence")})
 
 
 def _style(arm: str) -> tuple[str, str]:
@@ -200,6 +189,6 @@ def _finished(axes: "Axes", x_label: str, column: str) -> "Axes":
     if axes.get_xscale() == "linear":
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(x_label)
-    axes.set_ylabel(_LABELS[column])
+    axes.set_ylabel(LABELS[column])
     axes.grid(alpha=0.25)
     return axes

@@ -8,9 +8,9 @@ import pandas as pd
 from dropbench.arms import ARMS, BUDGETS, REFERENCE
 from dropbench.report.bagging import Comparison, Difference, by_seed
 from dropbench.report.bagging_readings import against_members, against_passes
-from dropbench.report.statistics import paired_difference
+from dropbench.report.statistics import ENOUGH_SEEDS, paired_difference
 from dropbench.report.table import Column, Row, Table, number
-from dropbench.report.verdict import ENOUGH_SEEDS, verdict
+from dropbench.report.verdict import verdict
 from dropbench.results.schema import COMPARISON_FIGURES
 
 _MEANS = ("averaged", "test_nll", "test_brier", "test_ece", *COMPARISON_FIGURES)

@@ -1,45 +1,98 @@
 """From a results folder to its tables and pictures."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from dropbench.errors import DropbenchError
+from dropbench.errors import DropbenchError, unknown_name
 from dropbench.report.bagging import Comparison, find_comparisons
 from dropbench.report.bagging_tables import comparison_tables
 from dropbench.report.checks import check_tables
 from dropbench.report.features import feature_table
+from dropbench.report.metrics import ERROR, Metric
 from dropbench.report.panel import Panel, find_panels, panel_tables
 from dropbench.report.speed import speed_tables
-from dropbench.report.sweep import Sweep, find_sweeps, sweep_table
+from dropbench.report.sweep import Sweep, find_sweeps
+from dropbench.report.sweep_table import SORTS, sweep_table
 from dropbench.report.table import Table
 from dropbench.results.csv_file import Tell
 from dropbench.results.read import read_table
 from dropbench.results.schema import CHECKS, COMPARISONS, DIFFERENCES, PANEL, RELIABILITY, RUNS, SPEED
 
+GROUPS = ("sweep", "panel", "features", "comparison", "speed", "verify")
+"""What a report is made of, in its order."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What of a folder is reported, and how settings are compared."""
+
+    only: tuple[str, ...] = GROUPS
+    metric: Metric = ERROR
+    reference_p: float = 0.0
+    sort: str = "p"
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a group or an order that there is not."""
+        for name in self.only:
+            if name not in GROUPS:
+                raise unknown_name("part of a report", name, GROUPS)
+        if self.sort not in SORTS:
+            raise unknown_name("order", self.sort, SORTS)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One of the things that a folder holds: its kind, of GROUPS, its tables, and what they were made of.
+
+    ``source`` is a Sweep, a Panel or a Comparison by its kind; speed and verify have none.
+    """
+
+    kind: str
+    tables: tuple[Table, ...]
+    source: Sweep | Panel | Comparison | None = None
+
 
 @dataclass(frozen=True)
 class Report:
-    """What a folder holds, ready to be shown."""
+    """What a folder holds, ready to be shown, in the order of GROUPS."""
 
-    tables: tuple[Table, ...]
-    sweeps: tuple[Sweep, ...]
-    panels: tuple[Panel, ...]
-    features: tuple[Panel, ...]
-    """Of autoencoders."""
-    comparisons: tuple[Comparison, ...]
     folder: Path
+    experiments: tuple[Experiment, ...]
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """All of them."""
+        return tuple(table for experiment in self.experiments for table in experiment.tables)
+
+    @property
+    def sweeps(self) -> list[Sweep]:
+        """Of classifiers."""
+        return [
+            each.source
+            for each in self.experiments
+            if each.kind == "sweep" and isinstance(each.source, Sweep)
+        ]
+
+    @property
+    def comparisons(self) -> list[Comparison]:
+        """Of arms."""
+        return [each.source for each in self.experiments if isinstance(each.source, Comparison)]
+
+    def panels(self, kind: str) -> list[Panel]:
+        """Of the ``panel`` of classifiers, or the ``features`` of autoencoders."""
+        return [
+            each.source for each in self.experiments if each.kind == kind and isinstance(each.source, Panel)
+        ]
 
 
-def build_report(folder: Path, tell: Tell) -> Report:
+def build_report(folder: Path, tell: Tell, choice: Choice = Choice()) -> Report:  # frozen
     """The tables of everything in ``folder``, from its CSV files alone.
 
-    The errors of runs that were only done as parts of a comparison stand in its table and in no other.
-
     Raises:
-        DropbenchError: if there is no such folder or no run in it.
+        DropbenchError: if there is no such folder, or nothing of the choice in it.
 
     """
     if not folder.is_dir():
@@ -48,22 +101,49 @@ def build_report(folder: Path, tell: Tell) -> Report:
     speed, checks = read_table(folder, SPEED, tell), read_table(folder, CHECKS, tell)
     if runs.empty and speed.empty and checks.empty:
         raise DropbenchError(f"{folder} holds no runs.", "Run some first: dropbench sweep --p 0.1..0.8")
-    parts = {run_id for ids in comparisons["member_run_ids"] for run_id in ids.split()}
-    found = find_sweeps(runs)
-    sweeps = [sweep for sweep in found if not sweep.reconstructs and not sweep.run_ids <= parts]
-    measured = find_panels(read_table(folder, PANEL, tell), found)
-    panels = [panel for panel in measured if not panel.sweep.reconstructs]
-    features = [panel for panel in measured if panel.sweep.reconstructs]
-    compared = _comparisons(folder, comparisons, tell)
-    tables = [
-        *(sweep_table(sweep) for sweep in sweeps),
-        *(table for panel in panels for table in panel_tables(panel)),
-        *(feature_table(panel) for panel in features),
-        *(table for comparison in compared for table in comparison_tables(comparison)),
-        *_speed(speed),
-        *_checks(checks),
+    found = [
+        *_sweeps(runs, comparisons, choice),
+        *_panels(folder, runs, choice, tell),
+        *_compared(folder, comparisons, choice, tell),
+        *_each("speed", _speed(speed), choice),
+        *_each("verify", _checks(checks), choice),
     ]
-    return Report(tuple(tables), tuple(sweeps), tuple(panels), tuple(features), tuple(compared), folder)
+    if not found:
+        raise DropbenchError(
+            f"{folder} holds nothing of {', '.join(choice.only)}.", "Leave out --only to see what it holds."
+        )
+    return Report(folder, tuple(found))
+
+
+def _sweeps(runs: pd.DataFrame, comparisons: pd.DataFrame, choice: Choice) -> Iterator[Experiment]:
+    """The errors of runs that were only done as parts of a comparison stand in its table and in no other."""
+    parts = {run_id for ids in comparisons["member_run_ids"] for run_id in ids.split()}
+    for sweep in find_sweeps(runs) if "sweep" in choice.only else ():
+        if not sweep.reconstructs and not sweep.run_ids <= parts:
+            chosen = replace(sweep, metric=choice.metric, reference_p=choice.reference_p)
+            yield Experiment("sweep", (sweep_table(chosen, choice.sort),), chosen)
+
+
+def _panels(folder: Path, runs: pd.DataFrame, choice: Choice, tell: Tell) -> Iterator[Experiment]:
+    """Those of classifiers, then those of autoencoders, which have features."""
+    if not {"panel", "features"} & set(choice.only):
+        return
+    panels = find_panels(read_table(folder, PANEL, tell), find_sweeps(runs))
+    for panel in panels:
+        if "panel" in choice.only and not panel.sweep.reconstructs:
+            yield Experiment("panel", tuple(panel_tables(panel)), panel)
+    for panel in panels:
+        if "features" in choice.only and panel.sweep.reconstructs:
+            yield Experiment("features", (feature_table(panel),), panel)
+
+
+def _compared(folder: Path, comparisons: pd.DataFrame, choice: Choice, tell: Tell) -> Iterator[Experiment]:
+    for comparison in _comparisons(folder, comparisons, tell) if "comparison" in choice.only else ():
+        yield Experiment("comparison", tuple(comparison_tables(comparison)), comparison)
+
+
+def _each(kind: str, tables: Sequence[Table], choice: Choice) -> Iterator[Experiment]:
+    return (Experiment(kind, (table,)) for table in tables if kind in choice.only)
 
 
 def sweeps_of(folder: Path, run_ids: Collection[str], tell: Tell) -> list[Sweep]:

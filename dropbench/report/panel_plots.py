@@ -5,7 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dropbench.report.panel import MEASURES, Panel
-from dropbench.report.plots import AXIS_LABELS, COLOURS, MARKERS, horizontal_axis, lines_of, picture, title_of
+from dropbench.report.plots import (
+    AXIS_LABELS,
+    COLOURS,
+    MARKERS,
+    error_bars,
+    horizontal_axis,
+    lines_of,
+    picture,
+    title_of,
+)
 from dropbench.report.statistics import Estimate, mean_interval
 from dropbench.report.sweep import Setting, axis_text
 from dropbench.run_result import SHARES, WITHOUT_UNITS
@@ -72,7 +81,7 @@ def _draw_lines(
         axes.errorbar(
             [setting.axes[x_axis] for setting in points],
             [e.mean for e in found],
-            yerr=[e.half_width for e in found],
+            yerr=error_bars(found),
             color=colour,
             marker=MARKERS[number % len(MARKERS)],
             ls=_STYLES[number % len(_STYLES)],
@@ -92,7 +101,7 @@ def draw_errors_without_units(axes: "Axes", panel: Panel) -> "Axes":
         axes.errorbar(
             SHARES,
             [e.mean for e in found],
-            yerr=[e.half_width for e in found],
+            yerr=error_bars(found),
             color=colormaps["viridis"](0.9 * number / max(1, len(settings) - 1)),
             marker=MARKERS[number % len(MARKERS)],
             markersize=4,

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Collection
 from pathlib import Path
 
+from dropbench.errors import unknown_name
 from dropbench.report.bagging import Comparison
 from dropbench.report.bagging_plots import save_comparison
 from dropbench.report.build import Report
@@ -13,8 +14,17 @@ from dropbench.report.panel_plots import save_panel
 from dropbench.report.plots import save_sweep
 from dropbench.report.sweep import Sweep
 
+FORMATS = ("png", "svg", "pdf")
 
-def save_pictures(report: Report, folder: Path) -> list[Path]:
+
+def check_formats(formats: Collection[str]) -> None:
+    """Raise UsageError for a format that pictures are not drawn in."""
+    for name in formats:
+        if name not in FORMATS:
+            raise unknown_name("picture format", name, FORMATS)
+
+
+def save_pictures(report: Report, folder: Path, formats: Collection[str] = ("png",)) -> list[Path]:
     """Draw everything that a report holds and that can be drawn; makes the folder where there is none.
 
     Raises:
@@ -22,40 +32,46 @@ def save_pictures(report: Report, folder: Path) -> list[Path]:
 
     """
     return [
-        *save_curves(report.sweeps, folder),
-        *save_panels(report.panels, folder),
-        *save_feature_pictures(report.features, report.folder, folder),
-        *save_comparisons(report.comparisons, folder),
+        *save_curves(report.sweeps, folder, formats),
+        *save_panels(report.panels("panel"), folder, formats),
+        *save_feature_pictures(report.panels("features"), report.folder, folder, formats),
+        *save_comparisons(report.comparisons, folder, formats),
     ]
 
 
-def save_curves(sweeps: Collection[Sweep], folder: Path) -> list[Path]:
+def save_curves(sweeps: Collection[Sweep], folder: Path, formats: Collection[str] = ("png",)) -> list[Path]:
     """Draw every sweep that has something to compare; the file's name tells its setting apart.
 
     Raises:
         DropbenchError: if a picture cannot be written.
 
     """
-    paths = []
-    for sweep in sweeps:
-        if sum(bool(setting.test_error) for setting in sweep.settings) < 2:
-            continue
-        paths.append(save_sweep(sweep, folder / f"error-against-p-{_name(sweep)}.png"))
-    return paths
+    drawn = [s for s in sweeps if sum(bool(s.test(setting)) for setting in s.settings) >= 2]
+    return [
+        save_sweep(sweep, folder / f"error-against-p-{_name(sweep)}.{ending}")
+        for sweep in drawn
+        for ending in formats
+    ]
 
 
-def save_panels(panels: Collection[Panel], folder: Path) -> list[Path]:
+def save_panels(panels: Collection[Panel], folder: Path, formats: Collection[str] = ("png",)) -> list[Path]:
     """Draw every panel.
 
     Raises:
         DropbenchError: if a picture cannot be written.
 
     """
-    return [save_panel(panel, folder / f"panel-{_name(panel.sweep)}.png") for panel in panels]
+    return [
+        save_panel(panel, folder / f"panel-{_name(panel.sweep)}.{ending}")
+        for panel in panels
+        for ending in formats
+    ]
 
 
-def save_feature_pictures(panels: Collection[Panel], results: Path, folder: Path) -> list[Path]:
-    """Draw what autoencoders learned, out of ``results`` into ``folder``, as PNG and as SVG.
+def save_feature_pictures(
+    panels: Collection[Panel], results: Path, folder: Path, formats: Collection[str] = ("png", "svg")
+) -> list[Path]:
+    """Draw what autoencoders learned, out of ``results`` into ``folder``.
 
     Raises:
         DropbenchError: if a picture cannot be written, or a file of features is damaged.
@@ -63,14 +79,16 @@ def save_feature_pictures(panels: Collection[Panel], results: Path, folder: Path
     """
     paths = []
     for panel in panels:
-        for ending in ("png", "svg"):
+        for ending in formats:
             name = f"{_name(panel.sweep)}.{ending}"
             paths.append(save_features(panel, results, folder / f"features-{name}"))
             paths.append(save_histograms(panel, folder / f"activations-{name}"))
     return [path for path in paths if path is not None]
 
 
-def save_comparisons(comparisons: Collection[Comparison], folder: Path) -> list[Path]:
+def save_comparisons(
+    comparisons: Collection[Comparison], folder: Path, formats: Collection[str] = ("png",)
+) -> list[Path]:
     """Draw every comparison that has figures.
 
     Raises:
@@ -78,7 +96,12 @@ def save_comparisons(comparisons: Collection[Comparison], folder: Path) -> list[
 
     """
     drawn = [comparison for comparison in comparisons if comparison.arms]
-    return [path for each in drawn for path in save_comparison(each, folder, _name(each))]
+    return [
+        path
+        for each in drawn
+        for ending in formats
+        for path in save_comparison(each, folder, f"{_name(each)}.{ending}")
+    ]
 
 
 def _name(shown: Sweep | Comparison) -> str:

@@ -1,14 +1,14 @@
 """Pictures. Each function draws into the axes it is given and returns them."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dropbench.errors import DropbenchError
-from dropbench.report.statistics import mean_interval
-from dropbench.report.sweep import Setting, Sweep, axis_text, sortable
+from dropbench.report.statistics import Estimate, mean_interval
+from dropbench.report.sweep import Setting, Sweep, axis_text, mean_of, sortable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,24 +49,30 @@ def draw_sweep(axes: "Axes", sweep: Sweep) -> "Axes":
     for number, (label, settings) in enumerate(lines.items()):
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
         xs = [setting.axes[x_axis] + spread[number] for setting in settings]
-        estimates = [mean_interval(list(setting.test_error.values())) for setting in settings]
+        estimates = [mean_interval(list(sweep.test(setting).values())) for setting in settings]
         centres = [estimate.mean for estimate in estimates]
-        half = [estimate.half_width for estimate in estimates]
         axes.errorbar(
-            xs, centres, yerr=half, color=colour, marker=marker, markersize=5, capsize=3, lw=1.6, label=label
+            xs,
+            centres,
+            yerr=error_bars(estimates),
+            color=colour,
+            marker=marker,
+            markersize=5,
+            capsize=3,
+            lw=1.6,
+            label=label,
         )
         for x, setting in zip(xs, settings, strict=True):
-            errors = list(setting.test_error.values())
+            errors = list(sweep.test(setting).values())
             axes.plot([x] * len(errors), errors, ".", color=colour, alpha=0.45, markersize=4)
-    alone = [s for s in sweep.settings if s.drops_nothing and s.test_error and not _on_a_line(s, lines)]
+    alone = [s for s in sweep.settings if s.drops_nothing and sweep.test(s) and not _on_a_line(s, lines)]
     for setting in alone:
-        level = mean_interval(list(setting.test_error.values())).mean
+        level = mean_of(sweep.test(setting))
         axes.axhline(level, color="0.35", lw=1, ls="--", label="no dropout")
     axes.set_xlabel(AXIS_LABELS[x_axis])
-    axes.set_ylabel("test error, %")
+    axes.set_ylabel(f"test {sweep.metric.label}")
     axes.grid(alpha=0.25)
-    means = [sum(s.test_error.values()) / len(s.test_error) for s in sweep.settings if s.test_error]
-    if min(means) > 0 and max(means) > 5 * min(means):  # one bad setting must not flatten all others
+    if is_wide(sweep):
         axes.set_yscale("log", subs=())
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
@@ -78,6 +84,17 @@ def draw_sweep(axes: "Axes", sweep: Sweep) -> "Axes":
     if len(lines) > 1 or alone:
         axes.legend(frameon=False, fontsize="small")
     return axes
+
+
+def is_wide(sweep: Sweep) -> bool:
+    """Whether a scale must be logarithmic, so that one bad setting does not flatten all others."""
+    means = [mean_of(sweep.test(setting)) for setting in sweep.settings if sweep.test(setting)]
+    return min(means) > 0 and max(means) > 5 * min(means)
+
+
+def error_bars(estimates: Sequence[Estimate]) -> list[list[float]]:
+    """How far each interval reaches below and above its mean, as matplotlib takes it."""
+    return [[estimate.below for estimate in estimates], [estimate.above for estimate in estimates]]
 
 
 def save_sweep(sweep: Sweep, path: Path) -> Path:
@@ -133,7 +150,7 @@ def lines_of(sweep: Sweep, x_axis: str) -> dict[str, list[Setting]]:
     others = [axis for axis in sweep.varying if axis != x_axis]
     lines: dict[tuple[Any, ...], list[Setting]] = {}
     for setting in sweep.settings:
-        if setting.test_error and not math.isinf(sortable(setting.axes[x_axis])):
+        if sweep.test(setting) and not math.isinf(sortable(setting.axes[x_axis])):
             lines.setdefault(tuple(sortable(setting.axes[axis]) for axis in others), []).append(setting)
     named = {
         ", ".join(f"{axis} {axis_text(settings[0].axes[axis], 'all')}" for axis in others): settings

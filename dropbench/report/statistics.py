@@ -1,11 +1,17 @@
 """Means over seeds, and differences between settings that were run on the same seeds."""
 
+import functools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 CONFIDENCE = 0.95
+ENOUGH_SEEDS = 6
+"""From here on intervals are the bootstrap's, and nothing warns of too few seeds."""
+_RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -33,9 +39,14 @@ class Estimate:
         return self.low > 0 or self.high < 0
 
     @property
-    def half_width(self) -> float:
-        """Of the interval; 0 where there is none."""
+    def below(self) -> float:
+        """How far the interval reaches below the mean; 0 where there is none."""
         return 0.0 if math.isnan(self.low) else self.mean - self.low
+
+    @property
+    def above(self) -> float:
+        """How far the interval reaches above the mean; 0 where there is none."""
+        return 0.0 if math.isnan(self.high) else self.high - self.mean
 
     def cells(self, name: str) -> dict[str, float]:
         """The numbers under names that start with ``name``, for exports."""
@@ -43,18 +54,46 @@ class Estimate:
 
 
 def mean_interval(values: Sequence[float]) -> Estimate:
-    """Mean and 95 % interval by Student's t, with the seeds as the unit of replication."""
-    from scipy.special import stdtrit  # scipy.stats has the same quantile and takes 0.6 s to import
+    """Mean and 95 % interval, with the seeds as the unit of replication.
 
+    From ENOUGH_SEEDS on by the studentised bootstrap (Efron & Tibshirani 1993, section 12.5). Of fewer values
+    no resampling makes an interval that holds (the percentiles of three cover 75 %): there it is Student's t.
+    """
     count = len(values)
     if count == 0:
         return Estimate(math.nan, math.nan, math.nan, 0)
     mean = sum(values) / count
     if count == 1:
         return Estimate(mean, math.nan, math.nan, 1)
-    standard_error = statistics.stdev(values) / math.sqrt(count)
-    half = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2)) * standard_error
-    return Estimate(mean, mean - half, mean + half, count)
+    error = statistics.stdev(values) / math.sqrt(count)
+    if count < ENOUGH_SEEDS:
+        from scipy.special import stdtrit  # scipy.stats has the same quantile and takes 0.6 s to import
+
+        reach = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2))
+        return Estimate(mean, mean - reach * error, mean + reach * error, count)
+    low, high = _studentised_quantiles(np.asarray(values, dtype=float) - mean)
+    return Estimate(mean, mean - high * error, mean - low * error, count)
+
+
+def _studentised_quantiles(deviations: np.ndarray) -> tuple[float, float]:
+    """The quantiles of (mean of a resample)/(its own standard error), for deviations from a mean."""
+    count = len(deviations)
+    weights = _resamples(count)
+    means = weights @ deviations / count
+    variances = (weights @ deviations**2 / count - means**2) * count / (count - 1)
+    # Resamples of one value alone have no spread; they lie beyond every quantile that is asked for.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        studentised = np.nan_to_num(means / np.sqrt(np.maximum(variances, 0) / count))
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(studentised, (tail, 1 - tail))
+    return float(low), float(high)
+
+
+@functools.cache
+def _resamples(count: int) -> np.ndarray:
+    """How often each of ``count`` values is drawn, ``(resamples, count)``: always the same draws."""
+    generator = np.random.default_rng(count)
+    return generator.multinomial(count, np.full(count, 1 / count), _RESAMPLES).astype(float)
 
 
 def paired_difference(values: Mapping[int, float], reference: Mapping[int, float]) -> Estimate:
@@ -63,6 +102,9 @@ def paired_difference(values: Mapping[int, float], reference: Mapping[int, float
     Both map a seed to a figure. Runs of one seed share initial weights, splits and batch order, so their
     difference is freer of noise than the difference of two means.
     """
-    return mean_interval(
-        [values[seed] - reference[seed] for seed in sorted(values.keys() & reference.keys())]
-    )
+    return mean_interval(differences(values, reference))
+
+
+def differences(values: Mapping[int, float], reference: Mapping[int, float]) -> list[float]:
+    """``values`` − ``reference``, seed by seed."""
+    return [values[seed] - reference[seed] for seed in sorted(values.keys() & reference.keys())]

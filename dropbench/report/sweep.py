@@ -1,14 +1,15 @@
-"""From the rows of runs.csv to the table and the curve *error against p*."""
+"""From the rows of runs.csv to sweeps: which runs belong together, and what tells them apart."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from dropbench.report.statistics import Estimate, mean_interval, paired_difference
-from dropbench.report.table import Column, Row, Table
+from dropbench.report import metrics
+from dropbench.report.metrics import ERROR, Metric
+from dropbench.report.table import Column, Row
 
 # What a sweep may vary, in the order of the table's columns; runs that differ in anything else of
 # SETTING belong to different experiments and are never put into one table.
@@ -64,14 +65,16 @@ class Setting:
     """The runs of one point of a sweep: its axes, and figures of its ok runs by seed."""
 
     axes: Mapping[str, Any]
-    test_error: Mapping[int, float]
-    val_error: Mapping[int, float]
-    test_nll: Mapping[int, float]
+    test: Mapping[str, Mapping[int, float]]
+    """By the column of a dropbench.report.metrics.Metric."""
+    val: Mapping[str, Mapping[int, float]]
     reconstruction_error: Mapping[int, float]
     """On the test images, of autoencoders; empty else."""
     learned_p_drop: Mapping[int, float]
     """At the hidden sites, of variants that learn it; empty else."""
-    unsuccessful: int
+    diverged: frozenset[int]
+    """Seeds."""
+    failed: frozenset[int]
     run_ids: Mapping[int, str]
     """Of the ok runs, by seed."""
 
@@ -79,6 +82,11 @@ class Setting:
     def drops_nothing(self) -> bool:
         """Whether this is a net without any dropout."""
         return all(self.axes[name] == 0 for name in _PROBABILITIES)
+
+    @property
+    def net(self) -> tuple[Any, ...]:
+        """What it shares with the settings that it can be compared with."""
+        return tuple(sortable(self.axes[name]) for name in _SAME_NET)
 
 
 @dataclass(frozen=True)
@@ -89,25 +97,59 @@ class Sweep:
     settings: tuple[Setting, ...]
     varying: tuple[str, ...]
     run_ids: frozenset[str]
+    metric: Metric = ERROR
+    """What the settings are compared in."""
+    reference_p: float = 0.0
+    """p_drop of the setting that the others are compared with; 0 is the net without any dropout."""
 
     @property
     def reconstructs(self) -> bool:
         """Whether its nets are autoencoders, which have features and no test error."""
         return bool(self.fields["model"] == "autoencoder")
 
+    def test(self, setting: Setting) -> Mapping[int, float]:
+        """The sweep's metric on the test images, by seed."""
+        return setting.test[self.metric.column]
+
+    def val(self, setting: Setting) -> Mapping[int, float]:
+        """The sweep's metric on the validation images, by seed."""
+        return setting.val[self.metric.column]
+
+    @property
+    def nets(self) -> list[list[Setting]]:
+        """The settings, those together that have the same net and as many training images."""
+        groups: dict[tuple[Any, ...], list[Setting]] = {}
+        for setting in self.settings:
+            groups.setdefault(setting.net, []).append(setting)
+        return list(groups.values())
+
     def reference(self, setting: Setting) -> Setting | None:
-        """The net without any dropout on the same training size, layers and tying of weights."""
+        """The setting that ``setting`` is compared with: of the same net, and without dropout unless told."""
         for other in self.settings:
-            same_net = all(sortable(other.axes[n]) == sortable(setting.axes[n]) for n in _SAME_NET)
-            if other.drops_nothing and same_net:
+            if other.net == setting.net and self._is_reference_of(other, setting):
                 return other
         return None
 
-    @property
-    def best(self) -> Setting | None:
-        """The setting with the lowest mean validation error; the test set has no say."""
-        with_runs = [setting for setting in self.settings if setting.val_error]
-        return min(with_runs, key=lambda s: mean_interval(list(s.val_error.values())).mean, default=None)
+    def _is_reference_of(self, other: Setting, setting: Setting) -> bool:
+        if not self.reference_p:
+            return other.drops_nothing
+        others = (axis for axis in AXES if axis != "p_drop")
+        alike = all(sortable(other.axes[axis]) == sortable(setting.axes[axis]) for axis in others)
+        return alike and math.isclose(other.axes["p_drop"], self.reference_p)
+
+    def best(self, settings: Sequence[Setting]) -> Setting | None:
+        """Of these settings the one with the lowest mean on validation; the test set has no say."""
+        with_runs = [setting for setting in settings if self.val(setting)]
+        return min(with_runs, key=lambda setting: mean_of(self.val(setting)), default=None)
+
+    def label(self, setting: Setting) -> str:
+        """What tells a setting from the others, in words."""
+        return ", ".join(f"{axis} = {axis_text(setting.axes[axis], 'all')}" for axis in self.varying)
+
+
+def mean_of(by_seed: Mapping[int, float]) -> float:
+    """NaN of nothing."""
+    return sum(by_seed.values()) / len(by_seed) if by_seed else math.nan
 
 
 def find_sweeps(runs: pd.DataFrame) -> list[Sweep]:
@@ -137,23 +179,6 @@ def find_sweeps(runs: pd.DataFrame) -> list[Sweep]:
     return sweeps
 
 
-def sweep_table(sweep: Sweep) -> Table:
-    """*Error against p*: mean, 95 % interval and paired difference to p = 0 of every setting."""
-    best = sweep.best
-    learned = any(setting.learned_p_drop for setting in sweep.settings)
-    rows = [_row(sweep, setting, setting is best) for setting in sweep.settings]
-    columns = (
-        *axis_columns(sweep),
-        *([Column("learned\np_drop", _learned)] if learned else []),
-        Column("seeds", lambda row: str(row["seeds"])),
-        Column("val\nerror %", lambda row: _mark(row["_val_error"].text().partition(" ")[0], row["best"])),
-        Column("test error, %\n[95 % interval]", lambda row: row["_test_error"].text()),
-        Column("paired difference to\np = 0 [95 % interval]", _difference_text),
-    )
-    title = f"Error against p: {sweep_title(sweep)}"
-    return Table("sweep", title, columns, tuple(rows), tuple(_notes(sweep)))
-
-
 def axis_columns(sweep: Sweep) -> tuple[Column, ...]:
     """Those that tell the settings apart, for rows that have the axes and p_keep."""
     extra = [axis for axis in sweep.varying if axis != "p_drop"]
@@ -173,42 +198,14 @@ def _setting(axes: dict[str, Any], rows: pd.DataFrame) -> Setting:
 
     return Setting(
         axes=axes,
-        test_error=by_seed("test_error_percent"),
-        val_error=by_seed("val_error_percent"),
-        test_nll=by_seed("test_nll"),
+        test={column: by_seed(f"test_{column}") for column in metrics.columns()},
+        val={column: by_seed(f"val_{column}") for column in metrics.columns()},
         reconstruction_error=by_seed("test_reconstruction_error"),
         learned_p_drop=by_seed("learned_p_drop"),
-        unsuccessful=len(rows) - len(ok),
+        diverged=frozenset(rows.loc[rows["status"] == "diverged", "seed"].astype(int)),
+        failed=frozenset(rows.loc[rows["status"] == "failed", "seed"].astype(int)),
         run_ids=dict(zip(seeds, ok["run_id"], strict=True)),
     )
-
-
-def _row(sweep: Sweep, setting: Setting, best: bool) -> Row:
-    test = mean_interval(list(setting.test_error.values()))
-    val = mean_interval(list(setting.val_error.values()))
-    reference = sweep.reference(setting)
-    is_reference = reference is setting
-    difference = (
-        paired_difference(setting.test_error, reference.test_error)
-        if reference is not None and not is_reference
-        else mean_interval([])
-    )
-    return {
-        **{axis: setting.axes[axis] for axis in AXES},
-        "p_keep": round(1 - setting.axes["p_drop"], 12),
-        "seeds": test.count,
-        "unsuccessful_runs": setting.unsuccessful,
-        "learned_p_drop": mean_interval(list(setting.learned_p_drop.values())).mean,
-        **val.cells("val_error_percent"),
-        **test.cells("test_error_percent"),
-        **difference.cells("difference_to_reference"),
-        "test_nll": mean_interval(list(setting.test_nll.values())).mean,
-        "best": best,
-        "reference": is_reference,
-        "_test_error": test,
-        "_val_error": val,
-        "_difference": difference,
-    }
 
 
 def sweep_title(sweep: Sweep) -> str:
@@ -228,35 +225,6 @@ def sweep_title(sweep: Sweep) -> str:
     parts.append(f"learning rate {fields['learning_rate']:g} ({fields['learning_rate_schedule']})")
     parts += [f"{name} {fields[name]}" for name, usual in _MEMBERS.items() if fields[name] != usual]
     return ", ".join(parts)
-
-
-def _notes(sweep: Sweep) -> list[str]:
-    notes = ["p_drop is the probability of dropping a unit (p_keep = 1 − p_drop is the 2014 paper's p)."]
-    best = sweep.best
-    if best is not None and len(sweep.settings) > 1:
-        error = mean_interval(list(best.test_error.values()))
-        axes = ", ".join(f"{axis} = {axis_text(best.axes[axis])}" for axis in sweep.varying)
-        notes.append(f"* best on validation: {axes}; its test error is {error.text()} %.")
-    if all(len(setting.test_error) < 2 for setting in sweep.settings):
-        notes.append("One seed: no interval can be given. Repeat with --seeds 3 or more.")
-    if unsuccessful := sum(setting.unsuccessful for setting in sweep.settings):
-        notes.append(f"{unsuccessful} runs diverged or failed and are in no mean; see status in runs.csv.")
-    return notes
-
-
-def _mark(text: str, best: bool) -> str:
-    return f"{text} *" if best else text
-
-
-def _learned(row: Row) -> str:
-    return axis_text(round(row["learned_p_drop"], 3))
-
-
-def _difference_text(row: Row) -> str:
-    if row["reference"]:
-        return "reference"
-    difference: Estimate = row["_difference"]
-    return difference.text(signed=True)
 
 
 def _axis_cell(axis: str) -> Any:

@@ -33,6 +33,8 @@ class Table:
     notes: tuple[str, ...] = field(default=())
     verdict: tuple[str, ...] = field(default=())
     """What the table says, in words; it stands above it."""
+    drawing: Callable[[int], str] | None = None
+    """Draws it in letters, so many columns wide, for a terminal; empty where there is nothing to draw."""
     lead: int = 1
     """How many columns, from the first, tell the rows apart: they are repeated where a table is folded."""
 
@@ -53,3 +55,10 @@ def number(name: str, form: str, scale: float = 1.0) -> Callable[[Row], str]:
         return "–" if math.isnan(value) else f"{value / scale:{form}}"
 
     return text
+
+
+def p_text(value: float) -> str:
+    """A probability of a test as papers give it; a dash where there is none."""
+    if math.isnan(value):
+        return "–"
+    return "<0.001" if value < 0.001 else f"{value:.2g}"

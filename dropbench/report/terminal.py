@@ -9,6 +9,9 @@ from rich.text import Text
 
 from dropbench.report.table import Table
 
+_WIDEST = 100
+"""Columns of a drawing."""
+
 
 def show(tables: Sequence[Table], console: Console) -> None:
     """Print every table with its title and notes. All of it is text: no markup in it is obeyed."""
@@ -32,6 +35,9 @@ def show(tables: Sequence[Table], console: Console) -> None:
             console.print(grid)
         for note in table.notes:
             console.print(Text(note, style="dim"))
+        if console.is_terminal and table.drawing and (drawn := table.drawing(min(console.width, _WIDEST))):
+            console.print()
+            console.print(Text(drawn))
 
 
 def _blocks(table: Table, width: int) -> list[list[int]]:

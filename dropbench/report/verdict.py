@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from dropbench.arms import ARMS, REFERENCE
 from dropbench.report.bagging import Comparison, Difference
 
-ENOUGH_SEEDS = 6
 _SIGNIFICANT = 0.05
 
 

@@ -19,7 +19,8 @@ def read_rows(folder: Path, table: Table, tell: Tell) -> list[dict[str, Any]]:
 
     A row of another schema version, of a wrong number of cells, or with text where a number belongs is
     left out, and told. Columns may stand in any order; one that is not the table's is ignored, and one
-    that an older dropbench did not write yet is empty.
+    that an older dropbench did not write yet is empty. What spreadsheets make of a file is read, too: a mark
+    of its encoding, semicolons, decimal commas, TRUE for True.
 
     Raises:
         DropbenchError: if the file cannot be read, or is no such table.
@@ -74,7 +75,7 @@ def _parse(path: Path, text: str, table: Table, tell: Tell) -> list[dict[str, An
                 what = "was cut off while written" if torn else f"has {len(cells)} of {len(header)} cells"
                 tell(f"{path}: row {number} {what}; it is left out.")
             continue
-        by_name = dict(zip(header, cells, strict=True))
+        by_name = _as_written(dict(zip(header, cells, strict=True)), table)
         if by_name["schema_version"] != str(SCHEMA_VERSION):
             other_versions.add(by_name["schema_version"])
             continue
@@ -159,13 +160,16 @@ def mend(folder: Path, table: Table, tell: Tell) -> None:
 def widen(folder: Path, table: Table) -> None:
     """Give a file that an older dropbench wrote the columns it has not yet; the caller holds the lock.
 
+    A file that a spreadsheet saved in its own way becomes one of dropbench's again.
+
     Raises:
         DropbenchError: if the file has columns that this dropbench does not write; it is left as it is.
 
     """
     path = folder / table.file_name
-    lines = _cells(_read(path))
-    if not lines or lines[0] == list(table.columns):
+    text = _read(path)
+    lines = _cells(text)
+    if not lines or text.startswith(_line(table.columns)):
         return
     header = lines[0]
     if not set(table.key) <= set(header) <= set(table.columns):
@@ -174,7 +178,11 @@ def widen(folder: Path, table: Table) -> None:
             "Name another folder with --out.",
         )
     # A row with a wrong number of cells cannot be placed; readers leave it out, and told so.
-    rows = (dict(zip(header, cells, strict=True)) for cells in lines[1:] if len(cells) == len(header))
+    rows = (
+        _as_written(dict(zip(header, cells, strict=True)), table)
+        for cells in lines[1:]
+        if len(cells) == len(header)
+    )
     text = _line(table.columns) + "".join(_line(row.get(name) for name in table.columns) for row in rows)
     partial = path.with_suffix(".partial")
     try:
@@ -190,18 +198,33 @@ def _cells(text: str) -> list[list[str]]:
     lines = text.replace("\r\n", "\n").replace("\r", " ").split("\n")
     if lines[-1] == "":
         lines.pop()
+    if not lines:
+        return []
+    delimiter = max(",;\t", key=lines[0].count)
     with contextlib.suppress(csv.Error):
-        together = list(csv.reader(lines))
+        together = list(csv.reader(lines, delimiter=delimiter))
         if len(together) == len(lines):
             return together
-    return [_one(line) for line in lines]  # slower; a stray quote swallowed lines, or something is worse
+    # Slower; a stray quote swallowed lines, or something is worse.
+    return [_one(line, delimiter) for line in lines]
 
 
-def _one(line: str) -> list[str]:
+def _one(line: str, delimiter: str) -> list[str]:
     try:
-        return next(csv.reader([line]), [])
+        return next(csv.reader([line], delimiter=delimiter), [])
     except csv.Error:
         return [line]
+
+
+_TRUTH = {"TRUE": "True", "FALSE": "False"}
+
+
+def _as_written(cells: dict[str, str], table: Table) -> dict[str, str]:
+    """Cells as dropbench writes them, where a spreadsheet has its own way with numbers and truth."""
+    return {
+        name: _TRUTH.get(cell, cell) if name in table.text_columns else cell.replace(",", ".")
+        for name, cell in cells.items()
+    }
 
 
 def _read(path: Path) -> str:

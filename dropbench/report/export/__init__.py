@@ -1,5 +1,6 @@
 """Exporters, one small file each behind one interface: tables in, text out."""
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,24 +16,41 @@ EXPORTERS: dict[str, Callable[[Sequence[Table]], str]] = {
 }
 
 
-def check_ending(path: Path) -> None:
-    """Raise UsageError unless there is an exporter for this file name's ending."""
-    if path.suffix.lower() not in EXPORTERS:
-        raise UsageError(
-            f"Cannot tell the format of {path.name or path}.", f"Let it end in {', '.join(EXPORTERS)}."
-        )
+STDOUT = Path("-")
 
 
-def export(tables: Sequence[Table], path: Path) -> None:
-    """Write the tables into ``path`` in the format of its ending.
+def exporter_for(path: Path, form: str | None = None) -> Callable[[Sequence[Table]], str]:
+    """The exporter of ``form`` (md, csv, json, tex), or of a file name's ending; Markdown for stdout.
+
+    Raises:
+        UsageError: if there is none.
+
+    """
+    ending = f".{form}" if form is not None else ".md" if path == STDOUT else path.suffix.lower()
+    if ending not in EXPORTERS:
+        known = ", ".join(EXPORTERS)
+        if form is not None:
+            raise UsageError(f"Unknown format {form!r}.", f"Known: {known.replace('.', '')}.")
+        raise UsageError(f"Cannot tell the format of {path.name or path}.", f"Let it end in {known}.")
+    return EXPORTERS[ending]
+
+
+def export(tables: Sequence[Table], path: Path, form: str | None = None) -> None:
+    """Write the tables into ``path``, in the format of its ending unless told; ``-`` is stdout.
 
     Raises:
         UsageError: for an unknown ending.
         DropbenchError: if the file cannot be written.
 
     """
-    check_ending(path)
-    text = EXPORTERS[path.suffix.lower()](tables)
+    write_text(path, exporter_for(path, form)(tables))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, or stdout for ``-``; raises DropbenchError if it cannot be written."""
+    if path == STDOUT:
+        sys.stdout.write(text)
+        return
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:

@@ -1,0 +1,125 @@
+"""Two results folders compared, setting by setting and seed by seed."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dropbench.errors import DropbenchError
+from dropbench.report.build import Choice
+from dropbench.report.significance import LEVEL, PairedTest, paired_tests
+from dropbench.report.statistics import mean_interval
+from dropbench.report.sweep import AXES, Setting, Sweep, axis_text, find_sweeps, sortable, sweep_title
+from dropbench.report.table import Column, Row, Table, number, p_text
+from dropbench.results.csv_file import Tell
+from dropbench.results.read import read_table
+from dropbench.results.schema import RUNS
+
+_Key = tuple[Any, ...]
+# Between versions, machines and precisions is what folders are compared for; the images must be the same.
+_FREE = ("precision", "data")
+
+
+def diff_table(old: Path, new: Path, choice: Choice, tell: Tell) -> tuple[Table, bool]:
+    """The settings that both folders have, with Holm-corrected tests, and whether any is significantly worse.
+
+    Raises:
+        DropbenchError: if a folder has no runs, or they have no setting and seed in common.
+
+    """
+    before, after = (_settings(folder, choice, tell) for folder in (old, new))
+    common = [key for key in before if key in after]
+    pairs = [(after[key][1], before[key][1]) for key in common]
+    column = choice.metric.column
+    tests = paired_tests([(one.test[column], other.test[column]) for one, other in pairs])
+    compared = [(key, test) for key, test in zip(common, tests, strict=True) if test.difference.count]
+    if not compared:
+        raise DropbenchError(
+            f"{old} and {new} have no setting with a seed in common.",
+            "Run the same command into both, with another --out.",
+        )
+    rows = [_row(before[key], after[key], test, column) for key, test in compared]
+    worse = [row for row in rows if row["worse"]]
+    better = [row for row in rows if row["better"]]
+    alone = len(before) + len(after) - 2 * len(common)
+    verdict = [
+        f"Of {len(rows)} settings {len(worse)} are significantly worse in {new} and {len(better)} better."
+    ]
+    notes = [
+        f"Differences are {new} − {old} over the seeds that both have; paired t-test, Holm-corrected, below "
+        f"{LEVEL:g} is significant.",
+    ]
+    if alone:
+        notes.append(f"{alone} settings are in one of the folders only.")
+    if lost := sum(row["lost_runs"] for row in rows):
+        notes.append(f"{lost} runs that ended well in {old} did not in {new}.")
+    if all(math.isnan(row["p_value"]) for row in rows):
+        notes.append("No test was possible: one seed, or all differences the same.")
+    digits = choice.metric.digits
+    columns = (
+        Column("setting", lambda row: row["setting"], left=True),
+        Column("p_drop", lambda row: axis_text(row["p_drop"])),
+        Column("p_keep", lambda row: axis_text(row["p_keep"])),
+        Column("seeds", lambda row: str(row["seeds"])),
+        Column("old", _estimate("_old", digits)),
+        Column("new", _estimate("_new", digits)),
+        Column("difference\n[95 %]", lambda row: row["_difference"].text(digits, signed=True)),
+        Column("P(bet-\nter)", number("p_better", ".2f")),
+        Column("p,\nHolm", lambda row: p_text(row["p_value_holm"])),
+        Column("", lambda row: "worse" if row["worse"] else "better" if row["better"] else "", left=True),
+    )
+    title = f"Test {choice.metric.label}: {new} against {old}"
+    return Table("diff", title, columns, tuple(rows), tuple(notes), tuple(verdict)), bool(worse)
+
+
+def _settings(folder: Path, choice: Choice, tell: Tell) -> dict[_Key, tuple[Sweep, Setting]]:
+    if not folder.is_dir():
+        raise DropbenchError(f"There is no folder {folder}.", "Run one first: dropbench sweep --p 0.1..0.8")
+    runs = read_table(folder, RUNS, tell)
+    if runs.empty:
+        raise DropbenchError(f"{folder} holds no runs.", "Run some first: dropbench sweep --p 0.1..0.8")
+    return {
+        _key(sweep, setting): (replace(sweep, metric=choice.metric), setting)
+        for sweep in find_sweeps(runs)
+        if not sweep.reconstructs
+        for setting in sweep.settings
+    }
+
+
+def _key(sweep: Sweep, setting: Setting) -> _Key:
+    fields = (sortable(value) for name, value in sweep.fields.items() if name not in _FREE)
+    return (*fields, *(sortable(setting.axes[axis]) for axis in AXES))
+
+
+def _row(before: tuple[Sweep, Setting], after: tuple[Sweep, Setting], test: PairedTest, column: str) -> Row:
+    sweep, setting = after
+    common = before[1].test[column].keys() & setting.test[column].keys()
+    old, new = (
+        mean_interval([each.test[column][seed] for seed in sorted(common)]) for each in (before[1], setting)
+    )
+    varying = ", ".join(
+        f"{axis} {axis_text(setting.axes[axis], 'all')}" for axis in sweep.varying if axis != "p_drop"
+    )
+    return {
+        "setting": f"{sweep_title(sweep)}{', ' if varying else ''}{varying}",
+        "p_drop": setting.axes["p_drop"],
+        "p_keep": round(1 - setting.axes["p_drop"], 12),
+        "seeds": test.difference.count,
+        **old.cells("old"),
+        **new.cells("new"),
+        **test.difference.cells("difference"),
+        "p_value": test.p,
+        "p_value_holm": test.p_holm,
+        "p_better": test.p_better,
+        "worse": test.significant and test.difference.mean > 0,
+        "better": test.significant and test.difference.mean < 0,
+        "lost_runs": len(before[1].run_ids.keys() & (setting.diverged | setting.failed)),
+        "_old": old,
+        "_new": new,
+        "_difference": test.difference,
+    }
+
+
+def _estimate(name: str, digits: int) -> Callable[[Row], str]:
+    return lambda row: str(row[name].text(digits))

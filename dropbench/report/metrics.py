@@ -1,0 +1,48 @@
+"""The figures that settings are compared in."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dropbench.errors import unknown_name
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of runs.csv, lower is better: ``val_`` and ``test_`` stand before ``column``."""
+
+    column: str
+    label: str
+    """With its unit, for the axis of a picture."""
+    unit: str
+    """Of a difference."""
+    digits: int
+
+    def value(self, number: float) -> str:
+        """A figure in words, with its unit."""
+        return f"{number:.{self.digits}f}{self.suffix}"
+
+    @property
+    def suffix(self) -> str:
+        """What stands after a figure."""
+        return " %" if self.unit == "points" else f" {self.unit}".rstrip()
+
+
+METRICS = {
+    "error": Metric("error_percent", "error, %", "points", 2),
+    "nll": Metric("nll", "NLL, nats", "nats", 3),
+    "brier": Metric("brier", "Brier score", "", 4),
+    "ece": Metric("ece", "ECE", "", 4),
+}
+ERROR = METRICS["error"]
+
+
+def find_metric(name: str) -> Metric:
+    """The metric that ``--metric`` names; raises UsageError for another."""
+    if name not in METRICS:
+        raise unknown_name("metric", name, METRICS)
+    return METRICS[name]
+
+
+def columns() -> Iterable[str]:
+    """The names of all figures in runs.csv, without the split."""
+    return (metric.column for metric in METRICS.values())

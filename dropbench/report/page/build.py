@@ -1,0 +1,175 @@
+"""From a report to its page."""
+
+import base64
+import math
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import dropbench
+from dropbench.report.bagging import Comparison
+from dropbench.report.build import Experiment, Report
+from dropbench.report.feature_plots import save_features, save_histograms
+from dropbench.report.page.chart import Chart
+from dropbench.report.page.comparison_charts import comparison_charts
+from dropbench.report.page.sweep_charts import panel_charts, sweep_charts
+from dropbench.report.panel import Panel
+from dropbench.report.reproduce import comparison_command, sweep_command
+from dropbench.report.sweep import Sweep
+from dropbench.report.table import Table
+from dropbench.results.csv_file import Tell
+from dropbench.results.read import read_table
+from dropbench.results.schema import EPOCHS, RUNS, SCHEMA_VERSION
+
+_MADE_ON = ("device_name", "device", "threads", "torch_version", "dropbench_version", "git_commit")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image inside the page."""
+
+    caption: str
+    alt: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """One experiment of the folder."""
+
+    anchor: str
+    kind: str
+    title: str
+    verdict: tuple[str, ...]
+    charts: tuple[Chart, ...]
+    pictures: tuple[Picture, ...]
+    tables: tuple[Table, ...]
+    command: str
+    made: tuple[tuple[str, str], ...]
+
+
+def render(report: Report, tell: Tell) -> str:
+    """The page as HTML: everything in it, nothing fetched; what comes from results is escaped.
+
+    Raises:
+        DropbenchError: if a file of features is damaged.
+
+    """
+    from jinja2 import Environment, PackageLoader
+    from plotly.offline import get_plotlyjs
+
+    pages = _Page(
+        report.folder, read_table(report.folder, EPOCHS, tell), read_table(report.folder, RUNS, tell)
+    )
+    sections = [pages.section(number, each) for number, each in enumerate(report.experiments, start=1)]
+    environment = Environment(
+        loader=PackageLoader("dropbench.report.page", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["sort_key"] = _sort_key
+    return environment.get_template("page.html").render(
+        title=f"dropbench: {report.folder.resolve().name}",
+        sections=sections,
+        style=_file("page.css"),
+        script=_file("page.js"),
+        plotly=get_plotlyjs() if any(section.charts for section in sections) else "",
+        version=dropbench.__version__,
+        schema=SCHEMA_VERSION,
+    )
+
+
+def _file(name: str) -> str:
+    return files("dropbench.report.page").joinpath(name).read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class _Page:
+    """What sections are made from."""
+
+    folder: Path
+    epochs: pd.DataFrame
+    runs: pd.DataFrame
+
+    def section(self, number: int, experiment: Experiment) -> Section:
+        first, source = experiment.tables[0], experiment.source
+        charts: list[Chart] = []
+        pictures: list[Picture] = []
+        command, run_ids = f"dropbench {experiment.kind}", frozenset[str]()
+        if isinstance(source, Sweep):
+            charts = sweep_charts(source, self.epochs)
+            command, run_ids = sweep_command(source), source.run_ids
+        elif isinstance(source, Comparison):
+            charts = comparison_charts(source)
+            command, run_ids = comparison_command(source), source.run_ids
+        elif isinstance(source, Panel):
+            command, run_ids = sweep_command(source.sweep), source.sweep.run_ids
+            if experiment.kind == "features":
+                pictures = list(_images(source, self.folder))
+            else:
+                charts, command = panel_charts(source), f"{command} --panel"
+        return Section(
+            anchor=f"s{number}",
+            kind=experiment.kind,
+            title=first.title,
+            verdict=first.verdict,
+            charts=tuple(charts),
+            pictures=tuple(pictures),
+            tables=experiment.tables,
+            command=command,
+            made=_made(self.runs, run_ids) if run_ids else (),
+        )
+
+
+def _made(runs: pd.DataFrame, run_ids: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """On what, with what and when these runs were made, with every value that any of them has."""
+    rows = runs[runs["run_id"].isin(list(run_ids))]
+    found = []
+    for name in _MADE_ON:
+        values = sorted({_plain(value) for value in rows[name]} - {""})
+        if values:
+            found.append((name.replace("_", " "), ", ".join(values)))
+    started = sorted(value for value in rows["started_at"] if value)
+    if started:
+        found.append(
+            ("started", started[0] if started[0] == started[-1] else f"{started[0]} to {started[-1]}")
+        )
+    statuses = rows["status"].value_counts()
+    found.append(("runs", ", ".join(f"{count} {status}" for status, count in statuses.items())))
+    return tuple(found)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:g}"
+    return str(value)
+
+
+def _images(panel: Panel, folder: Path) -> Iterable[Picture]:
+    with tempfile.TemporaryDirectory() as scratch:
+        features = save_features(panel, folder, Path(scratch, "features.png"))
+        activations = save_histograms(panel, Path(scratch, "activations.png"))
+        for caption, path in (
+            ("First-layer weights, and reconstructions of test images", features),
+            ("Histograms of activations", activations),
+        ):
+            if path is not None:
+                alt = f"{caption} of the autoencoder, side by side for each setting of the table."
+                yield Picture(
+                    caption, alt, f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+                )
+
+
+def _sort_key(text: str) -> str:
+    """What a cell is sorted by: its first number, else its text."""
+    head = text.replace(",", "").replace("–", "").split(" ")[0]
+    try:
+        return str(float(head))
+    except ValueError:
+        return text
