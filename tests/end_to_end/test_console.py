@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -41,6 +42,63 @@ def test_sweep_then_resume_then_report(tmp_path):
         report = dropbench("report", "--export", f"table.{ending}", cwd=tmp_path)
         assert report.stdout == first.stdout, report.stderr
         assert (tmp_path / f"table.{ending}").stat().st_size > 300
+        piped = dropbench("report", "--export", "-", "--format", ending, cwd=tmp_path)
+        assert piped.stdout == (tmp_path / f"table.{ending}").read_text()
+
+
+def test_the_page_and_pictures_of_every_format(tmp_path):
+    assert dropbench("sweep", "--p", "0.2,0.5", "--seeds", "2", *QUICK, cwd=tmp_path).returncode == 0
+    done = dropbench(
+        "report", "--html", "page.html", "--pictures", "p", "--picture-format", "png,svg,pdf", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert "<!DOCTYPE html>" in (tmp_path / "page.html").read_text()[:20]
+    assert {path.suffix for path in (tmp_path / "p").iterdir()} == {".png", ".svg", ".pdf"}
+    piped = dropbench("report", "--html", "-", cwd=tmp_path)
+    assert piped.stdout == (tmp_path / "page.html").read_text()
+
+
+def test_the_command_on_the_page_makes_the_same_runs(tmp_path):
+    command = ["sweep", "--p", "0.2,0.5", "--p-input", "0,0.1", "--max-norm", "3", "--seeds", "2", *QUICK]
+    assert dropbench(*command, "--dropout", "bernoulli,gaussian", cwd=tmp_path).returncode == 0
+    page = dropbench("report", "--html", "-", cwd=tmp_path).stdout
+    (told,) = re.findall(r"<code>dropbench (.*?)</code>", page)
+    again = dropbench(*shlex.split(told), "--dry-run", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("to do") == 0
+    assert again.stdout.count("done") == len(rows(tmp_path / "results" / "runs.csv"))
+    arms = [
+        "compare-bagging",
+        "--arms",
+        "bagging",
+        "--members",
+        "2",
+        "--ood",
+        "permuted",
+        "--seeds",
+        "1",
+        *QUICK,
+    ]
+    assert dropbench(*arms, "--out", "c", cwd=tmp_path).returncode == 0
+    page = dropbench("report", "c", "--only", "comparison", "--html", "-", cwd=tmp_path).stdout
+    (told,) = re.findall(r"<code>dropbench (.*?)</code>", page)
+    assert "0 runs to do" in dropbench(*shlex.split(told), "--out", "c", cwd=tmp_path).stderr
+
+
+def test_diff_of_two_folders(tmp_path):
+    command = ["sweep", "--p", "0.2", "--seeds", "4", "--precision", "fp32", *QUICK]
+    for out, more in (("old", ()), ("new", ()), ("worse", ("--learning-rate", "0.0001"))):
+        assert dropbench(*command, *more, "--out", out, cwd=tmp_path).returncode == 0
+    same = dropbench("report", "old", "--diff", "new", cwd=tmp_path)
+    assert same.returncode == 0, same.stderr
+    assert "0 are significantly worse" in same.stdout
+    other = dropbench("report", "old", "--diff", "worse", cwd=tmp_path)
+    assert (other.returncode, "no setting with a seed in common" in other.stderr) == (1, True)
+    text = (tmp_path / "worse" / "runs.csv").read_text()
+    (tmp_path / "worse" / "runs.csv").write_text(text.replace(",0.0001,", ",0.1,"))
+    worse = dropbench("report", "old", "--diff", "worse", "--export", "-", "--format", "json", cwd=tmp_path)
+    assert worse.returncode == 4, worse.stderr
+    assert {row["worse"] for row in json.loads(worse.stdout)["tables"][0]["rows"]} == {True}
 
 
 def test_report_never_imports_torch(tmp_path):
@@ -266,6 +324,16 @@ USAGE = [
     (["compare-bagging", "--arms", "untied", "--dropout", "gaussian"], "Bernoulli"),
     (["compare-bagging", "--schedule", "early"], "Monte-Carlo"),
     (["report", "--export", "table.xls"], ".tex"),
+    (["report", "--export", "-", "--format", "docx"], "Known: md"),
+    (["report", "--format", "md"], "--export"),
+    (["report", "--export", "-", "--html", "-"], "stdout"),
+    (["report", "--only", "sweeps"], "Did you mean 'sweep'"),
+    (["report", "--metric", "accuracy"], "error, nll"),
+    (["report", "--sort", "error"], "Known: p"),
+    (["report", "--reference", "q=0"], "p=0.5"),
+    (["report", "--reference", "1.5"], "below 1"),
+    (["report", "--picture-format", "jpg"], "Did you mean 'png'"),
+    (["report", "--diff", "x", "--html", "y.html"], "neither pictures nor a page"),
     (["sweeep"], "sweeep"),
     (["sweep", "--epoch", "3"], "--epochs"),
     (["train", "--config", "absent.toml"], "absent.toml"),
