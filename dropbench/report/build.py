@@ -101,9 +101,10 @@ def build_report(folder: Path, tell: Tell, choice: Choice = Choice()) -> Report:
     speed, checks = read_table(folder, SPEED, tell), read_table(folder, CHECKS, tell)
     if runs.empty and speed.empty and checks.empty:
         raise DropbenchError(f"{folder} holds no runs.", "Run some first: dropbench sweep --p 0.1..0.8")
+    sweeps = find_sweeps(runs) if {"sweep", "panel", "features"} & set(choice.only) else []
     found = [
-        *_sweeps(runs, comparisons, choice),
-        *_panels(folder, runs, choice, tell),
+        *_sweeps(sweeps, comparisons, choice),
+        *_panels(folder, sweeps, choice, tell),
         *_compared(folder, comparisons, choice, tell),
         *_each("speed", _speed(speed), choice),
         *_each("verify", _checks(checks), choice),
@@ -115,20 +116,20 @@ def build_report(folder: Path, tell: Tell, choice: Choice = Choice()) -> Report:
     return Report(folder, tuple(found))
 
 
-def _sweeps(runs: pd.DataFrame, comparisons: pd.DataFrame, choice: Choice) -> Iterator[Experiment]:
+def _sweeps(sweeps: Collection[Sweep], comparisons: pd.DataFrame, choice: Choice) -> Iterator[Experiment]:
     """The errors of runs that were only done as parts of a comparison stand in its table and in no other."""
     parts = {run_id for ids in comparisons["member_run_ids"] for run_id in ids.split()}
-    for sweep in find_sweeps(runs) if "sweep" in choice.only else ():
+    for sweep in sweeps if "sweep" in choice.only else ():
         if not sweep.reconstructs and not sweep.run_ids <= parts:
             chosen = replace(sweep, metric=choice.metric, reference_p=choice.reference_p)
             yield Experiment("sweep", (sweep_table(chosen, choice.sort),), chosen)
 
 
-def _panels(folder: Path, runs: pd.DataFrame, choice: Choice, tell: Tell) -> Iterator[Experiment]:
+def _panels(folder: Path, sweeps: Collection[Sweep], choice: Choice, tell: Tell) -> Iterator[Experiment]:
     """Those of classifiers, then those of autoencoders, which have features."""
     if not {"panel", "features"} & set(choice.only):
         return
-    panels = find_panels(read_table(folder, PANEL, tell), find_sweeps(runs))
+    panels = find_panels(read_table(folder, PANEL, tell), sweeps)
     for panel in panels:
         if "panel" in choice.only and not panel.sweep.reconstructs:
             yield Experiment("panel", tuple(panel_tables(panel)), panel)

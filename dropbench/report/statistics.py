@@ -57,7 +57,8 @@ def mean_interval(values: Sequence[float]) -> Estimate:
     """Mean and 95 % interval, with the seeds as the unit of replication.
 
     From ENOUGH_SEEDS on by the studentised bootstrap (Efron & Tibshirani 1993, section 12.5). Of fewer values
-    no resampling makes an interval that holds (the percentiles of three cover 75 %): there it is Student's t.
+    no resampling makes an interval that holds (the percentiles of three cover 75 %): there it is Student's
+    t, and also where most values are the same, so that too many resamples have no spread.
     """
     count = len(values)
     if count == 0:
@@ -66,26 +67,32 @@ def mean_interval(values: Sequence[float]) -> Estimate:
     if count == 1:
         return Estimate(mean, math.nan, math.nan, 1)
     error = statistics.stdev(values) / math.sqrt(count)
-    if count < ENOUGH_SEEDS:
-        from scipy.special import stdtrit  # scipy.stats has the same quantile and takes 0.6 s to import
-
-        reach = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2))
-        return Estimate(mean, mean - reach * error, mean + reach * error, count)
-    low, high = _studentised_quantiles(np.asarray(values, dtype=float) - mean)
+    quantiles = None if count < ENOUGH_SEEDS else _studentised_quantiles(np.asarray(values, float) - mean)
+    low, high = quantiles or _students_quantiles(count)
     return Estimate(mean, mean - high * error, mean - low * error, count)
 
 
-def _studentised_quantiles(deviations: np.ndarray) -> tuple[float, float]:
-    """The quantiles of (mean of a resample)/(its own standard error), for deviations from a mean."""
+def _students_quantiles(count: int) -> tuple[float, float]:
+    from scipy.special import stdtrit  # scipy.stats has the same quantile and takes 0.6 s to import
+
+    reach = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2))
+    return -reach, reach
+
+
+def _studentised_quantiles(deviations: np.ndarray) -> tuple[float, float] | None:
+    """The quantiles of (mean of a resample)/(its own standard error), for deviations from a mean.
+
+    None where so many resamples have no spread, being of one value, that the quantiles are among them.
+    """
     count = len(deviations)
     weights = _resamples(count)
     means = weights @ deviations / count
     variances = (weights @ deviations**2 / count - means**2) * count / (count - 1)
-    # Resamples of one value alone have no spread; they lie beyond every quantile that is asked for.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        studentised = np.nan_to_num(means / np.sqrt(np.maximum(variances, 0) / count))
+    spread = variances > 1e-12 * np.square(deviations).max()
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(studentised, (tail, 1 - tail))
+    if 1 - spread.mean() >= tail:
+        return None
+    low, high = np.quantile(means[spread] / np.sqrt(variances[spread] / count), (tail, 1 - tail))
     return float(low), float(high)
 
 

@@ -191,10 +191,12 @@ def axis_columns(sweep: Sweep) -> tuple[Column, ...]:
 
 def _setting(axes: dict[str, Any], rows: pd.DataFrame) -> Setting:
     ok = rows[rows["status"] == "ok"]
-    seeds = ok["seed"].astype(int)
+    seeds = ok["seed"].astype(int).to_numpy()
 
     def by_seed(column: str) -> dict[int, float]:
-        return {seed: value for seed, value in zip(seeds, ok[column], strict=True) if not math.isnan(value)}
+        values = ok[column].to_numpy()
+        there = values == values  # NaN is not
+        return dict(zip(seeds[there].tolist(), values[there].tolist(), strict=True))
 
     return Setting(
         axes=axes,
@@ -204,7 +206,7 @@ def _setting(axes: dict[str, Any], rows: pd.DataFrame) -> Setting:
         learned_p_drop=by_seed("learned_p_drop"),
         diverged=frozenset(rows.loc[rows["status"] == "diverged", "seed"].astype(int)),
         failed=frozenset(rows.loc[rows["status"] == "failed", "seed"].astype(int)),
-        run_ids=dict(zip(seeds, ok["run_id"], strict=True)),
+        run_ids=dict(zip(seeds.tolist(), ok["run_id"], strict=True)),
     )
 
 

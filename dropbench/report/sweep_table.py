@@ -203,7 +203,7 @@ class _Net:
             return f"One seed gives no interval and no test: repeat with --seeds {ENOUGH_SEEDS} or more."
         effects = sorted(test.smallest_effect for test in tests if not math.isnan(test.smallest_effect))
         metric = self.sweep.metric
-        middle = f"{effects[len(effects) // 2]:.{metric.digits}f} {metric.unit}".rstrip()
+        middle = f"{effects[(len(effects) - 1) // 2]:.{metric.digits}f} {metric.unit}".rstrip()
         text = f"{seeds} seeds find a difference of {middle} with a chance of {POWER:.0%}"
         own = self.tests.get(id(best))
         if own is not None and not own.significant and not math.isnan(own.seeds_needed):

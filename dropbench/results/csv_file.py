@@ -68,6 +68,7 @@ def _parse(path: Path, text: str, table: Table, tell: Tell) -> list[dict[str, An
         )
     rows: list[dict[str, Any]] = []
     other_versions: set[str] = set()
+    of_spreadsheet = _is_of_spreadsheet(text)
     for number, cells in enumerate(lines[1:], start=2):
         torn = number == len(lines) and not text.endswith("\n")
         if len(cells) != len(header):
@@ -75,7 +76,9 @@ def _parse(path: Path, text: str, table: Table, tell: Tell) -> list[dict[str, An
                 what = "was cut off while written" if torn else f"has {len(cells)} of {len(header)} cells"
                 tell(f"{path}: row {number} {what}; it is left out.")
             continue
-        by_name = _as_written(dict(zip(header, cells, strict=True)), table)
+        by_name = dict(zip(header, cells, strict=True))
+        if of_spreadsheet:
+            by_name = _as_written(by_name, table)
         if by_name["schema_version"] != str(SCHEMA_VERSION):
             other_versions.add(by_name["schema_version"])
             continue
@@ -200,7 +203,7 @@ def _cells(text: str) -> list[list[str]]:
         lines.pop()
     if not lines:
         return []
-    delimiter = max(",;\t", key=lines[0].count)
+    delimiter = _delimiter(lines[0])
     with contextlib.suppress(csv.Error):
         together = list(csv.reader(lines, delimiter=delimiter))
         if len(together) == len(lines):
@@ -214,6 +217,15 @@ def _one(line: str, delimiter: str) -> list[str]:
         return next(csv.reader([line], delimiter=delimiter), [])
     except csv.Error:
         return [line]
+
+
+def _delimiter(header: str) -> str:
+    return max(",;\t", key=header.count)
+
+
+def _is_of_spreadsheet(text: str) -> bool:
+    """Whether cells may need _as_written; it takes a fifth of the time of reading."""
+    return _delimiter(text[: text.find("\n")]) != "," or "TRUE" in text or "FALSE" in text
 
 
 _TRUTH = {"TRUE": "True", "FALSE": "False"}

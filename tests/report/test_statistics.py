@@ -68,6 +68,14 @@ def test_intervals_are_the_same_every_time_and_moved_with_their_values():
     assert (same.low, same.mean, same.high) == (2, 2, 2)
 
 
+def test_where_most_values_are_the_same_the_interval_is_students():
+    """Of 0, 0, 0, 0, 0, 1 a third of the resamples have no spread."""
+    for values in ([0.0] * 5 + [1.0], [3.0] * 6 + [4.0, 5.0]):
+        oracle = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+        estimate = mean_interval(values)
+        assert (estimate.low, estimate.high) == pytest.approx((oracle.low, oracle.high))
+
+
 @pytest.mark.usefixtures("_no_collections")
 @pytest.mark.parametrize("seeds", [3, 6])
 def test_without_an_effect_a_family_errs_in_at_most_5_percent(seeds):
