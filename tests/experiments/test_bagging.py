@@ -296,6 +296,13 @@ def test_a_late_schedule_is_stretched_with_the_training():
     assert (of_training["dropout"].runs[0].epochs, of_training["dropout"].runs[0].cutoff_epoch) == (9, 3)
 
 
+@pytest.mark.parametrize("schedule", ["early", "late", "ramp"])
+def test_a_schedule_costs_what_its_net_costs(blobs, schedule):
+    assert count_flops(replace(MLP, p_drop=0.5, dropout_schedule=schedule), blobs) == count_flops(
+        replace(MLP, p_drop=0.5), blobs
+    )
+
+
 @pytest.mark.parametrize(
     ("model", "forward"),
     [

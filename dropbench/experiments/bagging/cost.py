@@ -37,8 +37,17 @@ class Flops:
 
 def count_flops(config: RunConfig, data: DataSet) -> Flops:
     """Count the operations of ``config``'s net on images like those of ``data``."""
-    shapes = replace(config, seed=0, member=0, bootstrap=False, mc_samples=0, epochs=max(1, config.snapshots))
-    shapes = replace(shapes, dropout_schedule="constant", cutoff_epoch=None, precision="fp32")
+    shapes = replace(
+        config,
+        seed=0,
+        member=0,
+        bootstrap=False,
+        mc_samples=0,
+        epochs=max(1, config.snapshots),
+        dropout_schedule="constant",
+        cutoff_epoch=None,
+        precision="fp32",
+    )
     return _count(shapes, data.image_shape, len(data.classes))
 
 
