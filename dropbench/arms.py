@@ -14,6 +14,8 @@ class ArmKind:
     """One way to predict. ``many``: with several nets, the members, each with weights of its own."""
 
     title: str
+    phrase: str
+    """In a sentence; ``{members}`` is their number."""
     many: bool = False
     drops: bool = False
     """Its nets are trained with dropout's noise."""
@@ -35,16 +37,30 @@ class ArmKind:
 
 
 ARMS = {
-    "single": ArmKind("single net, no dropout"),
-    "dropout": ArmKind("dropout, weight scaling", drops=True),
-    "dropout-mc": ArmKind("dropout, Monte-Carlo", drops=True, monte_carlo=True),
-    "bagging": ArmKind("bagging", many=True, bootstrap=True),
-    "ensemble": ArmKind("ensemble, all data", many=True),
-    "dropout-ensemble": ArmKind("ensemble of dropout nets", many=True, drops=True),
-    "bagged-dropout": ArmKind("bagging of dropout nets", many=True, drops=True, bootstrap=True),
-    "untied": ArmKind("thinned nets, untied", many=True, drops=True, thinned=True),
-    "boosting": ArmKind("dropout boosting", drops=True, joint=True),
-    "snapshot": ArmKind("snapshots of one run", snapshots=True),
+    "single": ArmKind("single net, no dropout", "a single net without dropout"),
+    "dropout": ArmKind("dropout, weight scaling", "dropout read by weight scaling", drops=True),
+    "dropout-mc": ArmKind(
+        "dropout, Monte-Carlo", "dropout read by Monte-Carlo averaging", drops=True, monte_carlo=True
+    ),
+    "bagging": ArmKind("bagging", "bagging of {members}", many=True, bootstrap=True),
+    "ensemble": ArmKind("ensemble, all data", "an ensemble of {members}", many=True),
+    "dropout-ensemble": ArmKind(
+        "ensemble of dropout nets", "an ensemble of {members} dropout nets", many=True, drops=True
+    ),
+    "bagged-dropout": ArmKind(
+        "bagging of dropout nets", "bagging of {members} dropout nets", many=True, drops=True, bootstrap=True
+    ),
+    "untied": ArmKind(
+        "thinned nets, untied",
+        "an ensemble of {members} thinned nets that share no weights",
+        many=True,
+        drops=True,
+        thinned=True,
+    ),
+    "boosting": ArmKind("dropout boosting", "dropout boosting", drops=True, joint=True),
+    "snapshot": ArmKind(
+        "snapshots of one run", "an ensemble of {members} snapshots of one run", snapshots=True
+    ),
 }
 DEFAULT_ARMS = tuple(ARMS)[:6]
 REFERENCE = "dropout"
@@ -56,21 +72,26 @@ AVERAGINGS = ("arithmetic", "geometric")
 BUDGETS = {
     "members": "the number of members, each net trained alike",
     "train": "the training FLOPs: arms of one net train for as many times the epochs as there are members",
-    "inference": "the forward passes per prediction: as many thinned nets as members",
+    "inference": "the forward passes per prediction: dropout averages one thinned net for each member",
     "parameters": "the number of parameters: members are narrower",
 }
 
 
-def check_arms(names: Iterable[str]) -> tuple[str, ...]:
-    """The arms in their order, the reference among them.
+def reference_under(budget: str) -> str:
+    """The arm that all others are compared with: dropout, read so that the budget can hold."""
+    return "dropout-mc" if budget == "inference" else REFERENCE
+
+
+def check_arms(names: Iterable[str], reference: str = REFERENCE) -> tuple[str, ...]:
+    """The arms in their order, dropout and the reference among them.
 
     Raises:
         UsageError: for an unknown name, or if there is nothing to compare with the reference.
 
     """
-    wanted = set(names)
+    wanted = {name for name in names if name}
     for name in sorted(wanted - set(ARMS)):
         raise unknown_name("arm", name, ARMS)
-    if not wanted - {REFERENCE}:
-        raise UsageError(f"--arms names nothing to compare with {REFERENCE}.", f"Known: {', '.join(ARMS)}.")
-    return tuple(name for name in ARMS if name in wanted | {REFERENCE})
+    if not wanted - {reference}:
+        raise UsageError(f"--arms names nothing to compare with {reference}.", f"Known: {', '.join(ARMS)}.")
+    return tuple(name for name in ARMS if name in wanted | {REFERENCE, reference})

@@ -66,13 +66,16 @@ def mc_ladder(samples: int) -> tuple[int, ...]:
     return (*(step for step in steps if step < samples), samples)
 
 
+FOREIGN = "foreign-"
+
+
 def foreign_split(foreign: str) -> str:
     """The name of the predictions of foreign images; see dropbench.data.foreign."""
-    return f"foreign-{foreign}"
+    return f"{FOREIGN}{foreign}"
 
 
 def kept_arrays(config: RunConfig, foreign: str = "") -> frozenset[str]:
-    """The names of the arrays that a run gives, beside some that come with these.
+    """The names of the arrays that a run gives.
 
     - ``val``, ``test``, and foreign_split: log-probabilities ``(examples, classes)`` in float16 (see
       dropbench.engine.evaluate.as_kept); ``val_labels`` and ``test_labels`` ``(examples,)``.
@@ -89,11 +92,11 @@ def kept_arrays(config: RunConfig, foreign: str = "") -> frozenset[str]:
     splits = ["val", "test", *([foreign_split(foreign)] if foreign else [])]
     names = {*splits, "val_labels", "test_labels"}
     if config.mc_samples:
-        names |= {f"{split}_mc" for split in splits}
+        names |= {f"{split}_mc{of}" for split in splits for of in ("", "_mean_log", "_votes", "_squares")}
     if config.snapshots:
         names |= {f"{split}_snapshots" for split in splits}
     if config.bootstrap:
-        names.add("oob")
+        names |= {"oob", "oob_positions", "oob_labels"}
     return frozenset(names)
 
 

@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
-from dropbench.arms import ARMS, BUDGETS, DEFAULT_ARMS, check_arms
+from dropbench.arms import ARMS, BUDGETS, DEFAULT_ARMS, check_arms, reference_under
 from dropbench.cli.console import present, tell
 from dropbench.cli.flags import DATA, DROPOUT, P_HELP, TRAINING, AsJson, option
 from dropbench.cli.pool_flags import SweepFlags
 from dropbench.cli.signature import with_flags
+from dropbench.errors import UsageError
 from dropbench.grammar import parse_names, parse_probability
 
 COMPARISON = "Comparison"
@@ -25,7 +26,7 @@ def compare_bagging(
         option(
             "--arms",
             "What is compared with dropout: "
-            + "; ".join(f"{name}: {kind.title}" for name, kind in ARMS.items())
+            + "; ".join(f"{name}: {kind.phrase.format(members='M')}" for name, kind in ARMS.items())
             + ".",
             COMPARISON,
         ),
@@ -34,7 +35,7 @@ def compare_bagging(
         int,
         option(
             "--members",
-            "Nets of the arms that have several; every smaller number is read too.",
+            "Nets of the arms that have several; every smaller number of them is read too.",
             COMPARISON,
             min=1,
         ),
@@ -51,7 +52,8 @@ def compare_bagging(
         int,
         option(
             "--mc-samples",
-            "Thinned nets that Monte-Carlo dropout averages; 1, 2, 5, 10, 20, 50, … of them are read too.",
+            "Thinned nets that Monte-Carlo dropout averages; 1, 2, 5, 10, 20, 50, … of them are read too. "
+            "Under --budget inference there are as many as members.",
             COMPARISON,
             min=1,
         ),
@@ -80,6 +82,9 @@ def compare_bagging(
 ) -> None:
     """Compare dropout with bagging and its relatives: error, likelihood, calibration, and what each costs.
 
+    Bagging's members are nets without dropout, each on a bootstrap; an ensemble's train on all the data.
+    Dropout boosting has dropout's noise and trains for the likelihood of the averaged prediction.
+
     Members are ordinary runs: they are resumed, and used again by other arms, numbers and budgets.
     Differences are to dropout read by weight scaling, with 95 % bootstrap intervals.
 
@@ -102,8 +107,13 @@ def compare_bagging(
     from dropbench.report.pictures import save_comparisons
     from dropbench.results.store import Store
 
-    names = check_arms(parse_names(arms))
-    samples = mc_samples if "dropout-mc" in names else 0
+    names = check_arms(parse_names(arms), reference_under(budget))
+    if flags.schedule == "early" and "dropout-mc" in names:
+        raise UsageError(
+            "With early dropout the net ends without masks, so dropout-mc has nothing to average over.",
+            f"Write --arms {','.join(name for name in names if name != 'dropout-mc')}.",
+        )
+    samples = 0 if flags.schedule == "early" else mc_samples
     unbound = flags.single_config(p_drop=parse_probability(p), mc_samples=samples)
     plan = Plan(unbound, members, seeds, names, budget)  # what is wrong is said before any data are fetched
     bench = flags.set_up()

@@ -34,11 +34,16 @@ def _read(context: typer.Context, path: Path | None) -> Path | None:
         for key, value in keys.items():
             name = key.replace("-", "_")
             if name in known:
-                values[name] = value if isinstance(value, bool) else str(value)
+                values[name] = value if isinstance(value, bool) else _text(value)
             elif must_fit:
                 raise unknown_name(f"key in [{context.command.name}] of {path}", key, sorted(known))
     context.default_map = values
     return path
+
+
+def _text(value: Any) -> str:
+    """As it is written on the command line: lists with commas."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 ConfigFile = Annotated[

@@ -67,7 +67,12 @@ def report(
     ] = None,
     pictures: Annotated[
         Path | None,
-        option("--pictures", "Also draw curves, panels and features into DIR.", _WRITE, metavar="DIR"),
+        option(
+            "--pictures",
+            "Also draw curves, panels, features and comparisons into DIR.",
+            _WRITE,
+            metavar="DIR",
+        ),
     ] = None,
     picture_formats: Annotated[
         str, option("--picture-format", "Of --pictures: png, svg, pdf, or several.", _WRITE)

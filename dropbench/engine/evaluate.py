@@ -30,7 +30,9 @@ def as_kept(log_probabilities: torch.Tensor) -> np.ndarray:
 
     Logarithms, since probabilities in float16 end at 6·10⁻⁸ and a confident error would cost infinitely much.
     """
-    return log_probabilities.half().cpu().numpy()
+    # What is below float16's range would become infinite, and with it any mean.
+    least = torch.finfo(torch.float16).min
+    return log_probabilities.clamp(min=least).half().cpu().numpy()
 
 
 def from_kept(kept: np.ndarray) -> torch.Tensor:
@@ -75,7 +77,7 @@ def reliability(
     Each ``(bins,)`` in float64.
     """
     confidence, predicted = probabilities.max(dim=1)
-    bins = (confidence * ECE_BINS).ceil().clamp(min=1).long() - 1
+    bins = (confidence * ECE_BINS).ceil().clamp(1, ECE_BINS).long() - 1  # a sum of 1 may round to above
     empty = torch.zeros(ECE_BINS, dtype=torch.float64, device=bins.device)
     right = (predicted == labels).double()
     return (

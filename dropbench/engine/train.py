@@ -82,6 +82,9 @@ def train(
                 message = f"the loss was no longer finite in epoch {epoch}"
                 break
         metrics, predictions, records_of_units = ({}, {}, []) if message else run.measure(panel, foreign)
+        if not all(map(math.isfinite, metrics.values())):
+            message = "the trained net gives no finite figures"
+            metrics, predictions, records_of_units = {}, {}, []
     train_seconds = sum(record.seconds for record in records)
     return RunResult(
         config=config,

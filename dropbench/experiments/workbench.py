@@ -180,6 +180,8 @@ def carry_out(
     """
     ended = _ended(configs, store, bench.runner.extras, with_predictions)
     plan = make_plan(configs, ended, policy)
+    # Of a run that is done again, for what was not kept of it, the row must be that of what is kept now.
+    again = {run_id for run_id, status in store.ended().items() if status == "ok"}
     outcome = Outcome(skipped=plan.done, left=plan.left)
     before = len(plan.done) + len(plan.left)
     if not plan.todo:
@@ -191,7 +193,7 @@ def carry_out(
     given = itertools.takewhile(lambda config: not watcher.wants_to_stop(), plan.todo)
     with contextlib.closing(runner.run(given, watcher.progress)) as results:
         for result in results:
-            store.append(result, keep_predictions=with_predictions, again=policy.force)
+            store.append(result, with_predictions, again=policy.force or result.config.run_id in again)
             lists[result.status].append(result)
             watcher.finished(result)
             if policy.fail_fast and result.status == "failed":

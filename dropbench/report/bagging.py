@@ -1,13 +1,14 @@
 """From the rows of comparisons.csv to what a comparison of arms shows."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from dropbench.arms import ARMS, AVERAGINGS, REFERENCE
-from dropbench.report.statistics import Estimate, mean_interval
+from dropbench.arms import ARMS, AVERAGINGS, REFERENCE, reference_under
+from dropbench.report.statistics import Estimate, mean_interval, paired_difference
 from dropbench.report.sweep import SETTING
 from dropbench.variants import VARIANTS
 
@@ -38,6 +39,7 @@ class Difference:
     """
 
     estimate: Estimate
+    seeds: tuple[int, ...]
     p_better: float
     test_images: int
     mcnemar: tuple[float, ...]
@@ -52,12 +54,15 @@ class Comparison:
     rows: pd.DataFrame
     left_out: pd.DataFrame
     """The rows of readings for which members are missing."""
-    differences: Mapping[tuple[str, str], Difference]
-    """To the reference, by arm and loss."""
-    losses: Mapping[tuple[str, str], Estimate]
-    """Likewise, of each arm by itself."""
+    found: tuple[tuple[str, str, str, Difference], ...]
+    """Arm, reference (empty: the arm by itself), loss, and what is known of it, of these and other seeds."""
     bins: pd.DataFrame
     """Of reliability, of these rows."""
+
+    @property
+    def reference(self) -> str:
+        """The arm that the others are compared with."""
+        return reference_under(self.fields["budget"])
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -77,7 +82,7 @@ class Comparison:
     @property
     def headline(self) -> str | None:
         """The arm of the headline pair: bagging, or the first other that averages several nets, or any."""
-        others = [arm for arm in self.arms if arm != REFERENCE]
+        others = [arm for arm in self.arms if arm not in (self.reference, REFERENCE)]
         several = [arm for arm in others if ARMS[arm].averages]
         return HEADLINE if HEADLINE in others else next(iter([*several, *others]), None)
 
@@ -90,10 +95,37 @@ class Comparison:
         rows = self.readings(arm, averaging).sort_values(["averaged", "passes_per_prediction"], kind="stable")
         return rows.groupby("seed").tail(1).sort_values("seed")
 
+    def difference(self, arm: str, loss: str = "error_percent") -> Difference | None:
+        """An arm's loss less the reference's, of the seeds in which both have members."""
+        if arm == self.reference or self.reference not in self.arms:
+            return None
+        ours, theirs = (by_seed(self.fullest(each), "test_error_percent") for each in (arm, self.reference))
+        seeds = tuple(sorted(ours.keys() & theirs.keys()))
+        known = self._known(arm, self.reference, loss, seeds)
+        if known is None and loss == "error_percent" and seeds:  # of rows that an older dropbench wrote
+            return Difference(paired_difference(ours, theirs), seeds, math.nan, 0, ())
+        return known
+
     def error(self, arm: str) -> Estimate:
         """The test error of an arm with all its members, with the bootstrap's interval if there is one."""
-        of_seeds = mean_interval(list(self.fullest(arm)["test_error_percent"]))
-        return self.losses.get((arm, "error_percent"), of_seeds)
+        errors = by_seed(self.fullest(arm), "test_error_percent")
+        known = self._known(arm, "", "error_percent", tuple(sorted(errors)))
+        return mean_interval(list(errors.values())) if known is None else known.estimate
+
+    def _known(self, arm: str, reference: str, loss: str, seeds: tuple[int, ...]) -> Difference | None:
+        """The last one on disk for exactly these seeds."""
+        wanted = (arm, reference, loss)
+        return next(
+            (d for *key, d in reversed(self.found) if tuple(key) == wanted and d.seeds == seeds), None
+        )
+
+    def count(self, arm: str) -> str:
+        """How many members an arm has, where not all of them ended well in every seed."""
+        planned = int(self.fields["members"])
+        found = sorted(set(self.fullest(arm)["averaged"].astype(int)))
+        if found == [planned]:
+            return str(planned)
+        return f"{'–'.join(map(str, (found[0], found[-1]) if len(found) > 1 else found))} of {planned}"
 
     def name(self, arm: str) -> str:
         """The arm's title, with how many nets or passes it has."""
@@ -103,7 +135,7 @@ class Comparison:
             title = "dropout, noise at its mean"
         if ARMS[arm].monte_carlo:
             return f"{title} × {self.fullest(arm)['passes_per_prediction'].max():.0f}"
-        return f"{title} × {self.fields['members']:.0f}" if ARMS[arm].averages else title
+        return f"{title} × {self.count(arm)}" if ARMS[arm].averages else title
 
 
 def pooled(comparison: Comparison, arm: str) -> pd.DataFrame:
@@ -130,15 +162,13 @@ def find_comparisons(
     for values, rows in comparisons.groupby(list(_SAME), dropna=False, sort=False):
         fields = dict(zip(_SAME, values, strict=True))
         complete = rows["test_error_percent"].notna()
-        pairs = differences[differences["experiment_id"] == (fields["experiment_id"] or None)]
-        pairs = pairs[pairs["seeds"] <= rows["seed"].nunique()]
+        pairs: Any = differences[differences["experiment_id"] == (fields["experiment_id"] or None)]
         found.append(
             Comparison(
                 fields,
                 rows[complete],
                 rows[~complete],
-                _differences(pairs[pairs["reference"] != ""]),
-                {key: found.estimate for key, found in _differences(pairs[pairs["reference"] == ""]).items()},
+                _differences(pairs.to_dict("records")),
                 reliability[reliability["comparison_id"].isin(rows["comparison_id"])],
             )
         )
@@ -156,14 +186,12 @@ def _as_of_now(comparisons: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _differences(pairs: pd.DataFrame) -> dict[tuple[str, str], Difference]:
-    """Of each arm and loss the difference over most seeds."""
-    return {
-        (row["arm"], row["loss"]): Difference(
-            Estimate(row["difference"], row["low"], row["high"], int(row["seeds"])),
-            row["p_better"],
-            int(row["test_images"]),
-            tuple(map(float, row["mcnemar_p"].split())),
-        )
-        for row in pairs.sort_values("seeds", kind="stable").to_dict("records")
-    }
+def _differences(rows: Iterable[Mapping[Any, Any]]) -> tuple[tuple[str, str, str, Difference], ...]:
+    found = []
+    for row in rows:
+        seeds = tuple(int(seed) for seed in str(row["seeds"]).split())
+        estimate = Estimate(row["difference"], row["low"], row["high"], len(seeds))
+        tests = tuple(float(p) for p in row["mcnemar_p"].split())
+        difference = Difference(estimate, seeds, row["p_better"], int(row["test_images"]), tests)
+        found.append((row["arm"], row["reference"], row["loss"], difference))
+    return tuple(found)

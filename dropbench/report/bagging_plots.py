@@ -18,10 +18,9 @@ COSTS = {
     "prediction_flops": "FLOPs a prediction, times dropout's",
 }
 _WIDE = (10, 5.2)
+_DASHES = ("--", "-.", ":")
 _LARGEST, _SMALLEST = 120, 0.05
 """Area of the fullest bin's mark, and the least share of it."""
-_DODGE = 1.015
-"""Between the marks of arms that cost the same."""
 
 
 def save_comparison(comparison: Comparison, folder: Path, name: str) -> list[Path]:
@@ -46,14 +45,15 @@ def save_comparison(comparison: Comparison, folder: Path, name: str) -> list[Pat
         with _two_panels(paths[-1], with_range) as panels:
             for axes, column in zip(panels, LABELS, strict=True):
                 draw_against_passes(axes, comparison, column)
-    if REFERENCE in comparison.arms and comparison.rows["train_flops"].notna().all():
+    if comparison.reference in comparison.arms and comparison.rows["train_flops"].notna().all():
         paths.append(folder / f"bagging-cost-{name}")
         with _two_panels(paths[-1], f"{of_seeds} with 95 % bootstrap interval") as panels:
             for axes, cost in zip(panels, COSTS, strict=True):
                 draw_cost(axes, comparison, cost)
     if len(comparison.bins):
         paths.append(folder / f"bagging-reliability-{name}")
-        with picture(paths[-1], of_seeds, (5.6, 5.2)) as figure:
+        together = f"{seeds.removeprefix('mean of ')} together" if comparison.seeds > 1 else seeds
+        with picture(paths[-1], picture_title(fields, together), (5.6, 5.2)) as figure:
             axes = draw_reliability(figure.subplots(), comparison)
             axes.legend(frameon=False, fontsize="x-small")
     return paths
@@ -91,9 +91,9 @@ def draw_against_passes(axes: "Axes", comparison: Comparison, column: str) -> "A
 
 def draw_cost(axes: "Axes", comparison: Comparison, cost: str) -> "Axes":
     """Test error against what it takes: every arm, faint its smaller readings, and the Pareto front."""
-    unit = comparison.fullest(REFERENCE)[cost].mean()
+    unit = comparison.fullest(comparison.reference)[cost].mean()
     points = []
-    for number, arm in enumerate(comparison.arms):
+    for arm in comparison.arms:
         colour, marker = _style(arm)
         sizes = [rows for _, rows in comparison.readings(arm).groupby(["averaged", "passes_per_prediction"])]
         means = [(rows[cost].mean() / unit, rows["test_error_percent"].mean()) for rows in sizes]
@@ -104,7 +104,7 @@ def draw_cost(axes: "Axes", comparison: Comparison, cost: str) -> "Axes":
         x = comparison.fullest(arm)[cost].mean() / unit
         points += [*means, (x, error.mean)]
         axes.errorbar(
-            [x * _DODGE ** (number - len(comparison.arms) / 2)],
+            [x],
             [error.mean],
             yerr=error_bars([error]),
             color=colour,
@@ -169,7 +169,8 @@ def _line(axes: "Axes", comparison: Comparison, arm: str, size: str, column: str
 def _level(axes: "Axes", comparison: Comparison, arm: str, column: str) -> None:
     values = comparison.fullest(arm)[column]
     colour, _ = _style(arm)
-    axes.axhline(values.mean(), color=colour, lw=1.2, ls="--", label=comparison.name(arm))
+    dashes = _DASHES[list(ARMS).index(arm) % len(_DASHES)]
+    axes.axhline(values.mean(), color=colour, lw=1.4, ls=dashes, label=comparison.name(arm))
     axes.axhspan(values.min(), values.max(), color=colour, alpha=0.07, lw=0)
 
 
@@ -178,7 +179,7 @@ def _plain_log(axes: "Axes") -> None:
     from matplotlib.ticker import LogLocator, NullFormatter
 
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
 

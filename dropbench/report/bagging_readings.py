@@ -17,7 +17,7 @@ def against_members(comparison: Comparison, title: str) -> list[Table]:
         {"arm": arm, "_name": ARMS[arm].title, **cells}
         for arm in comparison.arms
         if ARMS[arm].averages
-        for cells in _readings(comparison, arm, "averaged")
+        for cells in _thinned_out(_readings(comparison, arm, "averaged"))
     ]
     if not rows:
         return []
@@ -92,6 +92,11 @@ def _readings(comparison: Comparison, arm: str, size: str) -> list[dict[str, Any
             }
         )
     return rows
+
+
+def _thinned_out(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Up to ten members every number, then every tenth, and the last: the CSV has all."""
+    return [row for row in rows if row["averaged"] <= 10 or row["averaged"] % 10 == 0 or row is rows[-1]]
 
 
 def _spread_cells(name: str, values: Sequence[float]) -> dict[str, float]:

@@ -1,19 +1,23 @@
 """A comparison of arms as tables: quality, members, cost, and the arms against M and against k."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
-from dropbench.arms import ARMS, BUDGETS, REFERENCE
-from dropbench.report.bagging import Comparison, Difference, by_seed
+from dropbench.arms import ARMS, BUDGETS
+from dropbench.report.bagging import Comparison, Difference
 from dropbench.report.bagging_readings import against_members, against_passes
-from dropbench.report.statistics import ENOUGH_SEEDS, paired_difference
+from dropbench.report.statistics import ENOUGH_SEEDS
 from dropbench.report.table import Column, Row, Table, number
 from dropbench.report.verdict import verdict
 from dropbench.results.schema import COMPARISON_FIGURES
 
 _MEANS = ("averaged", "test_nll", "test_brier", "test_ece", *COMPARISON_FIGURES)
+_LOSSES = ("error_percent", "nll", "nll_scaled", "brier")
+_COLDEST = 0.1001
+"""A temperature below it, or above its inverse, is at the bound of what is looked for."""
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -21,26 +25,46 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
     """All tables of a comparison; those that would be empty are left out."""
     title = comparison_title(comparison)
     rows = tuple(_row(comparison, arm) for arm in comparison.arms)
-    tables = [_quality(comparison, title, rows), _members(comparison, title, rows), _cost(title, rows)]
-    return [*tables, *against_members(comparison, title), *against_passes(comparison, title)]
+    left_out = tuple(_left_out(comparison))
+    first = _quality(comparison, title, rows, left_out)
+    if not rows:
+        return [first]
+    tables = [_members(comparison, title, rows), _cost(comparison, title, rows)]
+    tables += [*against_members(comparison, title), *against_passes(comparison, title)]
+    return [first, *(replace(table, notes=(*table.notes, *left_out)) for table in tables)]
 
 
 def comparison_title(comparison: Comparison) -> str:
-    """What was trained on what, how, and what was held equal."""
+    """What was trained on what, how, what was held equal, and all that tells it from another comparison."""
     fields = comparison.fields
-    size = "" if math.isnan(fields["train_size"]) else f", {fields['train_size']:.0f} training images"
+    p = [f"p_drop {fields['p_drop']:g} (p_keep {1 - fields['p_drop']:g})"]
+    p += [
+        f"{fields[name]:g} {where}"
+        for name, where in (("p_drop_input", "at the input"), ("p_drop_conv", "after convolutions"))
+        if fields[name]
+    ]
+    parts = [f"{fields['model']} on {fields['data']}", *p]
+    if fields["layers"]:
+        parts.append(f"layers {fields['layers'].replace(',', '-')}")
+    parts.append(f"{fields['epochs']:.0f} epochs")
+    if not math.isnan(fields["train_size"]):
+        parts.append(f"{fields['train_size']:.0f} training images")
+    told = [f"M = {fields['members']:.0f}"]
+    if fields["mc_samples"]:
+        told.append(f"k up to {fields['mc_samples']:.0f}")
+    if fields["foreign"]:
+        told.append(f"foreign: {fields['foreign']}")
+    equal = BUDGETS[fields["budget"]].partition(",")[0].partition(":")[0]
     return (
-        f"Dropout ({fields['dropout']}) and bagging: {fields['model']} on {fields['data']}, "
-        f"p_drop {fields['p_drop']:g} (p_keep {1 - fields['p_drop']:g}), "
-        f"{fields['epochs']:.0f} epochs{size}, {fields['precision']}; "
-        f"equal: {BUDGETS[fields['budget']].partition(',')[0].partition(':')[0]}"
+        f"Dropout ({fields['dropout']}) and bagging: {', '.join([*parts, str(fields['precision'])])}; "
+        f"equal: {equal}; {', '.join(told)}"
     )
 
 
 def _row(comparison: Comparison, arm: str) -> Row:
     rows = comparison.fullest(arm)
     error = comparison.error(arm)
-    difference = comparison.differences.get((arm, "error_percent"))
+    difference = comparison.difference(arm)
     cells: dict[str, Any] = {
         "arm": arm,
         "seeds": error.count,
@@ -50,23 +74,17 @@ def _row(comparison: Comparison, arm: str) -> Row:
         **{name: _mean(rows, name) for name in _MEANS},
         "_name": comparison.name(arm),
         "_error": error,
-        "_difference": difference or _of_seeds(comparison, arm),
+        "_difference": difference,
+        "difference_seeds": math.nan if difference is None else len(difference.seeds),
     }
-    for (of_arm, loss), found in comparison.differences.items():
-        if of_arm == arm:
+    for loss in _LOSSES:
+        found = comparison.difference(arm, loss)
+        if found is not None:
             cells |= found.estimate.cells(f"difference_to_dropout_{loss}")
             cells[f"p_better_{loss}"] = found.p_better
             if found.mcnemar:
                 cells["mcnemar_p"] = " ".join(map(str, found.mcnemar))
     return cells
-
-
-def _of_seeds(comparison: Comparison, arm: str) -> Difference | None:
-    """The difference by seeds alone, of rows that an older dropbench wrote."""
-    if arm == REFERENCE or REFERENCE not in comparison.arms:
-        return None
-    ours, theirs = (by_seed(comparison.fullest(each), "test_error_percent") for each in (arm, REFERENCE))
-    return Difference(paired_difference(ours, theirs), math.nan, 0, ())
 
 
 def _mean(rows: pd.DataFrame, column: str) -> float:
@@ -77,12 +95,15 @@ def _arm_column() -> Column:
     return Column("arm", lambda row: str(row["_name"]), left=True)
 
 
-def _quality(comparison: Comparison, title: str, rows: tuple[Row, ...]) -> Table:
+def _quality(comparison: Comparison, title: str, rows: tuple[Row, ...], left_out: tuple[str, ...]) -> Table:
     def difference(row: Row) -> str:
-        if row["arm"] == REFERENCE:
+        if row["arm"] == comparison.reference:
             return "reference"
         found: Difference | None = row["_difference"]
-        return "–" if found is None else found.estimate.text(signed=True)
+        if found is None:
+            return "–"
+        fewer = "" if len(found.seeds) == row["seeds"] else f" ({len(found.seeds)} seeds)"
+        return f"{found.estimate.text(signed=True)}{fewer}"
 
     columns = (
         _arm_column(),
@@ -97,16 +118,29 @@ def _quality(comparison: Comparison, title: str, rows: tuple[Row, ...]) -> Table
         Column("ECE", number("test_ece", ".3f")),
         Column("ECE\nscaled", number("test_ece_scaled", ".3f")),
     )  # fmt: skip
-    return Table("comparison", title, columns, rows, tuple(_notes(comparison)), verdict=verdict(comparison))
+    notes = (*_notes(comparison), *left_out)
+    return Table("comparison", title, columns, rows, notes, verdict(comparison))
 
 
 def _notes(comparison: Comparison) -> list[str]:
+    if not comparison.arms:
+        return []
+    fields = comparison.fields
+    held = f"Held equal: {BUDGETS[fields['budget']]}."
+    if fields["budget"] == "train":
+        epochs = fields["epochs"]
+        held += f" They train for {fields['members'] * epochs:.0f} epochs, members for {epochs:.0f}."
     notes = [
-        f"Held equal: {BUDGETS[comparison.fields['budget']]}.",
+        held,
         "Scaled: after temperature scaling, fitted on validation images for each arm; it changes no error.",
         "The bootstrap draws seeds and test images again; P(arm better) is the chance that the arm has the "
         "lower error in one repetition. McNemar's test and the intervals are not corrected for several arms.",
     ]
+    full = [comparison.fullest(arm) for arm in comparison.arms]
+    if any(((rows["temperature"] < _COLDEST) | (rows["temperature"] > 1 / _COLDEST)).any() for rows in full):
+        notes.append(
+            "A temperature is at the end of what is looked for, 1/10 to 10: with few validation images."
+        )
     if comparison.seeds == 1:
         notes.append(
             "One seed: the intervals hold for these nets and leave out what another seed would change. "
@@ -114,20 +148,27 @@ def _notes(comparison: Comparison) -> list[str]:
         )
     elif comparison.seeds < ENOUGH_SEEDS:
         notes.append(
-            f"{comparison.seeds} seeds tell little of what another seed would change: intervals tend to be "
-            f"narrow. --seeds {ENOUGH_SEEDS} or more is better."
+            f"{comparison.seeds} seeds tell little of what another seed would change. "
+            f"--seeds {ENOUGH_SEEDS} or more is better."
         )
-    told = comparison.rows[comparison.rows["left_out"] > 0].drop_duplicates(["arm", "seed"])
-    for _, row in told.iterrows():
+    return notes
+
+
+def _left_out(comparison: Comparison) -> list[str]:
+    """What diverged or failed, arm by arm and seed by seed."""
+    notes = []
+    lacking = comparison.rows[comparison.rows["left_out"] > 0].drop_duplicates(["arm", "seed"])
+    for _, row in lacking.iterrows():
+        members = "1 member" if row["left_out"] == 1 else f"{row['left_out']:.0f} members"
         notes.append(
-            f"Left out: {row['left_out']:.0f} members of {row['arm']}, seed {row['seed']:.0f}, that diverged "
-            "or failed; its figures are of the others."
+            f"Left out: {members} of {row['arm']}, seed {row['seed']:.0f}, that diverged or failed; its "
+            "figures are of the others."
         )
-    without = comparison.left_out.merge(
-        comparison.rows[["arm", "seed"]].drop_duplicates(), how="left", indicator=True
-    )
-    for _, row in without[without["_merge"] == "left_only"].drop_duplicates(["arm", "seed"]).iterrows():
-        notes.append(f"Left out: {row['arm']}, seed {row['seed']:.0f}: {row['message']}.")
+    there = set(zip(comparison.rows["arm"], comparison.rows["seed"], strict=True))
+    for _, row in comparison.left_out.drop_duplicates(["arm", "seed"]).iterrows():
+        if (row["arm"], row["seed"]) not in there:
+            why = f"{row['message']}; see the message in runs.csv"
+            notes.append(f"Left out: {row['arm']}, seed {row['seed']:.0f}: {why}.")
     return notes
 
 
@@ -166,8 +207,8 @@ def _members(comparison: Comparison, title: str, rows: tuple[Row, ...]) -> Table
     return Table("members", f"Members: {title}", columns, rows, tuple(notes))
 
 
-def _cost(title: str, rows: tuple[Row, ...]) -> Table:
-    reference = {row["arm"]: row for row in rows}.get(REFERENCE, {})
+def _cost(comparison: Comparison, title: str, rows: tuple[Row, ...]) -> Table:
+    reference: Row = {row["arm"]: row for row in rows}.get(comparison.reference, {})
 
     def flops(name: str, what: str) -> tuple[Column, Column]:
         """In the unit in which dropout's are 1 or more, and as a multiple of them."""
@@ -178,11 +219,13 @@ def _cost(title: str, rows: tuple[Row, ...]) -> Table:
             ratio = row[name] / base
             return "–" if math.isnan(ratio) else f"{ratio:.1f}"
 
-        return Column(f"{what}\n{prefix}FLOPs", number(name, ",.1f", unit)), Column("×\ndropout", times)
+        return Column(f"{what}\n{prefix}FLOPs", number(name, ",.1f", unit)), Column(
+            f"{what}, ×\ndropout's", times
+        )
 
     columns = (
         _arm_column(),
-        Column("train\nseconds", number("train_seconds", ",.1f")),
+        Column("train\nseconds", number("train_seconds", ",.2f")),
         Column("steps", number("steps", ",.0f")),
         *flops("train_flops", "train"),
         Column("para-\nmeters, M", number("parameters", ".2f", 1e6)),

@@ -2,12 +2,14 @@
 
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from dropbench.errors import DropbenchError
+from dropbench.run_result import FOREIGN
 
 
 def path_of(folder: Path, run_id: str) -> Path:
@@ -16,11 +18,12 @@ def path_of(folder: Path, run_id: str) -> Path:
 
 
 def names(folder: Path, run_id: str) -> frozenset[str]:
-    """What a run's file holds, without reading it; nothing where there is none, or a damaged one."""
+    """The arrays that a run's file holds; none where there is no file, or anything in it is damaged."""
     try:
         with zipfile.ZipFile(path_of(folder, run_id)) as file:
-            return frozenset(name.removesuffix(".npy") for name in file.namelist())
-    except (OSError, zipfile.BadZipFile):
+            whole = file.testzip() is None
+            return frozenset(name.removesuffix(".npy") for name in file.namelist() if whole)
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError):
         return frozenset()
 
 
@@ -42,12 +45,18 @@ def load(folder: Path, run_id: str) -> dict[str, np.ndarray]:
 def save(folder: Path, run_id: str, arrays: Mapping[str, np.ndarray]) -> None:
     """Write a run's arrays, all or none of them.
 
+    Predictions of other foreign images, from an earlier time that the run was done, stay beside them.
+
     Raises:
         DropbenchError: if they cannot be written.
 
     """
     path = path_of(folder, run_id)
     partial = path.with_suffix(".partial")
+    others = {name for name in names(folder, run_id) - arrays.keys() if name.startswith(FOREIGN)}
+    if others:
+        before = load(folder, run_id)
+        arrays = {**arrays, **{name: before[name] for name in others}}
     write: Callable[..., None] = np.savez_compressed
     try:
         path.parent.mkdir(exist_ok=True)

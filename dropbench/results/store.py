@@ -81,10 +81,9 @@ class Store:
             if new := [{**row, "git_commit": git_commit()} for row in rows]:
                 self._append(table, new)
 
-    def recorded(self, table: Table) -> dict[str, str]:
-        """The first column of a table's key of all rows on disk, with their message."""
-        rows = latest(read_rows(self.folder, table, self._tell), table)
-        return {row[table.key[0]]: row.get("message", "") for row in rows}
+    def recorded(self, table: Table) -> dict[str, dict[str, Any]]:
+        """The rows of a table on disk, by the first column of its key."""
+        return {row[table.key[0]]: row for row in latest(read_rows(self.folder, table, self._tell), table)}
 
     def with_panel(self) -> set[str]:
         """The run_ids of all classifiers whose panel is on disk, to its last row."""

@@ -74,7 +74,8 @@ def differ(folder, intervals, seeds, loss="error_percent", p="0.5 0.01"):
         DIFFERENCES,
         [
             {"difference_id": f"{arm}{seeds}{loss}", "schema_version": SCHEMA_VERSION, "experiment_id": "e",
-             "arm": arm, "reference": "dropout", "loss": loss, "seeds": seeds, "test_images": 1000,
+             "arm": arm, "reference": "dropout", "loss": loss, "seeds": " ".join(map(str, range(seeds))),
+             "test_images": 1000,
              "difference": mean, "low": low, "high": high, "p_better": 0.9, "mcnemar_p": p}
             for arm, (mean, low, high) in intervals.items()
         ],
@@ -102,12 +103,14 @@ def test_the_verdict_names_effect_interval_and_cost(tmp_path):
     )
     effect, test, higher, neither = quality(tmp_path).verdict
     assert effect == (
-        "Bagging of 3 lowers the error by 0.40 points [0.10, 0.70] against dropout, "
+        "Bagging of 3 lowers the error by 0.40 points [0.10, 0.70] against dropout (over 2 seeds), "
         "for 3.0× the training and 3.0× the inference."
     )
     assert "p < 0.05 in 1 of 2 seeds (p = 0.5, 0.01)" in test
-    assert higher == "Higher in error than dropout: single net, no dropout (+0.50 [+0.10, +0.90] points)."
-    assert neither.startswith("Not distinguishable from it: dropout, Monte-Carlo")
+    assert (
+        higher == "Higher in error than dropout: a single net without dropout (+0.50 [+0.10, +0.90] points)."
+    )
+    assert neither.startswith("Not distinguishable from dropout: dropout read by Monte-Carlo")
 
 
 def test_what_is_not_distinguishable_is_said_so(tmp_path):
@@ -115,9 +118,9 @@ def test_what_is_not_distinguishable_is_said_so(tmp_path):
     differ(tmp_path, {"ensemble": (-0.1, -0.5, 0.3)}, 1, p="0.7")
     effect, test = quality(tmp_path).verdict
     assert effect.startswith(
-        "Ensemble, all data of 3 is not distinguishable from dropout in error (-0.10 [-0.50, +0.30]"
+        "An ensemble of 3 is not distinguishable from dropout in error (-0.10 [-0.50, +0.30] points, with "
     )
-    assert "p = 0.7" in test
+    assert test.endswith("seed 0: p = 0.7.")
     assert any("One seed" in note for note in quality(tmp_path).notes)
 
 
@@ -129,11 +132,11 @@ def test_a_higher_error_is_a_higher_error(tmp_path):
     )
 
 
-def test_differences_are_of_no_more_seeds_than_are_shown(tmp_path):
+def test_differences_are_of_exactly_the_seeds_that_are_shown(tmp_path):
     compare(tmp_path, {"dropout": [3, 3], "bagging": [4, 4]})
     for seeds, mean in ((1, 5.0), (2, 1.0), (3, 9.0)):
         differ(tmp_path, {"bagging": (mean, 0.5, 9.5)}, seeds)
-    assert found(tmp_path).differences["bagging", "error_percent"].estimate.mean == 1
+    assert found(tmp_path).difference("bagging").estimate.mean == 1
 
 
 def test_an_arm_is_read_with_all_its_members_by_the_arithmetic_mean(tmp_path):

@@ -42,10 +42,12 @@ class Ensemble:
     @classmethod
     def of_thinned_nets(cls, kept: Mapping[str, np.ndarray], split: str, rung: int, count: int) -> "Ensemble":
         """Of the first ``count`` passes with masks, which are the rung of this number of the kept ladder."""
+        mean = from_kept(kept[f"{split}_mc"][rung])
         return cls(
             count,
-            from_kept(kept[f"{split}_mc"][rung]),
-            torch.from_numpy(kept[f"{split}_mc_mean_log"][rung]).float(),
+            mean,
+            # Of one pass it is the same, and not only up to its own rounding.
+            mean if count == 1 else torch.from_numpy(kept[f"{split}_mc_mean_log"][rung]).float(),
             torch.from_numpy(kept[f"{split}_mc_votes"][rung]).long(),
             torch.from_numpy(kept[f"{split}_mc_squares"][rung]),
         )
@@ -64,7 +66,8 @@ def log_mean(members: Sequence[torch.Tensor]) -> torch.Tensor:
     """
     if len(members) == 1:
         return members[0]
-    return torch.logsumexp(torch.stack(list(members)), dim=0) - math.log(len(members))
+    mean = torch.logsumexp(torch.stack(list(members)), dim=0) - math.log(len(members))
+    return mean.clamp(max=0)  # rounded, log(M · 1) − log M may be above
 
 
 def quality(ensemble: Ensemble, averaging: str, labels: torch.Tensor) -> dict[str, float]:

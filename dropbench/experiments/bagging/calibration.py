@@ -42,7 +42,7 @@ def detection(own: torch.Tensor, foreign: torch.Tensor) -> dict[str, float]:
 
     ``foreign_auroc`` is the chance that a foreign image has the higher score of a pair (ties half), from 0
     to 1; ``foreign_fpr95_percent`` the share of own images that are taken for foreign at the threshold that
-    finds 95 % of the foreign ones (Hendrycks & Gimpel 2017).
+    finds 95 % of the foreign ones (Liang et al. 2018; foreign as the positive, as in Hendrycks et al. 2019).
     """
     from sklearn.metrics import auc, roc_curve
 

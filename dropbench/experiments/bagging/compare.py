@@ -53,13 +53,13 @@ def compare(
 ) -> Outcome:
     """Carry out what is not done yet, then write a row for everything that the arms are read as.
 
-    Rows that are there stay, unless a run behind them was done again.
+    Rows that are there stay, unless they were made of other runs, or of runs that were done again since.
     """
     extras = replace(bench.runner.extras, foreign=plan.foreign_key)
     bench = replace(bench, runner=replace(bench.runner, extras=extras))
     outcome = carry_out(runs_of(plan.all_arms()), bench, store, watcher, policy, with_predictions=True)
     reducer = Reducer(bench.data, store.finished(), lambda run_id: load(store.folder, run_id))
-    Rows(plan, reducer, store, {result.config.run_id for result in outcome.ok}).write()
+    Rows(plan, reducer, store).write()
     return outcome
 
 

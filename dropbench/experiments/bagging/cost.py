@@ -26,12 +26,13 @@ class Flops:
     """Floating-point operations for one image, of matrix products and convolutions (two for each product).
 
     ``training`` is a step's share: forward, backward, and whatever else the step computes. ``prediction`` is
-    one deterministic pass; ``thinned`` what each further Monte-Carlo pass takes, which shares with the first
-    what comes before the first mask.
+    one deterministic pass, ``first_thinned`` one with masks, and ``thinned`` what each further one takes,
+    which shares with the first what comes before the first mask; NaN of nets without masks.
     """
 
     training: float
     prediction: float
+    first_thinned: float
     thinned: float
 
 
@@ -79,7 +80,8 @@ def _count(config: RunConfig, image_shape: tuple[int, int, int], classes: int) -
     # Boosting also looks at the averaged prediction in every step.
     step = [(True, True), *([(False, False)] if config.joint else [])]
     drops = not (config.is_reference or config.thinned)
-    return Flops(flops(*step), flops((False, False)), sampled(2) - sampled(1) if drops else math.nan)
+    first, further = (sampled(1), sampled(2) - sampled(1)) if drops else (math.nan, math.nan)
+    return Flops(flops(*step), flops((False, False)), first, further)
 
 
 def joint_step(config: RunConfig, data: DataSet) -> float:

@@ -4,12 +4,10 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from dropbench.arms import ARMS, BUDGETS, DEFAULT_ARMS, ArmKind, check_arms
+from dropbench.arms import ARMS, BUDGETS, DEFAULT_ARMS, ArmKind, check_arms, reference_under
 from dropbench.config import RunConfig
 from dropbench.errors import UsageError, unknown_name
 from dropbench.variants import variant_of
-
-_STEP_UP_TO = 10
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Plan:
             )
         if self.budget not in BUDGETS:
             raise unknown_name("budget", self.budget, BUDGETS)
-        object.__setattr__(self, "arms", check_arms(self.arms))
+        object.__setattr__(self, "arms", check_arms(self.arms, self.reference))
         if self.dropout.is_reference:
             raise UsageError(
                 "With --p 0 there is no dropout to compare.", "Write a probability of dropping, like --p 0.5."
@@ -49,11 +47,17 @@ class Plan:
         self.of_seed(0)  # a member that cannot be is said now
 
     @property
+    def reference(self) -> str:
+        """The arm that the others are compared with."""
+        return reference_under(self.budget)
+
+    @property
     def setting(self) -> RunConfig:
-        """The dropout net of seed 0 under no budget; it names the comparison."""
+        """The dropout net of seed 0, with the epochs of a member; it names the comparison."""
         # Noise of mean 1 needs no scaling: the net as it is, at test.
         convention = "weight-scaling" if variant_of(self.dropout.dropout).scaled else "inverted"
-        return replace(self.dropout, seed=0, convention=convention)
+        samples = self.members if self.budget == "inference" else self.dropout.mc_samples
+        return replace(self.dropout, seed=0, convention=convention, mc_samples=samples)
 
     @property
     def experiment_id(self) -> str:
@@ -73,8 +77,7 @@ class Plan:
         ]
 
     def _runs(self, kind: ArmKind, seed: int) -> tuple[RunConfig, ...]:
-        samples = self.members if self.budget == "inference" else self.dropout.mc_samples
-        net = self._longer(replace(self.setting, seed=seed, mc_samples=samples))
+        net = self._longer(replace(self.setting, seed=seed))
         # A member that is the dropout arm's net, but for the Monte-Carlo passes after training, is that net.
         trained = replace(net, mc_samples=0)
         return tuple(net if run == trained else run for run in self._own_runs(kind, seed))
@@ -114,9 +117,8 @@ class Arm:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """The numbers of members it is read with: 1 to 10, 20, 30, …, and all; 1 where it has no members."""
-        most = self.plan.members if self.kind.averages else 1
-        return tuple(m for m in range(1, most + 1) if m <= _STEP_UP_TO or m % _STEP_UP_TO == 0 or m == most)
+        """The numbers of members it is read with: every one, or 1 where it has no members."""
+        return tuple(range(1, 1 + (self.plan.members if self.kind.averages else 1)))
 
     def comparison_id(self, averaging: str, members: int, passes: int) -> str:
         """Twelve hexadecimal digits that name one reading of this arm."""

@@ -97,6 +97,7 @@ class Reducer:
         arm, plan = reading.arm, reading.arm.plan
         left_out = len(arm.runs) - len(self.usable(arm))
         missing = reading.members > self.members(arm)
+        averaged = self.averaged(reading)
         return {
             "comparison_id": reading.comparison_id,
             "experiment_id": plan.experiment_id,
@@ -109,14 +110,19 @@ class Reducer:
             "left_out": left_out,
             **arm.setting.row(),
             "passes_per_prediction": reading.passes,
-            "member_run_ids": " ".join(run.run_id for run in arm.runs),
+            "member_run_ids": " ".join(run.run_id for run in averaged),
+            "member_started_at": " ".join(str(self.finished[run.run_id]["started_at"]) for run in averaged),
             "message": f"{left_out} of {len(arm.runs)} runs did not end ok" if missing else "",
         }
+
+    def averaged(self, reading: Reading) -> list[RunConfig]:
+        """The runs whose predictions a reading averages."""
+        return self.usable(reading.arm)[: None if reading.arm.kind.snapshots else reading.members]
 
     def measure(self, reading: Reading) -> Measured:
         """All figures of a reading that has its members."""
         arm = reading.arm
-        runs = self.usable(arm)[: None if arm.kind.snapshots else reading.members]
+        runs = self.averaged(reading)
         kept = [self._arrays(run) for run in runs]
         labels = {split: torch.from_numpy(kept[0][f"{split}_labels"]) for split in ("val", "test")}
         tuning = self._ensemble(reading, "val").prediction(reading.averaging)
@@ -156,14 +162,14 @@ class Reducer:
         return self._kept[run.run_id]
 
     def _ensemble(self, reading: Reading, split: str) -> Ensemble:
-        runs = self.usable(reading.arm)
+        runs = self.averaged(reading)
         if reading.arm.kind.monte_carlo:
             rung = mc_ladder(runs[0].mc_samples).index(reading.passes)
             return Ensemble.of_thinned_nets(self._arrays(runs[0]), split, rung, reading.passes)
         if reading.arm.kind.snapshots:  # the last ones, as in Huang et al. 2017
             members = list(self._arrays(runs[0])[f"{split}_snapshots"][-reading.members :])
         else:
-            members = [self._arrays(run)[split] for run in runs[: reading.members]]
+            members = [self._arrays(run)[split] for run in runs]
         return Ensemble.of_members([from_kept(member) for member in members])
 
     def _cost(self, reading: Reading, runs: list[RunConfig]) -> dict[str, float]:
@@ -179,8 +185,9 @@ class Reducer:
                 for count, row in zip(flops, rows, strict=True)
             ),
             "parameters": nets * sum(row["parameters"] for row in rows),
-            "prediction_flops": nets * sum(count.prediction for count in flops)
-            + ((reading.passes - 1) * flops[0].thinned if kind.monte_carlo else 0),
+            "prediction_flops": flops[0].first_thinned + (reading.passes - 1) * flops[0].thinned
+            if kind.monte_carlo
+            else nets * sum(count.prediction for count in flops),
         }
 
 

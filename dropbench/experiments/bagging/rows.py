@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from dropbench.arms import REFERENCE
 from dropbench.experiments.bagging.plan import Arm, Plan
 from dropbench.experiments.bagging.reduce import LOSSES, Measured, Reading, Reducer, readings_of
 from dropbench.experiments.bagging.uncertainty import differences, mcnemar
@@ -17,16 +16,17 @@ NOTHING = ""
 """Stands for the reference where an arm's losses are taken by themselves."""
 Pair = tuple[str, str]
 """An arm and its reference."""
+_MADE_OF = ("member_run_ids", "member_started_at", "message")
+"""The cells of a row that say from which runs, and from which time they were done, it was made."""
 
 
 class Rows:
-    """Which rows of a comparison are not on disk, and writing them; ``done_now`` are this time's runs."""
+    """Which rows of a comparison are not on disk, and writing them."""
 
-    def __init__(self, plan: Plan, reducer: Reducer, store: Store, done_now: set[str]) -> None:
+    def __init__(self, plan: Plan, reducer: Reducer, store: Store) -> None:
         self._plan = plan
         self._reducer = reducer
         self._store = store
-        self._done_now = done_now
         self._arms = {(arm.name, arm.setting.seed): arm for arm in plan.all_arms()}
         self._headlines = {key: reducer.headline(arm) for key, arm in self._arms.items()}
 
@@ -48,15 +48,10 @@ class Rows:
         for seeds in {seeds for seeds in pairs.values() if seeds}:
             self._write_differences([pair for pair in pairs if pairs[pair] == seeds], seeds, losses)
 
-    def _touched(self, arm: Arm) -> bool:
-        """Whether a run of it was done this time, so that what stands there is no longer true."""
-        return any(run.run_id in self._done_now for run in arm.runs)
-
-    def _is_new(self, reading: Reading, written: Mapping[str, str]) -> bool:
-        message = written.get(reading.comparison_id)
-        if message is None or self._touched(reading.arm):
-            return True
-        return message != str(self._reducer.cells(reading)["message"])
+    def _is_new(self, reading: Reading, written: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Whether there is no row, or one of other members, or of the same before they were done again."""
+        row, now = written.get(reading.comparison_id), self._reducer.cells(reading)
+        return row is None or any(row[name] != now[name] for name in _MADE_OF)
 
     def _write_arm(
         self, arm: Arm, new: Iterable[Reading], headline: Reading | None, wanted: bool
@@ -81,7 +76,12 @@ class Rows:
         With the seeds in which both have members.
         """
         written = self._store.recorded(DIFFERENCES)
-        pairs = [(name, other) for name in self._plan.arms for other in (NOTHING, REFERENCE) if name != other]
+        pairs = [
+            (name, other)
+            for name in self._plan.arms
+            for other in (NOTHING, self._plan.reference)
+            if name != other
+        ]
         new = {}
         for pair in pairs:
             seeds = tuple(
@@ -89,14 +89,16 @@ class Rows:
                 for seed in range(self._plan.seeds)
                 if all(self._headlines[n, seed] for n in _named(pair))
             )
-            touched = any(self._touched(self._arms[name, seed]) for seed in seeds for name in _named(pair))
-            if touched or any(self._difference_id(pair, seeds, loss) not in written for loss in LOSSES):
+            if any(self._difference_id(pair, seeds, loss) not in written for loss in LOSSES):
                 new[pair] = seeds
         return new
 
     def _difference_id(self, pair: Pair, seeds: tuple[int, ...], loss: str) -> str:
         read = [self._headlines[name, seed] for seed in seeds for name in _named(pair)]
-        identity = " ".join([*pair, loss, *(reading.comparison_id for reading in read if reading)])
+        made_of = [
+            str(self._reducer.cells(reading)[name]) for reading in read if reading for name in _MADE_OF
+        ]
+        identity = " ".join([*pair, loss, *(r.comparison_id for r in read if r), *made_of])
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
     def _write_differences(
@@ -123,7 +125,7 @@ class Rows:
                 "arm": name,
                 "reference": other,
                 "loss": loss,
-                "seeds": len(seeds),
+                "seeds": " ".join(map(str, seeds)),
                 "test_images": stacked.shape[2],
                 "difference": found.mean,
                 "low": found.low,

@@ -1,5 +1,6 @@
 """How sure a difference between two arms is, given few repetitions and a finite test set."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,9 +27,9 @@ def differences(losses: np.ndarray) -> list[Difference]:
 
     Two things would come out otherwise another time: the repetition (weights, order, masks, splits), and the
     test images. Both are drawn again with replacement, independently, the same images for all repetitions:
-    the pigeonhole bootstrap (Owen 2007) for crossed factors, whose variance is not below the true one but
-    for the factor (R − 1)/R of R repetitions. The interval is the percentiles of 95 %. One repetition alone
-    leaves its own share out.
+    the pigeonhole bootstrap (Owen 2007) for crossed factors. A draw of R repetitions out of R varies too
+    little by (R − 1)/R, so its deviations are widened by the root of the inverse. The interval is the
+    percentiles of 95 %. One repetition alone leaves its own share out.
 
     ``p_better`` is the share of (repetition, drawn test set) pairs in which the difference is negative, ties
     counted half: the P(A > B) of Bouthillier et al. 2021.
@@ -43,7 +44,10 @@ def differences(losses: np.ndarray) -> list[Difference]:
     # A mean of losses that are equal is 0, not the rounding of the sum.
     means[np.abs(means) < 1e-12] = 0
     chosen = generator.integers(0, repetitions, (_RESAMPLES, 1, repetitions))
-    overall = np.take_along_axis(means, np.broadcast_to(chosen, means.shape), axis=2).mean(2)
+    of_all = means.mean(2)
+    of_draw = np.take_along_axis(means, np.broadcast_to(chosen, means.shape), axis=2).mean(2)
+    widening = math.sqrt(repetitions / (repetitions - 1)) if repetitions > 1 else 1.0
+    overall = of_all + widening * (of_draw - of_all)
     tails = (1 - CONFIDENCE) / 2
     low, high = np.quantile(overall, (tails, 1 - tails), axis=0)
     better = ((means < 0) + 0.5 * (means == 0)).mean((0, 2))

@@ -3,7 +3,7 @@
 from dropbench.arms import ARMS, REFERENCE
 from dropbench.report.bagging import Comparison, pooled
 from dropbench.report.bagging_plots import COSTS, LABELS, pareto_front
-from dropbench.report.page.chart import Chart, add_line, colour, new_figure, symbol
+from dropbench.report.page.chart import DASHES, Chart, add_line, colour, new_figure, symbol
 
 
 def comparison_charts(comparison: Comparison) -> list[Chart]:
@@ -13,7 +13,7 @@ def comparison_charts(comparison: Comparison) -> list[Chart]:
         charts += [_against(comparison, "averaged", column) for column in LABELS]
     if any(ARMS[arm].monte_carlo for arm in comparison.arms):
         charts += [_against(comparison, "passes_per_prediction", column) for column in LABELS]
-    if REFERENCE in comparison.arms and comparison.rows["train_flops"].notna().all():
+    if comparison.reference in comparison.arms and comparison.rows["train_flops"].notna().all():
         charts += [_cost(comparison, cost) for cost in COSTS]
     if len(comparison.bins):
         charts.append(_reliability(comparison))
@@ -43,7 +43,7 @@ def _against(comparison: Comparison, size: str, column: str) -> Chart:
             )][size].unique())  # fmt: skip
             figure.add_scatter(
                 x=[sizes[0], sizes[-1]], y=[level, level], mode="lines", name=comparison.name(arm),
-                line={"color": colour(_number(arm)), "dash": "dash"},
+                line={"color": colour(_number(arm)), "dash": DASHES[1 + _number(arm) % 3]},
             )  # fmt: skip
             words.append(f"{comparison.name(arm)} {level:.4g}")
     if not by_members:
@@ -57,7 +57,7 @@ def _against(comparison: Comparison, size: str, column: str) -> Chart:
 
 
 def _cost(comparison: Comparison, cost: str) -> Chart:
-    unit = comparison.fullest(REFERENCE)[cost].mean()
+    unit = comparison.fullest(comparison.reference)[cost].mean()
     figure = new_figure(COSTS[cost], LABELS["test_error_percent"])
     points = []
     words = []
