@@ -10,6 +10,8 @@ from dropbench.errors import unknown_name
 class Metric:
     """One figure of runs.csv, lower is better: ``val_`` and ``test_`` stand before ``column``."""
 
+    name: str
+    """On the command line and in files' names."""
     column: str
     label: str
     """With its unit, for the axis of a picture."""
@@ -28,10 +30,13 @@ class Metric:
 
 
 METRICS = {
-    "error": Metric("error_percent", "error, %", "points", 2),
-    "nll": Metric("nll", "NLL, nats", "nats", 3),
-    "brier": Metric("brier", "Brier score", "", 4),
-    "ece": Metric("ece", "ECE", "", 4),
+    metric.name: metric
+    for metric in (
+        Metric("error", "error_percent", "error, %", "points", 2),
+        Metric("nll", "nll", "NLL, nats", "nats", 3),
+        Metric("brier", "brier", "Brier score", "", 4),
+        Metric("ece", "ece", "ECE", "", 4),
+    )
 }
 ERROR = METRICS["error"]
 

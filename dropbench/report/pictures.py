@@ -48,7 +48,7 @@ def save_curves(sweeps: Collection[Sweep], folder: Path, formats: Collection[str
     """
     drawn = [s for s in sweeps if sum(bool(s.test(setting)) for setting in s.settings) >= 2]
     return [
-        save_sweep(sweep, folder / f"error-against-p-{_name(sweep)}.{ending}")
+        save_sweep(sweep, folder / f"{sweep.metric.name}-against-p-{_name(sweep)}.{ending}")
         for sweep in drawn
         for ending in formats
     ]

@@ -211,7 +211,10 @@ class _Net:
             many = f"over {_MANY_SEEDS:,}" if needed > _MANY_SEEDS else f"{needed:.0f}"
             text += f"; one of {abs(own.difference.mean):.{metric.digits}f} takes {many}"
         if seeds < ENOUGH_SEEDS:
-            text += f". With fewer than {ENOUGH_SEEDS} seeds intervals lean on the normal distribution"
+            text += (
+                f". Under {ENOUGH_SEEDS} seeds intervals and tests lean on the normal distribution: "
+                f"--seeds {ENOUGH_SEEDS} or more would do"
+            )
         return f"{text}."
 
 

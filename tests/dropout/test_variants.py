@@ -273,7 +273,7 @@ def test_it_trains_the_lectures_net_in_bf16(name, blobs):
     sites = {"p_drop": 0.2, "p_drop_conv": 0.0 if name == "dropconnect" else 0.2}
     result = train(config(name, epochs=1, batch_size=80, precision="bf16", mc_samples=2, **sites), blobs)
     assert result.status == "ok"
-    assert result.predictions["test_mc"].shape == (90, 3)
+    assert result.predictions["test_mc"].shape == (2, 90, 3), "of one pass, and of both"
 
 
 class Own(nn.Module):
