@@ -2,7 +2,6 @@
 
 import functools
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -66,7 +65,7 @@ def mean_interval(values: Sequence[float]) -> Estimate:
     mean = sum(values) / count
     if count == 1:
         return Estimate(mean, math.nan, math.nan, 1)
-    error = statistics.stdev(values) / math.sqrt(count)
+    error = float(np.std(values, ddof=1)) / math.sqrt(count)
     quantiles = None if count < ENOUGH_SEEDS else _studentised_quantiles(np.asarray(values, float) - mean)
     low, high = quantiles or _students_quantiles(count)
     return Estimate(mean, mean - high * error, mean - low * error, count)

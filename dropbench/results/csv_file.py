@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -250,15 +251,13 @@ def _read(path: Path) -> str:
 
 
 def _typed(cells: dict[str, str], table: Table) -> dict[str, Any] | None:
-    row: dict[str, Any] = {}
-    for name in table.columns:
-        if name in table.text_columns:
-            row[name] = cells.get(name, "")
-            continue
-        try:
-            row[name] = float(cells.get(name) or "nan")
-        except ValueError:
-            return None
+    row: dict[str, Any] = {name: cells.get(name, "") for name in table.text_columns}
+    try:
+        for name in table.number_columns:
+            cell = cells.get(name)
+            row[name] = float(cell) if cell else math.nan
+    except ValueError:
+        return None
     return row
 
 

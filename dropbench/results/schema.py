@@ -1,6 +1,7 @@
 """The columns of the CSV files."""
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 from dropbench.config import RunConfig
@@ -17,6 +18,11 @@ class Table:
     columns: tuple[str, ...]
     text_columns: frozenset[str]
     key: tuple[str, ...]
+
+    @cached_property
+    def number_columns(self) -> tuple[str, ...]:
+        """The others."""
+        return tuple(name for name in self.columns if name not in self.text_columns)
 
 
 _CONFIG_COLUMNS = tuple(RunConfig().row())
