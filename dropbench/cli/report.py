@@ -41,10 +41,10 @@ def report(
         Path | None,
         option(
             "--diff",
-            f"Compare FOLDER with this newer one, seed by seed; exit code {WORSE} if a setting is "
-            "significantly worse there.",
+            f"Compare FOLDER with this older one, seed by seed; exit code {WORSE} if a setting has become "
+            "significantly worse.",
             _COMPARE,
-            metavar="NEWER",
+            metavar="OLDER",
         ),
     ] = None,
     export_to: Annotated[
@@ -86,7 +86,7 @@ def report(
 
         dropbench report results --html report.html --export table.tex
 
-        dropbench report old --diff new --metric nll
+        dropbench report --diff old new --metric nll
     """
     from dropbench.report.build import GROUPS, Choice, build_report
     from dropbench.report.diff import diff_table
@@ -112,7 +112,7 @@ def report(
     if diff is not None:
         if html is not None or pictures is not None:
             raise UsageError("--diff has neither pictures nor a page.", "Leave out --html and --pictures.")
-        table, worse = diff_table(folder, diff, choice, tell)
+        table, worse = diff_table(diff, folder, choice, tell)
         if export_to != STDOUT:
             show([table], out)
         if export_to is not None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Okabe & Ito's colours, told apart with every kind of colour vision and by their lightness in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
+DOTS_PER_INCH = 300  # of what is not drawn in lines: fit for print
 _NUMBERS = ("p_drop", "p_drop_input", "p_drop_conv", "train_size")
 AXIS_LABELS = {
     "p_drop": "p_drop, probability of dropping a hidden unit",
@@ -123,7 +124,7 @@ def picture(path: Path, title: str, figsize: tuple[float, float]) -> Iterator["F
         # A label is text: no dollar sign in a folder's name may start a formula.
         figure.suptitle(title, fontsize="medium", parse_math=False)
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150)
+        figure.savefig(path, dpi=DOTS_PER_INCH)
     except OSError as error:
         raise DropbenchError(f"Cannot write {path}: {error.strerror or error}.") from error
     finally:

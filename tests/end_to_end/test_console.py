@@ -89,14 +89,14 @@ def test_diff_of_two_folders(tmp_path):
     command = ["sweep", "--p", "0.2", "--seeds", "4", "--precision", "fp32", *QUICK]
     for out, more in (("old", ()), ("new", ()), ("worse", ("--learning-rate", "0.0001"))):
         assert dropbench(*command, *more, "--out", out, cwd=tmp_path).returncode == 0
-    same = dropbench("report", "old", "--diff", "new", cwd=tmp_path)
+    same = dropbench("report", "--diff", "old", "new", cwd=tmp_path)
     assert same.returncode == 0, same.stderr
     assert "0 are significantly worse" in same.stdout
-    other = dropbench("report", "old", "--diff", "worse", cwd=tmp_path)
+    other = dropbench("report", "--diff", "old", "worse", cwd=tmp_path)
     assert (other.returncode, "no setting with a seed in common" in other.stderr) == (1, True)
     text = (tmp_path / "worse" / "runs.csv").read_text()
     (tmp_path / "worse" / "runs.csv").write_text(text.replace(",0.0001,", ",0.1,"))
-    worse = dropbench("report", "old", "--diff", "worse", "--export", "-", "--format", "json", cwd=tmp_path)
+    worse = dropbench("report", "worse", "--diff", "old", "--export", "-", "--format", "json", cwd=tmp_path)
     assert worse.returncode == 4, worse.stderr
     assert {row["worse"] for row in json.loads(worse.stdout)["tables"][0]["rows"]} == {True}
 
