@@ -2,6 +2,7 @@
 
 import bisect
 import functools
+import gc
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,7 +60,11 @@ def paired_tests(pairs: Sequence[tuple[Mapping[int, float], Mapping[int, float]]
     if len(tested) > 1:
         from statsmodels.stats.multitest import multipletests
 
-        _, adjusted, _, _ = multipletests([raw[number] for number in tested], method="holm")
+        gc.freeze()  # it collects garbage at every call, which otherwise takes longer than all the rest
+        try:
+            _, adjusted, _, _ = multipletests([raw[number] for number in tested], method="holm")
+        finally:
+            gc.unfreeze()
         for number, p in zip(tested, adjusted, strict=True):
             corrected[number] = float(p)
     return [

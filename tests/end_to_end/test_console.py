@@ -322,7 +322,7 @@ USAGE = [
     (["compare-bagging", "--ood", "mnist5k"], "nothing foreign"),
     (["compare-bagging", "--arms", "snapshot", "--members", "7"], "7 epochs"),
     (["compare-bagging", "--arms", "untied", "--dropout", "gaussian"], "Bernoulli"),
-    (["compare-bagging", "--schedule", "early"], "Monte-Carlo"),
+    (["compare-bagging", "--schedule", "early"], "dropout-mc has nothing"),
     (["report", "--export", "table.xls"], ".tex"),
     (["report", "--export", "-", "--format", "docx"], "Known: md"),
     (["report", "--format", "md"], "--export"),

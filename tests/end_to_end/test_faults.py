@@ -23,6 +23,9 @@ PASSING = {
     "peak_memory_bytes",
     "started_at",
     "device_name",
+    # When members ran, and what is named after that.
+    "member_started_at",
+    "difference_id",
 }
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits are those of POSIX")

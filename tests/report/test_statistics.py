@@ -32,12 +32,6 @@ def test_paired_difference_uses_the_common_seeds_and_their_pairing():
     assert (estimate.low, estimate.high, estimate.count) == pytest.approx((oracle.low, oracle.high, 3))
 
 
-@pytest.fixture
-def _no_collections(monkeypatch):
-    """Statsmodels collects garbage at every correction, which takes longer than all the rest."""
-    monkeypatch.setattr("gc.collect", lambda: 0)
-
-
 @pytest.mark.parametrize("seeds", [3, ENOUGH_SEEDS, 10, 30])
 def test_the_interval_covers_the_mean_in_93_to_97_percent(seeds):
     """2,000 made settings; Student's t under six seeds, the studentised bootstrap from there on."""
@@ -76,7 +70,6 @@ def test_where_most_values_are_the_same_the_interval_is_students():
         assert (estimate.low, estimate.high) == pytest.approx((oracle.low, oracle.high))
 
 
-@pytest.mark.usefixtures("_no_collections")
 @pytest.mark.parametrize("seeds", [3, 6])
 def test_without_an_effect_a_family_errs_in_at_most_5_percent(seeds):
     """2,000 made sweeps of eight settings and a reference, whose noise they share as paired runs do."""
@@ -116,7 +109,6 @@ def test_what_cannot_be_tested_is_never_significant():
     assert one_seed.p_better == 1
 
 
-@pytest.mark.usefixtures("_no_collections")
 def test_the_smallest_effect_is_found_as_often_as_it_says():
     generator, seeds, rounds = np.random.default_rng(4), 6, 1500
     found = 0
