@@ -98,9 +98,10 @@ class _Net:
         return {id(setting): test for (setting, _), test in zip(pairs, found, strict=True)}
 
     def as_good(self, setting: Setting) -> bool:
-        """Whether a setting is not distinguishable from the best."""
+        """Whether a setting is not distinguishable from the best by a test; without one nothing is said."""
         test = self.to_best.get(id(setting))
-        return setting is self.best or (test is not None and not test.significant)
+        tested = test is not None and not math.isnan(test.p_holm)
+        return setting is self.best or (test is not None and tested and not test.significant)
 
     def row(self, setting: Setting) -> Row:
         sweep = self.sweep
