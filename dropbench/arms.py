@@ -69,6 +69,9 @@ REFERENCE = "dropout"
 AVERAGINGS = ("arithmetic", "geometric")
 """How members' predictions are averaged; the first is what arms are compared by."""
 
+LOSSES = ("error_percent", "nll", "nll_scaled", "brier")
+"""What arms are compared in; each is a mean over test images, and lower is better."""
+
 BUDGETS = {
     "members": "the number of members, each net trained alike",
     "train": "the training FLOPs: arms of one net train for as many times the epochs as there are members",

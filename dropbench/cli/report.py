@@ -107,11 +107,17 @@ def report(
         exporter_for(export_to, form)
     elif form is not None:
         raise UsageError("--format is that of --export.", "Add --export FILE, or --export - for stdout.")
+    if pictures is None and picture_formats != "png":
+        raise UsageError("--picture-format is that of --pictures.", "Add --pictures DIR.")
     if export_to == html == STDOUT:
         raise UsageError("--export and --html cannot both go to stdout.", "Name a file for one of them.")
     if diff is not None:
         if html is not None or pictures is not None:
             raise UsageError("--diff has neither pictures nor a page.", "Leave out --html and --pictures.")
+        if only is not None or sort != "p" or reference != "p=0":
+            raise UsageError(
+                "--diff compares each setting with itself.", "Leave out --only, --sort and --reference."
+            )
         table, worse = diff_table(diff, folder, choice, tell)
         if export_to != STDOUT:
             show([table], out)

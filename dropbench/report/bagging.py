@@ -16,6 +16,8 @@ _SAME = (
     "experiment_id",
     *SETTING,
     "dropout",
+    "dropout_schedule",
+    "cutoff_epoch",
     "p_drop",
     "p_drop_input",
     "p_drop_conv",
@@ -180,6 +182,7 @@ def _as_of_now(comparisons: pd.DataFrame) -> pd.DataFrame:
     several = comparisons["arm"].isin([arm for arm in ARMS if ARMS[arm].averages])
     return comparisons.assign(
         dropout=comparisons["dropout"].replace("", "bernoulli"),
+        dropout_schedule=comparisons["dropout_schedule"].replace("", "constant"),
         budget=comparisons["budget"].replace("", "members"),
         averaging=comparisons["averaging"].replace("", AVERAGINGS[0]),
         averaged=comparisons["averaged"].fillna(comparisons["members"].where(several, 1)),

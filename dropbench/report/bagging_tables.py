@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from dropbench.arms import ARMS, BUDGETS
+from dropbench.arms import ARMS, BUDGETS, LOSSES
 from dropbench.report.bagging import Comparison, Difference
 from dropbench.report.bagging_readings import against_members, against_passes
 from dropbench.report.statistics import ENOUGH_SEEDS
@@ -15,7 +15,6 @@ from dropbench.report.verdict import verdict
 from dropbench.results.schema import COMPARISON_FIGURES
 
 _MEANS = ("averaged", "test_nll", "test_brier", "test_ece", *COMPARISON_FIGURES)
-_LOSSES = ("error_percent", "nll", "nll_scaled", "brier")
 _COLDEST = 0.1001
 """A temperature below it, or above its inverse, is at the bound of what is looked for."""
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -47,6 +46,8 @@ def comparison_title(comparison: Comparison) -> str:
     if fields["layers"]:
         parts.append(f"layers {fields['layers'].replace(',', '-')}")
     parts.append(f"{fields['epochs']:.0f} epochs")
+    if fields["dropout_schedule"] != "constant":
+        parts.append(f"{fields['dropout_schedule']} dropout, cutoff epoch {fields['cutoff_epoch']:.0f}")
     if not math.isnan(fields["train_size"]):
         parts.append(f"{fields['train_size']:.0f} training images")
     told = [f"M = {fields['members']:.0f}"]
@@ -77,7 +78,7 @@ def _row(comparison: Comparison, arm: str) -> Row:
         "_difference": difference,
         "difference_seeds": math.nan if difference is None else len(difference.seeds),
     }
-    for loss in _LOSSES:
+    for loss in LOSSES:
         found = comparison.difference(arm, loss)
         if found is not None:
             cells |= found.estimate.cells(f"difference_to_dropout_{loss}")

@@ -23,6 +23,9 @@ _FLAGS = {
     "dropout_schedule": "--schedule",
     "cutoff_epoch": "--cutoff-epoch",
 }
+_OF_COMPARISON = (
+    "p_drop_input", "p_drop_conv", "train_size", "layers", "dropout", "dropout_schedule", "cutoff_epoch",
+)  # fmt: skip
 _USUAL = {"p_drop_input": 0.0, "p_drop_conv": 0.0, "convention": "inverted", "dropout": "bernoulli",
           "dropout_schedule": "constant"}  # fmt: skip
 
@@ -63,7 +66,7 @@ def comparison_command(comparison: Comparison) -> str:
     """The ``dropbench compare-bagging`` of a comparison."""
     fields = comparison.fields
     command = ["dropbench", "compare-bagging", "--p", axis_text(fields["p_drop"])]
-    for axis in ("p_drop_input", "p_drop_conv", "train_size", "layers", "dropout"):
+    for axis in _OF_COMPARISON:
         value = fields[axis]
         if axis == "layers" and value == ",".join(map(str, _recipe_layers(fields))):
             continue

@@ -79,6 +79,7 @@ def test_the_command_on_the_page_makes_the_same_runs(tmp_path):
         "1",
         *QUICK,
     ]
+    arms += ["--schedule", "late"]
     assert dropbench(*arms, "--out", "c", cwd=tmp_path).returncode == 0
     page = dropbench("report", "c", "--only", "comparison", "--html", "-", cwd=tmp_path).stdout
     (told,) = re.findall(r"<code>dropbench (.*?)</code>", page)
@@ -332,7 +333,9 @@ USAGE = [
     (["report", "--sort", "error"], "Known: p"),
     (["report", "--reference", "q=0"], "p=0.5"),
     (["report", "--reference", "1.5"], "below 1"),
-    (["report", "--picture-format", "jpg"], "Did you mean 'png'"),
+    (["report", "--pictures", "p", "--picture-format", "jpg"], "Did you mean 'png'"),
+    (["report", "--picture-format", "svg"], "--pictures DIR"),
+    (["report", "--diff", "x", "--sort", "val"], "--sort"),
     (["report", "--diff", "x", "--html", "y.html"], "neither pictures nor a page"),
     (["sweeep"], "sweeep"),
     (["sweep", "--epoch", "3"], "--epochs"),

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dropbench.arms import AVERAGINGS
+from dropbench.arms import AVERAGINGS, LOSSES
 from dropbench.config import RunConfig
 from dropbench.data.dataset import DataSet
 from dropbench.engine.evaluate import from_kept, metrics, reliability
@@ -19,8 +19,6 @@ from dropbench.experiments.bagging.plan import Arm
 from dropbench.run_result import foreign_split, mc_ladder
 
 Kept = Mapping[str, np.ndarray]
-LOSSES = ("error_percent", "nll", "nll_scaled", "brier")
-"""What arms are compared in; each is a mean over test images, and lower is better."""
 
 
 @dataclass(frozen=True)

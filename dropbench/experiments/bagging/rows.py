@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from dropbench.arms import LOSSES
 from dropbench.experiments.bagging.plan import Arm, Plan
-from dropbench.experiments.bagging.reduce import LOSSES, Measured, Reading, Reducer, readings_of
+from dropbench.experiments.bagging.reduce import Measured, Reading, Reducer, readings_of
 from dropbench.experiments.bagging.uncertainty import differences, mcnemar
 from dropbench.results.schema import COMPARISONS, DIFFERENCES, RELIABILITY, SCHEMA_VERSION
 from dropbench.results.store import Store
