@@ -15,7 +15,7 @@ CONVENTIONS = ("inverted", "weight-scaling")
 SITES = ("input", "conv", "hidden")
 DROPOUT_SCHEDULES = ("constant", "early", "late", "ramp")
 LEARNING_RATE_SCHEDULES = ("one-cycle", "cosine")
-ACTIVATIONS = ("relu", "logistic", "selu")
+ACTIVATIONS = ("relu", "logistic", "selu", "maxout")
 PRECISIONS = ("fp32", "tf32", "bf16")
 
 # Stands for "whatever the model's recipe says"; __post_init__ puts the number in its place.
@@ -29,6 +29,7 @@ _RECIPE_FIELDS = (
     "momentum",
     "weight_decay",
 )
+_PIECES, _SPARSITY_TARGET = 5, 0.05
 # What changes nothing where nothing is dropped.
 _OF_DROPOUT = (
     "convention",
@@ -38,6 +39,7 @@ _OF_DROPOUT = (
     "cutoff_epoch",
     "thinned",
     "joint",
+    "widened",
 )
 
 
@@ -62,11 +64,21 @@ class RunConfig:
     model: str = "lecture-cnn"
     layers: tuple[int, ...] = _FROM_RECIPE
     activation: str = "relu"
+    pieces: int = _PIECES
+    """Of a maxout unit, the linear functions that it is the largest of (Goodfellow et al. 2013)."""
     p_drop: float = 0.0
     p_drop_input: float = 0.0
     p_drop_conv: float = 0.0
     convention: str = "inverted"
+    widened: bool = False
+    """Layers have n/(1 − p) units, so that n are kept on average (Srivastava et al. 2014, app. A)."""
     max_norm: float | None = None
+    l1: float = 0.0
+    """Times the sum of the weights' sizes, added to the mean loss; weight_decay/2 is that of squares."""
+    kl_sparsity: float = 0.0
+    """Times a divergence of the hidden units' mean activations from sparsity_target (see
+    dropbench.engine.penalties)."""
+    sparsity_target: float = _SPARSITY_TARGET
     epochs: int = _FROM_RECIPE
     batch_size: int = _FROM_RECIPE
     learning_rate: float = _FROM_RECIPE
@@ -118,6 +130,7 @@ class RunConfig:
         self._check_choices()
         self._check_ranges()
         self._check_dropout(recipe)
+        self._check_units(recipe)
         self._check_schedule()
         if not recipe.layers and self.layers:
             raise UsageError(
@@ -148,7 +161,7 @@ class RunConfig:
                     "p is the probability of dropping a unit: at least 0 and below 1.",
                 )
         for name, least in (
-            *(("epochs", 1), ("batch_size", 1)),
+            *(("epochs", 1), ("batch_size", 1), ("pieces", 1)),
             *((name, 0) for name in ("seed", "member", "mc_samples", "snapshots")),
         ):
             if getattr(self, name) < least:
@@ -159,8 +172,9 @@ class RunConfig:
             raise UsageError(f"learning_rate = {self.learning_rate}.", "Write a number above 0.")
         if not 0 <= self.momentum < 1:
             raise UsageError(f"momentum = {self.momentum}.", "Write a number from 0 up to, not including, 1.")
-        if not 0 <= self.weight_decay < float("inf"):
-            raise UsageError(f"weight_decay = {self.weight_decay}.", "Write 0 or more.")
+        for name in ("weight_decay", "l1", "kl_sparsity"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise UsageError(f"{name} = {getattr(self, name)}.", "Write 0 or more.")
         if self.max_norm is not None and not 0 < self.max_norm < float("inf"):
             raise UsageError(f"max_norm = {self.max_norm}.", "Write a bound above 0, like 3.")
 
@@ -183,6 +197,28 @@ class RunConfig:
                 f"The dropout {self.dropout} is made for {variant.activation.upper()} units.",
                 f"Add --activation {variant.activation}.",
             )
+        if self.dropout == "standout" and self.activation == "maxout":
+            raise UsageError("Standout wants one input of each unit; maxout units have several.")
+
+    def _check_units(self, recipe: Recipe) -> None:
+        """What depends on what the hidden units are."""
+        if self.activation == "maxout" and not recipe.maxout:
+            raise UsageError(f"The model {self.model} has no maxout units.", "Use --model mlp.")
+        if self.activation != "maxout" and self.pieces != _PIECES:
+            raise UsageError(f"{self.activation} units have no pieces.", "Add --activation maxout.")
+        if self.sparsity_target != _SPARSITY_TARGET and not self.kl_sparsity:
+            raise UsageError("A sparsity target alone does nothing.", "Add --kl-sparsity.")
+        if self.kl_sparsity:
+            if self.activation not in ("relu", "logistic") or not recipe.factory:
+                raise UsageError(
+                    "KL sparsity is for units that are never below 0: relu or logistic ones.",
+                    "Leave out --kl-sparsity, or take one of dropbench's models with such units.",
+                )
+            most = 1.0 if self.activation == "logistic" else float("inf")
+            if not 0 < self.sparsity_target < most:
+                raise UsageError(f"sparsity_target = {self.sparsity_target}.", f"Above 0, below {most:g}.")
+        if self.widened and not recipe.scales:
+            raise UsageError(f"The model {self.model} cannot be widened.", "Leave out --widen.")
 
     def _check_schedule(self) -> None:
         if self.dropout_schedule == "constant":

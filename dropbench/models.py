@@ -4,6 +4,7 @@ Sites are ``input`` (the image), ``conv`` (after each convolution block) and ``h
 fully connected layer).
 """
 
+import math
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from itertools import pairwise
@@ -28,6 +29,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "logistic": torch.sigmoid,
     "selu": torch.selu,
 }
+_MOST_OF_NORMALS = 10.0  # standard deviations: beyond them is no weight
 ModelFactory = Callable[[tuple[int, int, int], int, RunConfig], nn.Module]
 
 
@@ -35,16 +37,27 @@ def _typed(dropouts: nn.ModuleList) -> Iterable[DropoutLayer]:
     return cast(Iterable[DropoutLayer], dropouts)
 
 
-def scaled(units: int, width: float) -> int:
-    """How many units or channels a layer of ``units`` has in a net of this relative width, 1 at least."""
-    return max(1, round(units * width))
+def activation_of(config: RunConfig) -> Activation:
+    """What makes a layer's units of what its weights put out; a maxout unit takes ``pieces`` of these."""
+    if config.activation == "maxout":
+        return lambda outputs: outputs.view(len(outputs), -1, config.pieces).amax(2)
+    return ACTIVATIONS[config.activation]
+
+
+def sizes(layers: Iterable[int], config: RunConfig, site: str) -> list[int]:
+    """How many units or channels the layers before a dropout ``site`` have in ``config``'s net, 1 at least.
+
+    ``config.width`` times as many, and where it is ``widened`` as many again as make up for those dropped.
+    """
+    keep = 1 - config.p_drop_at(site) if config.widened else 1.0
+    return [max(1, round(units * config.width / keep)) for units in layers]
 
 
 class LectureCNN(nn.Module):
     """The lecture's net: Conv 3×3 with 64, 128 and 256 channels, a max-pool after each, FC 512, FC 512.
 
-    Input ``(batch, channels, height, width)`` from 8×8 up, output logits ``(batch, classes)``. The numbers
-    of channels and units are multiplied by ``config.width``.
+    Input ``(batch, channels, height, width)`` from 8×8 up, output logits ``(batch, classes)``; sizes as
+    sizes has them.
 
     Raises:
         UsageError: if the images are smaller than 8×8.
@@ -53,13 +66,8 @@ class LectureCNN(nn.Module):
 
     def __init__(self, image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> None:
         super().__init__()
-        channels, height, width = image_shape
-        if min(height, width) < 8:
-            raise UsageError(
-                f"lecture-cnn pools three times and needs images of 8×8 or more, not {height}×{width}.",
-                "Use --model mlp.",
-            )
-        *maps, full = (scaled(units, config.width) for units in (64, 128, 256, 512))
+        channels, height, width = _at_least_8(image_shape, config)
+        maps, (full,) = sizes((64, 128, 256), config, "conv"), sizes((512,), config, "hidden")
         widths = (channels, *maps)
         self.convolutions = nn.ModuleList(
             nn.Conv2d(fan_in, fan_out, kernel_size=3, padding=1) for fan_in, fan_out in pairwise(widths)
@@ -67,7 +75,7 @@ class LectureCNN(nn.Module):
         pooled = maps[-1] * (height // 8) * (width // 8)
         self.hidden = nn.ModuleList([nn.Linear(pooled, full), nn.Linear(full, full)])
         self.output = nn.Linear(full, classes)
-        self.activation: Activation = ACTIVATIONS[config.activation]
+        self.activation = activation_of(config)
         first, *after_conv = (*self.convolutions, self.hidden[0])
         self.input_dropout = make_dropout(config, "input", first)
         self.conv_dropouts = nn.ModuleList(make_dropout(config, "conv", layer) for layer in after_conv)
@@ -92,16 +100,19 @@ class MLP(nn.Module):
     """A fully connected net, as in the 2014 paper's experiments on MNIST.
 
     Input ``(batch, channels, height, width)``, output logits ``(batch, classes)``; hidden layers of
-    ``config.layers`` units, multiplied by ``config.width``.
+    ``config.layers`` units (see sizes); a layer of maxout units has weights for each of their pieces.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> None:
         super().__init__()
         channels, height, width = image_shape
-        widths = (channels * height * width, *(scaled(units, config.width) for units in config.layers))
-        self.hidden = nn.ModuleList(nn.Linear(fan_in, fan_out) for fan_in, fan_out in pairwise(widths))
+        widths = (channels * height * width, *sizes(config.layers, config, "hidden"))
+        pieces = config.pieces if config.activation == "maxout" else 1
+        self.hidden = nn.ModuleList(
+            nn.Linear(fan_in, fan_out * pieces) for fan_in, fan_out in pairwise(widths)
+        )
         self.output = nn.Linear(widths[-1], classes)
-        self.activation: Activation = ACTIVATIONS[config.activation]
+        self.activation = activation_of(config)
         self.input_dropout = make_dropout(config, "input", self.hidden[0])
         self.hidden_dropouts = nn.ModuleList(
             make_dropout(config, "hidden", layer) for layer in (*self.hidden[1:], self.output)
@@ -113,6 +124,59 @@ class MLP(nn.Module):
         for dropout, layer in zip(_typed(self.hidden_dropouts), (*self.hidden[1:], self.output), strict=True):
             units = dropout.into(layer, self.activation(units), units)
         return units
+
+
+class PaperCNN(nn.Module):
+    """The 2014 paper's net for CIFAR-10 and SVHN: Conv 5×5 with 96, 128 and 256 channels, FC 2048, FC 2048.
+
+    A max-pool 3×3 of stride 2 follows each convolution. The paper keeps units with probability 0.9 at the
+    input, 0.75 after the first two convolutions, and 0.5 after the last one and the fully connected layers;
+    so the last convolution's units are a hidden site here. Input ``(batch, channels, height, width)`` from
+    8×8 up, output logits ``(batch, classes)``; sizes as sizes has them.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> None:
+        super().__init__()
+        channels, height, width = _at_least_8(image_shape, config)
+        maps = [*sizes((96, 128), config, "conv"), *sizes((256,), config, "hidden")]
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(fan_in, fan_out, kernel_size=5, padding=2)
+            for fan_in, fan_out in pairwise((channels, *maps))
+        )
+        for _ in maps:
+            height, width = -(-height // 2), -(-width // 2)
+        units = [maps[-1] * height * width, *sizes((2048, 2048), config, "hidden")]
+        self.hidden = nn.ModuleList(nn.Linear(fan_in, fan_out) for fan_in, fan_out in pairwise(units))
+        self.output = nn.Linear(units[-1], classes)
+        self.activation = activation_of(config)
+        first, *others = self.convolutions
+        self.input_dropout = make_dropout(config, "input", first)
+        self.conv_dropouts = nn.ModuleList(make_dropout(config, "conv", layer) for layer in others)
+        self.hidden_dropouts = nn.ModuleList(
+            make_dropout(config, "hidden", layer) for layer in (*self.hidden, self.output)
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits of a batch of normalised images."""
+        units = self.input_dropout.into(self.convolutions[0], images)
+        after = (*self.convolutions[1:], *self.hidden, self.output)
+        dropouts = (*_typed(self.conv_dropouts), *_typed(self.hidden_dropouts))
+        for number, (dropout, layer) in enumerate(zip(dropouts, after, strict=True)):
+            if number < len(self.convolutions):
+                units = F.max_pool2d(units, 3, stride=2, padding=1)  # first, as in LectureCNN
+            units = dropout.into(layer, self.activation(units), units)
+        return units
+
+
+def _at_least_8(image_shape: tuple[int, int, int], config: RunConfig) -> tuple[int, int, int]:
+    """The shape of images that may be pooled three times; raises UsageError for smaller ones."""
+    _, height, width = image_shape
+    if min(height, width) < 8:
+        raise UsageError(
+            f"{config.model} pools three times and needs images of 8×8 or more, not {height}×{width}.",
+            "Use --model mlp.",
+        )
+    return image_shape
 
 
 class TiedLinear(nn.Module):
@@ -142,7 +206,7 @@ class Autoencoder(nn.Module):
         pixels = image_shape[0] * image_shape[1] * image_shape[2]
         self.hidden = nn.Linear(pixels, config.layers[0])
         self.output = TiedLinear(self.hidden) if config.tied else nn.Linear(config.layers[0], pixels)
-        self.activation: Activation = ACTIVATIONS[config.activation]
+        self.activation = activation_of(config)
         self.input_dropout = make_dropout(config, "input", self.hidden)
         self.hidden_dropout = make_dropout(config, "hidden", self.output)
 
@@ -204,21 +268,33 @@ def build_model(image_shape: tuple[int, int, int], classes: int, config: RunConf
     """
     model = make_module(image_shape, classes, config)
     if not own_code.is_own(config.model):
-        initialise(model, config.activation, torch_generator(config.seed, "init", config.member))
+        initialise(model, config, torch_generator(config.seed, "init", config.member))
     return model
 
 
-def initialise(model: nn.Module, activation: str, generator: torch.Generator) -> None:
+def initialise(model: nn.Module, config: RunConfig, generator: torch.Generator) -> None:
     """He initialisation (He et al. 2015): normal weights of variance gain²/fan-in, biases zero.
 
-    The gain is √2 for ReLU and 1 for logistic units, SELU (Klambauer et al. 2017) and the output
-    layer. The layers that stay without an activation are told by their name, ``output``.
+    The gain is √2 for ReLU, 1 for logistic units, SELU (Klambauer et al. 2017) and the output layer, and
+    maxout_gain for maxout units. The layers that stay without an activation are told by their name,
+    ``output``.
     """
+    gain = {"relu": math.sqrt(2), "maxout": maxout_gain(config.pieces)}.get(config.activation, 1.0)
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            before_relu = activation == "relu" and name != "output"
-            nn.init.kaiming_normal_(
-                module.weight, nonlinearity="relu" if before_relu else "linear", generator=generator
-            )
+            fan_in = module.weight[0].numel()
+            deviation = (1.0 if name == "output" else gain) / math.sqrt(fan_in)
+            nn.init.normal_(module.weight, 0, deviation, generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def maxout_gain(pieces: int) -> float:
+    """1/√E(m²) for the largest m of so many standard normal numbers: it keeps the signal's mean square.
+
+    Tseran & Montúfar (2021), whose table has its squares.
+    """
+    at = torch.linspace(-_MOST_OF_NORMALS, _MOST_OF_NORMALS, 4001, dtype=torch.float64)
+    normal = (-at.square() / 2).exp() / math.sqrt(2 * math.pi)
+    density = pieces * normal * torch.special.ndtr(at) ** (pieces - 1)
+    return float(torch.trapezoid(at.square() * density, at).rsqrt())

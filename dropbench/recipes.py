@@ -31,7 +31,9 @@ class Recipe:
     task: str = "classify"
     """Or ``reconstruct``: the images themselves, for dropbench features."""
     scales: bool = False
-    """Whether its hidden layers obey RunConfig.width."""
+    """Whether its hidden layers obey RunConfig.width and RunConfig.widened."""
+    maxout: bool = False
+    """Whether its hidden units can be maxout units."""
 
 
 RECIPES = {
@@ -45,11 +47,21 @@ RECIPES = {
     ),
     "mlp": Recipe(
         factory="dropbench.models:MLP",
-        summary="fully connected layers of --layers units, ReLU or logistic, softmax",
+        summary="fully connected layers of --layers units, softmax",
         sites=("input", "hidden"),
         epochs=20,
         learning_rate=0.1,
         layers=(1024, 1024, 2048),
+        scales=True,
+        maxout=True,
+    ),
+    "paper-cnn": Recipe(
+        factory="dropbench.models:PaperCNN",
+        summary="the 2014 paper's 3 × (conv 5×5, max-pool) with 96, 128, 256 channels, FC 2048, FC 2048, "
+        "softmax; its last convolution is a hidden site",
+        sites=("input", "conv", "hidden"),
+        epochs=30,
+        learning_rate=0.02,
         scales=True,
     ),
     "autoencoder": Recipe(

@@ -15,7 +15,7 @@ CHANGES = {
     "learning_rate": 0.5, "learning_rate_schedule": "cosine", "momentum": 0.5, "weight_decay": 0.1,
     "precision": "bf16", "seed": 1, "member": 1, "dropout": "gaussian", "bootstrap": True, "mc_samples": 5,
     "dropout_key": "0123", "model_key": "0123", "dropout_schedule": "ramp", "thinned": True, "joint": True,
-    "snapshots": 3, "width": 0.5,
+    "snapshots": 3, "width": 0.5, "widened": True, "l1": 0.1, "kl_sparsity": 0.1,
 }  # fmt: skip
 
 
@@ -32,8 +32,13 @@ def test_the_mlp_has_its_own_fields():
     auto = RunConfig(model="autoencoder")
     assert auto.run_id != replace(auto, tied=True).run_id
     assert replace(base, layers=(8,)).run_id != base.run_id != replace(base, activation="logistic").run_id
+    maxout, sparse = replace(base, activation="maxout"), replace(base, kl_sparsity=0.1)
+    assert maxout.run_id != replace(maxout, pieces=2).run_id
+    assert sparse.run_id != replace(sparse, sparsity_target=0.1).run_id
     assert {field.name for field in fields(RunConfig)} == {
         *CHANGES,
+        "pieces",
+        "sparsity_target",
         "data",
         "layers",
         "activation",
@@ -74,7 +79,13 @@ def test_p_keep_is_the_exact_complement(p):
      {"model": "autoencoder", "width": 0.5}, {"model": "autoencoder", "snapshots": 2},
      {"model": "autoencoder", "joint": True}, {"p_drop": 0.5, "thinned": True, "dropout": "gaussian"},
      {"p_drop": 0.5, "thinned": True, "dropout_schedule": "ramp"},
-     {"p_drop": 0.5, "thinned": True, "mc_samples": 2}, {"p_drop": 0.5, "thinned": True, "joint": True}],
+     {"p_drop": 0.5, "thinned": True, "mc_samples": 2}, {"p_drop": 0.5, "thinned": True, "joint": True},
+     {"activation": "maxout"}, {"pieces": 3}, {"sparsity_target": 0.1}, {"l1": -1.0}, {"l1": float("nan")},
+     {"model": "mlp", "activation": "maxout", "pieces": 0}, {"kl_sparsity": float("inf")},
+     {"activation": "selu", "kl_sparsity": 0.1}, {"kl_sparsity": 0.1, "sparsity_target": 0.0},
+     {"model": "mlp", "activation": "logistic", "kl_sparsity": 0.1, "sparsity_target": 1.0},
+     {"model": "json:loads", "kl_sparsity": 0.1}, {"model": "autoencoder", "widened": True},
+     {"model": "mlp", "activation": "maxout", "dropout": "standout", "p_drop": 0.5}],
 )  # fmt: skip
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(UsageError):

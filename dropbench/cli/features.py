@@ -5,7 +5,7 @@ from typing import Annotated
 
 from dropbench import grammar
 from dropbench.cli.console import present, tell
-from dropbench.cli.flags import DATA, DROPOUT, MODEL, TRAINING, AsJson, option
+from dropbench.cli.flags import DATA, DROPOUT, MODEL, TRAINING, AsJson, TrainingFlags, option
 from dropbench.cli.pool_flags import PoolFlags
 from dropbench.cli.signature import with_flags
 from dropbench.config import RunConfig
@@ -14,7 +14,7 @@ _FULL, _EMBEDDED = "mnist", "mnist5k"
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureFlags(PoolFlags):
+class FeatureFlags(PoolFlags, TrainingFlags):
     """What every command of many runs can be told, and other data unless told."""
 
     data: Annotated[

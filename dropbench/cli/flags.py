@@ -55,8 +55,8 @@ AsJson = Annotated[bool, option("--json", "Print the result as JSON.", OUTPUT)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingFlags:
-    """What every command that trains can be told, as text where a sweep takes lists."""
+class MachineFlags:
+    """What every command that trains can be told of the images, the machine and the folder."""
 
     data: Annotated[
         str,
@@ -76,11 +76,59 @@ class TrainingFlags:
             envvar="DROPBENCH_DATA_DIR",
         ),
     ] = None
+    device: Device = "auto"
+    precision: Precision = "auto"
+    compiled: Annotated[
+        bool,
+        option(
+            "--compile",
+            "Train through torch.compile: for a GPU and long runs. On the CPU it is slower.",
+            MACHINE,
+        ),
+    ] = False
+    threads: Annotated[
+        int | None,
+        option(
+            "--threads",
+            "CPU threads of a run; the same number gives the same bits. (default: cores / runs at a time)",
+            MACHINE,
+            min=1,
+        ),
+    ] = None
+    out: Out = Path("results")
+    config: ConfigFile = None
+
+    def set_up(self) -> "Workbench":
+        """Prepare the data, and resolve device and precision; raises DropbenchError."""
+        from dropbench.experiments.workbench import Workbench
+
+        runner = self.runner_options()
+        return Workbench.set_up(self.data, self.data_dir, self.device, self.precision, tell, runner)
+
+    def runner_options(self) -> "RunnerOptions":
+        """How runs are carried out: one run needs no pool."""
+        from dropbench.runners.base import RunnerOptions
+
+        return RunnerOptions("serial", threads=self.threads, extras=self.extras())
+
+    def extras(self) -> "Extras":
+        """What a run does beside its config."""
+        from dropbench.runners.base import Extras
+
+        return Extras(self.compiled)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingFlags(MachineFlags):
+    """What every command can be told whose user decides what is trained; text where a sweep takes lists."""
+
     train_size: Annotated[
         str,
         option("--train-size", "Train on this many images, stratified, after the validation split.", DATA),
     ] = "all"
-    activation: Annotated[str, option("--activation", "relu, logistic or selu.", MODEL)] = "relu"
+    activation: Annotated[
+        str, option("--activation", "relu, logistic, selu, or of the mlp maxout.", MODEL)
+    ] = "relu"
     dropout: Annotated[
         str,
         option(
@@ -117,6 +165,21 @@ class TrainingFlags:
             TRAINING,
         ),
     ] = None
+    l1: Annotated[
+        float, option("--l1", "Times the sum of all weights' sizes, added to the loss.", TRAINING)
+    ] = 0.0
+    kl_sparsity: Annotated[
+        float,
+        option(
+            "--kl-sparsity",
+            "Times the divergence of the hidden units' mean activations from --sparsity-target, added to "
+            "the loss.",
+            TRAINING,
+        ),
+    ] = 0.0
+    sparsity_target: Annotated[
+        float, option("--sparsity-target", "The mean activation that --kl-sparsity wants.", TRAINING)
+    ] = 0.05
     epochs: Annotated[
         int | None, option("--epochs", f"Passes over the training images. {_default('epochs')}", TRAINING)
     ] = None
@@ -143,33 +206,15 @@ class TrainingFlags:
         float | None,
         option("--weight-decay", f"On weights, not on biases. {_default('weight_decay')}", TRAINING),
     ] = None
-    device: Device = "auto"
-    precision: Precision = "auto"
-    compiled: Annotated[
-        bool,
-        option(
-            "--compile",
-            "Train through torch.compile: for a GPU and long runs. On the CPU it is slower.",
-            MACHINE,
-        ),
-    ] = False
-    threads: Annotated[
-        int | None,
-        option(
-            "--threads",
-            "CPU threads of a run; the same number gives the same bits. (default: cores / runs at a time)",
-            MACHINE,
-            min=1,
-        ),
-    ] = None
-    out: Out = Path("results")
-    config: ConfigFile = None
 
     def shared_fields(self) -> dict[str, Any]:
         """The fields of RunConfig that no command takes a list of."""
         return {
             "activation": self.activation,
             "max_norm": self.max_norm,
+            "l1": self.l1,
+            "kl_sparsity": self.kl_sparsity,
+            "sparsity_target": self.sparsity_target,
             "epochs": self.epochs,
             "batch_size": self.batch_size,
             "learning_rate": self.learning_rate,
@@ -198,25 +243,6 @@ class TrainingFlags:
                 if given != default:
                     tell(f"Every p is 0, so {flag} {given} does nothing.")
 
-    def set_up(self) -> "Workbench":
-        """Prepare the data, and resolve device and precision; raises DropbenchError."""
-        from dropbench.experiments.workbench import Workbench
-
-        runner = self.runner_options()
-        return Workbench.set_up(self.data, self.data_dir, self.device, self.precision, tell, runner)
-
-    def runner_options(self) -> "RunnerOptions":
-        """How runs are carried out: one run needs no pool."""
-        from dropbench.runners.base import RunnerOptions
-
-        return RunnerOptions("serial", threads=self.threads, extras=self.extras())
-
-    def extras(self) -> "Extras":
-        """What a run does beside its config."""
-        from dropbench.runners.base import Extras
-
-        return Extras(self.compiled)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Flags(TrainingFlags):
@@ -235,6 +261,17 @@ class Flags(TrainingFlags):
         str | None,
         option("--layers", "Hidden units of the mlp's layers. (default: 1024,1024,2048)", MODEL),
     ] = None
+    pieces: Annotated[
+        int, option("--pieces", "Linear functions that a maxout unit is the largest of.", MODEL, min=1)
+    ] = 5
+    widened: Annotated[
+        bool,
+        option(
+            "--widen",
+            "Give layers n/(1 − p) units, so that n of them are kept on average.",
+            MODEL,
+        ),
+    ] = False
     p_conv: Annotated[
         str, option("--p-conv", "Probability of dropping a unit after each convolution block.", DROPOUT)
     ] = "0"
@@ -251,7 +288,14 @@ class Flags(TrainingFlags):
         """The run that the flags describe, apart from what ``more`` says; raises UsageError."""
         if recipe_of(self.model).task != "classify":
             raise UsageError(f"The {self.model} does not classify.", "It is what dropbench features trains.")
-        return RunConfig(data=self.data, model=self.model, **self.shared_fields(), **more)
+        return RunConfig(
+            data=self.data,
+            model=self.model,
+            pieces=self.pieces,
+            widened=self.widened,
+            **self.shared_fields(),
+            **more,
+        )
 
     def single_config(self, **more: Any) -> RunConfig:
         """As base_config, with one value for each of the flags that a sweep takes lists of."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from dropbench.cli.flags import MACHINE, OUTPUT, Flags, TrainingFlags, option
+from dropbench.cli.flags import MACHINE, OUTPUT, Flags, MachineFlags, option
 
 if TYPE_CHECKING:
     from dropbench.experiments.workbench import Policy
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PoolFlags(TrainingFlags):
+class PoolFlags(MachineFlags):
     """What every command of many runs can be told besides."""
 
     jobs: Annotated[

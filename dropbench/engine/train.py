@@ -16,7 +16,6 @@ from dropbench.data.dataset import DataSet
 from dropbench.data.split import Split, split
 from dropbench.dropout.control import (
     learns,
-    penalty,
     rates,
     schedule_strength,
     set_streams,
@@ -34,7 +33,9 @@ from dropbench.engine.device import (
     reset_peak_memory,
 )
 from dropbench.engine.panel import measure_autoencoder, measure_classifier
+from dropbench.engine.penalties import Penalties
 from dropbench.engine.tasks import TASKS, Task
+from dropbench.errors import UsageError
 from dropbench.models import build_model
 from dropbench.recipes import recipe_of
 from dropbench.run_result import EpochRecord, PanelRecord, RunResult, foreign_split
@@ -130,6 +131,7 @@ class _Run:
     trained: nn.Module
     """``model``, or the compiled module that shares its weights and serves the steps of training."""
     task: Task
+    penalties: Penalties
     optimizer: optim.SGD
     order: np.random.Generator
     steps_done: int = 0
@@ -158,6 +160,7 @@ class _Run:
             model=model,
             trained=model,
             task=TASKS[task],
+            penalties=Penalties(model, config, len(parts.drawn)),
             optimizer=optim.SGD(model, config.momentum, config.weight_decay),
             order=numpy_generator(config.seed, "order", config.member),
         )
@@ -167,6 +170,8 @@ class _Run:
 
     def compile(self) -> None:
         """Train through torch.compile from now on; the time it takes to compile is kept apart."""
+        if self.config.kl_sparsity:
+            raise UsageError("A compiled net cannot show its units to --kl-sparsity.", "Leave out --compile.")
         start = perf_counter()
         whole, rest = self.config.batch_size, len(self.parts.drawn) % self.config.batch_size
         sizes = [size for size in (min(whole, len(self.parts.drawn)), rest) if size]
@@ -210,16 +215,16 @@ class _Run:
         """One step of SGD; returns the loss without penalties, the outputs and the labels of the batch."""
         config = self.config
         images, labels = self.train_examples.batch(positions)
-        with autocast(self.device, config.precision):
+        with self.penalties.watching(), autocast(self.device, config.precision):
             outputs = self.trained(images)
         objective = loss = self.task.loss(outputs.float(), images, labels)
         if config.joint:
             thinned, outputs = outputs, self.averaged(images)
             loss = self.task.loss(outputs.float(), images, labels)
             objective = joint_objective(thinned.float(), outputs.float(), labels)
-        extra = penalty(self.model)
+        extra = self.penalties.total()
         if extra is not None:
-            objective = objective + extra / len(self.parts.drawn)
+            objective = objective + extra
         self.optimizer.zero_grad()
         objective.backward()  # type: ignore[no-untyped-call]
         factor = optim.learning_rate_factor(config.learning_rate_schedule, progress)

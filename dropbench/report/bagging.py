@@ -9,7 +9,7 @@ import pandas as pd
 
 from dropbench.arms import ARMS, AVERAGINGS, REFERENCE, reference_under
 from dropbench.report.statistics import Estimate, mean_interval, paired_difference
-from dropbench.report.sweep import SETTING
+from dropbench.report.sweep import SETTING, with_usual
 from dropbench.variants import VARIANTS
 
 _SAME = (
@@ -23,6 +23,7 @@ _SAME = (
     "p_drop_conv",
     "train_size",
     "layers",
+    "widened",
     "members",
     "mc_samples",
     "budget",
@@ -180,7 +181,7 @@ def find_comparisons(
 def _as_of_now(comparisons: pd.DataFrame) -> pd.DataFrame:
     """The rows with what an older dropbench did not write: it had five arms, and one way to average."""
     several = comparisons["arm"].isin([arm for arm in ARMS if ARMS[arm].averages])
-    return comparisons.assign(
+    return with_usual(comparisons).assign(
         dropout=comparisons["dropout"].replace("", "bernoulli"),
         dropout_schedule=comparisons["dropout_schedule"].replace("", "constant"),
         budget=comparisons["budget"].replace("", "members"),

@@ -9,9 +9,10 @@ from dropbench.arms import ARMS, DEFAULT_ARMS
 from dropbench.own_code import is_own
 from dropbench.recipes import recipe_of
 from dropbench.report.bagging import Comparison
-from dropbench.report.sweep import AXES, Setting, Sweep, axis_text, sortable
+from dropbench.report.sweep import AXES, USUAL, Setting, Sweep, axis_text, sortable
 
 _OF_RECIPE = ("epochs", "batch_size", "learning_rate", "learning_rate_schedule", "momentum", "weight_decay")
+_SELDOM = ("pieces", "l1", "kl_sparsity", "sparsity_target")
 _FLAGS = {
     "p_drop": "--p",
     "p_drop_input": "--p-input",
@@ -53,6 +54,8 @@ def sweep_command(sweep: Sweep) -> str:
         command += ["--p", _listed(values["p_drop"])]
         if dropping and len(dropping) == len(sweep.settings):
             command.append("--no-baseline")
+        if any(setting.axes["widened"] == "True" for setting in sweep.settings):
+            command.append("--widen")
     for axis, found in values.items():
         if axis == "p_drop" or found == [_USUAL.get(axis)] or all(_is_empty(value) for value in found):
             continue
@@ -72,6 +75,8 @@ def comparison_command(comparison: Comparison) -> str:
             continue
         if value != _USUAL.get(axis) and not _is_empty(value):
             command += [_FLAGS[axis], axis_text(value)]
+    if fields["widened"] == "True":
+        command.append("--widen")
     if comparison.arms != DEFAULT_ARMS:
         command += ["--arms", ",".join(arm for arm in ARMS if arm in comparison.arms)]
     command += ["--members", f"{fields['members']:.0f}", "--budget", fields["budget"]]
@@ -94,6 +99,9 @@ def _setting_flags(fields: Mapping[str, Any], reconstructs: bool) -> list[str]:
         flags += ["--activation", str(fields["activation"])]
     if not math.isnan(fields["max_norm"]):
         flags += ["--max-norm", axis_text(fields["max_norm"])]
+    for name in _SELDOM:
+        if fields[name] != USUAL[name]:
+            flags += [f"--{name.replace('_', '-')}", axis_text(fields[name])]
     return [*flags, "--precision", str(fields["precision"])]
 
 

@@ -25,6 +25,7 @@ AXES = (
     "dropout_schedule",
     "cutoff_epoch",
     "tied",
+    "widened",
 )
 SETTING = (
     "data",
@@ -32,7 +33,11 @@ SETTING = (
     "model",
     "model_key",
     "activation",
+    "pieces",
     "max_norm",
+    "l1",
+    "kl_sparsity",
+    "sparsity_target",
     "epochs",
     "batch_size",
     "learning_rate",
@@ -45,10 +50,20 @@ SETTING = (
     "joint",
     "snapshots",
 )
-_MEMBERS: dict[str, str | float] = {"width": 1.0, "thinned": "False", "joint": "False", "snapshots": 0.0}
-"""What only members of ensembles are told, and what it was before a dropbench wrote it."""
+USUAL: dict[str, str | float] = {
+    "width": 1.0,
+    "thinned": "False",
+    "joint": "False",
+    "snapshots": 0.0,
+    "widened": "False",
+    "pieces": 5.0,
+    "l1": 0.0,
+    "kl_sparsity": 0.0,
+    "sparsity_target": 0.05,
+}
+"""What is seldom told otherwise, and what it was before a dropbench wrote it."""
 _PROBABILITIES = ("p_drop", "p_drop_input", "p_drop_conv")
-_SAME_NET = ("train_size", "layers", "tied")
+_SAME_NET = ("train_size", "layers", "tied")  # one that is widened is compared with what it was made of
 _AXIS_TITLES = {
     "p_drop_input": "p_drop input",
     "p_drop_conv": "p_drop conv",
@@ -57,7 +72,7 @@ _AXIS_TITLES = {
     "dropout_schedule": "schedule",
     "cutoff_epoch": "cutoff epoch",
 }
-_OF_DROPOUT = ("convention", "dropout", "dropout_key", "dropout_schedule", "cutoff_epoch")
+_OF_DROPOUT = ("convention", "dropout", "dropout_key", "dropout_schedule", "cutoff_epoch", "widened")
 
 
 @dataclass(frozen=True)
@@ -164,8 +179,8 @@ def find_sweeps(runs: pd.DataFrame) -> list[Sweep]:
     runs.loc[nothing, "cutoff_epoch"] = math.nan
     runs.loc[nothing, "dropout_key"] = ""
     runs.loc[runs["tied"] == "", "tied"] = "False"
-    for name, before in _MEMBERS.items():
-        runs[name] = runs[name].replace("", before).fillna(before)
+    runs = with_usual(runs)
+    runs.loc[nothing, "widened"] = USUAL["widened"]
     sweeps = []
     for values, group in runs.groupby(list(SETTING), dropna=False, sort=False):
         fields = dict(zip(SETTING, values if isinstance(values, tuple) else (values,), strict=True))
@@ -210,6 +225,13 @@ def _setting(axes: dict[str, Any], rows: pd.DataFrame) -> Setting:
     )
 
 
+def with_usual(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of runs or comparisons with what an older dropbench did not write yet."""
+    return rows.assign(
+        **{name: rows[name].replace("", before).fillna(before) for name, before in USUAL.items()}
+    )
+
+
 def sweep_title(sweep: Sweep) -> str:
     """What was trained on what, and how."""
     fields = sweep.fields
@@ -225,7 +247,11 @@ def sweep_title(sweep: Sweep) -> str:
     if fields["weight_decay"]:
         parts.append(f"weight decay {fields['weight_decay']:g}")
     parts.append(f"learning rate {fields['learning_rate']:g} ({fields['learning_rate_schedule']})")
-    parts += [f"{name} {fields[name]}" for name, usual in _MEMBERS.items() if fields[name] != usual]
+    parts += [
+        f"{name.replace('_', ' ')} {axis_text(fields[name])}"
+        for name, usual in USUAL.items()
+        if name in fields and fields[name] != usual
+    ]
     return ", ".join(parts)
 
 

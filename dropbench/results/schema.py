@@ -55,6 +55,7 @@ _TEXT = frozenset(
         "message",
         "thinned",
         "joint",
+        "widened",
         "comparison_id",
         "experiment_id",
         "arm",
