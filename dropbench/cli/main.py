@@ -1,12 +1,13 @@
 """The entry point: commands put together, and every error a user can cause said in one line."""
 
+import io
 import sys
 from typing import Annotated
 
 import typer
 
 import dropbench
-from dropbench.cli import compare_bagging, data, features, report, speed, sweep, train, verify
+from dropbench.cli import compare_bagging, data, features, paper, report, speed, sweep, train, verify
 from dropbench.cli.console import fail, tell
 from dropbench.errors import DropbenchError
 
@@ -20,6 +21,7 @@ app.command("train")(train.train)
 app.command("sweep")(sweep.sweep)
 app.command("compare-bagging")(compare_bagging.compare_bagging)
 app.command("features")(features.features)
+app.command("paper")(paper.paper)
 app.command("verify")(verify.verify)
 app.command("speed")(speed.speed)
 app.command("report")(report.report)
@@ -43,6 +45,9 @@ def _dropbench(
 
 def main() -> None:
     """Run the command line; exit codes: 0 ok, 1 error, 2 usage, 3 failed runs, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):  # a pipe of Windows knows few letters: others must not end it all
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 

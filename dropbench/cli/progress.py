@@ -56,6 +56,17 @@ def label(config: RunConfig) -> str:
         parts.append(f"{config.dropout_schedule} {config.cutoff_epoch}")
     if config.width != 1:
         parts.append(f"width {config.width:g}")
+    if config.widened:
+        parts.append("widened")
+    if config.activation != "relu":
+        parts.append(config.activation)
+    if config.max_norm is not None:
+        parts.append(f"max-norm {config.max_norm:g}")
+    parts += [
+        f"{what} {value:g}"
+        for what, value in (("L2", config.weight_decay), ("L1", config.l1), ("KL", config.kl_sparsity))
+        if value
+    ]
     if config.snapshots:
         parts.append(f"{config.snapshots} snapshots")
     parts += [what for what, is_so in (("thinned", config.thinned), ("boosting", config.joint)) if is_so]

@@ -13,16 +13,18 @@ from dropbench.report.checks import check_tables
 from dropbench.report.features import feature_table
 from dropbench.report.metrics import ERROR, Metric
 from dropbench.report.panel import Panel, find_panels, panel_tables
+from dropbench.report.paper import PaperResult, find_papers, paper_table
 from dropbench.report.speed import speed_tables
 from dropbench.report.sweep import Sweep, find_sweeps
 from dropbench.report.sweep_table import SORTS, sweep_table
 from dropbench.report.table import Table
 from dropbench.results.csv_file import Tell
 from dropbench.results.read import read_table
-from dropbench.results.schema import CHECKS, COMPARISONS, DIFFERENCES, PANEL, RELIABILITY, RUNS, SPEED
+from dropbench.results.schema import CHECKS, COMPARISONS, DIFFERENCES, PANEL, PAPER, RELIABILITY, RUNS, SPEED
 
-GROUPS = ("sweep", "panel", "features", "comparison", "speed", "verify")
+GROUPS = ("paper", "sweep", "panel", "features", "comparison", "speed", "verify")
 """What a report is made of, in its order."""
+_FEW = 2  # settings, whose difference the paper's own table has
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,12 @@ class Choice:
 class Experiment:
     """One of the things that a folder holds: its kind, of GROUPS, its tables, and what they were made of.
 
-    ``source`` is a Sweep, a Panel or a Comparison by its kind; speed and verify have none.
+    ``source`` is a PaperResult, a Sweep, a Panel or a Comparison by its kind; speed and verify have none.
     """
 
     kind: str
     tables: tuple[Table, ...]
-    source: Sweep | Panel | Comparison | None = None
+    source: PaperResult | Sweep | Panel | Comparison | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,11 @@ class Report:
     def tables(self) -> tuple[Table, ...]:
         """All of them."""
         return tuple(table for experiment in self.experiments for table in experiment.tables)
+
+    @property
+    def papers(self) -> list[PaperResult]:
+        """Experiments of the lecture and the paper."""
+        return [each.source for each in self.experiments if isinstance(each.source, PaperResult)]
 
     @property
     def sweeps(self) -> list[Sweep]:
@@ -102,8 +109,10 @@ def build_report(folder: Path, tell: Tell, choice: Choice = Choice()) -> Report:
     if runs.empty and speed.empty and checks.empty:
         raise DropbenchError(f"{folder} holds no runs.", "Run some first: dropbench sweep --p 0.1..0.8")
     sweeps = find_sweeps(runs) if {"sweep", "panel", "features"} & set(choice.only) else []
+    papers = find_papers(read_table(folder, PAPER, tell))
     found = [
-        *_sweeps(sweeps, comparisons, choice),
+        *_papers(papers, choice),
+        *_sweeps(sweeps, comparisons, papers, choice),
         *_panels(folder, sweeps, choice, tell),
         *_compared(folder, comparisons, choice, tell),
         *_each("speed", _speed(speed), choice),
@@ -116,11 +125,42 @@ def build_report(folder: Path, tell: Tell, choice: Choice = Choice()) -> Report:
     return Report(folder, tuple(found))
 
 
-def _sweeps(sweeps: Collection[Sweep], comparisons: pd.DataFrame, choice: Choice) -> Iterator[Experiment]:
-    """The errors of runs that were only done as parts of a comparison stand in its table and in no other."""
+def paper_report(folder: Path, experiment_id: str, tell: Tell) -> Report:
+    """One experiment of the paper, with what its runs show besides: curves against p, features.
+
+    Raises:
+        DropbenchError: if it has no rows.
+
+    """
+    papers = [
+        each for each in find_papers(read_table(folder, PAPER, tell)) if each.experiment_id == experiment_id
+    ]
+    if not papers:
+        raise DropbenchError(f"{folder} holds no run of this experiment that ended well.")
+    sweeps = sweeps_of(folder, papers[0].run_ids, tell)
+    nothing = read_table(folder, COMPARISONS, tell).head(0)
+    choice = Choice()
+    experiments = [*_papers(papers, choice), *_sweeps(sweeps, nothing, papers, choice)]
+    return Report(folder, (*experiments, *_panels(folder, sweeps, choice, tell)))
+
+
+def _papers(papers: Collection[PaperResult], choice: Choice) -> Iterator[Experiment]:
+    for paper in papers if "paper" in choice.only else ():
+        yield Experiment("paper", (paper_table(paper),), paper)
+
+
+def _sweeps(
+    sweeps: Collection[Sweep], comparisons: pd.DataFrame, papers: Collection[PaperResult], choice: Choice
+) -> Iterator[Experiment]:
+    """Runs that were only done as parts of something else stand in its table.
+
+    In no other, if that was a comparison; if it was an experiment of the paper, unless they are a curve.
+    """
     parts = {run_id for ids in comparisons["member_run_ids"] for run_id in ids.split()}
+    of_papers = {run_id for paper in papers for run_id in paper.run_ids}
     for sweep in sweeps if "sweep" in choice.only else ():
-        if not sweep.reconstructs and not sweep.run_ids <= parts:
+        alone = sweep.run_ids <= of_papers and len(sweep.settings) <= _FEW
+        if not sweep.reconstructs and not sweep.run_ids <= parts and not alone:
             chosen = replace(sweep, metric=choice.metric, reference_p=choice.reference_p)
             yield Experiment("sweep", (sweep_table(chosen, choice.sort),), chosen)
 

@@ -11,6 +11,8 @@ from dropbench.report.build import Report
 from dropbench.report.feature_plots import save_features, save_histograms
 from dropbench.report.panel import Panel
 from dropbench.report.panel_plots import save_panel
+from dropbench.report.paper import PaperResult
+from dropbench.report.paper_plots import save_paper
 from dropbench.report.plots import save_sweep
 from dropbench.report.sweep import Sweep
 
@@ -32,10 +34,29 @@ def save_pictures(report: Report, folder: Path, formats: Collection[str] = ("png
 
     """
     return [
+        *save_papers(report.papers, folder, formats),
         *save_curves(report.sweeps, folder, formats),
         *save_panels(report.panels("panel"), folder, formats),
         *save_feature_pictures(report.panels("features"), report.folder, folder, formats),
         *save_comparisons(report.comparisons, folder, formats),
+    ]
+
+
+def save_papers(
+    papers: Collection[PaperResult], folder: Path, formats: Collection[str] = ("png",)
+) -> list[Path]:
+    """Draw every experiment of the paper.
+
+    Raises:
+        DropbenchError: if a picture cannot be written.
+
+    """
+    return [
+        save_paper(
+            each, folder / f"{each.fields['paper']}-{each.fields['scale']}-{each.experiment_id[:6]}.{ending}"
+        )
+        for each in papers
+        for ending in formats
     ]
 
 

@@ -56,6 +56,18 @@ _TEXT = frozenset(
         "thinned",
         "joint",
         "widened",
+        "row_id",
+        "paper",
+        "scale",
+        "title",
+        "shows",
+        "source",
+        "differs",
+        "axis",
+        "unverified",
+        "against",
+        "expected",
+        "run_started_at",
         "comparison_id",
         "experiment_id",
         "arm",
@@ -256,7 +268,44 @@ PANEL = _table(
     key=("run_id", "measure", "layer", "at"),
 )
 
-TABLES = (RUNS, EPOCHS, COMPARISONS, DIFFERENCES, RELIABILITY, SPEED, CHECKS, PANEL)
+PAPER = _table(
+    "paper.csv",
+    (
+        "row_id",
+        "schema_version",
+        "experiment_id",
+        "paper",
+        "scale",
+        "title",
+        "shows",
+        "source",
+        "differs",
+        "data",
+        "precision",
+        "position",
+        "arm",
+        "axis",
+        "x",
+        "p_drop",
+        "p_keep",
+        "seed",
+        "measure",
+        "unit",
+        "value",
+        "paper_value",
+        "paper_spread",
+        "unverified",
+        "against",
+        "against_x",
+        "expected",
+        "run_id",
+        "run_started_at",
+        "git_commit",
+    ),
+    key=("row_id",),
+)
+
+TABLES = (RUNS, EPOCHS, COMPARISONS, DIFFERENCES, RELIABILITY, SPEED, CHECKS, PANEL, PAPER)
 
 
 def run_row(result: RunResult, git_commit: str) -> dict[str, Any]:

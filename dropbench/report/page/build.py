@@ -17,8 +17,10 @@ from dropbench.report.build import Experiment, Report
 from dropbench.report.feature_plots import save_features, save_histograms
 from dropbench.report.page.chart import Chart
 from dropbench.report.page.comparison_charts import comparison_charts
+from dropbench.report.page.paper_charts import paper_charts
 from dropbench.report.page.sweep_charts import panel_charts, sweep_charts
 from dropbench.report.panel import Panel
+from dropbench.report.paper import PaperResult
 from dropbench.report.reproduce import comparison_command, sweep_command
 from dropbench.report.sweep import Sweep
 from dropbench.report.table import Table
@@ -108,6 +110,9 @@ class _Page:
         elif isinstance(source, Comparison):
             charts = comparison_charts(source)
             command, run_ids = comparison_command(source), source.run_ids
+        elif isinstance(source, PaperResult):
+            charts = paper_charts(source)
+            command, run_ids = source.command(), source.run_ids
         elif isinstance(source, Panel):
             command, run_ids = sweep_command(source.sweep), source.sweep.run_ids
             if experiment.kind == "features":

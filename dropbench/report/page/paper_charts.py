@@ -1,0 +1,66 @@
+"""An experiment of the paper on the page: ours and the paper's values, along its axis or arm by arm."""
+
+import math
+from typing import TYPE_CHECKING
+
+from dropbench.report.page.chart import Chart, add_line, colour, new_figure
+from dropbench.report.paper import PaperResult, Place
+from dropbench.report.paper_plots import LABELS, is_wide
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+
+def paper_charts(result: PaperResult) -> list[Chart]:
+    """One chart; its table says the same."""
+    fields = result.fields
+    chart = _curves(result) if fields["axis"] else _rows(result)
+    return [chart]
+
+
+def _curves(result: PaperResult) -> Chart:
+    fields = result.fields
+    figure = new_figure(LABELS.get(fields["axis"], fields["axis"]), fields["unit"])
+    for number, (arm, places) in enumerate(result.arms.items()):
+        if all(math.isnan(place.x) for place in places):
+            level = places[0].estimate.mean
+            figure.add_hline(y=level, line={"dash": "dash", "width": 1, "color": "grey"}, annotation_text=arm)
+            continue
+        found = [place.estimate for place in places]
+        band = ([e.mean - e.below for e in found], [e.mean + e.above for e in found])
+        add_line(figure, number, arm, [place.x for place in places], [e.mean for e in found], band)
+        theirs = [place for place in places if not math.isnan(place.paper)]
+        _add_theirs(figure, [p.x for p in theirs], [p.paper for p in theirs], f"{arm}, the paper's", number)
+    if fields["axis"] in ("train_size", "passes"):
+        figure.update_xaxes(type="log")
+    if is_wide(result):
+        figure.update_yaxes(type="log", dtick="D2")
+    return Chart(fields["title"], f"{fields['unit']} along {fields['axis']}, ours and the paper's.", figure)
+
+
+def _rows(result: PaperResult) -> Chart:
+    fields = result.fields
+    places: list[Place] = list(reversed(result.places))
+    figure = new_figure(fields["unit"], "")
+    found = [place.estimate for place in places]
+    figure.add_scatter(
+        x=[e.mean for e in found], y=[place.arm for place in places], mode="markers", name="ours",
+        marker={"color": colour(0), "size": 9},
+        error_x={
+            "type": "data", "symmetric": False,
+            "array": [e.above for e in found], "arrayminus": [e.below for e in found],
+        },
+    )  # fmt: skip
+    theirs = [place for place in places if not math.isnan(place.paper)]
+    _add_theirs(figure, [p.paper for p in theirs], [p.arm for p in theirs], "the paper's", 1)
+    return Chart(fields["title"], f"{fields['unit']} of each arm, ours and the paper's.", figure)
+
+
+def _add_theirs(
+    figure: "Figure", xs: list[float], ys: list[float] | list[str], name: str, number: int
+) -> None:
+    if xs:
+        figure.add_scatter(
+            x=xs, y=ys, mode="markers", name=name,
+            marker={"symbol": "diamond-open", "size": 11, "color": colour(number)},
+        )  # fmt: skip

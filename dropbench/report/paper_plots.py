@@ -1,0 +1,102 @@
+"""The picture of an experiment of the paper: ours with intervals, the paper's values as hollow marks."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dropbench.report.paper import PaperResult, Place
+from dropbench.report.plots import AXIS_LABELS, COLOURS, MARKERS, error_bars, picture, seeds_shown
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LABELS = {**AXIS_LABELS, "passes": "k, thinned nets averaged for each image"}
+
+
+def draw_paper(axes: "Axes", result: PaperResult) -> "Axes":
+    """Along the experiment's axis a line for each arm; without one, a row for each arm."""
+    (_draw_curves if result.fields["axis"] else _draw_rows)(axes, result)
+    axes.grid(alpha=0.25)
+    return axes
+
+
+def _draw_curves(axes: "Axes", result: PaperResult) -> None:
+    axis = result.fields["axis"]
+    for number, (arm, places) in enumerate(result.arms.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        if all(math.isnan(place.x) for place in places) or (len(places) == 1 and axis == "p_drop"):
+            (alone,) = places
+            estimate = alone.estimate
+            axes.axhline(estimate.mean, color=colour, lw=1, ls="--", label=arm)
+            axes.axhspan(
+                estimate.mean - estimate.below, estimate.mean + estimate.above, color=colour, alpha=0.08
+            )
+            continue
+        estimates = [place.estimate for place in places]
+        axes.errorbar(
+            [place.x for place in places],
+            [estimate.mean for estimate in estimates],
+            yerr=error_bars(estimates),
+            color=colour,
+            marker=MARKERS[number % len(MARKERS)],
+            markersize=5,
+            capsize=3,
+            lw=1.6,
+            label=arm,
+        )
+        _draw_theirs(axes, [(place.x, place.paper) for place in places], colour)
+    axes.set_xlabel(LABELS.get(axis, axis))
+    axes.set_ylabel(result.fields["unit"])
+    if axis in ("train_size", "passes"):
+        axes.set_xscale("log")
+    if is_wide(result):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
+    axes.legend(frameon=False, fontsize="small")
+
+
+def is_wide(result: PaperResult) -> bool:
+    """Whether a scale must be logarithmic, so that one bad place does not flatten all others."""
+    means = [place.estimate.mean for place in result.places]
+    return min(means) > 0 and max(means) > 5 * min(means)
+
+
+def _draw_rows(axes: "Axes", result: PaperResult) -> None:
+    places: list[Place] = list(reversed(result.places))
+    heights = list(range(len(places)))
+    estimates = [place.estimate for place in places]
+    axes.errorbar(
+        [estimate.mean for estimate in estimates],
+        heights,
+        xerr=error_bars(estimates),
+        fmt="o",
+        color=COLOURS[0],
+        capsize=3,
+        label="ours, mean and 95 % interval",
+    )
+    for height, place in zip(heights, places, strict=True):
+        values = list(place.values.values())
+        axes.plot(values, [height] * len(values), ".", color=COLOURS[0], alpha=0.45, markersize=4)
+    _draw_theirs(
+        axes, [(place.paper, height) for height, place in zip(heights, places, strict=True)], "black"
+    )
+    axes.set_yticks(heights, [place.arm for place in places])
+    axes.set_xlabel(result.fields["unit"])
+    axes.legend(frameon=False, fontsize="small", loc="best")
+
+
+def _draw_theirs(axes: "Axes", marks: list[tuple[float, float]], colour: str) -> None:
+    known = [mark for mark in marks if not any(map(math.isnan, mark))]
+    if known:
+        axes.plot(*zip(*known, strict=True), "D", mfc="none", mec=colour, markersize=7, label="the paper's")
+
+
+def save_paper(result: PaperResult, path: Path) -> Path:
+    """Draw one experiment into a picture file; the ending of ``path`` is its format."""
+    fields = result.fields
+    title = f"{fields['title']}\n{fields['scale']} scale, {fields['data']}, {seeds_shown(result.seeds)}"
+    height = 4.4 if fields["axis"] else 1.6 + 0.42 * len(result.places)
+    with picture(path, title, figsize=(7.2, height)) as figure:
+        draw_paper(figure.subplots(), result)
+    return path
