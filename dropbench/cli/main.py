@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import dropbench
-from dropbench.cli import compare_bagging, data, features, paper, report, speed, sweep, train, verify
+from dropbench.cli import compare_bagging, data, doctor, features, paper, report, speed, sweep, train, verify
 from dropbench.cli.console import fail, tell
 from dropbench.errors import DropbenchError
 
@@ -25,6 +25,7 @@ app.command("paper")(paper.paper)
 app.command("verify")(verify.verify)
 app.command("speed")(speed.speed)
 app.command("report")(report.report)
+app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
 
 

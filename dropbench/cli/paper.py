@@ -15,6 +15,7 @@ from dropbench.cli.signature import with_flags
 if TYPE_CHECKING:
     import torch
 
+    from dropbench.experiments.paper.definition import Paper
     from dropbench.report.table import Row, Table
 
 LIST = "list"
@@ -82,7 +83,7 @@ def paper(
 
     from dropbench.cli.finish import exit_for, resumable
     from dropbench.cli.progress import watching
-    from dropbench.experiments.paper.estimate import Images, estimate
+    from dropbench.experiments.paper.estimate import Bench, Images, estimate
     from dropbench.experiments.paper.run import Experiment, carry_out_paper
     from dropbench.experiments.workbench import make_plan
     from dropbench.report.build import paper_report
@@ -97,8 +98,9 @@ def paper(
     if todo:
         images = Images(bench.data.image_shape, len(bench.data.train_labels), len(bench.data.classes))
         with _measuring(name):
-            expected = estimate(experiment.points, experiment.seeds, images, bench.device, bench.precision)
-        share = len(todo) / len(experiment.runs())
+            on = Bench.of(bench.device, bench.precision, len(experiment.runs()), bench.runner)
+            expected = estimate(experiment.points, experiment.seeds, images, on)
+        share = len(todo) / expected.runs
         tell(f"{len(todo)} runs, about {duration(share * expected.seconds)} at the rate just measured here")
     with watching() as watcher, resumable(flags.out, watcher):
         outcome = carry_out_paper(experiment, bench, store, watcher, flags.policy())
@@ -123,13 +125,12 @@ def _measuring(what: str) -> Iterator[None]:
 def _listing(scale: str, seeds: int | None, flags: PaperFlags) -> "Table":
     """Every experiment: what it shows, the data it needs, and what it costs here."""
     from dropbench.data.registry import default_data_dir, find_source
-    from dropbench.engine.device import prepare_process, resolve_device, resolve_precision
+    from dropbench.engine.device import resolve_device, resolve_precision
     from dropbench.experiments.paper.definition import find, names
     from dropbench.report.table import Column, Table
 
     device = resolve_device(flags.device)
     precision = resolve_precision(flags.precision, device)
-    prepare_process(flags.threads)
     folder = flags.data_dir or default_data_dir()
     rows: list[Row] = []
     for name in names():
@@ -137,7 +138,7 @@ def _listing(scale: str, seeds: int | None, flags: PaperFlags) -> "Table":
         data = chosen.data if flags.data == "auto" else flags.data
         here = bool(find_source(data).files(folder))
         with _measuring(name):
-            cost = _cost(name, scale, seeds, device, precision)
+            cost = _cost(chosen, scale, seeds, device, precision, flags)
         rows.append({"name": name, "shows": chosen.shows, "data": data, "here": here, **cost})
     columns = (
         Column("name", lambda row: str(row["name"]), left=True),
@@ -155,13 +156,15 @@ def _listing(scale: str, seeds: int | None, flags: PaperFlags) -> "Table":
     return Table("papers", title, columns, tuple(rows), notes)
 
 
-def _cost(name: str, scale: str, seeds: int | None, device: "torch.device", precision: str) -> dict[str, Any]:
-    from dropbench.experiments.paper.definition import find
-    from dropbench.experiments.paper.estimate import SETS, estimate
+def _cost(
+    chosen: "Paper", scale: str, seeds: int | None, device: "torch.device", precision: str, flags: PaperFlags
+) -> dict[str, Any]:
+    from dropbench.experiments.paper.estimate import SETS, Bench, estimate
 
-    chosen = find(name)
+    points = chosen.points(scale)
     repeated = seeds or chosen.scale(scale).seeds
-    found = estimate(chosen.points(scale), repeated, SETS[chosen.data], device, precision)
+    on = Bench.of(device, precision, repeated * len(points), flags.runner_options())
+    found = estimate(points, repeated, SETS[chosen.data], on)
     return {"runs": found.runs, "seconds": found.seconds}
 
 

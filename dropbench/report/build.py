@@ -106,10 +106,10 @@ def build_report(folder: Path, tell: Tell, choice: Choice = Choice()) -> Report:
         raise DropbenchError(f"There is no folder {folder}.", "Run one first: dropbench sweep --p 0.1..0.8")
     runs, comparisons = read_table(folder, RUNS, tell), read_table(folder, COMPARISONS, tell)
     speed, checks = read_table(folder, SPEED, tell), read_table(folder, CHECKS, tell)
-    if runs.empty and speed.empty and checks.empty:
+    papers = find_papers(read_table(folder, PAPER, tell))
+    if runs.empty and speed.empty and checks.empty and not papers:
         raise DropbenchError(f"{folder} holds no runs.", "Run some first: dropbench sweep --p 0.1..0.8")
     sweeps = find_sweeps(runs) if {"sweep", "panel", "features"} & set(choice.only) else []
-    papers = find_papers(read_table(folder, PAPER, tell))
     found = [
         *_papers(papers, choice),
         *_sweeps(sweeps, comparisons, papers, choice),

@@ -15,6 +15,8 @@ class Column:
     title: str
     text: Callable[[Row], str]
     left: bool = False
+    style: Callable[[Row], str] = lambda row: ""
+    """A row's colour in it on a terminal, as rich names them; it says nothing that the text does not."""
 
     @property
     def heading(self) -> str:

@@ -30,8 +30,10 @@ def show(tables: Sequence[Table], console: Console) -> None:
                 grid.add_column(
                     Text(column.title), justify="left" if column.left else "right", overflow="fold"
                 )
-            for cells in table.texts():
-                grid.add_row(*(Text(cells[index]) for index in columns))
+            for row, cells in zip(table.rows, table.texts(), strict=True):
+                grid.add_row(
+                    *(Text(cells[index], style=table.columns[index].style(row)) for index in columns)
+                )
             console.print(grid)
         for note in table.notes:
             console.print(Text(note, style="dim"))

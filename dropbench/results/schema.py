@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
 
 from dropbench.config import RunConfig
-from dropbench.run_result import METRICS, EpochRecord, PanelRecord, RunResult
+from dropbench.run_result import METRICS, EpochRecord, PanelRecord
 
 SCHEMA_VERSION = 1
 
@@ -306,34 +305,3 @@ PAPER = _table(
 )
 
 TABLES = (RUNS, EPOCHS, COMPARISONS, DIFFERENCES, RELIABILITY, SPEED, CHECKS, PANEL, PAPER)
-
-
-def run_row(result: RunResult, git_commit: str) -> dict[str, Any]:
-    """The row of ``runs.csv`` for one run."""
-    return {
-        "run_id": result.config.run_id,
-        "schema_version": SCHEMA_VERSION,
-        "status": result.status,
-        **result.config.row(),
-        **result.metrics,
-        **result.cost,
-        **result.where,
-        "git_commit": git_commit,
-        "message": result.message,
-    }
-
-
-def epoch_rows(result: RunResult) -> list[dict[str, Any]]:
-    """The rows of ``epochs.csv`` for one run."""
-    return [
-        {"run_id": result.config.run_id, "schema_version": SCHEMA_VERSION, **vars(record)}
-        for record in result.epochs
-    ]
-
-
-def panel_rows(result: RunResult) -> list[dict[str, Any]]:
-    """The rows of ``panel.csv`` for one run."""
-    return [
-        {"run_id": result.config.run_id, "schema_version": SCHEMA_VERSION, **vars(record)}
-        for record in result.panel
-    ]

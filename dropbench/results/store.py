@@ -15,16 +15,8 @@ from dropbench.errors import DropbenchError
 from dropbench.results import predictions
 from dropbench.results.csv_file import Tell, append_rows, is_torn, mend, read_new_rows, read_rows, widen
 from dropbench.results.read import finished_runs, latest
-from dropbench.results.schema import (
-    EPOCHS,
-    PANEL,
-    RUNS,
-    TABLES,
-    Table,
-    epoch_rows,
-    panel_rows,
-    run_row,
-)
+from dropbench.results.rows import epoch_rows, panel_rows, run_row
+from dropbench.results.schema import EPOCHS, PANEL, RUNS, TABLES, Table
 from dropbench.run_result import SHARES, WITHOUT_UNITS, RunResult
 
 

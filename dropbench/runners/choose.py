@@ -14,6 +14,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def workers(runs: int, device: torch.device, options: RunnerOptions) -> int:
+    """How many runs are carried out at a time on this machine."""
+    most = torch.cuda.device_count() if device.type == "cuda" else cores()
+    return 1 if options.kind == "serial" else min(options.jobs or most, max(runs, 1))
+
+
 def choose_runner(runs: int, device: torch.device, options: RunnerOptions = RunnerOptions()) -> Runner:  # noqa: B008
     """The runner for a command of ``runs`` runs: on the CPU one worker per core, on CUDA one per GPU.
 
@@ -32,8 +38,7 @@ def choose_runner(runs: int, device: torch.device, options: RunnerOptions = Runn
         from dropbench.runners.ray_cluster import RayRunner  # here, since Ray is an extra
 
         return RayRunner(runs, device, options)
-    most = torch.cuda.device_count() if device.type == "cuda" else cores()
-    jobs = 1 if options.kind == "serial" else min(options.jobs or most, max(runs, 1))
+    jobs = workers(runs, device, options)
     threads = options.threads or max(1, cores() // jobs)
     if options.kind == "process" or jobs > 1:
         return ProcessRunner(device, jobs, threads, options.extras)

@@ -376,7 +376,8 @@ def test_what_is_wrong_outside_is_one_line_and_one(tmp_path, arguments, said):
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "sweep", "compare-bagging", "speed", "verify", "report", "data list", "data prepare"]
+    "command",
+    ["train", "sweep", "compare-bagging", "speed", "verify", "report", "doctor", "data list", "data prepare"],
 )
 def test_every_help_states_two_examples(tmp_path, command):
     done = dropbench(*command.split(), "--help", cwd=tmp_path, NO_COLOR="1")

@@ -17,7 +17,8 @@ from dropbench.report.pictures import save_comparisons
 from dropbench.report.terminal import show
 from dropbench.results.csv_file import append_rows
 from dropbench.results.read import read_table
-from dropbench.results.schema import COMPARISONS, DIFFERENCES, RELIABILITY, RUNS, SCHEMA_VERSION, run_row
+from dropbench.results.rows import run_row
+from dropbench.results.schema import COMPARISONS, DIFFERENCES, RELIABILITY, RUNS, SCHEMA_VERSION
 from dropbench.run_result import RunResult
 
 MEMBERS = 3

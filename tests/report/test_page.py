@@ -14,7 +14,8 @@ from dropbench.config import RunConfig
 from dropbench.report.build import Choice, build_report
 from dropbench.report.page.build import render
 from dropbench.results.csv_file import append_rows
-from dropbench.results.schema import EPOCHS, RUNS, epoch_rows, run_row
+from dropbench.results.rows import epoch_rows, run_row
+from dropbench.results.schema import EPOCHS, RUNS
 from dropbench.run_result import EpochRecord, RunResult
 
 EVIL = 'folder:<script>document.title="obeyed"</script>"&'

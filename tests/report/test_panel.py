@@ -10,7 +10,8 @@ from dropbench.report.feature_plots import draw_images
 from dropbench.report.pictures import save_pictures
 from dropbench.results import predictions
 from dropbench.results.csv_file import append_rows
-from dropbench.results.schema import PANEL, RUNS, panel_rows, run_row
+from dropbench.results.rows import panel_rows, run_row
+from dropbench.results.schema import PANEL, RUNS
 from dropbench.run_result import HISTOGRAM_BINS, SHARES, WITHOUT_UNITS, PanelRecord, RunResult
 
 MEASURES = ("units", "dead_units", "mean_activation", "zero_share", "sparseness")

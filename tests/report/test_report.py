@@ -17,7 +17,8 @@ from dropbench.report.sweep import find_sweeps
 from dropbench.report.sweep_table import sweep_table
 from dropbench.results.csv_file import append_rows
 from dropbench.results.read import read_table
-from dropbench.results.schema import RUNS, run_row
+from dropbench.results.rows import run_row
+from dropbench.results.schema import RUNS
 from dropbench.run_result import RunResult
 
 

@@ -12,7 +12,8 @@ from dropbench.config import RunConfig
 from dropbench.errors import DropbenchError
 from dropbench.results.csv_file import append_rows, mend, read_rows
 from dropbench.results.read import finished_runs, read_table
-from dropbench.results.schema import EPOCHS, RUNS, SCHEMA_VERSION, run_row
+from dropbench.results.rows import run_row
+from dropbench.results.schema import EPOCHS, RUNS, SCHEMA_VERSION
 from dropbench.results.store import Store
 from dropbench.run_result import METRICS, EpochRecord, RunResult
 

@@ -1,8 +1,8 @@
 """The experiments as they are declared: a TOML file each, in ``settings/``. A new one is a new file.
 
-A file says what is trained (``[settings]``, ``[[arms]]``: fields of RunConfig), how much of it (``[scales]``),
-what was found there (``paper``, with ``unverified`` where a figure could not be checked; or ``expect``), and
-what ``differs`` here.
+A file says what is trained (``[settings]``, ``[[arms]]``: fields of RunConfig) and how much (``[scales]``);
+what was found there (``paper``, ``unverified`` where a figure could not be checked; or ``expect``); and what
+``differs`` here.
 """
 
 import tomllib

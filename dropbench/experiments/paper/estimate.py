@@ -7,11 +7,15 @@ import torch
 
 from dropbench.config import RunConfig
 from dropbench.data.split import largest_train_size
+from dropbench.engine.device import prepare_process
+from dropbench.engine.train import train
 from dropbench.experiments.paper.definition import Point
 from dropbench.experiments.speed.session import made_up_data
-from dropbench.experiments.speed.work import run_images_per_second, training_flops
+from dropbench.experiments.speed.work import check, training_flops
+from dropbench.runners.base import RunnerOptions
+from dropbench.runners.choose import cores, workers
 
-_BATCHES = 3  # of each of two epochs, the first of which warms up
+_BATCHES, _EPOCHS = 3, 3  # that are timed, after an epoch that warms up
 _FORWARD = 1 / 3  # of a training step's operations: the backward pass has twice as many
 
 
@@ -30,24 +34,35 @@ SETS = {"mnist": Images((1, 28, 28), 60_000, 10), "cifar10": Images((3, 32, 32),
 
 
 @dataclass(frozen=True)
+class Bench:
+    """On what: so many workers at a time, of so many threads each."""
+
+    device: torch.device
+    precision: str
+    jobs: int
+    threads: int
+
+    @classmethod
+    def of(cls, device: torch.device, precision: str, runs: int, options: RunnerOptions) -> "Bench":
+        """What dropbench.runners.choose makes of the options; on a cluster only this machine is known."""
+        jobs = workers(runs, device, options)
+        return cls(device, precision, jobs, options.threads or max(1, cores() // jobs))
+
+
+@dataclass(frozen=True)
 class Estimate:
-    """How many runs, and how long they take, one after another with all of the machine's cores."""
+    """How many runs, and how long they take."""
 
     runs: int
     seconds: float
 
 
-def estimate(
-    points: Sequence[Point], seeds: int, images: Images, device: torch.device, precision: str
-) -> Estimate:
-    """Of all seeds of the points: the dearest net is timed for some steps, the others go by their operations.
-
-    On a device with several cores a pool of workers is somewhat faster than this one run.
-    """
+def estimate(points: Sequence[Point], seeds: int, images: Images, bench: Bench) -> Estimate:
+    """Of all seeds of the points: the dearest net is timed for some steps, others go by their operations."""
     configs = {point.config.run_id: point.config for point in points}.values()
     flops = {config: training_flops(_still(config), images.shape, images.classes) for config in configs}
     dearest = max(flops, key=lambda config: flops[config])
-    flops_per_second = flops[dearest] * _rate(dearest, images, device, precision)
+    flops_per_second = bench.jobs * flops[dearest] * _rate(dearest, images, bench)
     operations = sum(_images_seen(config, images) * flops[config] for config in configs)
     return Estimate(seeds * len(flops), seeds * operations / flops_per_second)
 
@@ -65,8 +80,15 @@ def _images_seen(config: RunConfig, images: Images) -> float:
     return config.epochs * (trained + validated)
 
 
-def _rate(config: RunConfig, images: Images, device: torch.device, precision: str) -> float:
-    """Training images a second, measured."""
-    with made_up_data(images.shape, _BATCHES * config.batch_size, 10, images.classes) as data:
-        timed = replace(_still(config), data_key=data.key, epochs=2, train_size=None, precision=precision)
-        return run_images_per_second(timed, device, compiled=False)
+def _rate(config: RunConfig, images: Images, bench: Bench) -> float:
+    """Training images a second of one worker: of the fastest epoch, which other work disturbed least."""
+    threads = torch.get_num_threads()
+    prepare_process(bench.threads)
+    try:
+        with made_up_data(images.shape, _BATCHES * config.batch_size, 10, images.classes) as data:
+            timed = replace(_still(config), data_key=data.key, epochs=1 + _EPOCHS, precision=bench.precision)
+            result = train(replace(timed, train_size=None, cutoff_epoch=None), data, bench.device)
+    finally:
+        torch.set_num_threads(threads)
+    check(result)
+    return _BATCHES * config.batch_size / min(epoch.seconds for epoch in result.epochs[1:])

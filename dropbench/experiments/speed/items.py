@@ -18,7 +18,8 @@ from dropbench.experiments.speed import work
 from dropbench.experiments.speed.session import DROPBENCH, PLAIN, Figures, Session, made_up_data
 from dropbench.experiments.sweep import Grid, expand
 from dropbench.results.csv_file import append_rows
-from dropbench.results.schema import RUNS, run_row
+from dropbench.results.rows import run_row
+from dropbench.results.schema import RUNS
 from dropbench.run_result import METRICS, EpochRecord, RunResult
 from dropbench.runners.base import Runner
 from dropbench.runners.choose import choose_runner, cores

@@ -1,0 +1,37 @@
+"""From a run's result to its rows."""
+
+from typing import Any
+
+from dropbench.results.schema import SCHEMA_VERSION
+from dropbench.run_result import RunResult
+
+
+def run_row(result: RunResult, git_commit: str) -> dict[str, Any]:
+    """The row of ``runs.csv`` for one run."""
+    return {
+        "run_id": result.config.run_id,
+        "schema_version": SCHEMA_VERSION,
+        "status": result.status,
+        **result.config.row(),
+        **result.metrics,
+        **result.cost,
+        **result.where,
+        "git_commit": git_commit,
+        "message": result.message,
+    }
+
+
+def epoch_rows(result: RunResult) -> list[dict[str, Any]]:
+    """The rows of ``epochs.csv`` for one run."""
+    return [
+        {"run_id": result.config.run_id, "schema_version": SCHEMA_VERSION, **vars(record)}
+        for record in result.epochs
+    ]
+
+
+def panel_rows(result: RunResult) -> list[dict[str, Any]]:
+    """The rows of ``panel.csv`` for one run."""
+    return [
+        {"run_id": result.config.run_id, "schema_version": SCHEMA_VERSION, **vars(record)}
+        for record in result.panel
+    ]

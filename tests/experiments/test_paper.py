@@ -1,0 +1,188 @@
+"""The experiments of the lecture and the paper: what their files declare, and what is recorded of them."""
+
+import math
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch
+from experiments.quiet import Quiet
+
+from dropbench.cli.main import run
+from dropbench.cli.paper import duration
+from dropbench.dropout.control import dropout_layers
+from dropbench.errors import UsageError
+from dropbench.experiments.paper.definition import PASSES, SCALES, find, names, parse
+from dropbench.experiments.paper.estimate import SETS, Bench, estimate
+from dropbench.experiments.paper.run import Experiment, carry_out_paper
+from dropbench.experiments.workbench import Policy, Workbench
+from dropbench.models import make_module
+from dropbench.results.read import read_table
+from dropbench.results.schema import COMPARISONS, PANEL, PAPER, RUNS
+from dropbench.results.store import Store
+from dropbench.run_result import mc_ladder
+from dropbench.runners.base import RunnerOptions
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def bench(digits):
+    return Workbench(digits, CPU, "fp32", RunnerOptions(jobs=1, threads=1))
+
+
+def carry(name, bench, folder, seeds=2):
+    experiment = Experiment.plan(find(name), "smoke", bench, seeds)
+    watcher = Quiet()
+    carry_out_paper(experiment, bench, Store(folder), watcher, Policy())
+    return experiment, watcher.runs
+
+
+def test_all_experiments_of_the_issue_are_there_in_the_order_of_the_lecture_and_the_paper():
+    assert names()[:1] == ["lecture"]
+    assert {"table2", "table9", "table10", "fig4", "fig7", "fig8", "fig9a", "fig9b", "fig10", "fig11",
+            "cifar10"} < set(names())  # fmt: skip
+    assert names().index("table9") < names().index("table10")
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", names())
+def test_every_file_declares_nets_that_can_be_and_comparisons_that_there_are(name, scale):
+    chosen = find(name)
+    points = chosen.points(scale)
+    keys = {point.key for point in points}
+    assert len(keys) == len(points) > 1
+    for point in points:
+        assert point.against is None or point.against in keys
+        assert point.against != point.key
+        shape, _, classes = vars(SETS[chosen.data]).values()
+        with torch.device("meta"):
+            make_module(shape, classes, point.config)
+    assert any(point.against for point in points)
+
+
+@pytest.mark.parametrize("name", names())
+def test_scales_differ_in_what_they_take_and_in_nothing_else(name):
+    small, full = ({p.key: p for p in find(name).points(scale)} for scale in ("small", "full"))
+    for key in small.keys() & full.keys():
+        spared = {
+            field: getattr(small[key].config, field)
+            for field in ("epochs", "width", "train_size", "mc_samples")
+        }
+        assert replace(full[key].config, **spared) == small[key].config
+        assert small[key].paper == full[key].paper
+
+
+def test_figures_that_could_not_be_checked_are_marked():
+    unsure = {(point.paper, point.unverified) for point in find("table2").points("full") if point.unverified}
+    assert unsure == {(1.04, "from memory"), (1.01, "single copy")}
+
+
+def test_the_papers_keep_is_our_complement():
+    """Figure 9b: at p_keep 0.1 there are ten times as many units, and 256, 256, 512 of them are kept."""
+    points = {p.key: p for p in find("fig9b").points("full")}
+    for (arm, p_drop), point in points.items():
+        if arm == "dropout, p_keep · n fixed":
+            with torch.device("meta"):
+                model = make_module((1, 28, 28), 10, point.config)
+            kept = [layer.out_features * (1 - p_drop) for layer in model.hidden]
+            assert kept == pytest.approx([256, 256, 512], abs=0.5)
+    assert points["dropout, p_keep · n fixed", 0.9].paper == 1.7
+
+
+def test_cifar10_keeps_as_the_paper_does():
+    (everywhere,) = [p for p in find("cifar10").points("full") if p.arm == "dropout, all layers"]
+    with torch.device("meta"):
+        model = make_module((3, 32, 32), 10, everywhere.config)
+    keeps = [1 - layer.p_drop for layer in dropout_layers(model)]
+    assert keeps == pytest.approx([0.9, 0.75, 0.75, 0.5, 0.5, 0.5])
+
+
+def test_every_figure_is_that_of_the_run_behind_it(bench, tmp_path):
+    experiment, runs = carry("table9", bench, tmp_path)
+    rows, of_runs = read_table(tmp_path, PAPER), read_table(tmp_path, RUNS).set_index("run_id")
+    assert runs == len(of_runs) == len(rows) == 2 * len(experiment.points)
+    assert list(rows["value"]) == list(of_runs.loc[rows["run_id"], "test_error_percent"])
+    l2, dropout = (of_runs.loc[rows[rows["arm"] == arm]["run_id"]] for arm in ("L2", "dropout + max-norm"))
+    assert set(l2["weight_decay"]) == {1e-4}
+    assert set(dropout["p_drop"]) == {0.5}
+    assert set(rows[rows["arm"] == "dropout + max-norm"]["expected"]) == {"lower"}
+
+
+def test_the_same_command_again_does_nothing_and_a_run_done_again_gives_new_rows(bench, tmp_path):
+    carry("table10", bench, tmp_path, seeds=1)
+    assert carry("table10", bench, tmp_path, seeds=1)[1] == 0
+    first = (tmp_path / PAPER.file_name).read_text()
+    assert carry("table10", bench, tmp_path, seeds=2)[1] == 2, "two further seeds"
+    assert (tmp_path / PAPER.file_name).read_text().startswith(first)
+    runs = pd.read_csv(tmp_path / RUNS.file_name, dtype=str, keep_default_na=False)
+    runs["started_at"] = "2001-02-03T04:05:06+00:00"
+    runs.to_csv(tmp_path / RUNS.file_name, index=False)
+    carry("table10", bench, tmp_path, seeds=2)
+    assert set(read_table(tmp_path, PAPER)["run_started_at"]) == {"2001-02-03T04:05:06+00:00"}
+
+
+def test_activations_are_those_of_the_panel(bench, tmp_path):
+    carry("fig8", bench, tmp_path, seeds=1)
+    panel = read_table(tmp_path, PANEL)
+    panel = panel[panel["measure"] == "mean_activation"].set_index("run_id")["value"]
+    rows = read_table(tmp_path, PAPER)
+    assert list(rows["value"]) == list(panel.loc[rows["run_id"]])
+    runs = carry("fig7", bench, tmp_path, seeds=1)[1]
+    assert runs == 0, "Figure 7 looks at the same nets"
+
+
+def test_passes_are_those_of_compare_bagging(bench, tmp_path):
+    experiment, _ = carry("fig11", bench, tmp_path, seeds=1)
+    assert experiment.paper.axis == PASSES
+    rows, compared = read_table(tmp_path, PAPER), read_table(tmp_path, COMPARISONS)
+    compared = compared[(compared["arm"] == "dropout-mc") & (compared["averaging"] == "arithmetic")]
+    by_k = dict(zip(compared["passes_per_prediction"], compared["test_error_percent"], strict=True))
+    ours = rows[rows["x"].notna()]
+    assert dict(zip(ours["x"], ours["value"], strict=True)) == by_k
+    assert tuple(ours["x"]) == mc_ladder(5)
+    assert len(rows[rows["x"].isna()]) == 1
+
+
+def test_training_sizes_stop_at_what_the_scale_allows_and_are_compared_at_the_same_size(bench, tmp_path):
+    carry("fig10", bench, tmp_path, seeds=1)
+    rows = read_table(tmp_path, PAPER)
+    assert set(rows["x"]) == {100, 500}
+    compared = rows[rows["against"] != ""]
+    assert list(compared["against_x"]) == list(compared["x"])
+
+
+def test_an_estimate_grows_with_the_work():
+    points, images = find("table10").points("smoke"), SETS["mnist"]
+    on = Bench(CPU, "fp32", jobs=1, threads=1)
+    one = estimate(points, 1, images, on)
+    assert estimate(points, 4, images, on).runs == 4 * one.runs == 8
+    longer = [replace(p, config=replace(p.config, epochs=1000)) for p in points]
+    assert estimate(longer, 1, images, on).seconds > 50 * one.seconds  # 1000, if both were timed alike
+    assert math.isfinite(one.seconds)
+    assert one.seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "1 s"), (59, "59 s"), (600, "10 min"), (9000, "2.5 h"), (864000, "10.0 days")]
+)
+def test_durations_are_said_as_people_say_them(seconds, text):
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize("text", ["", "arms = 3", "[[arms]]\nname = 'a'", "nonsense"])
+def test_a_damaged_file_is_said_to_be(text):
+    with pytest.raises(UsageError, match="own are damaged"):
+        parse("own", text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["table99"], "table9"), (["fig4", "--scale", "tiny"], "full"), (["fig4", "--epochs", "3"], "--epochs"),
+     (["fig4", "--seeds", "0"], "--seeds"), (["fig4", "--data", "minst5k"], "mnist5k")],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_before_anything_is_written(arguments, said, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(["paper", *arguments]) == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,118 @@
+"""What the report says of an experiment of the paper, from rows that are made up."""
+
+import pytest
+
+from dropbench.report.build import build_report, paper_report
+from dropbench.report.export import export
+from dropbench.report.paper import AGREES, CONTRARY, UNCLEAR, find_papers, paper_table
+from dropbench.report.pictures import save_pictures
+from dropbench.results.csv_file import append_rows
+from dropbench.results.read import read_table
+from dropbench.results.schema import PAPER, SCHEMA_VERSION
+
+
+def write(folder, arms, axis="", **fields):
+    """``arms`` maps (arm, x) to (values by seed, the paper's value, what it is against, what is expected)."""
+    rows = []
+    for position, ((arm, x), (values, theirs, against, expected)) in enumerate(arms.items()):
+        for seed, value in enumerate(values):
+            rows.append(
+                {
+                    "row_id": f"{position}-{seed}", "schema_version": SCHEMA_VERSION, "experiment_id": "e",
+                    "paper": "table9", "scale": "small", "title": "Table 9", "shows": "It shows.",
+                    "source": "the paper", "differs": "everything", "data": "mnist", "precision": "bf16",
+                    "position": position, "arm": arm, "axis": axis, "x": x, "seed": seed, "value": value,
+                    "measure": "test_error_percent", "unit": "test error, %", "paper_value": theirs,
+                    "against": against, "against_x": x if axis else None, "expected": expected,
+                    "run_id": f"r{position}{seed}", "p_drop": 0.5, "p_keep": 0.5, **fields,
+                }
+            )  # fmt: skip
+    append_rows(folder, PAPER, rows)
+
+
+ARMS = {
+    ("none", None): ([2.0, 2.1, 2.2], 1.6, "", ""),
+    ("better", None): ([1.5, 1.62, 1.7], 1.2, "none", "lower"),
+    ("worse", None): ([2.5, 2.62, 2.7], 1.3, "none", "lower"),
+    ("unclear", None): ([1.5, 2.1, 2.6], 1.4, "none", "lower"),
+    ("same", None): ([2.01, 2.09, 2.21], 1.6, "none", "same"),
+    ("not the same", None): ([1.5, 1.62, 1.7], 1.6, "none", "same"),
+}
+
+
+def result(folder):
+    (found,) = find_papers(read_table(folder, PAPER))
+    return found
+
+
+def test_the_reading_is_the_direction_of_the_interval_against_the_papers(tmp_path):
+    write(tmp_path, ARMS)
+    readings = {place.arm: place.reading for place in result(tmp_path).places}
+    assert readings == {
+        "none": "", "better": AGREES, "worse": CONTRARY, "unclear": UNCLEAR, "same": AGREES,
+        "not the same": CONTRARY,
+    }  # fmt: skip
+
+
+def test_differences_are_paired_by_seed_and_stand_beside_the_papers(tmp_path):
+    write(tmp_path, ARMS)
+    rows = {row["arm"]: row for row in paper_table(result(tmp_path)).rows}
+    assert rows["better"]["difference"] == pytest.approx((-0.5 - 0.48 - 0.5) / 3)
+    assert rows["better"]["paper_difference"] == pytest.approx(-0.4)
+    assert rows["better"]["difference_high"] - rows["better"]["difference_low"] < 0.1, "of the pairs' spread"
+    assert rows["none"]["paper"] == 1.6
+
+
+def test_one_seed_says_nothing_of_a_difference(tmp_path):
+    write(tmp_path, {key: ([values[0]], *rest) for key, (values, *rest) in ARMS.items()})
+    table = paper_table(result(tmp_path))
+    assert {row["reading"] for row in table.rows} == {""}
+    assert any("one seed" in sentence for sentence in table.verdict)
+
+
+@pytest.mark.parametrize(("unverified", "mark"), [("from memory", "1.60‡"), ("single copy", "1.60†")])
+def test_values_that_are_not_sure_are_marked_and_the_mark_explained(tmp_path, unverified, mark):
+    write(tmp_path, ARMS, unverified=unverified)
+    table = paper_table(result(tmp_path))
+    assert any(mark in cell for cells in table.texts() for cell in cells)
+    assert any(note.startswith(mark[-1]) and "unverified" in note for note in table.notes)
+
+
+def test_arms_along_an_axis_are_compared_at_the_same_place(tmp_path):
+    write(
+        tmp_path,
+        {
+            ("none", 100.0): ([9.0, 9.5], None, "", ""),
+            ("none", 1000.0): ([5.0, 5.5], None, "", ""),
+            ("dropout", 100.0): ([9.1, 9.6], None, "none", "same"),
+            ("dropout", 1000.0): ([4.0, 4.6], None, "none", "lower"),
+        },
+        axis="train_size",
+    )
+    rows = [row for row in paper_table(result(tmp_path)).rows if row["arm"] == "dropout"]
+    assert [row["difference"] for row in rows] == pytest.approx([0.1, -0.95])
+    (curve,) = save_pictures(build_report(tmp_path, print), tmp_path)
+    assert curve.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_it_is_a_part_of_the_report_in_every_form(tmp_path):
+    write(tmp_path, ARMS)
+    report = build_report(tmp_path, print)
+    assert [each.kind for each in report.experiments] == ["paper"]
+    for ending in ("md", "csv", "json", "tex"):
+        export(report.tables, tmp_path / f"t.{ending}")
+        assert "better" in (tmp_path / f"t.{ending}").read_text(encoding="utf-8")
+    (picture,) = save_pictures(report, tmp_path / "pictures", ("svg",))
+    assert picture.suffix == ".svg"
+
+    from dropbench.report.page.build import render
+
+    page = render(report, print)
+    assert "dropbench paper table9 --scale small --data mnist --seeds 3" in page
+    assert "diamond-open" in page
+
+
+def test_a_row_that_was_written_again_takes_the_place_of_the_first(tmp_path):
+    write(tmp_path, {("none", None): ([2.0], 1.6, "", "")})
+    write(tmp_path, {("none", None): ([3.0], 1.6, "", "")})
+    assert paper_report(tmp_path, "e", print).papers[0].places[0].estimate.mean == 3.0
