@@ -150,7 +150,7 @@ def _place(rows: pd.DataFrame) -> Place:
         paper_spread=last["paper_spread"],
         unverified=last["unverified"],
         against=(last["against"], last["against_x"]) if last["against"] else None,
-        expected=last["expected"],
+        expected=last["paper_direction"],
     )
 
 
@@ -227,7 +227,7 @@ def _row(place: Place) -> Row:
         "paper_difference": place.paper_difference,
         "p_value": test.p if test else math.nan,
         "p_value_holm": test.p_holm if test else math.nan,
-        "expected": place.expected,
+        "paper_direction": place.expected,
         "reading": place.reading,
         "_ours": place.estimate,
         "_difference": test.difference if test else nothing,

@@ -106,7 +106,7 @@ def test_every_figure_is_that_of_the_run_behind_it(bench, tmp_path):
     l2, dropout = (of_runs.loc[rows[rows["arm"] == arm]["run_id"]] for arm in ("L2", "dropout + max-norm"))
     assert set(l2["weight_decay"]) == {1e-4}
     assert set(dropout["p_drop"]) == {0.5}
-    assert set(rows[rows["arm"] == "dropout + max-norm"]["expected"]) == {"lower"}
+    assert set(rows[rows["arm"] == "dropout + max-norm"]["paper_direction"]) == {"lower"}
 
 
 def test_the_same_command_again_does_nothing_and_a_run_done_again_gives_new_rows(bench, tmp_path):

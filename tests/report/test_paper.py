@@ -23,7 +23,7 @@ def write(folder, arms, axis="", **fields):
                     "source": "the paper", "differs": "everything", "data": "mnist", "precision": "bf16",
                     "position": position, "arm": arm, "axis": axis, "x": x, "seed": seed, "value": value,
                     "measure": "test_error_percent", "unit": "test error, %", "paper_value": theirs,
-                    "against": against, "against_x": x if axis else None, "expected": expected,
+                    "against": against, "against_x": x if axis else None, "paper_direction": expected,
                     "run_id": f"r{position}{seed}", "p_drop": 0.5, "p_keep": 0.5, **fields,
                 }
             )  # fmt: skip

@@ -16,7 +16,8 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 """The versions of Python between which dropbench is tested."""
 
 PAIR = ("torch", "torchvision")
-_WHEELS = "https://download.pytorch.org/whl/"
+BUILDS = "https://pytorch.org/get-started/locally/"
+"""Names the builds of torch and the index of each."""
 
 
 def installation() -> Iterator[Finding]:
@@ -68,7 +69,7 @@ def install_pair(again: bool = False) -> str:
         same = f"torch=={torch.public}"
         wanted = [same if _fits(torch, built_for) else str(built_for), f"torchvision=={torchvision.public}"]
     # A wheel of pytorch.org has the name of its index as the local part of its version: 2.9.0+cpu.
-    index = f" --index-url {_WHEELS}{torch.local}" if torch and torch.local else ""
+    index = f" --index-url URL, with the URL for {torch.local} from {BUILDS}" if torch and torch.local else ""
     force = " --force-reinstall" if again else ""
     return f"pip install{force} {' '.join(map(_quoted, wanted))}{index}"
 

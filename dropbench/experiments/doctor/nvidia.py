@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dropbench.experiments.doctor.finding import Finding, State
-from dropbench.experiments.doctor.installation import install_pair
-
-_LOCALLY = "https://pytorch.org/get-started/locally/"
+from dropbench.experiments.doctor.installation import BUILDS, install_pair
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def judge_driver(driver: Driver | None, cuda: str | None, usable: bool, warned: 
         value += f"; hidden by CUDA_VISIBLE_DEVICES={hidden}"
         return Finding("NVIDIA", value, "note", "unset CUDA_VISIBLE_DEVICES")
     value += f"; torch, built for CUDA {cuda}, cannot use it{f': {warned}' if warned else ''}"
-    mend = f"Update the NVIDIA driver, or install torch for an older CUDA: {_LOCALLY}"
+    mend = f"Update the NVIDIA driver, or install torch for an older CUDA: {BUILDS}"
     return Finding("NVIDIA", value, state, mend)
 
 
@@ -89,4 +87,4 @@ def _with_cuda() -> str:
     remove = "pip uninstall -y torch torchvision"
     if platform.system() == "Linux":  # where PyPI has the builds with CUDA
         return f"{remove} && {install_pair().partition(' --index-url')[0]}"
-    return f"{remove}, then install the build for CUDA that {_LOCALLY} names."
+    return f"{remove}, then install the build for CUDA that {BUILDS} names."

@@ -20,7 +20,16 @@ from dropbench.results.schema import COMPARISONS, PANEL, PAPER, SCHEMA_VERSION
 from dropbench.results.store import Store
 
 # What of a row may be otherwise than before: another run behind it, or another text of the experiment.
-_MADE_OF = ("run_id", "run_started_at", "value", "paper_value", "unverified", "expected", "differs", "title")
+_MADE_OF = (
+    "run_id",
+    "run_started_at",
+    "value",
+    "paper_value",
+    "unverified",
+    "paper_direction",
+    "differs",
+    "title",
+)
 
 
 @dataclass(frozen=True)
@@ -137,7 +146,7 @@ def _rows(experiment: Experiment, store: Store) -> Iterator[dict[str, Any]]:
                 "unverified": point.unverified,
                 "against": other,
                 "against_x": place,
-                "expected": expected,
+                "paper_direction": expected,
                 "run_id": run_id,
                 "run_started_at": finished[run_id]["started_at"],
             }

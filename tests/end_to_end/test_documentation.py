@@ -1,0 +1,254 @@
+"""What the documentation says is so: commands run, examples work, links and options exist."""
+
+import ast
+import math
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import typer
+from PIL import Image
+
+from dropbench.cli.main import app, run
+from dropbench.config import RunConfig
+from dropbench.data.registry import find_source
+from dropbench.dropout.layer import DropoutLayer
+from dropbench.dropout.noise import GaussianDropout
+from dropbench.results.schema import TABLES
+
+ROOT = Path(__file__).parents[2]
+EXTENDING = ROOT / "docs" / "extending.md"
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "results" / "README.md")
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+# How commands are made small. First what each is told, whatever the documentation tells it: {images} is a
+# folder of small images, in place of every data set. A command without a rule fails.
+ONE = {"--data": "folder:{images}", "--epochs": "2", "--threads": "1"}
+SEVERAL = {**ONE, "--seeds": "2", "--jobs": "1"}
+ALWAYS = {
+    "train": ONE,
+    "sweep": SEVERAL,
+    "compare-bagging": {**SEVERAL, "--members": "2", "--mc-samples": "2"},
+    "features": {**SEVERAL, "--units": "8"},
+    "paper": {"--data": "mnist5k", "--scale": "smoke", "--threads": "1", "--jobs": "1"},
+    "speed": {"--only": "layers", "--repetitions": "1"},
+    "verify": {},
+    "doctor": {},
+    "data": {},
+    "report": {},  # of the folders results, old and new; see the fixture recorded
+}
+# Then what these options are given where the documentation gives them something. All others stay.
+GIVEN = {"--train-size": "20", "--cutoff-epoch": "1", "--ood": "permuted", "--layers": "8,8"}
+
+
+def small(words: list[str], images: Path) -> list[str]:
+    command, *rest = words
+    assert command in ALWAYS, f"no rule says how to make dropbench {command} small"
+    rest = [part for word in rest for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    if "--data" in rest:
+        find_source(rest[rest.index("--data") + 1])  # raises where there is no such set
+    if (command, *rest[:1]) == ("data", "prepare"):
+        find_source(rest[1])
+        rest[1] = "mnist5k"
+    for option, value in ALWAYS[command].items():
+        if option not in rest:
+            rest += [option, ""]
+        rest[rest.index(option) + 1] = value.format(images=images)
+    for option, value in GIVEN.items():
+        if option in rest:
+            rest[rest.index(option) + 1] = value
+    return [command, *rest]
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    return [block for name, block in FENCED.findall(document.read_text()) if name == language]
+
+
+def documented() -> dict[str, str]:
+    """Every command of a shell block, without the name of the program, and where it stands."""
+    found: dict[str, str] = {}
+    for document in DOCUMENTS:
+        if document == EXTENDING:  # test_own_code.py runs them, with the modules that they want
+            continue
+        for line in "\n".join(blocks(document, "sh")).replace("\\\n", " ").splitlines():
+            for part in re.split(r"&&|\||;", line):
+                words = shlex.split(part, comments=True)
+                while words and "=" in words[0]:  # a variable
+                    words.pop(0)
+                if words[:1] == ["dropbench"]:
+                    found.setdefault(shlex.join(words[1:]), document.name)
+    return found
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> Path:
+    """Three classes of 8×8 grey images, each bright in a place of its own."""
+    folder, generator = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for split, count in (("train", 20), ("test", 10)):
+        for label, name in enumerate("abc"):
+            (folder / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = generator.integers(0, 120, (8, 8), dtype=np.uint8)
+                pixels[2 * label : 2 * label + 3] += 130
+                Image.fromarray(pixels).save(folder / split / name / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory, images) -> Path:
+    """A folder with the results of a small sweep, thrice."""
+    folder = tmp_path_factory.mktemp("recorded")
+    with pytest.MonkeyPatch.context() as patch:  # _own_cache is there for functions alone
+        patch.setenv("DROPBENCH_CACHE_DIR", str(folder / "cache"))
+        sweep = small(["sweep", "--p", "0.2,0.5", "--panel", "--out", str(folder / "results")], images)
+        assert run(sweep) == 0
+    for copy in ("old", "new"):
+        shutil.copytree(folder / "results", folder / copy)
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder to run commands in, with one thread; what they set of the process is set back."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("command", [command for command in documented() if "--runner ray" not in command])
+def test_documented_commands_run(command, here, images, recorded, capsys):
+    words = shlex.split(command)
+    if words[0] == "report":
+        shutil.copytree(recorded, here, dirs_exist_ok=True)
+    code = run(small(words, images))
+    assert code == 0, capsys.readouterr().err
+
+
+# Ray starts its own processes with pipes and sockets that it closes late.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("command", [command for command in documented() if "--runner ray" in command])
+def test_documented_commands_run_on_ray(command, here, images, capsys):
+    words = small(shlex.split(command), images)
+    at = words.index("--ray-address") + 1
+    ray = pytest.importorskip("ray", reason="Ray has no wheel for this platform or Python")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        words[at] = cluster.address
+        assert run(words) == 0, capsys.readouterr().err
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def test_there_are_commands():
+    assert {shlex.split(command)[0] for command in documented()} >= {"sweep", "compare-bagging", "report"}
+
+
+PYTHON = [
+    pytest.param(document, source, id=f"{document.name}-{number}")
+    for document in DOCUMENTS
+    if document != EXTENDING  # test_own_code.py, and the test below
+    for number, source in enumerate(blocks(document, "python"))
+]
+
+
+@pytest.mark.parametrize(("document", "source"), PYTHON)
+def test_python_examples_run_and_end_with_a_figure(document, source, here, recorded, capsys):
+    shutil.copytree(recorded, here, dirs_exist_ok=True)
+    source = source.replace("epochs=2", "epochs=1, train_size=200")
+    exec(compile(ast.parse(source), document.name, "exec"), {})  # noqa: S102  # ours
+    assert re.search(r"\d", capsys.readouterr().out.splitlines()[-1])
+
+
+def test_the_variant_that_extending_shows_is_the_built_in_one():
+    (source,) = (block for block in blocks(EXTENDING, "python") if "(DropoutLayer)" in block)
+    names = {"math": math, "torch": torch, "DropoutLayer": DropoutLayer}
+    exec(compile(source, EXTENDING.name, "exec"), names)  # noqa: S102  # ours
+    units = torch.ones(20, 30)
+    shown, built_in = (
+        variant(0.3).disturb(units, torch.Generator().manual_seed(0))
+        for variant in (names["GaussianDropout"], GaussianDropout)
+    )
+    assert torch.equal(shown, built_in)
+
+
+def prose(document: Path) -> str:
+    return FENCED.sub("", document.read_text())
+
+
+def anchors(document: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.*)$", prose(document), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_links_and_pictures_are_there(document):
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(document)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (document.parent / path).resolve() if path else document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def options() -> dict[str, set[str]]:
+    """Of each command, as it is named on the command line."""
+
+    def of(command, *names):
+        found = {" ".join(names): {o for p in command.params for o in (*p.opts, *p.secondary_opts, "--help")}}
+        for name, inner in getattr(command, "commands", {}).items():
+            found |= of(inner, *names, name)
+        return found
+
+    return of(typer.main.get_command(app), "dropbench")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_options_exist(document):
+    known = options()
+    everywhere = set().union(*known.values())
+    for code in re.findall(r"`([^`]+)`", prose(document)):
+        if code.startswith(("pytest ", "pip ", "python")):
+            continue
+        named = re.match(r"dropbench [a-z-]+", code)
+        assert not named or named[0] in known, code
+        own = known[named[0]] if named else everywhere
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", code):
+            assert option in own, code
+
+
+def section(document: Path, heading: str) -> str:
+    return prose(document).partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.file_name)
+def test_every_column_is_told_in_its_section(table):
+    told = section(ROOT / "docs" / "files.md", table.file_name)
+    assert told
+    if table.file_name == "paper.csv":  # in paper.md
+        return
+    elsewhere = RunConfig().row() if table.file_name == "comparisons.csv" else {}  # as in runs.csv
+    assert [name for name in table.columns if f"`{name}`" not in told and name not in elsewhere] == []
+
+
+def test_the_house_is_told_from_the_top_to_the_ground():
+    from test_house import LEVEL
+
+    told = re.search(
+        r"Imports point down only: (.*?)\. No two", prose(ROOT / "docs" / "how-it-works.md"), re.S
+    )
+    rooms = re.findall(r"`(\w+)`", told[1])
+    assert set(rooms) == set(LEVEL) - {"__init__"}
+    assert [LEVEL[room] for room in rooms] == sorted(LEVEL[room] for room in rooms)
