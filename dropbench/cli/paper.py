@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,9 +13,6 @@ from dropbench.cli.pool_flags import PoolFlags
 from dropbench.cli.signature import with_flags
 
 if TYPE_CHECKING:
-    import torch
-
-    from dropbench.experiments.paper.definition import Paper
     from dropbench.report.table import Row, Table
 
 LIST = "list"
@@ -46,8 +43,8 @@ def paper(
         str,
         option(
             "--scale",
-            "full (towards the original), small (an hour or less on a few cores) or smoke (seconds: whether "
-            "it works at all).",
+            "full (towards the original), small (for a few cores, on MNIST minutes) or smoke (seconds: "
+            "whether it works at all).",
             TRAINING,
         ),
     ] = "small",
@@ -96,11 +93,10 @@ def paper(
     store = Store(flags.out, tell)
     todo = make_plan(experiment.runs(), store.ended(), flags.policy()).todo
     if todo:
-        images = Images(bench.data.image_shape, len(bench.data.train_labels), len(bench.data.classes))
         with _measuring(name):
             on = Bench.of(bench.device, bench.precision, len(experiment.runs()), bench.runner)
-            expected = estimate(experiment.points, experiment.seeds, images, on)
-        share = len(todo) / expected.runs
+            expected = estimate(experiment.points, experiment.seeds, Images.of(bench.data), on)
+        share = len(todo) / len(experiment.runs())
         tell(f"{len(todo)} runs, about {duration(share * expected.seconds)} at the rate just measured here")
     with watching() as watcher, resumable(flags.out, watcher):
         outcome = carry_out_paper(experiment, bench, store, watcher, flags.policy())
@@ -124,22 +120,29 @@ def _measuring(what: str) -> Iterator[None]:
 
 def _listing(scale: str, seeds: int | None, flags: PaperFlags) -> "Table":
     """Every experiment: what it shows, the data it needs, and what it costs here."""
-    from dropbench.data.registry import default_data_dir, find_source
+    from dropbench.data.registry import default_data_dir, find_source, prepare
+    from dropbench.data.split import largest_train_size
     from dropbench.engine.device import resolve_device, resolve_precision
     from dropbench.experiments.paper.definition import find, names
+    from dropbench.experiments.paper.estimate import SETS, Bench, Images, estimate
     from dropbench.report.table import Column, Table
 
     device = resolve_device(flags.device)
     precision = resolve_precision(flags.precision, device)
+    flags.runner_options().check()
     folder = flags.data_dir or default_data_dir()
+    given = None if flags.data == "auto" else Images.of(prepare(flags.data, flags.data_dir, tell))
     rows: list[Row] = []
     for name in names():
         chosen = find(name)
         data = chosen.data if flags.data == "auto" else flags.data
         here = bool(find_source(data).files(folder))
         with _measuring(name):
-            cost = _cost(chosen, scale, seeds, device, precision, flags)
-        rows.append({"name": name, "shows": chosen.shows, "data": data, "here": here, **cost})
+            points = chosen.points(scale, largest_train_size(given.train) if given else None)
+            repeated = seeds or chosen.scale(scale).seeds
+            on = Bench.of(device, precision, repeated * len(points), flags.runner_options())
+            cost = estimate(points, repeated, given or SETS[chosen.data], on)
+        rows.append({"name": name, "shows": chosen.shows, "data": data, "here": here, **vars(cost)})
     columns = (
         Column("name", lambda row: str(row["name"]), left=True),
         Column("what it shows", lambda row: str(row["shows"]), left=True),
@@ -154,18 +157,6 @@ def _listing(scale: str, seeds: int | None, flags: PaperFlags) -> "Table":
     )
     title = f"Experiments of the lecture and of Srivastava et al. 2014, at the scale {scale}"
     return Table("papers", title, columns, tuple(rows), notes)
-
-
-def _cost(
-    chosen: "Paper", scale: str, seeds: int | None, device: "torch.device", precision: str, flags: PaperFlags
-) -> dict[str, Any]:
-    from dropbench.experiments.paper.estimate import SETS, Bench, estimate
-
-    points = chosen.points(scale)
-    repeated = seeds or chosen.scale(scale).seeds
-    on = Bench.of(device, precision, repeated * len(points), flags.runner_options())
-    found = estimate(points, repeated, SETS[chosen.data], on)
-    return {"runs": found.runs, "seconds": found.seconds}
 
 
 def duration(seconds: float) -> str:

@@ -23,7 +23,7 @@ def report(
         str | None,
         option(
             "--only",
-            "Of sweep, panel, features, comparison, speed, verify, those that are wanted. (default: all)",
+            "Of paper, sweep, panel, features, comparison, speed, verify, those wanted. (default: all)",
             _SHOW,
         ),
     ] = None,
@@ -69,7 +69,7 @@ def report(
         Path | None,
         option(
             "--pictures",
-            "Also draw curves, panels, features and comparisons into DIR.",
+            "Also draw experiments, curves, panels, features and comparisons into DIR.",
             _WRITE,
             metavar="DIR",
         ),

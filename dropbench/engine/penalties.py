@@ -9,8 +9,15 @@ from torch import nn
 from dropbench.config import RunConfig
 from dropbench.dropout.control import penalty, tapped
 from dropbench.engine.panel import hidden_sites
+from dropbench.errors import UsageError
 
 _LEAST = 1e-6  # of a mean activation: the logarithm of 0 is none
+
+
+def check_compiles(config: RunConfig) -> None:
+    """Raise UsageError where a compiled net could not be trained."""
+    if config.kl_sparsity:
+        raise UsageError("A compiled net cannot show its units to --kl-sparsity.", "Leave out --compile.")
 
 
 class Penalties:

@@ -33,9 +33,8 @@ from dropbench.engine.device import (
     reset_peak_memory,
 )
 from dropbench.engine.panel import measure_autoencoder, measure_classifier
-from dropbench.engine.penalties import Penalties
+from dropbench.engine.penalties import Penalties, check_compiles
 from dropbench.engine.tasks import TASKS, Task
-from dropbench.errors import UsageError
 from dropbench.models import build_model
 from dropbench.recipes import recipe_of
 from dropbench.run_result import EpochRecord, PanelRecord, RunResult, foreign_split
@@ -170,8 +169,7 @@ class _Run:
 
     def compile(self) -> None:
         """Train through torch.compile from now on; the time it takes to compile is kept apart."""
-        if self.config.kl_sparsity:
-            raise UsageError("A compiled net cannot show its units to --kl-sparsity.", "Leave out --compile.")
+        check_compiles(self.config)
         start = perf_counter()
         whole, rest = self.config.batch_size, len(self.parts.drawn) % self.config.batch_size
         sizes = [size for size in (min(whole, len(self.parts.drawn)), rest) if size]

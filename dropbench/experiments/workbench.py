@@ -17,6 +17,7 @@ from dropbench.data.source import Tell
 from dropbench.data.split import split
 from dropbench.engine.device import resolve_device, resolve_precision
 from dropbench.engine.panel import hidden_sites
+from dropbench.engine.penalties import check_compiles
 from dropbench.models import make_module
 from dropbench.own_code import is_own, source_key
 from dropbench.results import predictions
@@ -64,7 +65,8 @@ class Workbench:
         """Resolve what the flags of every training command name; raises DropbenchError as each part does."""
         runner.check()
         resolved = resolve_device(device)
-        return cls(prepare(data, data_dir, tell), resolved, resolve_precision(precision, resolved), runner)
+        in_precision = resolve_precision(precision, resolved)  # before any data are fetched
+        return cls(prepare(data, data_dir, tell), resolved, in_precision, runner)
 
     def bind(self, configs: Iterable[RunConfig]) -> list[RunConfig]:
         """``configs`` on this bench's data and in its precision.
@@ -93,6 +95,8 @@ class Workbench:
                 model = make_module(data.image_shape, len(data.classes), config)
             if self.runner.extras.panel:
                 hidden_sites(model)
+            if self.runner.extras.compiled:
+                check_compiles(config)
         return bound
 
 

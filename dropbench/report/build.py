@@ -24,7 +24,6 @@ from dropbench.results.schema import CHECKS, COMPARISONS, DIFFERENCES, PANEL, PA
 
 GROUPS = ("paper", "sweep", "panel", "features", "comparison", "speed", "verify")
 """What a report is made of, in its order."""
-_FEW = 2  # settings, whose difference the paper's own table has
 
 
 @dataclass(frozen=True)
@@ -109,10 +108,11 @@ def build_report(folder: Path, tell: Tell, choice: Choice = Choice()) -> Report:
     papers = find_papers(read_table(folder, PAPER, tell))
     if runs.empty and speed.empty and checks.empty and not papers:
         raise DropbenchError(f"{folder} holds no runs.", "Run some first: dropbench sweep --p 0.1..0.8")
-    sweeps = find_sweeps(runs) if {"sweep", "panel", "features"} & set(choice.only) else []
+    wanted = {"sweep", "panel", "features"} & set(choice.only)
+    sweeps = find_sweeps(_without_arms(runs, papers)) if wanted else []
     found = [
         *_papers(papers, choice),
-        *_sweeps(sweeps, comparisons, papers, choice),
+        *_sweeps(sweeps, comparisons, choice),
         *_panels(folder, sweeps, choice, tell),
         *_compared(folder, comparisons, choice, tell),
         *_each("speed", _speed(speed), choice),
@@ -137,10 +137,10 @@ def paper_report(folder: Path, experiment_id: str, tell: Tell) -> Report:
     ]
     if not papers:
         raise DropbenchError(f"{folder} holds no run of this experiment that ended well.")
-    sweeps = sweeps_of(folder, papers[0].run_ids, tell)
-    nothing = read_table(folder, COMPARISONS, tell).head(0)
-    choice = Choice()
-    experiments = [*_papers(papers, choice), *_sweeps(sweeps, nothing, papers, choice)]
+    runs = read_table(folder, RUNS, tell)
+    sweeps = find_sweeps(_without_arms(runs[runs["run_id"].isin(list(papers[0].run_ids))], papers))
+    comparisons, choice = read_table(folder, COMPARISONS, tell).head(0), Choice()
+    experiments = [*_papers(papers, choice), *_sweeps(sweeps, comparisons, choice)]
     return Report(folder, (*experiments, *_panels(folder, sweeps, choice, tell)))
 
 
@@ -149,20 +149,20 @@ def _papers(papers: Collection[PaperResult], choice: Choice) -> Iterator[Experim
         yield Experiment("paper", (paper_table(paper),), paper)
 
 
-def _sweeps(
-    sweeps: Collection[Sweep], comparisons: pd.DataFrame, papers: Collection[PaperResult], choice: Choice
-) -> Iterator[Experiment]:
-    """Runs that were only done as parts of something else stand in its table.
-
-    In no other, if that was a comparison; if it was an experiment of the paper, unless they are a curve.
-    """
+def _sweeps(sweeps: Collection[Sweep], comparisons: pd.DataFrame, choice: Choice) -> Iterator[Experiment]:
+    """The errors of runs that were only done as parts of a comparison stand in its table and in no other."""
     parts = {run_id for ids in comparisons["member_run_ids"] for run_id in ids.split()}
-    of_papers = {run_id for paper in papers for run_id in paper.run_ids}
     for sweep in sweeps if "sweep" in choice.only else ():
-        alone = sweep.run_ids <= of_papers and len(sweep.settings) <= _FEW
-        if not sweep.reconstructs and not sweep.run_ids <= parts and not alone:
+        if not sweep.reconstructs and not sweep.run_ids <= parts:
             chosen = replace(sweep, metric=choice.metric, reference_p=choice.reference_p)
             yield Experiment("sweep", (sweep_table(chosen, choice.sort),), chosen)
+
+
+def _without_arms(runs: pd.DataFrame, papers: Collection[PaperResult]) -> pd.DataFrame:
+    """The runs without those of experiments whose arms differ in more than p: they are no sweep."""
+    curves = {run_id for paper in papers if paper.is_curve for run_id in paper.run_ids}
+    arms = {run_id for paper in papers for run_id in paper.run_ids} - curves
+    return runs[~(runs["run_id"].isin(list(arms)) & (runs["model"] != "autoencoder"))]
 
 
 def _panels(folder: Path, sweeps: Collection[Sweep], choice: Choice, tell: Tell) -> Iterator[Experiment]:

@@ -1,6 +1,7 @@
 """From the rows of paper.csv to what an experiment of the lecture or the paper says: theirs beside ours."""
 
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -27,9 +28,9 @@ _FIELDS = (
     "unit",
 )
 _AXIS_TITLES = {"train_size": "training\nimages", "passes": "k"}
-AGREES, CONTRARY, UNCLEAR = "as there", "contrary", "not distinguishable"
+AGREES, CONTRARY, UNCLEAR, UNSEEN = "as there", "contrary", "not distinguishable", "no difference seen"
 _MARKS = {"single copy": "†", "from memory": "‡"}
-_MANY = 3
+_MANY, _CURVE = 3, 2
 _MARK_NOTES = {
     "single copy": "† stood in a single copy of the paper: unverified.",
     "from memory": "‡ is from memory: unverified.",
@@ -46,14 +47,17 @@ class Place:
     p_drop: float
     p_keep: float
     values: Mapping[int, float]
-    """Ours, by seed."""
+    """Ours, by seed, of the runs that ended well."""
+    lost: int
+    """Runs that diverged or failed."""
     paper: float
     """NaN where none is known, as is its spread."""
     paper_spread: float
     unverified: str
     against: tuple[str, float] | None
     expected: str
-    """``lower``, ``higher`` or ``same`` than ``against``, as there; empty where nothing is said."""
+    """Than ``against``, as there: ``lower``, ``higher``, ``same``, ``not lower``, ``not higher``; empty where
+    nothing is said."""
     test: PairedTest | None = None
     """Of ours, against ``against``."""
     paper_difference: float = math.nan
@@ -67,16 +71,19 @@ class Place:
     def reading(self) -> str:
         """How our difference stands to the paper's; empty where one of them is missing.
 
-        By the 95 % interval of the difference: the paper's direction, the opposite one, or neither.
+        By the 95 % interval of the difference: the paper's direction, the opposite one, or neither. Where
+        the paper sees no difference, an interval that holds 0 agrees, and may only be too wide.
         """
         if self.test is None or not self.expected or math.isnan(self.test.difference.low):
             return ""
         found = self.test.difference
-        if self.expected == "same":
-            return CONTRARY if found.excludes_zero else AGREES
+        sees_one = self.expected in ("lower", "higher")
         if not found.excludes_zero:
-            return UNCLEAR
-        return AGREES if (found.mean < 0) == (self.expected == "lower") else CONTRARY
+            return UNCLEAR if sees_one else UNSEEN
+        direction = "lower" if found.mean < 0 else "higher"
+        if sees_one:
+            return AGREES if direction == self.expected else CONTRARY
+        return CONTRARY if self.expected in ("same", f"not {direction}") else AGREES
 
 
 @dataclass(frozen=True)
@@ -98,8 +105,13 @@ class PaperResult:
 
     @property
     def seeds(self) -> int:
-        """Of the place that has most."""
-        return max(len(place.values) for place in self.places)
+        """Of the place that has most, ended well or not."""
+        return max(len(place.values) + place.lost for place in self.places)
+
+    @property
+    def is_curve(self) -> bool:
+        """Whether it is one net against p, so that it is a sweep, too."""
+        return bool(self.fields["axis"] == "p_drop") and len(self.arms) == _CURVE
 
     @property
     def digits(self) -> int:
@@ -114,15 +126,16 @@ class PaperResult:
     def command(self) -> str:
         """The command that makes it again."""
         fields = self.fields
-        return (
-            f"dropbench paper {fields['paper']} --scale {fields['scale']} --data {fields['data']} "
-            f"--seeds {self.seeds} --precision {fields['precision']}"
-        )
+        told = {name: str(fields[name]) for name in ("scale", "data", "precision")}
+        flags = [word for name, value in told.items() for word in (f"--{name}", value)]
+        return shlex.join(["dropbench", "paper", str(fields["paper"]), *flags, "--seeds", str(self.seeds)])
 
 
 def find_papers(rows: pd.DataFrame) -> list[PaperResult]:
     """The experiments among the rows of paper.csv."""
     found = []
+    # What a spreadsheet or another version left without a place in the table cannot be shown.
+    rows = rows.dropna(subset=["position", "seed"])
     for experiment_id, group in rows.groupby("experiment_id", sort=False):
         # Another dropbench may have another text for the same experiment: the last one stands.
         last = group.iloc[-1]
@@ -139,13 +152,14 @@ def find_papers(rows: pd.DataFrame) -> list[PaperResult]:
 
 
 def _place(rows: pd.DataFrame) -> Place:
-    last = rows.iloc[-1]
+    last, ok = rows.iloc[-1], rows[rows["value"].notna()]
     return Place(
         arm=last["arm"],
         x=last["x"],
         p_drop=last["p_drop"],
         p_keep=last["p_keep"],
-        values=dict(zip(rows["seed"].astype(int), rows["value"], strict=True)),
+        values=dict(zip(ok["seed"].astype(int), ok["value"], strict=True)),
+        lost=len(rows) - len(ok),
         paper=last["paper_value"],
         paper_spread=last["paper_spread"],
         unverified=last["unverified"],
@@ -155,7 +169,7 @@ def _place(rows: pd.DataFrame) -> Place:
 
 
 def _compared(places: list[Place]) -> list[Place]:
-    """The places with the tests against what they are compared with, corrected for all of the experiment."""
+    """The places with their tests, corrected for all differences of which the paper says something."""
     by_key = {(place.arm, _key(place.x)): place for place in places}
     others = {
         id(place): by_key.get((place.against[0], _key(place.against[1])))
@@ -163,11 +177,13 @@ def _compared(places: list[Place]) -> list[Place]:
         if place.against is not None
     }
     pairs = [(place, other) for place in places if (other := others.get(id(place))) is not None]
-    tests = paired_tests([(place.values, other.values) for place, other in pairs])
-    found = {
-        id(place): (test, place.paper - other.paper)
-        for (place, other), test in zip(pairs, tests, strict=True)
-    }
+    found: dict[int, tuple[PairedTest, float]] = {}
+    for spoken_of in (True, False):
+        family = [(place, other) for place, other in pairs if bool(place.expected) == spoken_of]
+        tests = paired_tests([(place.values, other.values) for place, other in family])
+        for (place, other), test in zip(family, tests, strict=True):
+            corrected = test if spoken_of else replace(test, p=math.nan, p_holm=math.nan)
+            found[id(place)] = corrected, place.paper - other.paper
     return [
         replace(place, test=found[id(place)][0], paper_difference=found[id(place)][1])
         if id(place) in found
@@ -183,8 +199,9 @@ def _key(x: float) -> float | None:
 def paper_table(result: PaperResult) -> Table:
     """The paper's value, ours with its interval, and how ours stands to what the paper found."""
     fields, digits = result.fields, result.digits
-    columns = [Column("", lambda row: str(row["arm"]), left=True), *_axis_columns(result)]
-    columns += [
+    leading = [Column("", lambda row: str(row["arm"]), left=True), *_place_columns(result)]
+    columns = [
+        *leading,
         Column("seeds", lambda row: str(row["seeds"])),
         *([Column("paper", _paper_text)] if any(not math.isnan(p.paper) for p in result.places) else []),
         Column(f"ours, {fields['unit']}\n[95 % interval]", lambda row: row["_ours"].text(digits)),
@@ -195,18 +212,22 @@ def paper_table(result: PaperResult) -> Table:
             else []
         ),
         Column("p,\nHolm", lambda row: p_text(row["p_value_holm"])),
-        Column("", lambda row: str(row["reading"]), left=True),
+        Column("beside\ntheirs", lambda row: str(row["reading"]), left=True),
     ]
     title = f"{fields['title']} ({fields['scale']} scale, {fields['data']}, {fields['precision']})"
-    rows = tuple(_row(place) for place in result.places)
-    return Table("paper", title, tuple(columns), rows, tuple(_notes(result)), tuple(_verdict(result)))
+    told = {name: fields[name] for name in ("scale", "data", "precision", "unit", "source", "differs")}
+    rows = tuple({"experiment": fields["paper"], **told, **_row(place)} for place in result.places)
+    notes, verdict = tuple(_notes(result)), tuple(_verdict(result))
+    return Table("paper", title, tuple(columns), rows, notes, verdict, lead=len(leading))
 
 
-def _axis_columns(result: PaperResult) -> list[Column]:
+def _place_columns(result: PaperResult) -> list[Column]:
     axis = result.fields["axis"]
-    if axis == "p_drop":
-        return [Column("p_drop", number("p_drop", "g")), Column("p_keep", number("p_keep", "g"))]
-    return [Column(_AXIS_TITLES.get(axis, axis), number("x", ",.0f"))] if axis else []
+    return [
+        Column("p_drop", number("p_drop", "g")),
+        Column("p_keep", number("p_keep", "g")),
+        *([Column(_AXIS_TITLES.get(axis, axis), number("x", ",.0f"))] if axis not in ("", "p_drop") else []),
+    ]
 
 
 def _row(place: Place) -> Row:
@@ -218,11 +239,13 @@ def _row(place: Place) -> Row:
         "p_drop": place.p_drop,
         "p_keep": place.p_keep,
         "seeds": len(place.values),
+        "lost_runs": place.lost,
         "paper": place.paper,
         "paper_spread": place.paper_spread,
         "unverified": place.unverified,
         **place.estimate.cells("ours"),
         "against": place.against[0] if place.against else "",
+        "against_x": place.against[1] if place.against else math.nan,
         **(test.difference if test else nothing).cells("difference"),
         "paper_difference": place.paper_difference,
         "p_value": test.p if test else math.nan,
@@ -248,14 +271,15 @@ def _verdict(result: PaperResult) -> list[str]:
     if spoken and not told:
         sentences.append("Here: one seed gives no interval, so nothing can be said of the differences.")
     for reading, text in (
-        (AGREES, "as there"),
-        (UNCLEAR, "there is a difference and here none can be told"),
-        (CONTRARY, "contrary to what is said there"),
+        (AGREES, "Here as there"),
+        (UNSEEN, "There no difference, here none to be seen"),
+        (UNCLEAR, "There a difference, here none that can be told"),
+        (CONTRARY, "Here contrary to there"),
     ):
         found = [place for place in told if place.reading == reading]
         if found:
             named = "; ".join(_named(result, place) for place in found)
-            sentences.append(f"Here, {text} ({len(found)} of {len(told)}): {named}.")
+            sentences.append(f"{text} ({len(found)} of {len(told)}): {named}.")
     return sentences
 
 
@@ -271,15 +295,19 @@ def _named(result: PaperResult, place: Place) -> str:
 
 def _notes(result: PaperResult) -> list[str]:
     fields = result.fields
-    notes = [f"From {fields['source']}. What differs: {fields['differs']}"]
-    against = {place.against[0] for place in result.places if place.against}
+    notes = [f"From {fields['source']}. What differs here: {fields['differs']}"]
+    against = sorted({place.against[0] for place in result.places if place.against})
     if against:
-        names = " or ".join(sorted(against)) if len(against) < _MANY else "the arm without dropout"
+        names = " or ".join(against) if len(against) < _MANY else "the row with the same name and no dropout"
         notes.append(
-            f"Differences are to {names}, seed by seed. The last column goes by their 95 % intervals, which "
-            f"are not corrected for their number; p is (paired t-test, Holm; below {LEVEL:g} is significant)."
+            f"Differences are to {names}, seed by seed. What stands beside theirs goes by the 95 % "
+            "intervals, which are not corrected for their number. p: paired t-test, Holm-corrected for the "
+            f"differences of which something is said there; below {LEVEL:g} is significant."
         )
-    if fields["axis"] == "p_drop":
-        notes.append("p_drop is the probability of dropping a unit; p_keep = 1 − p_drop is the paper's p.")
+    notes.append(
+        "p_drop is the probability of dropping a hidden unit; p_keep = 1 − p_drop is the 2014 paper's p."
+    )
+    if lost := sum(place.lost for place in result.places):
+        notes.append(f"{lost} runs diverged or failed and are in no mean; message in runs.csv says why.")
     marks = {place.unverified for place in result.places if place.unverified}
     return [*notes, *(_MARK_NOTES[mark] for mark in sorted(marks) if mark in _MARK_NOTES)]

@@ -1,11 +1,20 @@
 """The picture of an experiment of the paper: ours with intervals, the paper's values as hollow marks."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dropbench.report.paper import PaperResult, Place
-from dropbench.report.plots import AXIS_LABELS, COLOURS, MARKERS, error_bars, picture, seeds_shown
+from dropbench.report.plots import (
+    AXIS_LABELS,
+    COLOURS,
+    MARKERS,
+    complement,
+    error_bars,
+    picture,
+    seeds_shown,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,9 +33,8 @@ def _draw_curves(axes: "Axes", result: PaperResult) -> None:
     axis = result.fields["axis"]
     for number, (arm, places) in enumerate(result.arms.items()):
         colour = COLOURS[number % len(COLOURS)]
-        if all(math.isnan(place.x) for place in places) or (len(places) == 1 and axis == "p_drop"):
-            (alone,) = places
-            estimate = alone.estimate
+        if stands_alone(places, axis):
+            estimate = places[0].estimate
             axes.axhline(estimate.mean, color=colour, lw=1, ls="--", label=arm)
             axes.axhspan(
                 estimate.mean - estimate.below, estimate.mean + estimate.above, color=colour, alpha=0.08
@@ -49,6 +57,12 @@ def _draw_curves(axes: "Axes", result: PaperResult) -> None:
     axes.set_ylabel(result.fields["unit"])
     if axis in ("train_size", "passes"):
         axes.set_xscale("log")
+        places_of = sorted({place.x for place in result.places if not math.isnan(place.x)})
+        axes.set_xticks(places_of, [f"{x:,.0f}" for x in places_of])
+        axes.minorticks_off()
+    if axis == "p_drop":
+        top = axes.secondary_xaxis("top", functions=(complement, complement))
+        top.set_xlabel("p_keep = 1 − p_drop, the 2014 paper's p", fontsize="small")
     if is_wide(result):
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
@@ -56,10 +70,17 @@ def _draw_curves(axes: "Axes", result: PaperResult) -> None:
     axes.legend(frameon=False, fontsize="small")
 
 
+def stands_alone(places: Sequence[Place], axis: str) -> bool:
+    """Whether an arm has no place on the axis and is a level for all of it, as a net without dropout is."""
+    return all(math.isnan(place.x) for place in places) or (
+        len(places) == 1 and axis == "p_drop" and places[0].p_drop == 0
+    )
+
+
 def is_wide(result: PaperResult) -> bool:
     """Whether a scale must be logarithmic, so that one bad place does not flatten all others."""
-    means = [place.estimate.mean for place in result.places]
-    return min(means) > 0 and max(means) > 5 * min(means)
+    means = [place.estimate.mean for place in result.places if place.values]
+    return min(means, default=0) > 0 and max(means) > 5 * min(means)
 
 
 def _draw_rows(axes: "Axes", result: PaperResult) -> None:

@@ -52,11 +52,7 @@ def save_papers(
 
     """
     return [
-        save_paper(
-            each, folder / f"{each.fields['paper']}-{each.fields['scale']}-{each.experiment_id[:6]}.{ending}"
-        )
-        for each in papers
-        for ending in formats
+        save_paper(each, folder / f"{_paper_name(each)}.{ending}") for each in papers for ending in formats
     ]
 
 
@@ -128,6 +124,14 @@ def save_comparisons(
 def _name(shown: Sweep | Comparison) -> str:
     """The part of a picture's name that tells its setting apart."""
     setting = hashlib.sha256(repr(sorted(shown.fields.items())).encode()).hexdigest()[:6]
-    words = (str(shown.fields[name]) for name in ("data", "model"))
-    safe = ("".join(c if c.isalnum() or c in "-." else "-" for c in word)[:60] for word in words)
-    return f"{'-'.join(safe)}-{setting}"
+    words = (_safe(str(shown.fields[name])) for name in ("data", "model"))
+    return f"{'-'.join(words)}-{setting}"
+
+
+def _paper_name(shown: PaperResult) -> str:
+    return _safe(f"{shown.fields['paper']}-{shown.fields['scale']}-{shown.experiment_id[:6]}")
+
+
+def _safe(word: str) -> str:
+    """What may be a part of a file's name."""
+    return "".join(c if c.isalnum() or c in "-." else "-" for c in word)[:60]

@@ -80,7 +80,7 @@ def draw_sweep(axes: "Axes", sweep: Sweep) -> "Axes":
     if x_axis == "train_size":
         axes.set_xscale("log")
     if x_axis == "p_drop":
-        top = axes.secondary_xaxis("top", functions=(_complement, _complement))
+        top = axes.secondary_xaxis("top", functions=(complement, complement))
         top.set_xlabel("p_keep = 1 − p_drop, the 2014 paper's p", fontsize="small")
     if len(lines) > 1 or alone:
         axes.legend(frameon=False, fontsize="small")
@@ -178,5 +178,6 @@ def _dodge(sweep: Sweep, x_axis: str, lines: int) -> list[float]:
     return [0.006 * width * (number - (lines - 1) / 2) for number in range(lines)]
 
 
-def _complement(p: Any) -> Any:
+def complement(p: Any) -> Any:
+    """Of a probability; its own inverse."""
     return 1 - p

@@ -12,7 +12,7 @@ from dropbench.cli.main import run
 from dropbench.cli.paper import duration
 from dropbench.dropout.control import dropout_layers
 from dropbench.errors import UsageError
-from dropbench.experiments.paper.definition import PASSES, SCALES, find, names, parse
+from dropbench.experiments.paper.definition import PASSES, SCALES, SETTINGS, find, names, parse
 from dropbench.experiments.paper.estimate import SETS, Bench, estimate
 from dropbench.experiments.paper.run import Experiment, carry_out_paper
 from dropbench.experiments.workbench import Policy, Workbench
@@ -55,9 +55,9 @@ def test_every_file_declares_nets_that_can_be_and_comparisons_that_there_are(nam
     for point in points:
         assert point.against is None or point.against in keys
         assert point.against != point.key
-        shape, _, classes = vars(SETS[chosen.data]).values()
+        images = SETS[chosen.data]
         with torch.device("meta"):
-            make_module(shape, classes, point.config)
+            make_module(images.shape, images.classes, point.config)
     assert any(point.against for point in points)
 
 
@@ -174,6 +174,65 @@ def test_durations_are_said_as_people_say_them(seconds, text):
 def test_a_damaged_file_is_said_to_be(text):
     with pytest.raises(UsageError, match="own are damaged"):
         parse("own", text)
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [('dropout = "gaussian"', 'droput = "gaussian"'), ('against = "Bernoulli"', 'against = "Bernuolli"'),
+     ("paper = 0.95", 'expect = "lwoer"'), ('name = "Gaussian"', 'name = "Bernoulli"'),
+     ("paper = 0.95", 'unverified = "so I heard"'), ('model = "mlp"', 'axis = "p_drop"\nmodel = "mlp"')],
+)  # fmt: skip
+def test_a_mistyped_file_is_refused(line, wrong):
+    text = SETTINGS.joinpath("table10.toml").read_text(encoding="utf-8")
+    assert line in text
+    with pytest.raises(UsageError, match="table10 are damaged"):
+        parse("table10", text.replace(line, wrong))
+
+
+def test_nothing_is_compared_across_places_of_the_axis():
+    """Figure 9b has its other arm at one place alone."""
+    points = find("fig9b").points("full")
+    compared = {point.key: point.against for point in points if point.against}
+    assert compared == {("dropout, p_keep · n fixed", 0.9): ("dropout, n fixed", 0.9)}
+
+
+def test_figures_within_their_own_spread_are_no_difference(bench, tmp_path):
+    """12.6 ± 0.1 and 12.5 ± 0.1; 1.08 ± 0.04 and 0.95 ± 0.04 are one."""
+    for name, direction in (("table10", "lower"), ("table10-cifar10", "same")):
+        carry(name, bench, tmp_path, seeds=1)
+        rows = read_table(tmp_path, PAPER)
+        rows = rows[(rows["paper"] == name) & (rows["arm"] == "Gaussian")]
+        assert set(rows["paper_direction"]) == {direction}
+        assert all(("mnist5k in place of" in text) for text in rows["differs"])
+
+
+def test_a_scale_takes_no_more_images_than_there_are(bench):
+    points = Experiment.plan(find("lecture"), "small", bench).points
+    assert {point.config.train_size for point in points} == {None}
+    sizes = {point.x for point in Experiment.plan(find("fig10"), "small", bench).points}
+    assert sizes == {100, 500, 1000}
+
+
+def test_an_arm_whose_runs_failed_has_rows_without_a_figure(bench, tmp_path):
+    carry("table10", bench, tmp_path, seeds=2)
+    runs = pd.read_csv(tmp_path / RUNS.file_name, dtype=str, keep_default_na=False)
+    runs.loc[runs["dropout"] == "gaussian", "status"] = "diverged"
+    runs.to_csv(tmp_path / RUNS.file_name, index=False)
+    (tmp_path / PAPER.file_name).unlink()
+    carry("table10", bench, tmp_path, seeds=2)
+    rows = read_table(tmp_path, PAPER)
+    assert rows.groupby("arm")["value"].count().to_dict() == {"Bernoulli": 2, "Gaussian": 0}
+
+
+def test_an_interrupted_experiment_has_a_table_of_what_was_done(bench, tmp_path):
+    class Impatient(Quiet):
+        def wants_to_stop(self):
+            return self.runs == 3
+
+    experiment = Experiment.plan(find("table9"), "smoke", bench, 1)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out_paper(experiment, bench, Store(tmp_path), Impatient(), Policy())
+    assert len(read_table(tmp_path, PAPER)) == 3
 
 
 @pytest.mark.parametrize(

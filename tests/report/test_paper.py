@@ -4,7 +4,7 @@ import pytest
 
 from dropbench.report.build import build_report, paper_report
 from dropbench.report.export import export
-from dropbench.report.paper import AGREES, CONTRARY, UNCLEAR, find_papers, paper_table
+from dropbench.report.paper import AGREES, CONTRARY, UNCLEAR, UNSEEN, find_papers, paper_table
 from dropbench.report.pictures import save_pictures
 from dropbench.results.csv_file import append_rows
 from dropbench.results.read import read_table
@@ -37,6 +37,9 @@ ARMS = {
     ("unclear", None): ([1.5, 2.1, 2.6], 1.4, "none", "lower"),
     ("same", None): ([2.01, 2.09, 2.21], 1.6, "none", "same"),
     ("not the same", None): ([1.5, 1.62, 1.7], 1.6, "none", "same"),
+    ("no gain", None): ([2.5, 2.62, 2.7], None, "none", "not lower"),
+    ("gain", None): ([1.5, 1.62, 1.7], None, "none", "not lower"),
+    ("nothing said", None): ([1.5, 1.62, 1.7], None, "none", ""),
 }
 
 
@@ -49,8 +52,8 @@ def test_the_reading_is_the_direction_of_the_interval_against_the_papers(tmp_pat
     write(tmp_path, ARMS)
     readings = {place.arm: place.reading for place in result(tmp_path).places}
     assert readings == {
-        "none": "", "better": AGREES, "worse": CONTRARY, "unclear": UNCLEAR, "same": AGREES,
-        "not the same": CONTRARY,
+        "none": "", "better": AGREES, "worse": CONTRARY, "unclear": UNCLEAR, "same": UNSEEN,
+        "not the same": CONTRARY, "no gain": AGREES, "gain": CONTRARY, "nothing said": "",
     }  # fmt: skip
 
 
@@ -108,7 +111,7 @@ def test_it_is_a_part_of_the_report_in_every_form(tmp_path):
     from dropbench.report.page.build import render
 
     page = render(report, print)
-    assert "dropbench paper table9 --scale small --data mnist --seeds 3" in page
+    assert "dropbench paper table9 --scale small --data mnist --precision bf16 --seeds 3" in page
     assert "diamond-open" in page
 
 
@@ -116,3 +119,29 @@ def test_a_row_that_was_written_again_takes_the_place_of_the_first(tmp_path):
     write(tmp_path, {("none", None): ([2.0], 1.6, "", "")})
     write(tmp_path, {("none", None): ([3.0], 1.6, "", "")})
     assert paper_report(tmp_path, "e", print).papers[0].places[0].estimate.mean == 3.0
+
+
+def test_a_difference_of_which_nothing_is_said_is_shown_and_tested_with_none(tmp_path):
+    write(tmp_path, ARMS)
+    rows = {row["arm"]: row for row in paper_table(result(tmp_path)).rows}
+    assert rows["nothing said"]["difference"] == rows["gain"]["difference"]
+    assert rows["nothing said"]["p_value_holm"] != rows["nothing said"]["p_value_holm"], "NaN"
+    assert rows["gain"]["p_value_holm"] < 1
+
+
+def test_runs_that_did_not_end_well_are_counted_and_their_arm_stays(tmp_path):
+    none = float("nan")
+    arms = {**ARMS, ("better", None): ([1.5, none, none], 1.2, "none", "lower"),
+            ("worse", None): ([none] * 3, 1.3, "none", "lower")}  # fmt: skip
+    write(tmp_path, arms)
+    table = paper_table(result(tmp_path))
+    seeds = {row["arm"]: row["seeds"] for row in table.rows}
+    assert (seeds["better"], seeds["worse"], seeds["none"]) == (1, 0, 3)
+    assert any(note.startswith("5 runs diverged or failed") for note in table.notes)
+    assert save_pictures(build_report(tmp_path, print), tmp_path)
+
+
+def test_names_out_of_a_file_stay_within_the_folder_of_pictures(tmp_path):
+    write(tmp_path, ARMS, scale="../../small")
+    (picture,) = save_pictures(build_report(tmp_path, print), tmp_path / "pictures")
+    assert picture.parent == tmp_path / "pictures"

@@ -5,9 +5,10 @@ what was found there (``paper``, ``unverified`` where a figure could not be chec
 ``differs`` here.
 """
 
+import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from importlib.resources import files
 from typing import Any
 
@@ -17,8 +18,11 @@ from dropbench.run_result import mc_ladder
 
 SCALES = ("full", "small", "smoke")
 LOWER, HIGHER, SAME = "lower", "higher", "same"
+DIRECTIONS = (LOWER, HIGHER, SAME, f"not {LOWER}", f"not {HIGHER}")
+UNVERIFIED = ("single copy", "from memory")
+AXES = ("p_drop", "train_size")
 ERROR, PASSES = "test_error_percent", "passes"
-_SETTINGS = files("dropbench.experiments.paper").joinpath("settings")
+SETTINGS = files("dropbench.experiments.paper").joinpath("settings")
 # Where ours stands for each measure: a column of runs.csv, or a measure of panel.csv.
 MEASURES = {
     ERROR: "test error, %",
@@ -39,6 +43,7 @@ class Scale:
     train_size: int | None = None
     """Images at most."""
     mc_samples: int = 0
+    """Of an experiment on passes."""
 
     def text(self, config: RunConfig) -> str:
         """What it makes of the experiment, in words."""
@@ -47,7 +52,7 @@ class Scale:
         parts = [f"{epochs} epoch{'' if spread == [1] else 's'}", f"batches of {config.batch_size}"]
         if self.width != 1:
             parts.append(f"layers {self.width:g} times as wide")
-        if self.train_size is not None:
+        if self.train_size is not None and config.train_size is not None:
             parts.append(f"at most {self.train_size:,} training images")
         return ", ".join(parts)
 
@@ -65,7 +70,7 @@ class Arm:
     unverified: str = ""
     """Why the paper's value is not sure: ``single copy`` or ``from memory``."""
     expect: str | dict[str, str] = ""
-    """Of LOWER, HIGHER and SAME, what the paper found without a figure."""
+    """Of DIRECTIONS, what the paper found without a figure."""
     reading: str = ""
     """Of an experiment on passes: the arm of compare-bagging that this is."""
 
@@ -109,12 +114,30 @@ class Paper:
     """The field of RunConfig, or ``passes``, along which the arms are curves."""
     measure: str = ERROR
 
-    def points(self, scale: str) -> list[Point]:
-        """The rows at one of SCALES; what the scale makes equal is one row."""
-        found = [point for arm in self.arms for point in self._points_of(arm, self.scale(scale))]
-        by_run = {(point.arm, point.config.run_id, point.reading, point.x): point for point in found}
-        keys = {point.key for point in by_run.values()}
-        return [replace(point, against=self._against(point, keys)) for point in by_run.values()]
+    def __post_init__(self) -> None:
+        """Raise ValueError for what a file must not say."""
+        names = [arm.name for arm in self.arms]
+        known = {field.name for field in fields(RunConfig)}
+        for what, found, allowed in (
+            ("axis", {self.axis}, {"", PASSES, *AXES}),
+            ("measure", {self.measure}, set(MEASURES)),
+            ("against", {arm.against for arm in self.arms}, {"", *names}),
+            ("unverified", {arm.unverified for arm in self.arms}, {"", *UNVERIFIED}),
+            ("expect", {each for arm in self.arms for each in _values(arm.expect)}, {"", *DIRECTIONS}),
+            ("field", {*self.settings, *(name for arm in self.arms for name in arm.settings)}, known),
+        ):
+            if found - allowed:
+                raise ValueError(f"there is no {what} {min(found - allowed)!r}")
+        if len(set(names)) < len(names):
+            raise ValueError("two arms have one name")
+        for scale in SCALES:
+            self.points(scale)
+
+    def points(self, scale: str, available: int | None = None) -> list[Point]:
+        """The rows at one of SCALES where there are so many training images; None is as many as wanted."""
+        found = [point for arm in self.arms for point in self._points_of(arm, self.scale(scale), available)]
+        by_key = {point.key: point for point in found}
+        return [replace(point, against=self._against(point, by_key)) for point in found]
 
     def scale(self, name: str) -> Scale:
         """One of SCALES by its name; raises UsageError for another."""
@@ -122,21 +145,25 @@ class Paper:
             raise unknown_name("scale", name, SCALES)
         return self.scales[name]
 
-    def _points_of(self, arm: Arm, scale: Scale) -> list[Point]:
-        fields = {**self.settings, **arm.settings}
+    def _points_of(self, arm: Arm, scale: Scale, available: int | None) -> list[Point]:
+        settings = {**self.settings, **arm.settings}
+        most = min((size for size in (scale.train_size, available) if size is not None), default=math.inf)
         if self.axis == PASSES:
             places: list[Any] = list(mc_ladder(scale.mc_samples)) if arm.reading == "dropout-mc" else [None]
         else:
-            places = fields[self.axis] if isinstance(fields.get(self.axis), list) else [fields.get(self.axis)]
+            at = settings.get(self.axis)
+            places = at if isinstance(at, list) else [at]
+            if self.axis and at in (None, []):
+                raise ValueError(f"the arm {arm.name!r} has no {self.axis}")
         points = []
         for number, place in enumerate(places):
-            if self.axis == "train_size" and scale.train_size is not None and place > scale.train_size:
-                continue
-            here = dict(fields)
-            if self.axis and self.axis != PASSES:
+            here = dict(settings)
+            if self.axis in AXES:
                 here[self.axis] = place
             if self.axis != "train_size":
-                here["train_size"] = scale.train_size
+                here["train_size"] = None if available == most else scale.train_size
+            elif place > most:
+                continue
             epochs = scale.epochs[number] if isinstance(scale.epochs, list) else scale.epochs
             x = None if place is None else float(place)
             points.append(
@@ -154,28 +181,36 @@ class Paper:
             )
         return points
 
-    def _against(self, point: Point, keys: set[tuple[str, float | None]]) -> tuple[str, float | None] | None:
+    def _against(
+        self, point: Point, by_key: Mapping[tuple[str, float | None], Point]
+    ) -> tuple[str, float | None] | None:
+        """The other arm at the same place; or, where it drops nothing or has no place, its only one."""
         other = next(arm.against for arm in self.arms if arm.name == point.arm)
-        if not other:
-            return None
-        same_place = (other, point.x)
-        alone = [key for key in keys if key[0] == other]
-        return same_place if same_place in keys else alone[0] if len(alone) == 1 else None
+        if (other, point.x) in by_key:
+            return other, point.x
+        alone = [each for each in by_key.values() if each.arm == other]
+        if len(alone) == 1 and (alone[0].x is None or alone[0].config.is_reference):
+            return alone[0].key
+        return None
 
 
-def _config(fields: Mapping[str, Any], **of_scale: Any) -> RunConfig:
-    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-    return RunConfig(**{**settings, **{name: v for name, v in of_scale.items() if v or name == "epochs"}})
+def _config(settings: Mapping[str, Any], **of_scale: Any) -> RunConfig:
+    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+    return RunConfig(**{**plain, **of_scale})
+
+
+def _values(told: str | Mapping[str, str]) -> list[str]:
+    return [told] if isinstance(told, str) else list(told.values())
 
 
 def _text(x: float | None) -> str:
     """A place of the axis as the files write it."""
-    return "" if x is None else f"{x:g}" if x < 1 else f"{x:.0f}"
+    return "" if x is None else f"{x:.12g}"
 
 
 def names() -> list[str]:
     """All experiments there are, in the order of the lecture, then of the paper."""
-    found = [path.name.removesuffix(".toml") for path in _SETTINGS.iterdir() if path.name.endswith(".toml")]
+    found = [path.name.removesuffix(".toml") for path in SETTINGS.iterdir() if path.name.endswith(".toml")]
     return sorted(found, key=lambda name: (name != "lecture", name.startswith("cifar"), _natural(name)))
 
 
@@ -190,7 +225,7 @@ def find(name: str) -> Paper:
     """The experiment of this name; raises UsageError where there is none."""
     if name not in names():
         raise unknown_name("experiment", name, names())
-    return parse(name, _SETTINGS.joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+    return parse(name, SETTINGS.joinpath(f"{name}.toml").read_text(encoding="utf-8"))
 
 
 _OF_ARM = ("name", "against", "paper", "paper_spread", "unverified", "expect", "reading")
@@ -214,5 +249,5 @@ def parse(name: str, text: str) -> Paper:
         )
         scales = {key: Scale(**content["scales"][key]) for key in SCALES}
         return Paper(**{**content, "name": name, "arms": arms, "scales": scales})
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, LookupError) as error:
         raise UsageError(f"The settings of {name} are damaged: {error}.") from error

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from dropbench.config import RunConfig
+from dropbench.data.dataset import DataSet
 from dropbench.data.split import largest_train_size
 from dropbench.engine.device import prepare_process
 from dropbench.engine.train import train
@@ -26,10 +27,19 @@ class Images:
     shape: tuple[int, int, int]
     train: int
     """With the validation images."""
+    test: int
     classes: int
 
+    @classmethod
+    def of(cls, data: DataSet) -> "Images":
+        """Of a set that is here."""
+        return cls(data.image_shape, len(data.train_labels), len(data.test_labels), len(data.classes))
 
-SETS = {"mnist": Images((1, 28, 28), 60_000, 10), "cifar10": Images((3, 32, 32), 50_000, 10)}
+
+SETS = {
+    "mnist": Images((1, 28, 28), 60_000, 10_000, 10),
+    "cifar10": Images((3, 32, 32), 50_000, 10_000, 10),
+}
 """Those that experiments name, so that a cost can be told before they are fetched."""
 
 
@@ -76,8 +86,9 @@ def _images_seen(config: RunConfig, images: Images) -> float:
     """Passes through the net, in training images."""
     available = largest_train_size(images.train)
     trained = min(config.train_size or available, available)
-    validated = (images.train - available) * _FORWARD
-    return config.epochs * (trained + validated)
+    validation = images.train - available
+    sampled = config.mc_samples * (validation + images.test)
+    return config.epochs * trained + (config.epochs * validation + sampled) * _FORWARD
 
 
 def _rate(config: RunConfig, images: Images, bench: Bench) -> float:

@@ -8,28 +8,19 @@ from typing import Any
 
 from dropbench.arms import AVERAGINGS
 from dropbench.config import RunConfig
+from dropbench.data.split import largest_train_size
 from dropbench.experiments.bagging.compare import compare
-from dropbench.experiments.bagging.plan import Plan
+from dropbench.experiments.bagging.plan import Plan, runs_of
 from dropbench.experiments.bagging.reduce import readings_of
 from dropbench.experiments.paper.definition import HIGHER, LOWER, MEASURES, PASSES, SAME, Paper, Point
 from dropbench.experiments.workbench import Outcome, Policy, Watcher, Workbench, carry_out
 from dropbench.recipes import recipe_of
 from dropbench.results.csv_file import read_rows
 from dropbench.results.read import latest
-from dropbench.results.schema import COMPARISONS, PANEL, PAPER, SCHEMA_VERSION
+from dropbench.results.schema import COMPARISONS, PANEL, PAPER, RUNS, SCHEMA_VERSION
 from dropbench.results.store import Store
 
-# What of a row may be otherwise than before: another run behind it, or another text of the experiment.
-_MADE_OF = (
-    "run_id",
-    "run_started_at",
-    "value",
-    "paper_value",
-    "unverified",
-    "paper_direction",
-    "differs",
-    "title",
-)
+_NORMAL = 1.96  # standard deviations: a 95 % interval
 
 
 @dataclass(frozen=True)
@@ -45,7 +36,7 @@ class Experiment:
     @classmethod
     def plan(cls, paper: Paper, scale: str, bench: Workbench, seeds: int | None = None) -> "Experiment":
         """Raises UsageError if it does not fit the bench's images."""
-        points = paper.points(scale)
+        points = paper.points(scale, largest_train_size(len(bench.data.train_labels)))
         bound = bench.bind([point.config for point in points])
         placed = tuple(replace(point, config=config) for point, config in zip(points, bound, strict=True))
         return cls(paper, scale, seeds or paper.scale(scale).seeds, placed)
@@ -58,6 +49,8 @@ class Experiment:
 
     def runs(self) -> list[RunConfig]:
         """All of them, each once, all of one seed before the next."""
+        if self.paper.axis == PASSES:
+            return runs_of(self.comparison().all_arms())
         found = [replace(point.config, seed=seed) for seed in range(self.seeds) for point in self.points]
         return list({run.run_id: run for run in found}.values())
 
@@ -78,20 +71,20 @@ def carry_out_paper(
 
     """
     runs = experiment.runs()
-    if experiment.paper.axis == PASSES:
-        outcome = compare(experiment.comparison(), bench, store, watcher, policy)
-    else:
+    try:
+        if experiment.paper.axis == PASSES:
+            return compare(experiment.comparison(), bench, store, watcher, policy)
         # Features are drawn from what is kept beside the rows.
         reconstructs = recipe_of(runs[0].model).task == "reconstruct"
-        outcome = carry_out(runs, bench, store, watcher, policy, with_predictions=reconstructs)
-    written = store.recorded(PAPER)
-    store.append_rows(PAPER, (row for row in _rows(experiment, store) if _is_new(row, written)))
-    return outcome
+        return carry_out(runs, bench, store, watcher, policy, with_predictions=reconstructs)
+    finally:  # of an interrupted experiment there is a table of what was done
+        written = store.recorded(PAPER)
+        store.append_rows(PAPER, (row for row in _rows(experiment, store) if _is_new(row, written)))
 
 
 def _is_new(row: Mapping[str, Any], written: Mapping[str, Mapping[str, Any]]) -> bool:
     before = written.get(row["row_id"])
-    return before is None or any(_differ(row[name], before[name]) for name in _MADE_OF)
+    return before is None or any(_differ(cell, before[name]) for name, cell in row.items())
 
 
 def _differ(now: Any, before: Any) -> bool:
@@ -102,97 +95,100 @@ def _differ(now: Any, before: Any) -> bool:
 
 
 def _rows(experiment: Experiment, store: Store) -> Iterator[dict[str, Any]]:
-    """A row for each point and seed that has a figure."""
-    finished = store.finished()
-    values = _Values(experiment, store, finished)
-    paper = experiment.paper
-    papers = {point.key: point.paper for point in experiment.points}
+    """A row for each point and seed whose run has ended; without a figure where it did not end well."""
+    values = _Values(experiment, store)
+    by_key = {point.key: point for point in experiment.points}
     for position, point in enumerate(experiment.points):
-        other, place = point.against or ("", None)
-        expected = point.expect or _expected(
-            point.paper, papers.get(point.against) if point.against else None
-        )
+        other = by_key[point.against] if point.against else None
         for seed in range(experiment.seeds):
-            run = replace(point.config, seed=seed)
-            found = values.of(point, run)
+            found = values.of(point, replace(point.config, seed=seed))
             if found is None:
                 continue
-            value, run_id = found
             row_id = f"{experiment.experiment_id} {point.arm} {point.x} {seed}"
             yield {
                 "row_id": hashlib.sha256(row_id.encode()).hexdigest()[:12],
                 "schema_version": SCHEMA_VERSION,
-                "experiment_id": experiment.experiment_id,
-                "paper": paper.name,
-                "scale": experiment.scale,
-                "title": paper.title,
-                "shows": paper.shows,
-                "source": paper.source,
-                "differs": f"{paper.scale(experiment.scale).text(run)}. {paper.differs}",
-                "data": run.data,
-                "precision": run.precision,
+                **_told(experiment, point.config),
                 "position": float(position),
                 "arm": point.arm,
-                "axis": paper.axis,
                 "x": point.x,
-                "p_drop": run.p_drop,
-                "p_keep": run.p_keep,
+                "p_drop": point.config.p_drop,
+                "p_keep": point.config.p_keep,
                 "seed": float(seed),
-                "measure": paper.measure,
-                "unit": MEASURES[paper.measure],
-                "value": value,
                 "paper_value": point.paper,
                 "paper_spread": point.paper_spread,
                 "unverified": point.unverified,
-                "against": other,
-                "against_x": place,
-                "paper_direction": expected,
-                "run_id": run_id,
-                "run_started_at": finished[run_id]["started_at"],
+                "against": other.arm if other else "",
+                "against_x": other.x if other else None,
+                "paper_direction": point.expect or (_direction(point, other) if other else ""),
+                **found,
             }
 
 
-def _expected(paper: float | None, other: float | None) -> str:
-    """What the paper's figures say of the difference."""
-    if paper is None or other is None:
+def _told(experiment: Experiment, run: RunConfig) -> dict[str, Any]:
+    """What all rows of an experiment have in common."""
+    paper, scale = experiment.paper, experiment.paper.scale(experiment.scale)
+    other_data = f"{run.data} in place of {paper.data}. " if run.data != paper.data else ""
+    return {
+        "experiment_id": experiment.experiment_id,
+        "paper": paper.name,
+        "scale": experiment.scale,
+        "title": paper.title,
+        "shows": paper.shows,
+        "source": paper.source,
+        "differs": f"{other_data}{scale.text(run)}, {run.precision}. {paper.differs}",
+        "data": run.data,
+        "precision": run.precision,
+        "axis": paper.axis,
+        "measure": paper.measure,
+        "unit": MEASURES[paper.measure],
+    }
+
+
+def _direction(point: Point, other: Point) -> str:
+    """What the paper's figures say of their difference; one within their own spread is none."""
+    if point.paper is None or other.paper is None:
         return ""
-    return SAME if paper == other else LOWER if paper < other else HIGHER
+    spread = math.hypot(point.paper_spread or 0, other.paper_spread or 0)
+    if abs(point.paper - other.paper) <= _NORMAL * spread:
+        return SAME
+    return LOWER if point.paper < other.paper else HIGHER
 
 
 class _Values:
-    """The figure of a point in a run, and the run that it is of; None where there is none."""
+    """The figure of a point in a run, and the run that it is of."""
 
-    def __init__(
-        self, experiment: Experiment, store: Store, finished: Mapping[str, Mapping[str, Any]]
-    ) -> None:
-        self._finished = finished
+    def __init__(self, experiment: Experiment, store: Store) -> None:
+        self._finished, self._ended = store.finished(), store.ended()
         self._measure = experiment.paper.measure
-        self._compared: dict[tuple[str, float | None, int], tuple[float, str]] = {}
+        self._of_panel = self._measure not in RUNS.columns
+        self._compared: dict[tuple[str, float | None, int], float] = {}
         self._panel: dict[str, float] = {}
+        self._runs: dict[tuple[str, int], RunConfig] = {}
         if experiment.paper.axis == PASSES:
             self._read_comparison(experiment, store)
-        elif not self._measure.startswith("test_"):
+        elif self._of_panel:
             rows = latest(read_rows(store.folder, PANEL, lambda sentence: None), PANEL)
             self._panel = {row["run_id"]: row["value"] for row in rows if row["measure"] == self._measure}
 
     def _read_comparison(self, experiment: Experiment, store: Store) -> None:
         rows = store.recorded(COMPARISONS)
         for arm in experiment.comparison().all_arms():
+            self._runs[arm.name, arm.setting.seed] = arm.runs[0]
             for reading in readings_of(arm):
                 row = rows.get(reading.comparison_id)
-                if reading.averaging != AVERAGINGS[0] or row is None or math.isnan(row["test_error_percent"]):
-                    continue
-                place = float(reading.passes) if arm.kind.monte_carlo else None
-                found = (row["test_error_percent"], row["member_run_ids"])
-                self._compared[arm.name, place, arm.setting.seed] = found
+                if reading.averaging == AVERAGINGS[0] and row is not None:
+                    place = float(reading.passes) if arm.kind.monte_carlo else None
+                    self._compared[arm.name, place, arm.setting.seed] = row["test_error_percent"]
 
-    def of(self, point: Point, run: RunConfig) -> tuple[float, str] | None:
-        if point.reading:
-            return self._compared.get((point.reading, point.x, run.seed))
-        if run.run_id not in self._finished:
+    def of(self, point: Point, run: RunConfig) -> dict[str, Any] | None:
+        """The cells that name the run and have its figure; None where it has not ended."""
+        run = self._runs.get((point.reading, run.seed), run)
+        if run.run_id not in self._ended:
             return None
-        if self._panel:
-            value = self._panel.get(run.run_id, math.nan)
+        row = self._finished.get(run.run_id, {})
+        if point.reading:
+            value = self._compared.get((point.reading, point.x, run.seed))
         else:
-            value = self._finished[run.run_id][self._measure]
-        return None if math.isnan(value) else (value, run.run_id)
+            value = self._panel.get(run.run_id) if self._of_panel else row.get(self._measure)
+        return {"run_id": run.run_id, "run_started_at": row.get("started_at", ""), "value": value}

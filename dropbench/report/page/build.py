@@ -66,7 +66,10 @@ def render(report: Report, tell: Tell) -> str:
     from plotly.offline import get_plotlyjs
 
     pages = _Page(
-        report.folder, read_table(report.folder, EPOCHS, tell), read_table(report.folder, RUNS, tell)
+        report.folder,
+        read_table(report.folder, EPOCHS, tell),
+        read_table(report.folder, RUNS, tell),
+        tuple(report.papers),
     )
     sections = [pages.section(number, each) for number, each in enumerate(report.experiments, start=1)]
     environment = Environment(
@@ -98,6 +101,7 @@ class _Page:
     folder: Path
     epochs: pd.DataFrame
     runs: pd.DataFrame
+    papers: tuple[PaperResult, ...]
 
     def section(self, number: int, experiment: Experiment) -> Section:
         first, source = experiment.tables[0], experiment.source
@@ -119,6 +123,9 @@ class _Page:
                 pictures = list(_images(source, self.folder))
             else:
                 charts, command = panel_charts(source), f"{command} --panel"
+        for paper in self.papers:  # whose nets no flags of another command describe
+            if run_ids and run_ids <= paper.run_ids:
+                command = paper.command()
         return Section(
             anchor=f"s{number}",
             kind=experiment.kind,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from dropbench.report.page.chart import Chart, add_line, colour, new_figure
 from dropbench.report.paper import PaperResult, Place
-from dropbench.report.paper_plots import LABELS, is_wide
+from dropbench.report.paper_plots import LABELS, is_wide, stands_alone
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -22,7 +22,7 @@ def _curves(result: PaperResult) -> Chart:
     fields = result.fields
     figure = new_figure(LABELS.get(fields["axis"], fields["axis"]), fields["unit"])
     for number, (arm, places) in enumerate(result.arms.items()):
-        if all(math.isnan(place.x) for place in places):
+        if stands_alone(places, fields["axis"]):
             level = places[0].estimate.mean
             figure.add_hline(y=level, line={"dash": "dash", "width": 1, "color": "grey"}, annotation_text=arm)
             continue
@@ -35,7 +35,8 @@ def _curves(result: PaperResult) -> Chart:
         figure.update_xaxes(type="log")
     if is_wide(result):
         figure.update_yaxes(type="log", dtick="D2")
-    return Chart(fields["title"], f"{fields['unit']} along {fields['axis']}, ours and the paper's.", figure)
+    along = LABELS.get(fields["axis"], fields["axis"])
+    return Chart(fields["title"], f"{fields['unit']} along {along}{_beside(result)}.", figure)
 
 
 def _rows(result: PaperResult) -> Chart:
@@ -53,7 +54,12 @@ def _rows(result: PaperResult) -> Chart:
     )  # fmt: skip
     theirs = [place for place in places if not math.isnan(place.paper)]
     _add_theirs(figure, [p.paper for p in theirs], [p.arm for p in theirs], "the paper's", 1)
-    return Chart(fields["title"], f"{fields['unit']} of each arm, ours and the paper's.", figure)
+    return Chart(fields["title"], f"{fields['unit']} of each arm{_beside(result)}.", figure)
+
+
+def _beside(result: PaperResult) -> str:
+    known = any(not math.isnan(place.paper) for place in result.places)
+    return ", ours and the paper's" if known else ""
 
 
 def _add_theirs(
