@@ -13,6 +13,7 @@ from dropbench.report.plots import (
     complement,
     error_bars,
     picture,
+    scale_logarithmically,
     seeds_shown,
 )
 
@@ -52,7 +53,7 @@ def _draw_curves(axes: "Axes", result: PaperResult) -> None:
             lw=1.6,
             label=arm,
         )
-        _draw_theirs(axes, [(place.x, place.paper) for place in places], colour)
+        _draw_theirs(axes, [(place.x, place.paper) for place in places], colour, f"the paper's {arm}")
     axes.set_xlabel(LABELS.get(axis, axis))
     axes.set_ylabel(result.fields["unit"])
     if axis in ("train_size", "passes"):
@@ -64,9 +65,7 @@ def _draw_curves(axes: "Axes", result: PaperResult) -> None:
         top = axes.secondary_xaxis("top", functions=(complement, complement))
         top.set_xlabel("p_keep = 1 − p_drop, the 2014 paper's p", fontsize="small")
     if is_wide(result):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("{x:g}")
+        scale_logarithmically(axes)
     axes.legend(frameon=False, fontsize="small")
 
 
@@ -99,18 +98,17 @@ def _draw_rows(axes: "Axes", result: PaperResult) -> None:
     for height, place in zip(heights, places, strict=True):
         values = list(place.values.values())
         axes.plot(values, [height] * len(values), ".", color=COLOURS[0], alpha=0.45, markersize=4)
-    _draw_theirs(
-        axes, [(place.paper, height) for height, place in zip(heights, places, strict=True)], "black"
-    )
+    theirs = [(place.paper, height) for height, place in zip(heights, places, strict=True)]
+    _draw_theirs(axes, theirs, "black", "the paper's")
     axes.set_yticks(heights, [place.arm for place in places])
     axes.set_xlabel(result.fields["unit"])
     axes.legend(frameon=False, fontsize="small", loc="best")
 
 
-def _draw_theirs(axes: "Axes", marks: list[tuple[float, float]], colour: str) -> None:
+def _draw_theirs(axes: "Axes", marks: Sequence[tuple[float, float]], colour: str, label: str) -> None:
     known = [mark for mark in marks if not any(map(math.isnan, mark))]
     if known:
-        axes.plot(*zip(*known, strict=True), "D", mfc="none", mec=colour, markersize=7, label="the paper's")
+        axes.plot(*zip(*known, strict=True), "D", mfc="none", mec=colour, markersize=7, label=label)
 
 
 def save_paper(result: PaperResult, path: Path) -> Path:

@@ -42,8 +42,6 @@ def draw_sweep(axes: "Axes", sweep: Sweep) -> "Axes":
     One line for each combination of the other varying axes; the net without dropout is a dashed level
     where no line passes through it.
     """
-    from matplotlib.ticker import LogLocator  # here, as all of matplotlib: a table needs none of it
-
     x_axis = horizontal_axis(sweep)
     lines = lines_of(sweep, x_axis)
     spread = _dodge(sweep, x_axis, len(lines))
@@ -74,9 +72,7 @@ def draw_sweep(axes: "Axes", sweep: Sweep) -> "Axes":
     axes.set_ylabel(f"test {sweep.metric.label}")
     axes.grid(alpha=0.25)
     if is_wide(sweep):
-        axes.set_yscale("log", subs=())
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter("{x:g}")
+        scale_logarithmically(axes)
     if x_axis == "train_size":
         axes.set_xscale("log")
     if x_axis == "p_drop":
@@ -85,6 +81,15 @@ def draw_sweep(axes: "Axes", sweep: Sweep) -> "Axes":
     if len(lines) > 1 or alone:
         axes.legend(frameon=False, fontsize="small")
     return axes
+
+
+def scale_logarithmically(axes: "Axes") -> None:
+    """Of the vertical axis, with ticks at 1, 2, 5 and their tenfolds."""
+    from matplotlib.ticker import LogLocator  # here, as all of matplotlib: a table needs none of it
+
+    axes.set_yscale("log", subs=())
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
 
 
 def is_wide(sweep: Sweep) -> bool:
