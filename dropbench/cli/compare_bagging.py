@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from dropbench.arms import ARMS, BUDGETS, DEFAULT_ARMS, check_arms, reference_under
+from dropbench.cli.common_flags import DATA, DROPOUT, TRAINING, AsJson, option
 from dropbench.cli.console import present, tell
-from dropbench.cli.flags import DATA, DROPOUT, P_HELP, TRAINING, AsJson, option
+from dropbench.cli.flags import P_HELP
 from dropbench.cli.pool_flags import SweepFlags
 from dropbench.cli.signature import with_flags
 from dropbench.errors import UsageError

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from dropbench.cli.common_flags import AsJson, Device, Out, Precision
 from dropbench.cli.console import present
 from dropbench.cli.data import DataDir
-from dropbench.cli.flags import AsJson, Device, Out, Precision
 
 if TYPE_CHECKING:
     from dropbench.experiments.doctor.finding import Finding

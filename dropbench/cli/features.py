@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 from dropbench import grammar
+from dropbench.cli.common_flags import DATA, DROPOUT, MODEL, TRAINING, AsJson, option
 from dropbench.cli.console import present, tell
-from dropbench.cli.flags import DATA, DROPOUT, MODEL, TRAINING, AsJson, TrainingFlags, option
+from dropbench.cli.flags import TrainingFlags
 from dropbench.cli.pool_flags import PoolFlags
 from dropbench.cli.signature import with_flags
 from dropbench.config import RunConfig

@@ -2,13 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from dropbench import grammar
-from dropbench.cli.config_file import ConfigFile
+from dropbench.cli.common_flags import DATA, DROPOUT, MODEL, OUTPUT, TRAINING, MachineFlags, option
 from dropbench.cli.console import tell
 from dropbench.config import RunConfig
 from dropbench.errors import UsageError
@@ -16,11 +13,8 @@ from dropbench.recipes import CLASSIFIERS, RECIPES, recipe_of
 from dropbench.variants import VARIANTS
 
 if TYPE_CHECKING:
-    from dropbench.experiments.workbench import Workbench
-    from dropbench.runners.base import Extras, RunnerOptions
+    from dropbench.runners.base import Extras
 
-DROPOUT = "Dropout (p is the probability of DROPPING a unit)"
-DATA, MODEL, TRAINING, MACHINE, OUTPUT = "Data", "Model", "Training", "Machine", "Output"
 P_HELP = "Probability of dropping a unit of the hidden, fully connected layers."
 
 
@@ -33,89 +27,6 @@ def _default(field: str) -> str:
         return f"(default: {next(iter(by_value))})"
     values = (f"{value} for {', '.join(names)}" for value, names in by_value.items())
     return f"(default: {'; '.join(values)})"
-
-
-def option(flag: str, help: str, panel: str, **more: Any) -> Any:
-    """An option with its help, in a panel of the help page."""
-    return typer.Option(flag, help=help, rich_help_panel=panel, **more)
-
-
-Device = Annotated[str, option("--device", "auto, cpu or cuda.", MACHINE, envvar="DROPBENCH_DEVICE")]
-Precision = Annotated[
-    str,
-    option(
-        "--precision",
-        "Of matrix products: auto (bf16 where the hardware has it), fp32, tf32 (CUDA only) or bf16.",
-        MACHINE,
-        envvar="DROPBENCH_PRECISION",
-    ),
-]
-Out = Annotated[Path, option("--out", "Folder of the CSV files.", OUTPUT, envvar="DROPBENCH_OUT")]
-AsJson = Annotated[bool, option("--json", "Print the result as JSON.", OUTPUT)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MachineFlags:
-    """What every command that trains can be told of the images, the machine and the folder."""
-
-    data: Annotated[
-        str,
-        option(
-            "--data",
-            "mnist5k (embedded), mnist, fashion-mnist, kmnist, cifar10, cifar100, svhn, or folder:PATH.",
-            DATA,
-            envvar="DROPBENCH_DATA",
-        ),
-    ] = "mnist5k"
-    data_dir: Annotated[
-        Path | None,
-        option(
-            "--data-dir",
-            "Where torchvision's data sets are, or go when downloaded. (default: the user's data folder)",
-            DATA,
-            envvar="DROPBENCH_DATA_DIR",
-        ),
-    ] = None
-    device: Device = "auto"
-    precision: Precision = "auto"
-    compiled: Annotated[
-        bool,
-        option(
-            "--compile",
-            "Train through torch.compile: for a GPU and long runs. On the CPU it is slower.",
-            MACHINE,
-        ),
-    ] = False
-    threads: Annotated[
-        int | None,
-        option(
-            "--threads",
-            "CPU threads of a run; the same number gives the same bits. (default: cores / runs at a time)",
-            MACHINE,
-            min=1,
-        ),
-    ] = None
-    out: Out = Path("results")
-    config: ConfigFile = None
-
-    def set_up(self) -> "Workbench":
-        """Prepare the data, and resolve device and precision; raises DropbenchError."""
-        from dropbench.experiments.workbench import Workbench
-
-        runner = self.runner_options()
-        return Workbench.set_up(self.data, self.data_dir, self.device, self.precision, tell, runner)
-
-    def runner_options(self) -> "RunnerOptions":
-        """How runs are carried out: one run needs no pool."""
-        from dropbench.runners.base import RunnerOptions
-
-        return RunnerOptions("serial", threads=self.threads, extras=self.extras())
-
-    def extras(self) -> "Extras":
-        """What a run does beside its config."""
-        from dropbench.runners.base import Extras
-
-        return Extras(self.compiled)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,6 +175,9 @@ class Flags(TrainingFlags):
     pieces: Annotated[
         int, option("--pieces", "Linear functions that a maxout unit is the largest of.", MODEL, min=1)
     ] = 5
+    width: Annotated[
+        float, option("--width", "Times the hidden units and channels of the net's layers.", MODEL)
+    ] = 1.0
     widened: Annotated[
         bool,
         option(
@@ -292,6 +206,7 @@ class Flags(TrainingFlags):
             data=self.data,
             model=self.model,
             pieces=self.pieces,
+            width=self.width,
             widened=self.widened,
             **self.shared_fields(),
             **more,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dropbench.cli.common_flags import DATA, TRAINING, AsJson, option
 from dropbench.cli.console import err, plain_progress, present, tell
-from dropbench.cli.flags import DATA, TRAINING, AsJson, option
 from dropbench.cli.pool_flags import PoolFlags
 from dropbench.cli.signature import with_flags
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from dropbench.cli.flags import MACHINE, OUTPUT, Flags, MachineFlags, option
+from dropbench.cli.common_flags import MACHINE, OUTPUT, MachineFlags, option
+from dropbench.cli.flags import Flags
 
 if TYPE_CHECKING:
     from dropbench.experiments.workbench import Policy

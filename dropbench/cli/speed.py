@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from dropbench import grammar
+from dropbench.cli.common_flags import AsJson, Device, Out, Precision
 from dropbench.cli.console import present, tell
-from dropbench.cli.flags import AsJson, Device, Out, Precision
 
 
 def speed(

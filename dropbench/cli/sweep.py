@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dropbench import grammar
+from dropbench.cli.common_flags import DROPOUT, OUTPUT, TRAINING, AsJson
 from dropbench.cli.console import out, present, tell
-from dropbench.cli.flags import DROPOUT, OUTPUT, TRAINING, AsJson
 from dropbench.cli.pool_flags import SweepFlags
 from dropbench.cli.signature import with_flags
 

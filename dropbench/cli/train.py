@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from dropbench.cli.common_flags import DROPOUT, TRAINING, AsJson
 from dropbench.cli.console import out, tell
-from dropbench.cli.flags import DROPOUT, P_HELP, TRAINING, AsJson, Flags
+from dropbench.cli.flags import P_HELP, Flags
 from dropbench.cli.signature import with_flags
 from dropbench.grammar import parse_probability
 

@@ -136,10 +136,10 @@ def paper_report(folder: Path, experiment_id: str, tell: Tell) -> Report:
         each for each in find_papers(read_table(folder, PAPER, tell)) if each.experiment_id == experiment_id
     ]
     if not papers:
-        raise DropbenchError(f"{folder} holds no run of this experiment that ended well.")
+        raise DropbenchError(f"{folder} holds no run of this experiment that ended.")
     runs = read_table(folder, RUNS, tell)
     sweeps = find_sweeps(_without_arms(runs[runs["run_id"].isin(list(papers[0].run_ids))], papers))
-    comparisons, choice = read_table(folder, COMPARISONS, tell).head(0), Choice()
+    comparisons, choice = read_table(folder, COMPARISONS, tell), Choice()
     experiments = [*_papers(papers, choice), *_sweeps(sweeps, comparisons, choice)]
     return Report(folder, (*experiments, *_panels(folder, sweeps, choice, tell)))
 

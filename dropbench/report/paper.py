@@ -12,29 +12,13 @@ import pandas as pd
 from dropbench.report.significance import LEVEL, PairedTest, paired_tests
 from dropbench.report.statistics import Estimate, mean_interval
 from dropbench.report.table import Column, Row, Table, number, p_text
+from dropbench.results.schema import PAPER_TOLD
 
 ERROR = "test_error_percent"
-_FIELDS = (
-    "paper",
-    "scale",
-    "title",
-    "shows",
-    "source",
-    "differs",
-    "data",
-    "precision",
-    "axis",
-    "measure",
-    "unit",
-)
 _AXIS_TITLES = {"train_size": "training\nimages", "passes": "k"}
 AGREES, CONTRARY, UNCLEAR, UNSEEN = "as there", "contrary", "not distinguishable", "no difference seen"
-_MARKS = {"single copy": "†", "from memory": "‡"}
-_MANY, _CURVE = 3, 2
-_MARK_NOTES = {
-    "single copy": "† stood in a single copy of the paper: unverified.",
-    "from memory": "‡ is from memory: unverified.",
-}
+_MARKS = {"single copy": ("†", "stood in a single copy of the paper"), "from memory": ("‡", "is from memory")}
+_DIGITS, _MANY, _CURVE = 2, 3, 2
 
 
 @dataclass(frozen=True)
@@ -54,13 +38,19 @@ class Place:
     """NaN where none is known, as is its spread."""
     paper_spread: float
     unverified: str
-    against: tuple[str, float] | None
+    against: tuple[str, float | None] | None
+    """The key of what it is compared with."""
     expected: str
     """Than ``against``, as there: ``lower``, ``higher``, ``same``, ``not lower``, ``not higher``; empty where
     nothing is said."""
     test: PairedTest | None = None
     """Of ours, against ``against``."""
     paper_difference: float = math.nan
+
+    @property
+    def key(self) -> tuple[str, float | None]:
+        """Names it within its experiment."""
+        return self.arm, _or_none(self.x)
 
     @property
     def estimate(self) -> Estimate:
@@ -114,11 +104,6 @@ class PaperResult:
         return bool(self.fields["axis"] == "p_drop") and len(self.arms) == _CURVE
 
     @property
-    def digits(self) -> int:
-        """That a figure is shown with."""
-        return 2
-
-    @property
     def unit(self) -> str:
         """Of a difference."""
         return "points" if self.fields["measure"] == ERROR else ""
@@ -143,12 +128,17 @@ def find_papers(rows: pd.DataFrame) -> list[PaperResult]:
         found.append(
             PaperResult(
                 str(experiment_id),
-                {name: last[name] for name in _FIELDS},
+                {name: last[name] for name in PAPER_TOLD},
                 tuple(_compared(places)),
                 frozenset(run_id for ids in group["run_id"] for run_id in ids.split()),
             )
         )
     return found
+
+
+def _or_none(x: float) -> float | None:
+    """NaN is not itself, and names nothing."""
+    return None if math.isnan(x) else x
 
 
 def _place(rows: pd.DataFrame) -> Place:
@@ -163,42 +153,28 @@ def _place(rows: pd.DataFrame) -> Place:
         paper=last["paper_value"],
         paper_spread=last["paper_spread"],
         unverified=last["unverified"],
-        against=(last["against"], last["against_x"]) if last["against"] else None,
+        against=(last["against"], _or_none(last["against_x"])) if last["against"] else None,
         expected=last["paper_direction"],
     )
 
 
 def _compared(places: list[Place]) -> list[Place]:
     """The places with their tests, corrected for all differences of which the paper says something."""
-    by_key = {(place.arm, _key(place.x)): place for place in places}
-    others = {
-        id(place): by_key.get((place.against[0], _key(place.against[1])))
-        for place in places
-        if place.against is not None
-    }
-    pairs = [(place, other) for place in places if (other := others.get(id(place))) is not None]
-    found: dict[int, tuple[PairedTest, float]] = {}
+    by_key = {place.key: place for place in places}
+    tested = dict(by_key)
     for spoken_of in (True, False):
-        family = [(place, other) for place, other in pairs if bool(place.expected) == spoken_of]
-        tests = paired_tests([(place.values, other.values) for place, other in family])
-        for (place, other), test in zip(family, tests, strict=True):
-            corrected = test if spoken_of else replace(test, p=math.nan, p_holm=math.nan)
-            found[id(place)] = corrected, place.paper - other.paper
-    return [
-        replace(place, test=found[id(place)][0], paper_difference=found[id(place)][1])
-        if id(place) in found
-        else place
-        for place in places
-    ]
-
-
-def _key(x: float) -> float | None:
-    return None if math.isnan(x) else x
+        family = [p for p in places if p.against in by_key and bool(p.expected) == spoken_of]
+        others = [by_key[p.against] for p in family if p.against is not None]
+        tests = paired_tests([(p.values, other.values) for p, other in zip(family, others, strict=True)])
+        for place, other, test in zip(family, others, tests, strict=True):
+            shown = test if spoken_of else replace(test, p=math.nan, p_holm=math.nan)
+            tested[place.key] = replace(place, test=shown, paper_difference=place.paper - other.paper)
+    return list(tested.values())
 
 
 def paper_table(result: PaperResult) -> Table:
     """The paper's value, ours with its interval, and how ours stands to what the paper found."""
-    fields, digits = result.fields, result.digits
+    fields, digits = result.fields, _DIGITS
     leading = [Column("", lambda row: str(row["arm"]), left=True), *_place_columns(result)]
     columns = [
         *leading,
@@ -245,7 +221,7 @@ def _row(place: Place) -> Row:
         "unverified": place.unverified,
         **place.estimate.cells("ours"),
         "against": place.against[0] if place.against else "",
-        "against_x": place.against[1] if place.against else math.nan,
+        "against_x": place.against[1] if place.against else None,
         **(test.difference if test else nothing).cells("difference"),
         "paper_difference": place.paper_difference,
         "p_value": test.p if test else math.nan,
@@ -261,7 +237,8 @@ def _paper_text(row: Row) -> str:
     if math.isnan(row["paper"]):
         return "–"
     spread = "" if math.isnan(row["paper_spread"]) else f" ± {row['paper_spread']:g}"
-    return f"{row['paper']:.2f}{spread}{_MARKS.get(row['unverified'], '')}"
+    mark, _ = _MARKS.get(row["unverified"], ("", ""))
+    return f"{row['paper']:.{_DIGITS}f}{spread}{mark}"
 
 
 def _verdict(result: PaperResult) -> list[str]:
@@ -289,7 +266,7 @@ def _named(result: PaperResult, place: Place) -> str:
     if axis and not math.isnan(x):
         called = {"train_size": f"{x:,.0f} images", "passes": f"k = {x:.0f}", "p_drop": f"p_drop {x:g}"}
         name = f"{name}, {called.get(axis, f'{axis} {x:g}')}" if len(result.arms) > 2 else called[axis]
-    difference = place.test.difference.text(result.digits, signed=True) if place.test else ""
+    difference = place.test.difference.text(_DIGITS, signed=True) if place.test else ""
     return f"{name} ({difference}{' ' if result.unit else ''}{result.unit})"
 
 
@@ -309,5 +286,5 @@ def _notes(result: PaperResult) -> list[str]:
     )
     if lost := sum(place.lost for place in result.places):
         notes.append(f"{lost} runs diverged or failed and are in no mean; message in runs.csv says why.")
-    marks = {place.unverified for place in result.places if place.unverified}
-    return [*notes, *(_MARK_NOTES[mark] for mark in sorted(marks) if mark in _MARK_NOTES)]
+    unsure = {place.unverified for place in result.places}
+    return [*notes, *(f"{mark} {why}: unverified." for kind, (mark, why) in _MARKS.items() if kind in unsure)]

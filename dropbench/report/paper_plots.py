@@ -9,12 +9,13 @@ from dropbench.report.paper import PaperResult, Place
 from dropbench.report.plots import (
     AXIS_LABELS,
     COLOURS,
-    MARKERS,
-    complement,
+    add_p_keep,
+    draw_line,
     error_bars,
     picture,
     scale_logarithmically,
     seeds_shown,
+    spans_widely,
 )
 
 if TYPE_CHECKING:
@@ -33,26 +34,13 @@ def draw_paper(axes: "Axes", result: PaperResult) -> "Axes":
 def _draw_curves(axes: "Axes", result: PaperResult) -> None:
     axis = result.fields["axis"]
     for number, (arm, places) in enumerate(result.arms.items()):
-        colour = COLOURS[number % len(COLOURS)]
         if stands_alone(places, axis):
-            estimate = places[0].estimate
-            axes.axhline(estimate.mean, color=colour, lw=1, ls="--", label=arm)
-            axes.axhspan(
-                estimate.mean - estimate.below, estimate.mean + estimate.above, color=colour, alpha=0.08
-            )
+            colour, level = COLOURS[number % len(COLOURS)], places[0].estimate
+            axes.axhline(level.mean, color=colour, lw=1, ls="--", label=arm)
+            axes.axhspan(level.mean - level.below, level.mean + level.above, color=colour, alpha=0.08)
             continue
         estimates = [place.estimate for place in places]
-        axes.errorbar(
-            [place.x for place in places],
-            [estimate.mean for estimate in estimates],
-            yerr=error_bars(estimates),
-            color=colour,
-            marker=MARKERS[number % len(MARKERS)],
-            markersize=5,
-            capsize=3,
-            lw=1.6,
-            label=arm,
-        )
+        colour = draw_line(axes, number, arm, [place.x for place in places], estimates)
         _draw_theirs(axes, [(place.x, place.paper) for place in places], colour, f"the paper's {arm}")
     axes.set_xlabel(LABELS.get(axis, axis))
     axes.set_ylabel(result.fields["unit"])
@@ -62,8 +50,7 @@ def _draw_curves(axes: "Axes", result: PaperResult) -> None:
         axes.set_xticks(places_of, [f"{x:,.0f}" for x in places_of])
         axes.minorticks_off()
     if axis == "p_drop":
-        top = axes.secondary_xaxis("top", functions=(complement, complement))
-        top.set_xlabel("p_keep = 1 − p_drop, the 2014 paper's p", fontsize="small")
+        add_p_keep(axes)
     if is_wide(result):
         scale_logarithmically(axes)
     axes.legend(frameon=False, fontsize="small")
@@ -79,7 +66,7 @@ def stands_alone(places: Sequence[Place], axis: str) -> bool:
 def is_wide(result: PaperResult) -> bool:
     """Whether a scale must be logarithmic, so that one bad place does not flatten all others."""
     means = [place.estimate.mean for place in result.places if place.values]
-    return min(means, default=0) > 0 and max(means) > 5 * min(means)
+    return bool(means) and spans_widely(means)
 
 
 def _draw_rows(axes: "Axes", result: PaperResult) -> None:

@@ -46,21 +46,9 @@ def draw_sweep(axes: "Axes", sweep: Sweep) -> "Axes":
     lines = lines_of(sweep, x_axis)
     spread = _dodge(sweep, x_axis, len(lines))
     for number, (label, settings) in enumerate(lines.items()):
-        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
         xs = [setting.axes[x_axis] + spread[number] for setting in settings]
         estimates = [mean_interval(list(sweep.test(setting).values())) for setting in settings]
-        centres = [estimate.mean for estimate in estimates]
-        axes.errorbar(
-            xs,
-            centres,
-            yerr=error_bars(estimates),
-            color=colour,
-            marker=marker,
-            markersize=5,
-            capsize=3,
-            lw=1.6,
-            label=label,
-        )
+        colour = draw_line(axes, number, label, xs, estimates)
         for x, setting in zip(xs, settings, strict=True):
             errors = list(sweep.test(setting).values())
             axes.plot([x] * len(errors), errors, ".", color=colour, alpha=0.45, markersize=4)
@@ -76,11 +64,35 @@ def draw_sweep(axes: "Axes", sweep: Sweep) -> "Axes":
     if x_axis == "train_size":
         axes.set_xscale("log")
     if x_axis == "p_drop":
-        top = axes.secondary_xaxis("top", functions=(complement, complement))
-        top.set_xlabel("p_keep = 1 − p_drop, the 2014 paper's p", fontsize="small")
+        add_p_keep(axes)
     if len(lines) > 1 or alone:
         axes.legend(frameon=False, fontsize="small")
     return axes
+
+
+def draw_line(
+    axes: "Axes", number: int, label: str, xs: Sequence[float], estimates: Sequence[Estimate]
+) -> str:
+    """Means joined by a line, with their intervals; the colour that the line of this number has."""
+    colour = COLOURS[number % len(COLOURS)]
+    axes.errorbar(
+        xs,
+        [estimate.mean for estimate in estimates],
+        yerr=error_bars(estimates),
+        color=colour,
+        marker=MARKERS[number % len(MARKERS)],
+        markersize=5,
+        capsize=3,
+        lw=1.6,
+        label=label,
+    )
+    return colour
+
+
+def add_p_keep(axes: "Axes") -> None:
+    """A second scale for an axis of p_drop."""
+    top = axes.secondary_xaxis("top", functions=(_complement, _complement))
+    top.set_xlabel("p_keep = 1 − p_drop, the 2014 paper's p", fontsize="small")
 
 
 def scale_logarithmically(axes: "Axes") -> None:
@@ -95,6 +107,11 @@ def scale_logarithmically(axes: "Axes") -> None:
 def is_wide(sweep: Sweep) -> bool:
     """Whether a scale must be logarithmic, so that one bad setting does not flatten all others."""
     means = [mean_of(sweep.test(setting)) for setting in sweep.settings if sweep.test(setting)]
+    return spans_widely(means)
+
+
+def spans_widely(means: Sequence[float]) -> bool:
+    """Whether figures, one at least, are so far apart that a linear scale hides the small ones."""
     return min(means) > 0 and max(means) > 5 * min(means)
 
 
@@ -183,6 +200,5 @@ def _dodge(sweep: Sweep, x_axis: str, lines: int) -> list[float]:
     return [0.006 * width * (number - (lines - 1) / 2) for number in range(lines)]
 
 
-def complement(p: Any) -> Any:
-    """Of a probability; its own inverse."""
+def _complement(p: Any) -> Any:
     return 1 - p

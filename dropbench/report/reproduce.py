@@ -12,7 +12,7 @@ from dropbench.report.bagging import Comparison
 from dropbench.report.sweep import AXES, USUAL, Setting, Sweep, axis_text, sortable
 
 _OF_RECIPE = ("epochs", "batch_size", "learning_rate", "learning_rate_schedule", "momentum", "weight_decay")
-_SELDOM = ("pieces", "l1", "kl_sparsity", "sparsity_target")
+_SELDOM = ("width", "pieces", "l1", "kl_sparsity", "sparsity_target")
 _FLAGS = {
     "p_drop": "--p",
     "p_drop_input": "--p-input",

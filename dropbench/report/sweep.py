@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from dropbench.config import RunConfig
 from dropbench.report import metrics
 from dropbench.report.metrics import ERROR, Metric
 from dropbench.report.table import Column, Row
@@ -50,18 +51,15 @@ SETTING = (
     "joint",
     "snapshots",
 )
+_SELDOM = (
+    "width", "thinned", "joint", "snapshots", "widened", "pieces", "l1", "kl_sparsity", "sparsity_target",
+)  # fmt: skip
 USUAL: dict[str, str | float] = {
-    "width": 1.0,
-    "thinned": "False",
-    "joint": "False",
-    "snapshots": 0.0,
-    "widened": "False",
-    "pieces": 5.0,
-    "l1": 0.0,
-    "kl_sparsity": 0.0,
-    "sparsity_target": 0.05,
+    name: str(value) if isinstance(value, bool) else float(value)
+    for name, value in vars(RunConfig()).items()
+    if name in _SELDOM
 }
-"""What is seldom told otherwise, and what it was before a dropbench wrote it."""
+"""What is seldom told otherwise, and what it was before a dropbench wrote it: the defaults, as cells."""
 _PROBABILITIES = ("p_drop", "p_drop_input", "p_drop_conv")
 _SAME_NET = ("train_size", "layers", "tied")  # one that is widened is compared with what it was made of
 _AXIS_TITLES = {

@@ -1,5 +1,6 @@
 """The columns of the CSV files."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -25,79 +26,20 @@ class Table:
 
 
 _CONFIG_COLUMNS = tuple(RunConfig().row())
-_TEXT = frozenset(
-    {
-        "run_id",
-        "status",
-        "data",
-        "data_key",
-        "model",
-        "layers",
-        "activation",
-        "convention",
-        "dropout",
-        "dropout_key",
-        "model_key",
-        "dropout_schedule",
-        "tied",
-        "measure",
-        "layer",
-        "learning_rate_schedule",
-        "precision",
-        "bootstrap",
-        "device",
-        "device_name",
-        "torch_version",
-        "dropbench_version",
-        "git_commit",
-        "started_at",
-        "message",
-        "thinned",
-        "joint",
-        "widened",
-        "row_id",
-        "paper",
-        "scale",
-        "title",
-        "shows",
-        "source",
-        "differs",
-        "axis",
-        "unverified",
-        "against",
-        "paper_direction",
-        "run_started_at",
-        "comparison_id",
-        "experiment_id",
-        "arm",
-        "budget",
-        "foreign",
-        "averaging",
-        "member_run_ids",
-        "member_started_at",
-        "seeds",
-        "difference_id",
-        "reference",
-        "loss",
-        "only_arm_right",
-        "only_reference_right",
-        "mcnemar_p",
-        "speed_id",
-        "item",
-        "work",
-        "contender",
-        "unit",
-        "values",
-        "verify_id",
-        "check",
-        "theory",
-        "passed",
-    }
+_CONFIG_TEXT = frozenset(
+    field.name for field in fields(RunConfig) if field.type not in (int, float, int | None, float | None)
 )
+_WHERE = frozenset(
+    {"device", "device_name", "torch_version", "dropbench_version", "git_commit", "started_at"}
+)
+"""Text, in every table that says on what and with what it was made."""
 
 
-def _table(file_name: str, columns: tuple[str, ...], key: tuple[str, ...]) -> Table:
-    return Table(file_name, columns, _TEXT & frozenset(columns), key)
+def _table(
+    file_name: str, columns: tuple[str, ...], key: tuple[str, ...], text: Collection[str] = ()
+) -> Table:
+    """A table whose columns ``text`` hold text; a name may hold numbers in another table."""
+    return Table(file_name, columns, frozenset({*text, *_WHERE}) & frozenset(columns), key)
 
 
 # ``message`` stands last: a row torn inside it has lost nothing else and is kept.
@@ -131,12 +73,14 @@ RUNS = _table(
         "message",
     ),
     key=("run_id",),
+    text={*_CONFIG_TEXT, "run_id", "status", "message"},
 )
 
 EPOCHS = _table(
     "epochs.csv",
     ("run_id", "schema_version", *(field.name for field in fields(EpochRecord))),
     key=("run_id", "epoch"),
+    text={"run_id"},
 )
 
 COMPARISON_FIGURES = (
@@ -187,6 +131,18 @@ COMPARISONS = _table(
         "message",
     ),
     key=("comparison_id",),
+    text={
+        *_CONFIG_TEXT,
+        "comparison_id",
+        "experiment_id",
+        "arm",
+        "budget",
+        "foreign",
+        "averaging",
+        "member_run_ids",
+        "member_started_at",
+        "message",
+    },
 )
 
 DIFFERENCES = _table(
@@ -210,12 +166,24 @@ DIFFERENCES = _table(
         "git_commit",
     ),
     key=("difference_id",),
+    text={
+        "difference_id",
+        "experiment_id",
+        "arm",
+        "reference",
+        "loss",
+        "seeds",
+        "only_arm_right",
+        "only_reference_right",
+        "mcnemar_p",
+    },
 )
 
 RELIABILITY = _table(
     "reliability.csv",
     ("comparison_id", "schema_version", "bin", "examples", "accuracy", "confidence"),
     key=("comparison_id", "bin"),
+    text={"comparison_id"},
 )
 
 SPEED = _table(
@@ -238,6 +206,7 @@ SPEED = _table(
         "started_at",
     ),
     key=("speed_id", "item", "work", "contender"),
+    text={"speed_id", "item", "work", "contender", "unit", "values", "precision"},
 )
 
 CHECKS = _table(
@@ -259,37 +228,44 @@ CHECKS = _table(
         "started_at",
     ),
     key=("verify_id", "check"),
+    text={"verify_id", "check", "theory", "unit", "passed"},
 )
 
 PANEL = _table(
     "panel.csv",
     ("run_id", "schema_version", *(field.name for field in fields(PanelRecord))),
     key=("run_id", "measure", "layer", "at"),
+    text={"run_id", "measure", "layer"},
 )
+
+PAPER_TOLD = (
+    "experiment_id",
+    "paper",
+    "scale",
+    "title",
+    "shows",
+    "source",
+    "differs",
+    "data",
+    "precision",
+    "axis",
+    "measure",
+    "unit",
+)
+"""What all rows of an experiment have in common; all text."""
 
 PAPER = _table(
     "paper.csv",
     (
         "row_id",
         "schema_version",
-        "experiment_id",
-        "paper",
-        "scale",
-        "title",
-        "shows",
-        "source",
-        "differs",
-        "data",
-        "precision",
+        *PAPER_TOLD,
         "position",
         "arm",
-        "axis",
         "x",
         "p_drop",
         "p_keep",
         "seed",
-        "measure",
-        "unit",
         "value",
         "paper_value",
         "paper_spread",
@@ -302,6 +278,16 @@ PAPER = _table(
         "git_commit",
     ),
     key=("row_id",),
+    text={
+        *PAPER_TOLD,
+        "row_id",
+        "arm",
+        "unverified",
+        "against",
+        "paper_direction",
+        "run_id",
+        "run_started_at",
+    },
 )
 
 TABLES = (RUNS, EPOCHS, COMPARISONS, DIFFERENCES, RELIABILITY, SPEED, CHECKS, PANEL, PAPER)

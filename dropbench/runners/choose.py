@@ -14,10 +14,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def workers(runs: int, device: torch.device, options: RunnerOptions) -> int:
-    """How many runs are carried out at a time on this machine."""
+def shares(runs: int, device: torch.device, options: RunnerOptions) -> tuple[int, int]:
+    """How many of so many runs are carried out at a time on this machine, and the CPU threads of each."""
     most = torch.cuda.device_count() if device.type == "cuda" else cores()
-    return 1 if options.kind == "serial" else min(options.jobs or most, max(runs, 1))
+    jobs = 1 if options.kind == "serial" else min(options.jobs or most, max(runs, 1))
+    return jobs, options.threads or max(1, cores() // jobs)
 
 
 def choose_runner(runs: int, device: torch.device, options: RunnerOptions = RunnerOptions()) -> Runner:  # noqa: B008
@@ -38,8 +39,7 @@ def choose_runner(runs: int, device: torch.device, options: RunnerOptions = Runn
         from dropbench.runners.ray_cluster import RayRunner  # here, since Ray is an extra
 
         return RayRunner(runs, device, options)
-    jobs = workers(runs, device, options)
-    threads = options.threads or max(1, cores() // jobs)
+    jobs, threads = shares(runs, device, options)
     if options.kind == "process" or jobs > 1:
         return ProcessRunner(device, jobs, threads, options.extras)
     return SerialRunner(device, threads, options.extras)

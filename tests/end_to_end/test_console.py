@@ -60,7 +60,8 @@ def test_the_page_and_pictures_of_every_format(tmp_path):
 
 def test_the_command_on_the_page_makes_the_same_runs(tmp_path):
     command = ["sweep", "--p", "0.2,0.5", "--p-input", "0,0.1", "--max-norm", "3", "--seeds", "2", *QUICK]
-    assert dropbench(*command, "--dropout", "bernoulli,gaussian", cwd=tmp_path).returncode == 0
+    command += ["--l1", "0.0001", "--kl-sparsity", "0.1", "--sparsity-target", "0.2", "--width", "0.5"]
+    assert dropbench(*command, "--widen", "--dropout", "bernoulli,gaussian", cwd=tmp_path).returncode == 0
     page = dropbench("report", "--html", "-", cwd=tmp_path).stdout
     (told,) = re.findall(r"<code>dropbench (.*?)</code>", page)
     again = dropbench(*shlex.split(told), "--dry-run", cwd=tmp_path)
@@ -79,7 +80,7 @@ def test_the_command_on_the_page_makes_the_same_runs(tmp_path):
         "1",
         *QUICK,
     ]
-    arms += ["--schedule", "late"]
+    arms += ["--schedule", "late", "--activation", "maxout", "--pieces", "2", "--width", "0.5", "--widen"]
     assert dropbench(*arms, "--out", "c", cwd=tmp_path).returncode == 0
     page = dropbench("report", "c", "--only", "comparison", "--html", "-", cwd=tmp_path).stdout
     (told,) = re.findall(r"<code>dropbench (.*?)</code>", page)

@@ -12,6 +12,7 @@ from dropbench.cli.main import run
 from dropbench.cli.paper import duration
 from dropbench.dropout.control import dropout_layers
 from dropbench.errors import UsageError
+from dropbench.experiments.paper import estimate as module
 from dropbench.experiments.paper.definition import PASSES, SCALES, SETTINGS, find, names, parse
 from dropbench.experiments.paper.estimate import SETS, Bench, estimate
 from dropbench.experiments.paper.run import Experiment, carry_out_paper
@@ -152,15 +153,20 @@ def test_training_sizes_stop_at_what_the_scale_allows_and_are_compared_at_the_sa
     assert list(compared["against_x"]) == list(compared["x"])
 
 
-def test_an_estimate_grows_with_the_work():
+def test_an_estimate_is_work_over_rate(monkeypatch):
+    """Timed once for real; then at a given rate, against the work added up by hand."""
     points, images = find("table10").points("smoke"), SETS["mnist"]
-    on = Bench(CPU, "fp32", jobs=1, threads=1)
-    one = estimate(points, 1, images, on)
-    assert estimate(points, 4, images, on).runs == 4 * one.runs == 8
-    longer = [replace(p, config=replace(p.config, epochs=1000)) for p in points]
-    assert estimate(longer, 1, images, on).seconds > 50 * one.seconds  # 1000, if both were timed alike
-    assert math.isfinite(one.seconds)
-    assert one.seconds > 0
+    one = Bench(CPU, "fp32", jobs=1, threads=1)
+    timed = estimate(points, 1, images, one)
+    assert timed.runs == len(points)
+    assert 0 < timed.seconds < math.inf
+    monkeypatch.setattr(module, "_rate", lambda config, images, bench: 1000.0)
+    # 300 images and the forward pass, a third of a step, of 6,000 validation images; two nets of one size
+    assert estimate(points, 1, images, one).seconds == pytest.approx(2 * (300 + 6000 / 3) / 1000)
+    assert estimate(points, 6, images, replace(one, jobs=2)).seconds == pytest.approx(6 * 2.3)
+    passes = find("fig11").points("smoke")
+    sampled = 5 * (6000 + 10_000) / 3
+    assert estimate(passes, 1, images, one).seconds == pytest.approx((300 + 6000 / 3 + sampled) / 1000)
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def joint_step(config: RunConfig, data: DataSet) -> float:
 
 
 def narrowed(config: RunConfig, members: int, data: DataSet) -> float:
-    """The largest relative width at which ``members`` nets together have no more parameters than one.
+    """What to multiply the width by so that ``members`` nets together have no more parameters than one.
 
     Raises:
         UsageError: if there is none, or the model cannot be made narrower.
@@ -100,9 +100,10 @@ def narrowed(config: RunConfig, members: int, data: DataSet) -> float:
     if members == 1:
         return 1.0
 
-    def parameters(width: float) -> int:
+    def parameters(times: float) -> int:
+        narrow = replace(config, width=times * config.width)
         with torch.device("meta"):
-            model: nn.Module = make_module(data.image_shape, len(data.classes), replace(config, width=width))
+            model: nn.Module = make_module(data.image_shape, len(data.classes), narrow)
         return sum(parameter.numel() for parameter in model.parameters())
 
     most = parameters(1.0)

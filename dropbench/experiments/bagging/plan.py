@@ -14,9 +14,9 @@ from dropbench.variants import variant_of
 class Plan:
     """What is compared: ``dropout`` has the probabilities and ``mc_samples`` of the dropout arms.
 
-    ``narrow`` is the relative width of members under the budget ``parameters``, and ``joint_step`` what a
-    step of boosting takes under the budget ``train``, in steps of dropout; dropbench.experiments.bagging.cost
-    knows both, and under every other budget they are 1.
+    ``narrow`` is what the width of members is multiplied by under the budget ``parameters``, and
+    ``joint_step`` what a step of boosting takes under the budget ``train``, in steps of dropout;
+    dropbench.experiments.bagging.cost knows both, and under every other budget they are 1.
     """
 
     dropout: RunConfig
@@ -88,9 +88,12 @@ class Plan:
         if not kind.drops:
             one = replace(one, p_drop=0.0, p_drop_input=0.0, p_drop_conv=0.0)
         if kind.many:
-            return tuple(replace(one, member=member, width=self.narrow) for member in range(self.members))
+            one = replace(one, width=self.narrow * one.width)
+            return tuple(replace(one, member=member) for member in range(self.members))
         one = self._longer(one)
-        return (replace(one, snapshots=self.members, width=self.narrow) if kind.snapshots else one,)
+        if kind.snapshots:
+            one = replace(one, snapshots=self.members, width=self.narrow * one.width)
+        return (one,)
 
     def _longer(self, run: RunConfig) -> RunConfig:
         """A net alone, which under the budget ``train`` takes the epochs of all members."""

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
+from dropbench.engine.allocator import can_keep_memory
 from dropbench.experiments.doctor.finding import Finding
 
 
@@ -26,12 +27,10 @@ def judge_cores(usable: int, of_machine: int, quota: float | None) -> Finding:
 
 
 def judge_allocator() -> Finding:
-    """Whether dropbench.engine.device.prepare_process can make the allocator keep freed memory."""
-    linux = platform.system() == "Linux"
-    library, version = platform.libc_ver()
-    if linux and library == "glibc":
-        return Finding("allocator", f"glibc {version}, made to keep freed memory")
-    if linux:
+    """Whether the allocator can be made to keep freed memory, which training is faster with."""
+    if can_keep_memory():
+        return Finding("allocator", f"glibc {platform.libc_ver()[1]}, made to keep freed memory")
+    if platform.system() == "Linux":
         value = "not glibc's; it cannot be told to keep freed memory, and is left as it is"
         return Finding("allocator", value, "note")
     return Finding("allocator", "the system's own, left as it is")

@@ -6,6 +6,7 @@ what was found there (``paper``, ``unverified`` where a figure could not be chec
 """
 
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -28,7 +29,6 @@ MEASURES = {
     ERROR: "test error, %",
     "test_reconstruction_error": "squared error of an image",
     "mean_activation": "mean activation",
-    "zero_share": "share of activations that are 0",
 }
 
 
@@ -209,16 +209,13 @@ def _text(x: float | None) -> str:
 
 
 def names() -> list[str]:
-    """All experiments there are, in the order of the lecture, then of the paper."""
+    """All experiments there are: the lecture's, then the others, ``table10`` after ``table9``."""
     found = [path.name.removesuffix(".toml") for path in SETTINGS.iterdir() if path.name.endswith(".toml")]
-    return sorted(found, key=lambda name: (name != "lecture", name.startswith("cifar"), _natural(name)))
 
+    def parts(name: str) -> list[str | int]:
+        return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
-def _natural(name: str) -> tuple[str, int, str]:
-    """``table10`` after ``table9``."""
-    kind = name.rstrip("0123456789ab")
-    number = "".join(character for character in name[len(kind) :] if character.isdigit())
-    return kind, int(number or 0), name
+    return sorted(found, key=lambda name: (name != "lecture", parts(name)))
 
 
 def find(name: str) -> Paper:

@@ -14,7 +14,7 @@ from dropbench.experiments.paper.definition import Point
 from dropbench.experiments.speed.session import made_up_data
 from dropbench.experiments.speed.work import check, training_flops
 from dropbench.runners.base import RunnerOptions
-from dropbench.runners.choose import cores, workers
+from dropbench.runners.choose import shares
 
 _BATCHES, _EPOCHS = 3, 3  # that are timed, after an epoch that warms up
 _FORWARD = 1 / 3  # of a training step's operations: the backward pass has twice as many
@@ -55,8 +55,7 @@ class Bench:
     @classmethod
     def of(cls, device: torch.device, precision: str, runs: int, options: RunnerOptions) -> "Bench":
         """What dropbench.runners.choose makes of the options; on a cluster only this machine is known."""
-        jobs = workers(runs, device, options)
-        return cls(device, precision, jobs, options.threads or max(1, cores() // jobs))
+        return cls(device, precision, *shares(runs, device, options))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from dropbench.report.build import Experiment, Report
 from dropbench.report.feature_plots import save_features, save_histograms
 from dropbench.report.page.chart import Chart
 from dropbench.report.page.comparison_charts import comparison_charts
-from dropbench.report.page.paper_charts import paper_charts
+from dropbench.report.page.paper_charts import paper_chart
 from dropbench.report.page.sweep_charts import panel_charts, sweep_charts
 from dropbench.report.panel import Panel
 from dropbench.report.paper import PaperResult
@@ -66,10 +66,7 @@ def render(report: Report, tell: Tell) -> str:
     from plotly.offline import get_plotlyjs
 
     pages = _Page(
-        report.folder,
-        read_table(report.folder, EPOCHS, tell),
-        read_table(report.folder, RUNS, tell),
-        tuple(report.papers),
+        report.folder, read_table(report.folder, EPOCHS, tell), read_table(report.folder, RUNS, tell)
     )
     sections = [pages.section(number, each) for number, each in enumerate(report.experiments, start=1)]
     environment = Environment(
@@ -101,7 +98,6 @@ class _Page:
     folder: Path
     epochs: pd.DataFrame
     runs: pd.DataFrame
-    papers: tuple[PaperResult, ...]
 
     def section(self, number: int, experiment: Experiment) -> Section:
         first, source = experiment.tables[0], experiment.source
@@ -115,7 +111,7 @@ class _Page:
             charts = comparison_charts(source)
             command, run_ids = comparison_command(source), source.run_ids
         elif isinstance(source, PaperResult):
-            charts = paper_charts(source)
+            charts = [paper_chart(source)]
             command, run_ids = source.command(), source.run_ids
         elif isinstance(source, Panel):
             command, run_ids = sweep_command(source.sweep), source.sweep.run_ids
@@ -123,9 +119,6 @@ class _Page:
                 pictures = list(_images(source, self.folder))
             else:
                 charts, command = panel_charts(source), f"{command} --panel"
-        for paper in self.papers:  # whose nets no flags of another command describe
-            if run_ids and run_ids <= paper.run_ids:
-                command = paper.command()
         return Section(
             anchor=f"s{number}",
             kind=experiment.kind,

@@ -11,11 +11,9 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
-def paper_charts(result: PaperResult) -> list[Chart]:
-    """One chart; its table says the same."""
-    fields = result.fields
-    chart = _curves(result) if fields["axis"] else _rows(result)
-    return [chart]
+def paper_chart(result: PaperResult) -> Chart:
+    """What its table says, as a picture."""
+    return _curves(result) if result.fields["axis"] else _rows(result)
 
 
 def _curves(result: PaperResult) -> Chart:
