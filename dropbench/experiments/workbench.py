@@ -182,10 +182,9 @@ def carry_out(
         KeyboardInterrupt: if the watcher wanted to stop before all was done.
 
     """
-    ended = _ended(configs, store, bench.runner.extras, with_predictions)
-    plan = make_plan(configs, ended, policy)
-    # Of a run that is done again, for what was not kept of it, the row must be that of what is kept now.
-    again = {run_id for run_id, status in store.ended().items() if status == "ok"}
+    # Read once: what another sweep into this folder writes after this is its run, not one to be done again.
+    ended = store.ended()
+    plan = make_plan(configs, _whole(ended, configs, store, bench.runner.extras, with_predictions), policy)
     outcome = Outcome(skipped=plan.done, left=plan.left)
     before = len(plan.done) + len(plan.left)
     if not plan.todo:
@@ -197,7 +196,9 @@ def carry_out(
     given = itertools.takewhile(lambda config: not watcher.wants_to_stop(), plan.todo)
     with contextlib.closing(runner.run(given, watcher.progress)) as results:
         for result in results:
-            store.append(result, with_predictions, again=policy.force or result.config.run_id in again)
+            # Of a run done again, for what was not kept of it, the row must be that of what is kept now.
+            again = policy.force or ended.get(result.config.run_id) == "ok"
+            store.append(result, with_predictions, again)
             lists[result.status].append(result)
             watcher.finished(result)
             if policy.fail_fast and result.status == "failed":
@@ -207,12 +208,15 @@ def carry_out(
     return outcome
 
 
-def _ended(
-    configs: Sequence[RunConfig], store: Store, extras: Extras, with_predictions: bool
+def _whole(
+    ended: Mapping[str, str],
+    configs: Sequence[RunConfig],
+    store: Store,
+    extras: Extras,
+    with_predictions: bool,
 ) -> dict[str, str]:
     """The status of each run that ended; not of one that ended well without what is wanted of it now."""
     with_panel = store.with_panel() if extras.panel else set()
-    ended = store.ended()
 
     def whole(config: RunConfig) -> bool:
         if extras.panel and config.run_id not in with_panel:

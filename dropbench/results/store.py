@@ -51,19 +51,20 @@ class Store:
         """Put a finished run on disk: its curve, panel and predictions first, its row last, as the seal.
 
         A run that has a row with ``ok`` already, from another sweep into this folder, gets no second one,
-        unless it was done ``again`` on purpose.
+        unless it was done ``again`` on purpose, or that sweep kept less of it: a row and what is kept
+        beside it are of one training.
 
         Raises:
             DropbenchError: if it cannot be written; what the files held before stays.
 
         """
         with self._lock():
+            if not again and self._is_kept(result, keep_predictions):
+                return
             if keep_predictions and result.predictions:
                 predictions.save(self.folder, result.config.run_id, result.predictions)
             if result.panel:
                 self._append(PANEL, panel_rows(result))
-            if not again and self._catch_up().get(result.config.run_id) == "ok":
-                return
             self._append(EPOCHS, epoch_rows(result))
             self._append(RUNS, [run_row(result, git_commit())])
 
@@ -93,6 +94,15 @@ class Store:
         """The status with which each run ended, by run_id: ``ok`` if it ever did."""
         with self._lock():
             return dict(self._catch_up())
+
+    def _is_kept(self, result: RunResult, with_predictions: bool) -> bool:
+        """Whether the run ended ``ok`` before, with no less beside its row than there is of ``result``."""
+        run_id = result.config.run_id
+        return (
+            self._catch_up().get(run_id) == "ok"
+            and (not with_predictions or result.predictions.keys() <= predictions.names(self.folder, run_id))
+            and (not result.panel or run_id in self.with_panel())
+        )
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:

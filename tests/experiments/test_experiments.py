@@ -67,6 +67,33 @@ def test_the_last_run_of_a_resumed_command_has_the_threads_of_the_first(blobs, t
     assert last.metrics == before.metrics
 
 
+class OtherSweepWrites(Store):
+    """A store whose folder gets a row from another sweep right after each reading of what is in it."""
+
+    def __init__(self, folder, results):
+        super().__init__(folder)
+        self._other, self._results = Store(folder), iter(results)
+
+    def ended(self):
+        before = super().ended()
+        if (result := next(self._results, None)) is not None:
+            self._other.append(result)
+        return before
+
+
+@pytest.mark.parametrize("written_before", [0, 1, 2])
+def test_what_another_sweep_writes_while_this_one_plans_is_no_run_done_again(bench, tmp_path, written_before):
+    configs = bench.bind([replace(MLP, seed=seed) for seed in range(4)])
+    theirs = carry_out(configs, bench, Store(tmp_path / "theirs"), Quiet()).ok
+    store = OtherSweepWrites(tmp_path / "both", theirs[written_before:])
+    for result in theirs[:written_before]:
+        store.append(result)
+    outcome = carry_out(configs, bench, store, Quiet())
+    assert len(outcome.skipped) == written_before
+    lines = (tmp_path / "both" / RUNS.file_name).read_text().splitlines()[1:]
+    assert sorted(line.split(",")[0] for line in lines) == sorted(config.run_id for config in configs)
+
+
 def test_config_that_does_not_fit_is_refused_before_anything_is_written(bench):
     with pytest.raises(UsageError, match="10,000"):
         bench.bind([MLP, replace(MLP, train_size=10_000)])

@@ -3,13 +3,16 @@
 import contextlib
 import csv
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dropbench.config import RunConfig
 from dropbench.errors import DropbenchError
+from dropbench.results import predictions
 from dropbench.results.csv_file import append_rows, mend, read_rows
 from dropbench.results.read import finished_runs, read_table
 from dropbench.results.rows import run_row
@@ -70,6 +73,23 @@ def test_only_ok_runs_are_finished_and_a_later_failure_does_not_displace_them(tm
     assert len((tmp_path / "runs.csv").read_text().splitlines()) == 4, (
         "one line a row, whatever a message holds"
     )
+
+
+def test_a_row_and_the_predictions_beside_it_are_of_one_training(tmp_path):
+    """Several commands into one folder train the same run, each rounding otherwise; some keep predictions."""
+    first, second, third = (
+        replace(
+            result(), metrics={**result().metrics, "test_nll": nll}, predictions={"test": np.array([nll])}
+        )
+        for nll in (1.25, 1.5, 1.75)
+    )
+    Store(tmp_path).append(first)
+    Store(tmp_path).append(second, keep_predictions=True)
+    Store(tmp_path).append(third, keep_predictions=True)
+    Store(tmp_path).append(third)
+    (nll,) = read_table(tmp_path, RUNS)["test_nll"]
+    assert nll == predictions.load(tmp_path, first.config.run_id)["test"] == 1.5
+    assert len((tmp_path / "runs.csv").read_text().splitlines()) == 3
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
