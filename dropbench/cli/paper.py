@@ -91,7 +91,8 @@ def paper(
     bench = named.set_up()
     experiment = Experiment.plan(chosen, scale, bench, seeds)
     store = Store(flags.out, tell)
-    todo = make_plan(experiment.runs(), store.ended(), flags.policy()).todo
+    kept = bench.keeps(store.folder, experiment.keeps_predictions)
+    todo = make_plan(experiment.runs(), store.ended(), flags.policy(), kept).todo
     if todo:
         with _measuring(name):
             on = Bench.of(bench.device, bench.precision, len(experiment.runs()), bench.runner)

@@ -13,6 +13,7 @@ from dropbench.cli.signature import with_flags
 
 if TYPE_CHECKING:
     from dropbench.config import RunConfig
+    from dropbench.experiments.workbench import Workbench
 
 
 @with_flags
@@ -91,7 +92,7 @@ def sweep(
     bench = flags.set_up()
     configs = bench.bind(unbound)
     if dry_run:
-        _list_runs(configs, flags)
+        _list_runs(configs, bench, flags)
         return
     store = Store(flags.out, tell)
     with watching() as watcher, resumable(flags.out, watcher):
@@ -106,7 +107,7 @@ def sweep(
     exit_for(outcome)
 
 
-def _list_runs(configs: "Sequence[RunConfig]", flags: SweepFlags) -> None:
+def _list_runs(configs: "Sequence[RunConfig]", bench: "Workbench", flags: SweepFlags) -> None:
     from dropbench.cli.progress import label
     from dropbench.experiments.workbench import make_plan
     from dropbench.results.csv_file import read_rows
@@ -114,7 +115,7 @@ def _list_runs(configs: "Sequence[RunConfig]", flags: SweepFlags) -> None:
     from dropbench.results.schema import RUNS
 
     ended = {row["run_id"]: row["status"] for row in latest(read_rows(flags.out, RUNS, tell), RUNS)}
-    plan = make_plan(configs, ended, flags.policy())
+    plan = make_plan(configs, ended, flags.policy(), bench.keeps(flags.out))
     for state, runs in (("done", plan.done), ("failed", plan.left), ("to do", plan.todo)):
         for config in runs:
             out.print(f"{state:6}  {config.run_id}  {label(config)}", markup=False, soft_wrap=True)

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -21,9 +21,10 @@ from dropbench.engine.penalties import check_compiles
 from dropbench.models import make_module
 from dropbench.own_code import is_own, source_key
 from dropbench.results import predictions
+from dropbench.results.read import with_panel
 from dropbench.results.store import Store
 from dropbench.run_result import EpochRecord, RunResult, kept_arrays
-from dropbench.runners.base import Extras, RunnerOptions
+from dropbench.runners.base import RunnerOptions
 from dropbench.runners.choose import choose_runner
 
 
@@ -99,6 +100,20 @@ class Workbench:
                 check_compiles(config)
         return bound
 
+    def keeps(self, folder: Path, with_predictions: bool = False) -> Callable[[RunConfig], bool]:
+        """Whether all is in ``folder`` that this bench wants of a run beside its row."""
+        extras = self.runner.extras
+        panels = with_panel(folder, lambda sentence: None) if extras.panel else set()
+
+        def whole(config: RunConfig) -> bool:
+            if extras.panel and config.run_id not in panels:
+                return False
+            if not with_predictions:
+                return True
+            return kept_arrays(config, extras.foreign) <= predictions.names(folder, config.run_id)
+
+        return whole
+
 
 def _without_numbers(config: RunConfig) -> RunConfig:
     """The config with the same shapes and sites for all seeds and all p above 0."""
@@ -153,11 +168,25 @@ class Plan:
     left: list[RunConfig]
 
 
-def make_plan(configs: Iterable[RunConfig], ended: Mapping[str, str], policy: Policy) -> Plan:
-    """Sort ``configs``, each once, by the status with which they ``ended`` before (by run_id)."""
+def _always(config: RunConfig) -> bool:
+    return True
+
+
+def make_plan(
+    configs: Iterable[RunConfig],
+    ended: Mapping[str, str],
+    policy: Policy,
+    is_whole: Callable[[RunConfig], bool] = _always,
+) -> Plan:
+    """Sort ``configs``, each once, by the status with which they ``ended`` before (by run_id).
+
+    One that ended well and of which not all is kept that is wanted now (``is_whole``) is to be done again.
+    """
     plan = Plan([], [], [])
     for run_id, config in {config.run_id: config for config in configs}.items():
         status = ended.get(run_id)
+        if status == "ok" and not is_whole(config):
+            status = None
         again = policy.force or status is None or (policy.retry_failed and status != "ok")
         (plan.todo if again else plan.done if status == "ok" else plan.left).append(config)
     return plan
@@ -184,7 +213,7 @@ def carry_out(
     """
     # Read once: what another sweep into this folder writes after this is its run, not one to be done again.
     ended = store.ended()
-    plan = make_plan(configs, _whole(ended, configs, store, bench.runner.extras, with_predictions), policy)
+    plan = make_plan(configs, ended, policy, bench.keeps(store.folder, with_predictions))
     outcome = Outcome(skipped=plan.done, left=plan.left)
     before = len(plan.done) + len(plan.left)
     if not plan.todo:
@@ -206,27 +235,3 @@ def carry_out(
     if len(outcome.ok) + len(outcome.unsuccessful) < len(plan.todo):
         raise KeyboardInterrupt
     return outcome
-
-
-def _whole(
-    ended: Mapping[str, str],
-    configs: Sequence[RunConfig],
-    store: Store,
-    extras: Extras,
-    with_predictions: bool,
-) -> dict[str, str]:
-    """The status of each run that ended; not of one that ended well without what is wanted of it now."""
-    with_panel = store.with_panel() if extras.panel else set()
-
-    def whole(config: RunConfig) -> bool:
-        if extras.panel and config.run_id not in with_panel:
-            return False
-        if not with_predictions:
-            return True
-        return kept_arrays(config, extras.foreign) <= predictions.names(store.folder, config.run_id)
-
-    return {
-        config.run_id: status
-        for config in configs
-        if (status := ended.get(config.run_id)) is not None and (status != "ok" or whole(config))
-    }

@@ -105,7 +105,7 @@ def build_report(folder: Path, tell: Tell, choice: Choice = Choice()) -> Report:
         raise DropbenchError(f"There is no folder {folder}.", "Run one first: dropbench sweep --p 0.1..0.8")
     runs, comparisons = read_table(folder, RUNS, tell), read_table(folder, COMPARISONS, tell)
     speed, checks = read_table(folder, SPEED, tell), read_table(folder, CHECKS, tell)
-    papers = find_papers(read_table(folder, PAPER, tell))
+    papers = find_papers(read_table(folder, PAPER, tell), tell)
     if runs.empty and speed.empty and checks.empty and not papers:
         raise DropbenchError(f"{folder} holds no runs.", "Run some first: dropbench sweep --p 0.1..0.8")
     wanted = {"sweep", "panel", "features"} & set(choice.only)
@@ -132,9 +132,8 @@ def paper_report(folder: Path, experiment_id: str, tell: Tell) -> Report:
         DropbenchError: if it has no rows.
 
     """
-    papers = [
-        each for each in find_papers(read_table(folder, PAPER, tell)) if each.experiment_id == experiment_id
-    ]
+    found = find_papers(read_table(folder, PAPER, tell), tell)
+    papers = [each for each in found if each.experiment_id == experiment_id]
     if not papers:
         raise DropbenchError(f"{folder} holds no run of this experiment that ended.")
     runs = read_table(folder, RUNS, tell)

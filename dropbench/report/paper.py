@@ -12,7 +12,8 @@ import pandas as pd
 from dropbench.report.significance import LEVEL, PairedTest, paired_tests
 from dropbench.report.statistics import Estimate, mean_interval
 from dropbench.report.table import Column, Row, Table, number, p_text
-from dropbench.results.schema import PAPER_TOLD
+from dropbench.results.csv_file import Tell
+from dropbench.results.schema import PAPER, PAPER_TOLD
 
 ERROR = "test_error_percent"
 _AXIS_TITLES = {"train_size": "training\nimages", "passes": "k"}
@@ -116,12 +117,13 @@ class PaperResult:
         return shlex.join(["dropbench", "paper", str(fields["paper"]), *flags, "--seeds", str(self.seeds)])
 
 
-def find_papers(rows: pd.DataFrame) -> list[PaperResult]:
-    """The experiments among the rows of paper.csv."""
+def find_papers(rows: pd.DataFrame, tell: Tell) -> list[PaperResult]:
+    """The experiments among the rows of paper.csv; what has no place in a table is left out, and told."""
     found = []
-    # What a spreadsheet or another version left without a place in the table cannot be shown.
-    rows = rows.dropna(subset=["position", "seed"])
-    for experiment_id, group in rows.groupby("experiment_id", sort=False):
+    placed = rows.dropna(subset=["position", "seed"])
+    if without := len(rows) - len(placed):
+        tell(f"{PAPER.file_name}: rows without a position or a seed are left out: {without}.")
+    for experiment_id, group in placed.groupby("experiment_id", sort=False):
         # Another dropbench may have another text for the same experiment: the last one stands.
         last = group.iloc[-1]
         places = [_place(each) for _, each in group.sort_values("position").groupby("position")]

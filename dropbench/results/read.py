@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dropbench.results.csv_file import Tell, read_rows
-from dropbench.results.schema import RUNS, Table
+from dropbench.results.schema import PANEL, RUNS, Table
+from dropbench.run_result import SHARES, WITHOUT_UNITS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +26,15 @@ def finished_runs(folder: Path, tell: Tell) -> dict[str, dict[str, Any]]:
     """The rows of all runs in ``folder`` that ended ``ok``, by run_id; none where there is no folder."""
     rows = latest(read_rows(folder, RUNS, tell), RUNS)
     return {row["run_id"]: row for row in rows if row["status"] == "ok"}
+
+
+def with_panel(folder: Path, tell: Tell) -> set[str]:
+    """The run_ids of all classifiers whose panel is in ``folder`` to its last row; none without a folder."""
+    return {
+        row["run_id"]
+        for row in read_rows(folder, PANEL, tell)
+        if (row["measure"], row["at"]) == (WITHOUT_UNITS, SHARES[-1])
+    }
 
 
 def read_table(folder: Path, table: Table, tell: Tell = lambda sentence: None) -> "pd.DataFrame":

@@ -17,7 +17,7 @@ from dropbench.results.csv_file import Tell, append_rows, is_torn, mend, read_ne
 from dropbench.results.read import finished_runs, latest
 from dropbench.results.rows import epoch_rows, panel_rows, run_row
 from dropbench.results.schema import EPOCHS, PANEL, RUNS, TABLES, Table
-from dropbench.run_result import SHARES, WITHOUT_UNITS, RunResult
+from dropbench.run_result import RunResult
 
 
 class Store:
@@ -78,14 +78,6 @@ class Store:
         """The rows of a table on disk, by the first column of its key."""
         return {row[table.key[0]]: row for row in latest(read_rows(self.folder, table, self._tell), table)}
 
-    def with_panel(self) -> set[str]:
-        """The run_ids of all classifiers whose panel is on disk, to its last row."""
-        return {
-            row["run_id"]
-            for row in read_rows(self.folder, PANEL, self._tell)
-            if (row["measure"], row["at"]) == (WITHOUT_UNITS, SHARES[-1])
-        }
-
     def finished(self) -> dict[str, dict[str, Any]]:
         """The rows of all runs that ended ``ok``, by run_id."""
         return finished_runs(self.folder, self._tell)
@@ -101,8 +93,12 @@ class Store:
         return (
             self._catch_up().get(run_id) == "ok"
             and (not with_predictions or result.predictions.keys() <= predictions.names(self.folder, run_id))
-            and (not result.panel or run_id in self.with_panel())
+            and (not result.panel or {_place(row) for row in panel_rows(result)} <= self._panel_of(run_id))
         )
+
+    def _panel_of(self, run_id: str) -> set[tuple[Any, ...]]:
+        rows = read_rows(self.folder, PANEL, self._tell)
+        return {_place(row) for row in rows if row["run_id"] == run_id}
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
@@ -127,6 +123,10 @@ class Store:
             if self._statuses.get(row["run_id"]) != "ok":
                 self._statuses[row["run_id"]] = row["status"]
         return self._statuses
+
+
+def _place(panel_row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(panel_row[name] for name in PANEL.key)
 
 
 @functools.cache

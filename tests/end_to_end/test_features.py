@@ -1,6 +1,7 @@
 """dropbench features and --panel through the console script."""
 
 import json
+import shutil
 
 import pytest
 from end_to_end.console import dropbench, rows
@@ -58,6 +59,16 @@ def test_without_mnist_the_embedded_digits_are_taken_and_that_is_said(tmp_path):
     assert "mnist5k" in done.stdout
 
 
+def test_an_experiment_of_the_paper_says_what_it_takes_whenever_it_trains(tmp_path):
+    command = ["paper", "fig7", "--scale", "smoke", "--data", "mnist5k"]
+    for change, trains in ((None, True), ("predictions", True), (None, False)):
+        if change:
+            shutil.rmtree(tmp_path / "results" / change)
+        done = dropbench(*command, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert ("2 runs, about" in done.stderr) == ("2 runs to do" in done.stderr) == trains
+
+
 def test_done_again_the_newer_figures_count(features):
     folder, done = features
     again = dropbench("features", *SMALL, "--force", cwd=folder)
@@ -76,10 +87,12 @@ def test_compare_bagging_shows_the_panel(tmp_path):
 def test_a_sweep_with_panel_measures_it_and_goes_on_with_it(tmp_path):
     command = ["sweep", "--p", "0.5", "--seeds", "2", "--model", "mlp", "--layers", "32,16", "--epochs", "2"]
     assert dropbench(*command, cwd=tmp_path).returncode == 0
+    assert "4 runs to do, 0 done" in dropbench(*command, "--panel", "--dry-run", cwd=tmp_path).stderr
     done = dropbench(*command, "--panel", cwd=tmp_path)  # those without a panel are done again
     assert done.returncode == 0, done.stderr
     assert "4 runs to do" in done.stderr
     assert "effective" in done.stdout
+    assert "0 runs to do, 4 done" in dropbench(*command, "--panel", "--dry-run", cwd=tmp_path).stderr
     again = dropbench(*command, "--panel", cwd=tmp_path)
     assert "0 runs to do" in again.stderr
     assert again.stdout == done.stdout

@@ -44,7 +44,9 @@ ARMS = {
 
 
 def result(folder):
-    (found,) = find_papers(read_table(folder, PAPER))
+    told = []
+    (found,) = find_papers(read_table(folder, PAPER), told.append)
+    assert not told
     return found
 
 
@@ -55,6 +57,16 @@ def test_the_reading_is_the_direction_of_the_interval_against_the_papers(tmp_pat
         "none": "", "better": AGREES, "worse": CONTRARY, "unclear": UNCLEAR, "same": UNSEEN,
         "not the same": CONTRARY, "no gain": AGREES, "gain": CONTRARY, "nothing said": "",
     }  # fmt: skip
+
+
+def test_a_row_without_a_place_or_a_seed_is_left_out_and_told(tmp_path):
+    write(tmp_path, ARMS)
+    write(tmp_path, {("lost", None): ([1.0], None, "", "")}, row_id="x", position=None)
+    write(tmp_path, {("lost", None): ([1.0], None, "", "")}, row_id="y", seed=None)
+    told = []
+    (found,) = find_papers(read_table(tmp_path, PAPER), told.append)
+    assert [place.arm for place in found.places] == [arm for arm, _ in ARMS]
+    assert told == ["paper.csv: rows without a position or a seed are left out: 2."]
 
 
 def test_differences_are_paired_by_seed_and_stand_beside_the_papers(tmp_path):

@@ -54,6 +54,11 @@ class Experiment:
         found = [replace(point.config, seed=seed) for seed in range(self.seeds) for point in self.points]
         return list({run.run_id: run for run in found}.values())
 
+    @property
+    def keeps_predictions(self) -> bool:
+        """Whether its figures or pictures are made of what is kept beside the rows."""
+        return self.paper.axis == PASSES or recipe_of(self.points[0].config.model).task == "reconstruct"
+
     def comparison(self) -> Plan:
         """Of an experiment on passes: what compare-bagging makes of it."""
         arms = tuple(dict.fromkeys(point.reading for point in self.points))
@@ -70,13 +75,10 @@ def carry_out_paper(
         KeyboardInterrupt: if the watcher wanted to stop before all was done.
 
     """
-    runs = experiment.runs()
     try:
         if experiment.paper.axis == PASSES:
             return compare(experiment.comparison(), bench, store, watcher, policy)
-        # Features are drawn from what is kept beside the rows.
-        reconstructs = recipe_of(runs[0].model).task == "reconstruct"
-        return carry_out(runs, bench, store, watcher, policy, with_predictions=reconstructs)
+        return carry_out(experiment.runs(), bench, store, watcher, policy, experiment.keeps_predictions)
     finally:  # of an interrupted experiment there is a table of what was done
         written = store.recorded(PAPER)
         store.append_rows(PAPER, (row for row in _rows(experiment, store) if _is_new(row, written)))
