@@ -1,7 +1,8 @@
 """The progress of a set of runs: a live display on a terminal, a plain line per finished run elsewhere."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -11,6 +12,9 @@ from rich.text import Text
 from dropbench.cli.console import err, plain_progress, tell
 from dropbench.config import RunConfig
 from dropbench.run_result import EpochRecord, RunResult
+
+if TYPE_CHECKING:
+    from dropbench.experiments.workbench import Plan
 
 
 class Progress:
@@ -89,6 +93,11 @@ def outcome(result: RunResult) -> str:
     )
 
 
+def _tell_lacking(plan: "Plan") -> None:
+    if plan.lacking:
+        tell(f"{len(plan.lacking)} runs are done again: not all was kept of them that is wanted now")
+
+
 class PlainProgress(Progress):
     """One line on stderr per finished run."""
 
@@ -96,11 +105,12 @@ class PlainProgress(Progress):
         super().__init__()
         self._total = self._ended = 0
 
-    def planned(self, todo: Sequence[RunConfig], done: int, jobs: int) -> None:
-        """Say how much there is to do."""
-        self._total = len(todo)
-        before = f", {done} done before" if done else ""
-        tell(f"{len(todo)} runs to do{before}, {jobs} at a time")
+    def planned(self, plan: "Plan", jobs: int) -> None:
+        """Say how much there is to do, and what of it a second time."""
+        self._total = len(plan.todo)
+        before = f", {plan.before} done before" if plan.before else ""
+        tell(f"{len(plan.todo)} runs to do{before}, {jobs} at a time")
+        _tell_lacking(plan)
 
     def progress(self, worker: int, config: RunConfig, record: EpochRecord | None) -> None:
         """Epochs are not told: a log wants one line a run."""
@@ -130,13 +140,14 @@ class LiveProgress(Progress):
         self._workers: dict[int, TaskID] = {}
         self._runs = self._ended = self._bad = 0
 
-    def planned(self, todo: Sequence[RunConfig], done: int, jobs: int) -> None:
+    def planned(self, plan: "Plan", jobs: int) -> None:
         """Start the bar of all runs, measured in epochs; one run has only its own."""
-        self._runs = len(todo)
-        if done:
-            tell(f"{done} runs were done before and are skipped")
-        if len(todo) > 1:
-            epochs = sum(config.epochs for config in todo)
+        self._runs = len(plan.todo)
+        if plan.before:
+            tell(f"{plan.before} runs were done before and are skipped")
+        _tell_lacking(plan)
+        if self._runs > 1:
+            epochs = sum(config.epochs for config in plan.todo)
             self._all = self.bars.add_task("all runs", total=epochs, state=self._count())
 
     def progress(self, worker: int, config: RunConfig, record: EpochRecord | None) -> None:

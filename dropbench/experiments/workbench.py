@@ -31,8 +31,8 @@ from dropbench.runners.choose import choose_runner
 class Watcher(Protocol):
     """Sees a set of runs happen; the progress display is one."""
 
-    def planned(self, todo: Sequence[RunConfig], done: int, jobs: int) -> None:
-        """These runs will be carried out by ``jobs`` workers; ``done`` others were done before."""
+    def planned(self, plan: "Plan", jobs: int) -> None:
+        """What there is to do will be carried out by ``jobs`` workers."""
 
     def progress(self, worker: int, config: RunConfig, record: EpochRecord | None) -> None:
         """A worker started a run (None) or ended an epoch of it."""
@@ -161,11 +161,20 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which of a set of runs are to be done: ``done`` ended well before, ``left`` did not and stay so."""
+    """Which of a set of runs are to be done: ``done`` ended well before, ``left`` did not and stay so.
 
-    todo: list[RunConfig]
-    done: list[RunConfig]
-    left: list[RunConfig]
+    Of ``todo``, those ``lacking`` ended well before, and not all was kept of them that is wanted now.
+    """
+
+    todo: list[RunConfig] = field(default_factory=list)
+    done: list[RunConfig] = field(default_factory=list)
+    left: list[RunConfig] = field(default_factory=list)
+    lacking: list[RunConfig] = field(default_factory=list)
+
+    @property
+    def before(self) -> int:
+        """How many ended before and are not done again."""
+        return len(self.done) + len(self.left)
 
 
 def _always(config: RunConfig) -> bool:
@@ -180,12 +189,13 @@ def make_plan(
 ) -> Plan:
     """Sort ``configs``, each once, by the status with which they ``ended`` before (by run_id).
 
-    One that ended well and of which not all is kept that is wanted now (``is_whole``) is to be done again.
+    ``is_whole`` says of one that ended well whether all is kept of it that is wanted now.
     """
-    plan = Plan([], [], [])
+    plan = Plan()
     for run_id, config in {config.run_id: config for config in configs}.items():
         status = ended.get(run_id)
         if status == "ok" and not is_whole(config):
+            plan.lacking.append(config)
             status = None
         again = policy.force or status is None or (policy.retry_failed and status != "ok")
         (plan.todo if again else plan.done if status == "ok" else plan.left).append(config)
@@ -211,23 +221,18 @@ def carry_out(
         KeyboardInterrupt: if the watcher wanted to stop before all was done.
 
     """
-    # Read once: what another sweep into this folder writes after this is its run, not one to be done again.
-    ended = store.ended()
-    plan = make_plan(configs, ended, policy, bench.keeps(store.folder, with_predictions))
+    plan = make_plan(configs, store.ended(), policy, bench.keeps(store.folder, with_predictions))
     outcome = Outcome(skipped=plan.done, left=plan.left)
-    before = len(plan.done) + len(plan.left)
     if not plan.todo:
-        watcher.planned([], before, 0)
+        watcher.planned(plan, 0)
         return outcome
-    runner = choose_runner(len(plan.todo) + before, bench.device, bench.runner)
-    watcher.planned(plan.todo, before, min(runner.jobs, len(plan.todo)))
+    runner = choose_runner(len(plan.todo) + plan.before, bench.device, bench.runner)
+    watcher.planned(plan, min(runner.jobs, len(plan.todo)))
     lists = {"ok": outcome.ok, "diverged": outcome.diverged, "failed": outcome.failed}
     given = itertools.takewhile(lambda config: not watcher.wants_to_stop(), plan.todo)
     with contextlib.closing(runner.run(given, watcher.progress)) as results:
         for result in results:
-            # Of a run done again, for what was not kept of it, the row must be that of what is kept now.
-            again = policy.force or ended.get(result.config.run_id) == "ok"
-            store.append(result, with_predictions, again)
+            store.append(result, with_predictions, again=policy.force)
             lists[result.status].append(result)
             watcher.finished(result)
             if policy.fail_fast and result.status == "failed":

@@ -50,9 +50,8 @@ class Store:
     def append(self, result: RunResult, keep_predictions: bool = False, again: bool = False) -> None:
         """Put a finished run on disk: its curve, panel and predictions first, its row last, as the seal.
 
-        A run that has a row with ``ok`` already, from another sweep into this folder, gets no second one,
-        unless it was done ``again`` on purpose, or that sweep kept less of it: a row and what is kept
-        beside it are of one training.
+        A run that ended ``ok`` before, in another sweep into this folder, gets no second row, unless it was
+        done ``again`` on purpose or less was kept of it: a row and what is beside it are of one training.
 
         Raises:
             DropbenchError: if it cannot be written; what the files held before stays.
@@ -88,10 +87,10 @@ class Store:
             return dict(self._catch_up())
 
     def _is_kept(self, result: RunResult, with_predictions: bool) -> bool:
-        """Whether the run ended ``ok`` before, with no less beside its row than there is of ``result``."""
+        """Whether the run ended ``ok`` before, too, with no less beside its row than ``result`` has."""
         run_id = result.config.run_id
         return (
-            self._catch_up().get(run_id) == "ok"
+            result.status == self._catch_up().get(run_id) == "ok"
             and (not with_predictions or result.predictions.keys() <= predictions.names(self.folder, run_id))
             and (not result.panel or {_place(row) for row in panel_rows(result)} <= self._panel_of(run_id))
         )

@@ -30,7 +30,7 @@ class Clock(Progress):
         super().__init__()
         self.ends: list[float] = []
 
-    def planned(self, todo, done, jobs):
+    def planned(self, plan, jobs):
         pass
 
     def progress(self, worker, config, record):

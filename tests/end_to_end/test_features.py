@@ -35,6 +35,7 @@ def test_the_same_command_trains_nothing_again_and_report_shows_the_same(feature
     folder, done = features
     again = dropbench("features", *SMALL, cwd=folder)
     assert "0 runs to do" in again.stderr
+    assert "done again" not in again.stderr
     assert again.stdout == done.stdout
     report = dropbench("report", "--pictures", "figures", "--picture-format", "png,svg", cwd=folder)
     assert report.stdout == done.stdout
@@ -91,6 +92,7 @@ def test_a_sweep_with_panel_measures_it_and_goes_on_with_it(tmp_path):
     done = dropbench(*command, "--panel", cwd=tmp_path)  # those without a panel are done again
     assert done.returncode == 0, done.stderr
     assert "4 runs to do" in done.stderr
+    assert "4 runs are done again: not all was kept of them" in done.stderr
     assert "effective" in done.stdout
     assert "0 runs to do, 4 done" in dropbench(*command, "--panel", "--dry-run", cwd=tmp_path).stderr
     again = dropbench(*command, "--panel", cwd=tmp_path)

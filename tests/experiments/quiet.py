@@ -11,7 +11,7 @@ class Quiet:
     def __init__(self):
         self.runs = 0
 
-    def planned(self, todo, done, jobs):
+    def planned(self, plan, jobs):
         pass
 
     def progress(self, worker, config, record):

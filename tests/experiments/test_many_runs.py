@@ -24,7 +24,7 @@ class Counting:
     def __init__(self):
         self.handles = []
 
-    def planned(self, todo, done, jobs):
+    def planned(self, plan, jobs):
         pass
 
     def progress(self, worker, config, record):
