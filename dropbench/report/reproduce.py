@@ -3,6 +3,7 @@
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dropbench.arms import ARMS, DEFAULT_ARMS
@@ -27,15 +28,42 @@ _FLAGS = {
 _OF_COMPARISON = (
     "p_drop_input", "p_drop_conv", "train_size", "layers", "dropout", "dropout_schedule", "cutoff_epoch",
 )  # fmt: skip
+_ONE_TO_A_COMMAND = ("convention", "tied", "widened", "cutoff_epoch")
 _USUAL = {"p_drop_input": 0.0, "p_drop_conv": 0.0, "convention": "inverted", "dropout": "bernoulli",
           "dropout_schedule": "constant"}  # fmt: skip
 
 
-def sweep_command(sweep: Sweep) -> str:
-    """The ``dropbench sweep`` of all settings, or ``dropbench features``.
+def sweep_commands(sweep: Sweep, *more: str) -> list[str]:
+    """The ``dropbench sweep`` of all settings, or ``dropbench features``; several where one cannot tell all.
 
-    It may have more runs than were done: a sweep takes every combination of its lists, and seeds from 0 on.
+    They may have more runs than were done: a sweep takes every combination of its lists, and seeds from 0 on.
     """
+    return [
+        shlex.join([*_sweep_command(replace(sweep, settings=tuple(group))), *more])
+        for group in _of_one_command(sweep.settings)
+    ]
+
+
+def _of_one_command(settings: Sequence[Setting]) -> list[list[Setting]]:
+    """The settings in groups that agree in what a command has one of; what drops nothing joins them all."""
+    groups: list[tuple[dict[str, Any], list[Setting]]] = []
+    for setting in sorted(settings, key=lambda setting: setting.drops_nothing):
+        named = ("tied",) if setting.drops_nothing else _ONE_TO_A_COMMAND
+        told = {axis: setting.axes[axis] for axis in named if not _is_empty(setting.axes[axis])}
+        agreeing = [
+            group
+            for group in groups
+            if all(group[0].get(axis, value) == value for axis, value in told.items())
+        ]
+        for group in agreeing if setting.drops_nothing else agreeing[:1]:
+            group[0].update(told)
+            group[1].append(setting)
+        if not agreeing:
+            groups.append((told, [setting]))
+    return [group for _, group in groups]
+
+
+def _sweep_command(sweep: Sweep) -> list[str]:
     dropping = [setting for setting in sweep.settings if not setting.drops_nothing]
     shown = dropping or list(sweep.settings)
     command = ["dropbench", "features" if sweep.reconstructs else "sweep"]
@@ -62,7 +90,7 @@ def sweep_command(sweep: Sweep) -> str:
         if axis == "layers" and found == [",".join(map(str, _recipe_layers(sweep.fields)))]:
             continue
         command += [_FLAGS[axis], _joined(axis, found)]
-    return shlex.join([*command, "--seeds", str(seeds), *_setting_flags(sweep.fields, sweep.reconstructs)])
+    return [*command, "--seeds", str(seeds), *_setting_flags(sweep.fields, sweep.reconstructs)]
 
 
 def comparison_command(comparison: Comparison) -> str:

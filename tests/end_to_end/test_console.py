@@ -87,6 +87,31 @@ def test_the_command_on_the_page_makes_the_same_runs(tmp_path):
     assert "0 runs to do" in dropbench(*shlex.split(told), "--out", "c", cwd=tmp_path).stderr
 
 
+def test_a_page_of_what_no_one_command_makes_has_several(tmp_path):
+    base = ["sweep", "--seeds", "2", *QUICK]
+    for more in (
+        ["--p", "0.2"],
+        ["--p", "0.5", "--convention", "weight-scaling"],
+        ["--p", "0.3", "--widen"],
+        ["--p", "0.2", "--schedule", "early", "--cutoff-epoch", "1"],
+    ):
+        assert dropbench(*base, *more, cwd=tmp_path).returncode == 0
+    for command in (["features", "--units", "8"], ["features", "--units", "16", "--tied"]):
+        small = ["--data", "mnist5k", "--epochs", "1", "--train-size", "200"]
+        assert dropbench(*command, *small, cwd=tmp_path).returncode == 0
+    page = dropbench("report", "--html", "-", cwd=tmp_path).stdout
+    sweeps, features = (
+        each.splitlines() for each in re.findall(r"<code>(dropbench .*?)</code>", page, re.DOTALL)
+    )
+    assert (len(sweeps), len(features)) == (3, 2)
+    for told in (*sweeps, *features):
+        words = shlex.split(told)[1:]
+        assert "0 runs to do" in dropbench(*words, cwd=tmp_path).stderr, told
+    listed = "".join(dropbench(*shlex.split(told)[1:], "--dry-run", cwd=tmp_path).stdout for told in sweeps)
+    ran = {row["run_id"] for row in rows(tmp_path / "results" / "runs.csv") if row["model"] != "autoencoder"}
+    assert {line.split()[1] for line in listed.splitlines()} == ran
+
+
 def test_diff_of_two_folders(tmp_path):
     command = ["sweep", "--p", "0.2", "--seeds", "4", "--precision", "fp32", *QUICK]
     for out, more in (("old", ()), ("new", ()), ("worse", ("--learning-rate", "0.0001"))):

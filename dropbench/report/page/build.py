@@ -21,7 +21,7 @@ from dropbench.report.page.paper_charts import paper_chart
 from dropbench.report.page.sweep_charts import panel_charts, sweep_charts
 from dropbench.report.panel import Panel
 from dropbench.report.paper import PaperResult
-from dropbench.report.reproduce import comparison_command, sweep_command
+from dropbench.report.reproduce import comparison_command, sweep_commands
 from dropbench.report.sweep import Sweep
 from dropbench.report.table import Table
 from dropbench.results.csv_file import Tell
@@ -106,7 +106,7 @@ class _Page:
         command, run_ids = f"dropbench {experiment.kind}", frozenset[str]()
         if isinstance(source, Sweep):
             charts = sweep_charts(source, self.epochs)
-            command, run_ids = sweep_command(source), source.run_ids
+            command, run_ids = "\n".join(sweep_commands(source)), source.run_ids
         elif isinstance(source, Comparison):
             charts = comparison_charts(source)
             command, run_ids = comparison_command(source), source.run_ids
@@ -114,11 +114,13 @@ class _Page:
             charts = [paper_chart(source)]
             command, run_ids = source.command(), source.run_ids
         elif isinstance(source, Panel):
-            command, run_ids = sweep_command(source.sweep), source.sweep.run_ids
+            run_ids = source.sweep.run_ids
             if experiment.kind == "features":
+                command = "\n".join(sweep_commands(source.sweep))
                 pictures = list(_images(source, self.folder))
             else:
-                charts, command = panel_charts(source), f"{command} --panel"
+                command = "\n".join(sweep_commands(source.sweep, "--panel"))
+                charts = panel_charts(source)
         return Section(
             anchor=f"s{number}",
             kind=experiment.kind,
