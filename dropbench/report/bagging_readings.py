@@ -6,7 +6,7 @@ from typing import Any
 
 from dropbench.arms import ARMS, AVERAGINGS, REFERENCE
 from dropbench.report.bagging import Comparison, by_seed
-from dropbench.report.table import Column, Row, Table, number
+from dropbench.report.table import NONE, Column, Row, Table, number
 
 _OVER_SEEDS = "In brackets the lowest and the highest of the seeds."
 
@@ -110,5 +110,5 @@ def _spread_cells(name: str, values: Sequence[float]) -> dict[str, float]:
 def _spread(row: Row, name: str, form: str) -> str:
     mean, low, high = (row[each] for each in (name, f"{name}_lowest", f"{name}_highest"))
     if math.isnan(mean):
-        return "–"
+        return NONE
     return f"{mean:{form}}" if row["seeds"] < 2 else f"{mean:{form}} ({low:{form}} to {high:{form}})"

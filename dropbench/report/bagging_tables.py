@@ -10,7 +10,7 @@ from dropbench.arms import ARMS, BUDGETS, LOSSES
 from dropbench.report.bagging import Comparison, Difference
 from dropbench.report.bagging_readings import against_members, against_passes
 from dropbench.report.statistics import ENOUGH_SEEDS
-from dropbench.report.table import Column, Row, Table, number
+from dropbench.report.table import NONE, Column, Row, Table, number
 from dropbench.report.verdict import verdict
 from dropbench.results.schema import COMPARISON_FIGURES
 
@@ -102,7 +102,7 @@ def _quality(comparison: Comparison, title: str, rows: tuple[Row, ...], left_out
             return "reference"
         found: Difference | None = row["_difference"]
         if found is None:
-            return "–"
+            return NONE
         fewer = "" if len(found.seeds) == row["seeds"] else f" ({len(found.seeds)} seeds)"
         return f"{found.estimate.text(signed=True)}{fewer}"
 
@@ -218,7 +218,7 @@ def _cost(comparison: Comparison, title: str, rows: tuple[Row, ...]) -> Table:
 
         def times(row: Row) -> str:
             ratio = row[name] / base
-            return "–" if math.isnan(ratio) else f"{ratio:.1f}"
+            return NONE if math.isnan(ratio) else f"{ratio:.1f}"
 
         return Column(f"{what}\n{prefix}FLOPs", number(name, ",.1f", unit)), Column(
             f"{what}, ×\ndropout's", times

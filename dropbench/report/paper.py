@@ -11,7 +11,7 @@ import pandas as pd
 
 from dropbench.report.significance import LEVEL, PairedTest, paired_tests
 from dropbench.report.statistics import Estimate, mean_interval
-from dropbench.report.table import Column, Row, Table, number, p_text
+from dropbench.report.table import NONE, Column, Row, Table, number, p_text
 from dropbench.results.csv_file import Tell
 from dropbench.results.schema import PAPER, PAPER_TOLD
 
@@ -237,7 +237,7 @@ def _row(place: Place) -> Row:
 
 def _paper_text(row: Row) -> str:
     if math.isnan(row["paper"]):
-        return "–"
+        return NONE
     spread = "" if math.isnan(row["paper_spread"]) else f" ± {row['paper_spread']:g}"
     mark, _ = _MARKS.get(row["unverified"], ("", ""))
     return f"{row['paper']:.{_DIGITS}f}{spread}{mark}"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from dropbench.report.table import Column, Row, Table
+from dropbench.report.table import NONE, Column, Row, Table
 
 REFERENCE, OURS = "plain loop", "dropbench"
 _LESS_IS_BETTER = frozenset({"ns a unit", "s", "MB"})
@@ -71,13 +71,13 @@ def _summary(prefix: str, values: Sequence[float]) -> dict[str, float | None]:
 
 def _figure(value: float | None) -> str:
     if value is None:
-        return "–"
+        return NONE
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _ratio(ratios: Sequence[float], share: bool) -> str:
     if not ratios:
-        return "–"
+        return NONE
     low, middle, high = min(ratios), statistics.median(ratios), max(ratios)
     if share:
         return f"{100 * middle:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"

@@ -10,7 +10,7 @@ import pandas as pd
 from dropbench.config import RunConfig
 from dropbench.report import metrics
 from dropbench.report.metrics import ERROR, Metric
-from dropbench.report.table import Column, Row
+from dropbench.report.table import NONE, Column, Row
 
 # What a sweep may vary, in the order of the table's columns; runs that differ in anything else of
 # SETTING belong to different experiments and are never put into one table.
@@ -156,8 +156,9 @@ class Sweep:
         return min(with_runs, key=lambda setting: mean_of(self.val(setting)), default=None)
 
     def label(self, setting: Setting) -> str:
-        """What tells a setting from the others, in words."""
-        return ", ".join(f"{axis} = {axis_text(setting.axes[axis], 'all')}" for axis in self.varying)
+        """What tells a setting from the others, in words; without what it has none of."""
+        cells = ((axis, _axis_cell(axis)(setting.axes)) for axis in self.varying)
+        return ", ".join(f"{axis} = {cell}" for axis, cell in cells if cell != NONE)
 
 
 def mean_of(by_seed: Mapping[int, float]) -> float:
@@ -256,13 +257,13 @@ def sweep_title(sweep: Sweep) -> str:
 def _axis_cell(axis: str) -> Any:
     def cell(row: Row) -> str:
         if axis in _OF_DROPOUT and not any(row[name] for name in _PROBABILITIES):
-            return "–"  # with nothing dropped it is all of them
-        return axis_text(row[axis], "all" if axis == "train_size" else "–")
+            return NONE  # with nothing dropped it is all of them
+        return axis_text(row[axis], "all" if axis == "train_size" else NONE)
 
     return cell
 
 
-def axis_text(value: Any, empty: str = "–") -> str:
+def axis_text(value: Any, empty: str = NONE) -> str:
     """The value of an axis as people write it; ``empty`` where it has none."""
     if isinstance(value, str):
         return value or empty

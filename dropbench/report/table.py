@@ -7,6 +7,9 @@ from typing import Any
 
 Row = Mapping[str, Any]
 
+NONE = "–"
+"""The text of a cell where there is no value."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -54,7 +57,7 @@ def number(name: str, form: str, scale: float = 1.0) -> Callable[[Row], str]:
 
     def text(row: Row) -> str:
         value = row[name]
-        return "–" if math.isnan(value) else f"{value / scale:{form}}"
+        return NONE if math.isnan(value) else f"{value / scale:{form}}"
 
     return text
 
@@ -62,5 +65,5 @@ def number(name: str, form: str, scale: float = 1.0) -> Callable[[Row], str]:
 def p_text(value: float) -> str:
     """A probability of a test as papers give it; a dash where there is none."""
     if math.isnan(value):
-        return "–"
+        return NONE
     return "<0.001" if value < 0.001 else f"{value:.2g}"

@@ -74,6 +74,24 @@ def test_wrong_code_is_one_line(tmp_path, source, said, flag):
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.parametrize(
+    ("body", "lacks"),
+    [
+        ("pass", "disturb"),
+        ("on_weights = True", "connect"),
+        ("def at_test(self, units): return units", "disturb"),
+    ],
+)
+def test_a_variant_that_does_not_say_what_it_does_is_told_before_anything_runs(tmp_path, body, lacks):
+    (tmp_path / "mine.py").write_text(
+        f"from dropbench.dropout.layer import DropoutLayer\nclass A(DropoutLayer):\n    {body}\n"
+    )
+    done = dropbench("sweep", "--model", "mlp", "--dropout", "mine:A", cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"without {lacks}()" in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
 def test_a_model_without_sites_is_told(tmp_path):
     (tmp_path / "mine.py").write_text(
         "from torch import nn\n"

@@ -75,6 +75,17 @@ def test_weight_scaling_finds_the_reference_recorded_as_inverted(tmp_path):
     assert sweep_table(sweep).rows[-1]["difference_to_reference"] == -1
 
 
+def test_a_net_without_dropout_is_named_without_a_variant_of_it(tmp_path):
+    runs(tmp_path, {0.0: [2, 3], 0.5: [4, 5]})
+    runs(tmp_path, {0.5: [4, 6]}, dropout="gaussian", dropout_schedule="early", cutoff_epoch=2)
+    (sweep,) = sweeps(tmp_path)
+    assert [sweep.label(setting) for setting in sorted(sweep.settings, key=lambda s: s.axes["dropout"])] == [
+        "p_drop = 0",
+        "p_drop = 0.5, dropout = bernoulli, dropout_schedule = constant",
+        "p_drop = 0.5, dropout = gaussian, dropout_schedule = early, cutoff_epoch = 2",
+    ]
+
+
 def test_ensemble_members_stay_out_of_the_sweep(tmp_path):
     runs(tmp_path, {0.0: [4], 0.5: [3]})
     runs(tmp_path, {0.0: [40]}, member=1)
