@@ -34,6 +34,8 @@ class Recipe:
     """Whether its hidden layers obey RunConfig.width and RunConfig.widened."""
     maxout: bool = False
     """Whether its hidden units can be maxout units."""
+    hidden_maps: bool = False
+    """Whether feature maps are among its hidden sites."""
 
 
 RECIPES = {
@@ -63,6 +65,7 @@ RECIPES = {
         epochs=30,
         learning_rate=0.02,
         scales=True,
+        hidden_maps=True,
     ),
     "autoencoder": Recipe(
         factory="dropbench.models:Autoencoder",

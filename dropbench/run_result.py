@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from dropbench.config import RunConfig
 from dropbench.recipes import recipe_of
 
 Status = Literal["ok", "diverged", "failed"]
+STATUSES: tuple[str, ...] = get_args(Status)
 
 METRICS = ("error_percent", "nll", "brier", "ece", "reconstruction_error")
 """Of each split. Classifiers: error in percent; negative log-likelihood in nats; Brier score (0 to 2);

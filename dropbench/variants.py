@@ -22,6 +22,8 @@ class Variant:
     """The only activation it is meant for; empty for any."""
     learns: bool = False
     """p_drop is where its rate starts; what was learned is recorded beside it."""
+    of_maps: bool = False
+    """Only on feature maps is it anything else than Bernoulli's."""
 
 
 VARIANTS = {
@@ -31,8 +33,10 @@ VARIANTS = {
     "dropconnect": Variant(
         "dropbench.dropout.dropconnect:DropConnect", "zeros on the next layer's weights, for every sample"
     ),
-    "spatial": Variant("dropbench.dropout.bernoulli:SpatialDropout", "whole channels", scaled=True),
-    "dropblock": Variant("dropbench.dropout.borrowed:DropBlock", "squares of a feature map"),
+    "spatial": Variant(
+        "dropbench.dropout.bernoulli:SpatialDropout", "whole channels", scaled=True, of_maps=True
+    ),
+    "dropblock": Variant("dropbench.dropout.borrowed:DropBlock", "squares of a feature map", of_maps=True),
     "alpha": Variant(
         "dropbench.dropout.borrowed:AlphaDropout", "keeps mean and variance, for SELU", activation="selu"
     ),

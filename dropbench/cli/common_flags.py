@@ -17,22 +17,25 @@ DROPOUT = "Dropout (p is the probability of DROPPING a unit)"
 DATA, MODEL, TRAINING, MACHINE, OUTPUT = "Data", "Model", "Training", "Machine", "Output"
 
 
-def option(flag: str, help: str, panel: str, **more: Any) -> Any:
-    """An option with its help, in a panel of the help page."""
-    return typer.Option(flag, help=help, rich_help_panel=panel, **more)
+def option(flag: str, help: str, panel: str | None = None, **more: Any) -> Any:
+    """An option with its help, in a panel of the help page; ``--so-called`` is DROPBENCH_SO_CALLED, too."""
+    name = flag.partition("/")[0].removeprefix("--").replace("-", "_").upper()
+    # One sentence in the help of dropbench tells them all.
+    return typer.Option(
+        flag, help=help, rich_help_panel=panel, envvar=f"DROPBENCH_{name}", show_envvar=False, **more
+    )
 
 
-Device = Annotated[str, option("--device", "auto, cpu or cuda.", MACHINE, envvar="DROPBENCH_DEVICE")]
+Device = Annotated[str, option("--device", "auto, cpu or cuda.", MACHINE)]
 Precision = Annotated[
     str,
     option(
         "--precision",
         "Of matrix products: auto (bf16 where the hardware has it), fp32, tf32 (CUDA only) or bf16.",
         MACHINE,
-        envvar="DROPBENCH_PRECISION",
     ),
 ]
-Out = Annotated[Path, option("--out", "Folder of the CSV files.", OUTPUT, envvar="DROPBENCH_OUT")]
+Out = Annotated[Path, option("--out", "Folder of the CSV files.", OUTPUT)]
 AsJson = Annotated[bool, option("--json", "Print the result as JSON.", OUTPUT)]
 
 
@@ -46,7 +49,6 @@ class MachineFlags:
             "--data",
             "mnist5k (embedded), mnist, fashion-mnist, kmnist, cifar10, cifar100, svhn, or folder:PATH.",
             DATA,
-            envvar="DROPBENCH_DATA",
         ),
     ] = "mnist5k"
     data_dir: Annotated[
@@ -55,7 +57,6 @@ class MachineFlags:
             "--data-dir",
             "Where torchvision's data sets are, or go when downloaded. (default: the user's data folder)",
             DATA,
-            envvar="DROPBENCH_DATA_DIR",
         ),
     ] = None
     device: Device = "auto"

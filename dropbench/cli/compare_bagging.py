@@ -3,8 +3,6 @@
 from dataclasses import replace
 from typing import Annotated
 
-import typer
-
 from dropbench.arms import ARMS, BUDGETS, DEFAULT_ARMS, check_arms, reference_under
 from dropbench.cli.common_flags import DATA, DROPOUT, TRAINING, AsJson, option
 from dropbench.cli.console import present, tell
@@ -19,9 +17,7 @@ COMPARISON = "Comparison"
 
 @with_flags
 def compare_bagging(
-    p: Annotated[
-        str, typer.Option("--p", help=f"{P_HELP} Of the dropout arms.", rich_help_panel=DROPOUT)
-    ] = "0.5",
+    p: Annotated[str, option("--p", help=f"{P_HELP} Of the dropout arms.", panel=DROPOUT)] = "0.5",
     arms: Annotated[
         str,
         option(
@@ -116,6 +112,7 @@ def compare_bagging(
         )
     samples = 0 if flags.schedule == "early" else mc_samples
     unbound = flags.single_config(p_drop=parse_probability(p), mc_samples=samples)
+    flags.tell_if_in_vain([unbound])
     plan = Plan(unbound, members, seeds, names, budget)  # what is wrong is said before any data are fetched
     bench = flags.set_up()
     foreign = foreign_key(ood, bench.data, flags.data_dir, tell)

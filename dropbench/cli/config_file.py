@@ -1,6 +1,7 @@
 """``--config FILE.toml``: flags out of a file, below the command line and the environment."""
 
 import tomllib
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,8 @@ def _read(context: typer.Context, path: Path | None) -> Path | None:
     ``epochs = 10``, ``[sweep]``, ``p = "0.1..0.8"``.
 
     Raises:
-        UsageError: if the file cannot be read, or has a key that is no flag of the command.
+        UsageError: if the file cannot be read, has a table that is no command, or a key that is no flag: of
+            its command, or at the top of any.
 
     """
     if path is None:
@@ -25,20 +27,37 @@ def _read(context: typer.Context, path: Path | None) -> Path | None:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:  # TOML and Unicode errors are ValueErrors
         raise UsageError(f"Cannot read --config {path}: {error}.") from error
-    own = content.pop(context.command.name or "", {})
+    commands = getattr(context.find_root().command, "commands", {})
+    flags = {name: _flags(command) for name, command in commands.items()}
     top = {key: value for key, value in content.items() if not isinstance(value, dict)}
-    known = {parameter.name for parameter in context.command.params if parameter.name}
-    values: dict[str, Any] = {}
-    # A key at the top may be meant for another command; one in the command's own table may not.
-    for keys, must_fit in ((top, False), (own, True)):
-        for key, value in keys.items():
-            name = key.replace("-", "_")
-            if name in known:
-                values[name] = value if isinstance(value, bool) else _text(value)
-            elif must_fit:
-                raise unknown_name(f"key in [{context.command.name}] of {path}", key, sorted(known))
-    context.default_map = values
+    _check(top, {flag for known in flags.values() for flag in known}, f"key in {path}")
+    for name in content.keys() - top.keys():
+        if name not in flags:
+            raise unknown_name(f"command in {path}", name, sorted(flags))
+        _check(content[name], flags[name], f"key in [{name}] of {path}")
+    own = _flags(context.command)
+    told = {**top, **content.get(context.command.name or "", {})}
+    context.default_map = {
+        own[flag]: value if isinstance(value, bool) else _text(value)
+        for key, value in told.items()
+        if (flag := _flag(key)) in own  # at the top it may be meant for another command
+    }
     return path
+
+
+def _flags(command: Any) -> dict[str, str]:
+    """The parameter that each flag of a command is, by the flag's name without dashes before it."""
+    return {option.removeprefix("--"): each.name for each in command.params for option in each.opts}
+
+
+def _flag(key: str) -> str:
+    return key.replace("_", "-")
+
+
+def _check(given: Iterable[str], known: Collection[str], what: str) -> None:
+    for key in given:
+        if _flag(key) not in known:
+            raise unknown_name(what, key, sorted(known))
 
 
 def _text(value: Any) -> str:

@@ -5,15 +5,15 @@ from typing import Annotated
 
 import typer
 
+from dropbench.cli.common_flags import option
 from dropbench.cli.console import out, tell
 
 app = typer.Typer(no_args_is_help=True, help="Show where each data set is, and fetch it.")
 
 DataDir = Annotated[
     Path | None,
-    typer.Option(
+    option(
         "--data-dir",
-        envvar="DROPBENCH_DATA_DIR",
         help="Where torchvision's data sets are. (default: the user's data folder)",
     ),
 ]

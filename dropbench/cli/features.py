@@ -24,7 +24,6 @@ class FeatureFlags(PoolFlags, TrainingFlags):
             "--data",
             f"auto ({_FULL} where it is here, else {_EMBEDDED}), or any data set of dropbench sweep.",
             DATA,
-            envvar="DROPBENCH_DATA",
         ),
     ] = "auto"
 
@@ -79,7 +78,7 @@ def features(
     )
     base = RunConfig(model="autoencoder", layers=(units,), tied=tied, **flags.shared_fields())
     unbound = expand(base, grid)
-    flags.tell_if_nothing_is_dropped(unbound)
+    flags.tell_if_in_vain(unbound)
 
     from dropbench.cli.finish import exit_for, resumable
     from dropbench.cli.progress import watching

@@ -1,6 +1,6 @@
 """The flags that the training commands share: spelt, explained and read once."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +10,7 @@ from dropbench.cli.console import tell
 from dropbench.config import RunConfig
 from dropbench.errors import UsageError
 from dropbench.recipes import CLASSIFIERS, RECIPES, recipe_of
-from dropbench.variants import VARIANTS
+from dropbench.variants import VARIANTS, variant_of
 
 if TYPE_CHECKING:
     from dropbench.runners.base import Extras
@@ -144,8 +144,15 @@ class TrainingFlags(MachineFlags):
             "cutoff_epoch": self.cutoff_epoch,
         }
 
-    def tell_if_nothing_is_dropped(self, configs: Iterable[RunConfig]) -> None:
-        """Say so where a variant or a schedule was asked for and every p is 0."""
+    def tell_if_in_vain(self, configs: Collection[RunConfig]) -> None:
+        """Say so where a variant or a schedule was asked for and it changes nothing."""
+        for name in {config.dropout for config in configs if not config.is_reference}:
+            if variant_of(name).of_maps and not any(
+                config.p_drop_conv or config.p_drop_input or recipe_of(config.model).hidden_maps
+                for config in configs
+                if config.dropout == name
+            ):
+                tell(f"Full layers have no maps, so --dropout {name} is bernoulli there: add --p-conv.")
         if all(config.is_reference for config in configs):
             for flag, given, default in (
                 ("--dropout", self.dropout, "bernoulli"),

@@ -41,7 +41,11 @@ def _dropbench(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Measure what dropout does. p is always the probability of DROPPING a unit."""
+    """Measure what dropout does. p is always the probability of DROPPING a unit.
+
+    Every option of a command may also stand in a variable, --train-size as DROPBENCH_TRAIN_SIZE, or in a
+    file that --config names. What comes first counts: the command line, the variable, the file.
+    """
 
 
 def main() -> None:
@@ -64,7 +68,8 @@ def run(arguments: list[str]) -> int:
         return 1
     except typer.TyperException as error:
         if error.message:  # empty when the help was asked for by giving no arguments
-            fail(f"{error.format_message()} See: dropbench --help")
+            context = getattr(error, "ctx", None)
+            fail(f"{error.format_message()} See: {context.command_path if context else 'dropbench'} --help")
         return error.exit_code
     except typer.Abort:
         tell("Interrupted.")

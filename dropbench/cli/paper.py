@@ -29,7 +29,6 @@ class PaperFlags(PoolFlags):
             "--data",
             "auto (the set that the experiment names), or any data set of dropbench sweep in its place.",
             DATA,
-            envvar="DROPBENCH_DATA",
         ),
     ] = "auto"
 

@@ -22,7 +22,6 @@ class PoolFlags(MachineFlags):
             "Runs at a time. (default: one per core, on CUDA one per GPU, on Ray all that have room)",
             MACHINE,
             min=1,
-            envvar="DROPBENCH_JOBS",
         ),
     ] = None
     runner: Annotated[
@@ -32,7 +31,6 @@ class PoolFlags(MachineFlags):
             "auto, serial (this process), process (a pool on this machine) or ray (a cluster; needs the "
             "extra dropbench\\[ray]).",
             MACHINE,
-            envvar="DROPBENCH_RUNNER",
         ),
     ] = "auto"
     ray_address: Annotated[
@@ -41,7 +39,6 @@ class PoolFlags(MachineFlags):
             "--ray-address",
             "Of the cluster's head, HOST:PORT or auto. (default: a Ray of its own on this machine)",
             MACHINE,
-            envvar="DROPBENCH_RAY_ADDRESS",
         ),
     ] = None
     gpus_per_run: Annotated[

@@ -46,7 +46,7 @@ def watching() -> "Iterator[PlainProgress | LiveProgress]":
 def label(config: RunConfig) -> str:
     """What tells a run from the others of its command."""
     parts = [f"p_drop {config.p_drop:g}"]
-    if config.dropout != "bernoulli":
+    if config.dropout != "bernoulli" and not config.is_reference:
         parts.insert(0, config.dropout)
     if config.p_drop_input:
         parts.append(f"input {config.p_drop_input:g}")
@@ -56,7 +56,7 @@ def label(config: RunConfig) -> str:
         parts.append(f"{config.train_size} images")
     if config.layers:
         parts.append(f"layers {'-'.join(map(str, config.layers))}")
-    if config.dropout_schedule != "constant":
+    if config.dropout_schedule != "constant" and not config.is_reference:
         parts.append(f"{config.dropout_schedule} {config.cutoff_epoch}")
     if config.width != 1:
         parts.append(f"width {config.width:g}")

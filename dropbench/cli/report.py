@@ -16,9 +16,12 @@ _SHOW, _COMPARE, _WRITE = "What is shown", "How settings are compared", "What is
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="A folder that dropbench wrote results into.")] = Path(
-        "results"
-    ),
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder that dropbench wrote results into.", envvar="DROPBENCH_OUT", show_envvar=False
+        ),
+    ] = Path("results"),
     only: Annotated[
         str | None,
         option(

@@ -3,17 +3,15 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from dropbench import grammar
-from dropbench.cli.common_flags import AsJson, Device, Out, Precision
+from dropbench.cli.common_flags import AsJson, Device, Out, Precision, option
 from dropbench.cli.console import present, tell
 
 
 def speed(
     only: Annotated[
         str | None,
-        typer.Option(
+        option(
             "--only",
             help="Items, with commas: layers, mlp, cnn, sweep, waiting, jobs, compile. "
             "(default: all but jobs, which takes minutes, and compile, which is for GPUs)",
@@ -21,7 +19,7 @@ def speed(
     ] = None,
     repetitions: Annotated[
         int,
-        typer.Option("--repetitions", help="Rounds in which the contenders take turns.", min=1),
+        option("--repetitions", help="Rounds in which the contenders take turns.", min=1),
     ] = 5,
     device: Device = "auto",
     precision: Precision = "auto",

@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from dropbench import grammar
-from dropbench.cli.common_flags import DROPOUT, OUTPUT, TRAINING, AsJson
+from dropbench.cli.common_flags import DROPOUT, OUTPUT, TRAINING, AsJson, option
 from dropbench.cli.console import out, present, tell
 from dropbench.cli.pool_flags import SweepFlags
 from dropbench.cli.signature import with_flags
@@ -20,35 +18,35 @@ if TYPE_CHECKING:
 def sweep(
     p: Annotated[
         str,
-        typer.Option(
+        option(
             "--p",
             help="Probabilities of dropping a hidden unit: A..B (both included, step 0.1), A..B:STEP, lists.",
-            rich_help_panel=DROPOUT,
+            panel=DROPOUT,
         ),
     ] = "0.1..0.8",
     convention: Annotated[
-        str, typer.Option("--convention", help="inverted or weight-scaling.", rich_help_panel=DROPOUT)
+        str, option("--convention", help="inverted or weight-scaling.", panel=DROPOUT)
     ] = "inverted",
     baseline: Annotated[
         bool,
-        typer.Option(
+        option(
             "--baseline/--no-baseline",
             help="Add the net without any dropout, the reference of the differences.",
-            rich_help_panel=DROPOUT,
+            panel=DROPOUT,
         ),
     ] = True,
     seeds: Annotated[
         int,
-        typer.Option(
+        option(
             "--seeds",
             help="How many seeds, from 0 on; every setting runs on the same, to be compared in pairs.",
-            rich_help_panel=TRAINING,
+            panel=TRAINING,
             min=1,
         ),
     ] = 3,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="List what would run and what is done.", rich_help_panel=OUTPUT),
+        option("--dry-run", help="List what would run and what is done.", panel=OUTPUT),
     ] = False,
     as_json: AsJson = False,
     *,
@@ -78,7 +76,7 @@ def sweep(
         **flags.swept_fields(),
     )
     unbound = expand(flags.base_config(convention=convention), grid)
-    flags.tell_if_nothing_is_dropped(unbound)
+    flags.tell_if_in_vain(unbound)
 
     from dropbench.cli.finish import exit_for, resumable
     from dropbench.cli.progress import watching

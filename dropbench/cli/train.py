@@ -5,9 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
-from dropbench.cli.common_flags import DROPOUT, TRAINING, AsJson
+from dropbench.cli.common_flags import DROPOUT, TRAINING, AsJson, option
 from dropbench.cli.console import out, tell
 from dropbench.cli.flags import P_HELP, Flags
 from dropbench.cli.signature import with_flags
@@ -16,17 +14,17 @@ from dropbench.grammar import parse_probability
 
 @with_flags
 def train(
-    p: Annotated[str, typer.Option("--p", help=P_HELP, rich_help_panel=DROPOUT)] = "0.5",
+    p: Annotated[str, option("--p", help=P_HELP, panel=DROPOUT)] = "0.5",
     convention: Annotated[
         str,
-        typer.Option(
+        option(
             "--convention",
             help="inverted: divide kept units by 1 − p in training. "
             "weight-scaling: multiply all units by 1 − p at test.",
-            rich_help_panel=DROPOUT,
+            panel=DROPOUT,
         ),
     ] = "inverted",
-    seed: Annotated[int, typer.Option("--seed", help="Master seed.", rich_help_panel=TRAINING, min=0)] = 0,
+    seed: Annotated[int, option("--seed", help="Master seed.", panel=TRAINING, min=0)] = 0,
     as_json: AsJson = False,
     *,
     flags: Flags,
@@ -40,7 +38,7 @@ def train(
         dropbench train --data mnist --model mlp --layers 800,800 --p 0.5 --p-input 0.2 --max-norm 3
     """
     config = flags.single_config(p_drop=parse_probability(p), convention=convention, seed=seed)
-    flags.tell_if_nothing_is_dropped([config])
+    flags.tell_if_in_vain([config])
 
     from dropbench.cli.finish import exit_for, resumable
     from dropbench.cli.progress import watching

@@ -177,7 +177,7 @@ def _compared(places: list[Place]) -> list[Place]:
 def paper_table(result: PaperResult) -> Table:
     """The paper's value, ours with its interval, and how ours stands to what the paper found."""
     fields, digits = result.fields, _DIGITS
-    leading = [Column("", lambda row: str(row["arm"]), left=True), *_place_columns(result)]
+    leading = [Column("arm", lambda row: str(row["arm"]), left=True), *_place_columns(result)]
     columns = [
         *leading,
         Column("seeds", lambda row: str(row["seeds"])),

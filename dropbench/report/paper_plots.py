@@ -88,6 +88,7 @@ def _draw_rows(axes: "Axes", result: PaperResult) -> None:
     theirs = [(place.paper, height) for height, place in zip(heights, places, strict=True)]
     _draw_theirs(axes, theirs, "black", "the paper's")
     axes.set_yticks(heights, [place.arm for place in places])
+    axes.set_ylim(-0.6, len(places) - 0.4)  # two rows alone would lie on the frame
     axes.set_xlabel(result.fields["unit"])
     axes.legend(frameon=False, fontsize="small", loc="best")
 

@@ -32,6 +32,11 @@ class PairedTest:
     """Standard deviation of the differences."""
 
     @property
+    def same(self) -> bool:
+        """Whether the two have the same figure on every seed, two at least."""
+        return self.deviation == self.difference.mean == 0
+
+    @property
     def significant(self) -> bool:
         """Whether the corrected test finds a difference."""
         return self.p_holm < LEVEL

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from dropbench.config import RunConfig
+from dropbench.recipes import recipe_of
 from dropbench.report import metrics
 from dropbench.report.metrics import ERROR, Metric
 from dropbench.report.table import NONE, Column, Row
@@ -246,6 +247,11 @@ def sweep_title(sweep: Sweep) -> str:
     if fields["weight_decay"]:
         parts.append(f"weight decay {fields['weight_decay']:g}")
     parts.append(f"learning rate {fields['learning_rate']:g} ({fields['learning_rate_schedule']})")
+    recipe = recipe_of(fields["model"])
+    if fields["momentum"] != recipe.momentum:
+        parts.append(f"momentum {fields['momentum']:g}")
+    if fields["batch_size"] != recipe.batch_size:
+        parts.append(f"batches of {fields['batch_size']:.0f}")
     parts += [
         f"{name.replace('_', ' ')} {axis_text(fields[name])}"
         for name, usual in USUAL.items()

@@ -98,10 +98,11 @@ class _Net:
         return {id(setting): test for (setting, _), test in zip(pairs, found, strict=True)}
 
     def as_good(self, setting: Setting) -> bool:
-        """Whether a setting is not distinguishable from the best by a test; without one nothing is said."""
+        """Whether a test does not tell a setting from the best; without one, whether it is the same."""
         test = self.to_best.get(id(setting))
-        tested = test is not None and not math.isnan(test.p_holm)
-        return setting is self.best or (test is not None and tested and not test.significant)
+        if test is None or math.isnan(test.p_holm):
+            return setting is self.best or (test is not None and test.same)
+        return not test.significant
 
     def row(self, setting: Setting) -> Row:
         sweep = self.sweep
@@ -202,7 +203,9 @@ class _Net:
             return ""
         if seeds < 2:
             return f"One seed gives no interval and no test: repeat with --seeds {ENOUGH_SEEDS} or more."
-        effects = sorted(test.smallest_effect for test in tests if not math.isnan(test.smallest_effect))
+        effects = sorted(test.smallest_effect for test in tests if test.smallest_effect > 0)
+        if not effects:  # all differences are the same: nothing tells how far they vary
+            return ""
         metric = self.sweep.metric
         middle = f"{effects[(len(effects) - 1) // 2]:.{metric.digits}f} {metric.unit}".rstrip()
         text = f"{seeds} seeds find a difference of {middle} with a chance of {POWER:.0%}"

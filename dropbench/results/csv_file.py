@@ -11,6 +11,7 @@ from typing import Any
 
 from dropbench.errors import DropbenchError
 from dropbench.results.schema import SCHEMA_VERSION, Table
+from dropbench.run_result import STATUSES
 
 Tell = Callable[[str], None]
 
@@ -84,7 +85,9 @@ def _parse(path: Path, text: str, table: Table, tell: Tell) -> list[dict[str, An
             other_versions.add(by_name["schema_version"])
             continue
         row = _typed(by_name, table)
-        if row is None:
+        if by_name.get("status", "ok") not in STATUSES:
+            tell(f"{path}: row {number} has the unknown status {by_name['status']!r}; it is left out.")
+        elif row is None:
             tell(f"{path}: row {number} has text where a number belongs; it is left out.")
         else:
             rows.append(row)

@@ -272,8 +272,30 @@ def test_flags_from_variables_and_a_file_with_the_command_line_above_both(tmp_pa
     result = json.loads(done.stdout)
     assert (result["config"]["epochs"], result["config"]["train_size"]) == (1, 100)
     assert (tmp_path / "from-variable" / "runs.csv").exists()
-    (tmp_path / "settings.toml").write_text("[train]\nepoch = 3\n")
-    assert "Did you mean 'epochs'" in dropbench(*arguments, cwd=tmp_path).stderr
+    reported = dropbench("report", cwd=tmp_path, DROPBENCH_OUT="from-variable")
+    assert (reported.returncode, "p_drop" in reported.stdout) == (0, True)
+    for wrong, said in (
+        ("[train]\nepoch = 3\n", "Did you mean 'epochs'"),
+        ("trainsize = 3\n", "Did you mean 'train-size'"),
+        ("[sweeep]\np = 0.5\n", "Did you mean 'sweep'"),
+        ("[sweep]\nseed = 1\n", "Did you mean 'seeds'"),
+    ):
+        (tmp_path / "settings.toml").write_text(wrong)
+        done = dropbench(*arguments, cwd=tmp_path)
+        assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
+def test_every_option_has_a_variable(tmp_path):
+    base = ["sweep", *QUICK, "--dry-run"]
+    done = dropbench(*base, cwd=tmp_path, DROPBENCH_P="0.3", DROPBENCH_SEEDS="1", DROPBENCH_BASELINE="false")
+    assert "1 runs to do" in done.stderr
+    wrong = dropbench("sweep", "--dry-run", cwd=tmp_path, DROPBENCH_EPOCHS="abc")
+    assert wrong.returncode == 2
+    assert "abc" in wrong.stderr
+    assert "dropbench sweep --help" in wrong.stderr
+    (tmp_path / "flags.toml").write_text('widen = true\njson = true\nmodel = "mlp"\nseeds = 1\n')
+    widened = dropbench("sweep", "--p", "0.5", "--config", "flags.toml", "--dry-run", cwd=tmp_path)
+    assert "widened" in widened.stdout
 
 
 def test_interrupted_sweep_keeps_its_rows_and_says_how_to_go_on(tmp_path):

@@ -23,6 +23,9 @@ from dropbench.results.schema import TABLES
 ROOT = Path(__file__).parents[2]
 EXTENDING = ROOT / "docs" / "extending.md"
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "results" / "README.md")
+INLINE = re.compile(r"`(dropbench [^`]*)`")
+# Words that stand for something, and what changes the user's shell.
+PLACEHOLDER = re.compile(r"\b[A-Z]{3,}\b|--install-completion")
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 # How commands are made small. First what each is told, whatever the documentation tells it: {images} is a
@@ -68,13 +71,19 @@ def blocks(document: Path, language: str) -> list[str]:
     return [block for name, block in FENCED.findall(document.read_text()) if name == language]
 
 
+def shown(document: Path) -> list[str]:
+    """The lines of its shell blocks, and the commands within its text that can be typed as they stand."""
+    lines = "\n".join(blocks(document, "sh")).replace("\\\n", " ").splitlines()
+    return lines + [span for span in INLINE.findall(document.read_text()) if not PLACEHOLDER.search(span)]
+
+
 def documented() -> dict[str, str]:
-    """Every command of a shell block, without the name of the program, and where it stands."""
+    """Every command that is shown, without the name of the program, and where it stands."""
     found: dict[str, str] = {}
     for document in DOCUMENTS:
         if document == EXTENDING:  # test_own_code.py runs them, with the modules that they want
             continue
-        for line in "\n".join(blocks(document, "sh")).replace("\\\n", " ").splitlines():
+        for line in shown(document):
             for part in re.split(r"&&|\||;", line):
                 words = shlex.split(part, comments=True)
                 while words and "=" in words[0]:  # a variable

@@ -108,6 +108,13 @@ def test_a_model_without_sites_is_told(tmp_path):
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize(("more", "told"), [((), True), (("--p-conv", "0.2"), False)])
+def test_a_variant_of_maps_without_maps_is_told(tmp_path, more, told):
+    command = ["sweep", "--p", "0.5", "--dropout", "bernoulli,spatial", "--dry-run", *more]
+    done = dropbench(*command, cwd=tmp_path)
+    assert ("--dropout spatial is bernoulli there" in done.stderr) == told
+
+
 def test_every_p_0_under_a_variant_is_told(tmp_path):
     done = dropbench("train", "--p", "0", "--dropout", "gaussian", "--epochs", "1", cwd=tmp_path)
     assert "--dropout gaussian does nothing" in done.stderr

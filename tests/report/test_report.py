@@ -86,6 +86,27 @@ def test_a_net_without_dropout_is_named_without_a_variant_of_it(tmp_path):
     ]
 
 
+def test_settings_of_the_same_figures_are_as_good_as_the_best(tmp_path):
+    runs(tmp_path, {0.0: [2, 3, 4], 0.3: [2, 3, 4], 0.5: [3, 4, 5]})
+    (sweep,) = sweeps(tmp_path)
+    table = sweep_table(sweep)
+    assert [row["as_good_as_best"] for row in table.rows] == [True, True, False]
+    assert not any("with a chance of" in sentence for sentence in table.verdict), "no difference varies"
+
+
+def test_nets_that_differ_in_momentum_or_batches_alone_have_titles_of_their_own(tmp_path):
+    for fields in ({}, {"momentum": 0.5}, {"batch_size": 50}):
+        runs(tmp_path, {0.5: [2, 3]}, **fields)
+    assert len({sweep_table(sweep).title for sweep in sweeps(tmp_path)}) == 3
+
+
+def test_truth_is_truth_in_json(tmp_path):
+    runs(tmp_path, {0.0: [2, 3], 0.5: [4, 5]})
+    tables = [sweep_table(sweep) for sweep in sweeps(tmp_path)]
+    (exported,) = json.loads(EXPORTERS[".json"](tables))["tables"]
+    assert all(row["tied"] is False for row in exported["rows"])
+
+
 def test_ensemble_members_stay_out_of_the_sweep(tmp_path):
     runs(tmp_path, {0.0: [4], 0.5: [3]})
     runs(tmp_path, {0.0: [40]}, member=1)

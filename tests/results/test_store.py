@@ -217,6 +217,16 @@ def test_rows_with_text_for_numbers_or_missing_cells_are_left_out_and_told(tmp_p
     assert len(told) == 2
 
 
+def test_a_row_of_an_unknown_status_is_left_out_and_told(tmp_path):
+    for seed in range(2):
+        Store(tmp_path).append(result(seed))
+    path = tmp_path / "runs.csv"
+    path.write_text(path.read_text().replace(",ok,", ",okay,", 1))
+    told = []
+    assert len(read_table(tmp_path, RUNS, told.append)) == 1
+    assert told == [f"{path}: row 2 has the unknown status 'okay'; it is left out."]
+
+
 def test_a_file_with_other_line_ends_is_read_and_taken_up(tmp_path):
     for seed in range(2):
         Store(tmp_path).append(result(seed))

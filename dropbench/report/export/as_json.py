@@ -1,6 +1,6 @@
 """JSON: ``{"tables": [{"kind", "title", "rows": [{name: number}], "verdict", "notes"}]}``.
 
-A missing number is null.
+A missing number is null, and what the CSV files call True and False is true and false.
 """
 
 import json
@@ -29,4 +29,6 @@ def render(tables: Sequence[Table]) -> str:
 def _plain(cell: Any) -> Any:
     if hasattr(cell, "item"):  # a numpy number
         cell = cell.item()
+    if cell in ("True", "False"):
+        return cell == "True"
     return None if isinstance(cell, float) and not math.isfinite(cell) else cell

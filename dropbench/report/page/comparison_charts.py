@@ -3,7 +3,7 @@
 from dropbench.arms import ARMS, REFERENCE
 from dropbench.report.bagging import Comparison, pooled
 from dropbench.report.bagging_plots import COSTS, LABELS, pareto_front
-from dropbench.report.page.chart import DASHES, Chart, add_line, colour, new_figure, symbol
+from dropbench.report.page.chart import DASHES, LOG_SCALE, Chart, add_line, colour, new_figure, symbol
 
 
 def comparison_charts(comparison: Comparison) -> list[Chart]:
@@ -47,7 +47,7 @@ def _against(comparison: Comparison, size: str, column: str) -> Chart:
             )  # fmt: skip
             words.append(f"{comparison.name(arm)} {level:.4g}")
     if not by_members:
-        figure.update_xaxes(type="log")
+        figure.update_xaxes(**LOG_SCALE)
     else:
         figure.update_xaxes(dtick=1 if comparison.fields["members"] <= 10 else None)
     caption = (

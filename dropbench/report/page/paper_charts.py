@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
-from dropbench.report.page.chart import Chart, add_line, colour, new_figure
+from dropbench.report.page.chart import LOG_SCALE, Chart, add_line, colour, new_figure
 from dropbench.report.paper import PaperResult, Place
 from dropbench.report.paper_plots import LABELS, is_wide, stands_alone
 
@@ -30,9 +30,9 @@ def _curves(result: PaperResult) -> Chart:
         theirs = [place for place in places if not math.isnan(place.paper)]
         _add_theirs(figure, [p.x for p in theirs], [p.paper for p in theirs], f"{arm}, the paper's", number)
     if fields["axis"] in ("train_size", "passes"):
-        figure.update_xaxes(type="log")
+        figure.update_xaxes(**LOG_SCALE)
     if is_wide(result):
-        figure.update_yaxes(type="log", dtick="D2")
+        figure.update_yaxes(**LOG_SCALE)
     along = LABELS.get(fields["axis"], fields["axis"])
     return Chart(fields["title"], f"{fields['unit']} along {along}{_beside(result)}.", figure)
 

@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from dropbench.report.page.chart import Chart, add_line, colour, graded, new_figure, symbol
+from dropbench.report.page.chart import LOG_SCALE, Chart, add_line, colour, graded, new_figure, symbol
 from dropbench.report.panel import MEASURES, Panel
 from dropbench.report.plots import AXIS_LABELS, horizontal_axis, is_wide, lines_of
 from dropbench.report.statistics import mean_interval
@@ -55,9 +55,9 @@ def _against_axis(sweep: Sweep) -> Chart:
                 y=level, line={"dash": "dash", "width": 1, "color": "grey"}, annotation_text="no dropout"
             )
     if is_wide(sweep):
-        figure.update_yaxes(type="log", dtick="D2")
+        figure.update_yaxes(**LOG_SCALE)
     if x_axis == "train_size":
-        figure.update_xaxes(type="log")
+        figure.update_xaxes(**LOG_SCALE)
     if x_axis == "p_drop":
         shown = sorted(ticks)
         figure.update_xaxes(range=[min(shown) - 0.03, max(shown) + 0.03])
