@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -156,9 +157,19 @@ class Sweep:
         with_runs = [setting for setting in settings if self.val(setting)]
         return min(with_runs, key=lambda setting: mean_of(self.val(setting)), default=None)
 
+    @cached_property
+    def _telling(self) -> list[str]:
+        """Of ``varying``, what differs among those that have it: without dropout there is no variant."""
+        dropping = [setting for setting in self.settings if not setting.drops_nothing]
+        return [
+            axis
+            for axis in self.varying
+            if axis not in _OF_DROPOUT or len({sortable(setting.axes[axis]) for setting in dropping}) > 1
+        ]
+
     def label(self, setting: Setting) -> str:
         """What tells a setting from the others, in words; without what it has none of."""
-        cells = ((axis, _axis_cell(axis)(setting.axes)) for axis in self.varying)
+        cells = ((axis, _axis_cell(axis)(setting.axes)) for axis in self._telling)
         return ", ".join(f"{axis} = {cell}" for axis, cell in cells if cell != NONE)
 
 

@@ -107,6 +107,18 @@ def test_truth_is_truth_in_json(tmp_path):
     assert all(row["tied"] is False for row in exported["rows"])
 
 
+def test_what_all_with_dropout_share_is_in_no_label(tmp_path):
+    runs(tmp_path, {0.0: [2, 3]})
+    runs(tmp_path, {0.2: [2, 3], 0.5: [4, 6]}, convention="weight-scaling")
+    (sweep,) = sweeps(tmp_path)
+    assert [sweep.label(setting) for setting in sweep.settings] == [
+        "p_drop = 0",
+        "p_drop = 0.2",
+        "p_drop = 0.5",
+    ]
+    assert "convention" in [column.title for column in sweep_table(sweep).columns]
+
+
 def test_ensemble_members_stay_out_of_the_sweep(tmp_path):
     runs(tmp_path, {0.0: [4], 0.5: [3]})
     runs(tmp_path, {0.0: [40]}, member=1)
