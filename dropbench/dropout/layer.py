@@ -37,7 +37,7 @@ class DropoutLayer(nn.Module):
     Shapes: any, unchanged.
 
     Raises:
-        UsageError: for a probability out of range.
+        UsageError: for a probability out of range, or if the variant says nowhere what it does.
 
     """
 
@@ -50,6 +50,12 @@ class DropoutLayer(nn.Module):
         super().__init__()
         if not 0 <= p_drop < 1:
             raise UsageError(f"p_drop = {p_drop} is no drop probability.", "Write at least 0 and below 1.")
+        said_in = ("connect", "into") if self.on_weights else ("disturb", "forward")
+        if all(getattr(type(self), name) is getattr(DropoutLayer, name) for name in said_in):
+            raise UsageError(
+                f"{type(self).__name__}, a DropoutLayer without {said_in[0]}(), does not say what it does.",
+                "docs/extending.md shows a whole one.",
+            )
         self.p_drop = p_drop
         self.site = "hidden"
         self.strength = 1.0
@@ -124,11 +130,11 @@ class DropoutLayer(nn.Module):
 
     def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """The units with fresh noise on them."""
-        raise NotImplementedError
+        raise NotImplementedError  # a variant has this or connect, so neither is abstract; see __init__
 
     def connect(self, layer: nn.Module, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """What ``layer`` makes of the units with fresh noise on its weights."""
-        raise NotImplementedError
+        raise NotImplementedError  # as disturb
 
     def at_test(self, units: torch.Tensor) -> torch.Tensor:
         """What the net sees at test: the units as they are, where the noise has mean 1."""

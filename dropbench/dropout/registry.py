@@ -10,7 +10,6 @@ from dropbench.config import RunConfig
 from dropbench.dropout.borrowed import OwnDropout
 from dropbench.dropout.layer import DropoutLayer, Site
 from dropbench.dropout.thinned import FixedMask
-from dropbench.errors import UsageError
 from dropbench.variants import VARIANTS
 
 
@@ -34,17 +33,6 @@ def make_dropout(config: RunConfig, site: str, before: nn.Module | None = None) 
     else:
         own = own_code.load(config.dropout)
         is_layer = isinstance(own, type) and issubclass(own, DropoutLayer)
-        layer = _whole(own, config.dropout).at(p_drop, place) if is_layer else OwnDropout(p_drop, own)
+        layer = own.at(p_drop, place) if is_layer else OwnDropout(p_drop, own)
     layer.site = site
     return layer
-
-
-def _whole(variant: type[DropoutLayer], name: str) -> type[DropoutLayer]:
-    """Itself, if it says what it does; now rather than in the first batch."""
-    said_in = ("connect", "into") if variant.on_weights else ("disturb", "forward")
-    if all(getattr(variant, method) is getattr(DropoutLayer, method) for method in said_in):
-        raise UsageError(
-            f"{name} is a DropoutLayer without {said_in[0]}(): it does not say what it does.",
-            "docs/extending.md shows a whole one.",
-        )
-    return variant

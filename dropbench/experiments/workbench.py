@@ -177,15 +177,11 @@ class Plan:
         return len(self.done) + len(self.left)
 
 
-def _always(config: RunConfig) -> bool:
-    return True
-
-
 def make_plan(
     configs: Iterable[RunConfig],
     ended: Mapping[str, str],
     policy: Policy,
-    is_whole: Callable[[RunConfig], bool] = _always,
+    is_whole: Callable[[RunConfig], bool] = lambda config: True,
 ) -> Plan:
     """Sort ``configs``, each once, by the status with which they ``ended`` before (by run_id).
 

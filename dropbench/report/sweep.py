@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from dropbench.config import RunConfig
-from dropbench.recipes import recipe_of
 from dropbench.report import metrics
 from dropbench.report.metrics import ERROR, Metric
 from dropbench.report.table import NONE, Column, Row
@@ -56,9 +55,10 @@ SETTING = (
 _SELDOM = (
     "width", "thinned", "joint", "snapshots", "widened", "pieces", "l1", "kl_sparsity", "sparsity_target",
 )  # fmt: skip
+_DEFAULTS = RunConfig()
 USUAL: dict[str, str | float] = {
     name: str(value) if isinstance(value, bool) else float(value)
-    for name, value in vars(RunConfig()).items()
+    for name, value in vars(_DEFAULTS).items()
     if name in _SELDOM
 }
 """What is seldom told otherwise, and what it was before a dropbench wrote it: the defaults, as cells."""
@@ -258,10 +258,9 @@ def sweep_title(sweep: Sweep) -> str:
     if fields["weight_decay"]:
         parts.append(f"weight decay {fields['weight_decay']:g}")
     parts.append(f"learning rate {fields['learning_rate']:g} ({fields['learning_rate_schedule']})")
-    recipe = recipe_of(fields["model"])
-    if fields["momentum"] != recipe.momentum:
+    if fields["momentum"] != _DEFAULTS.momentum:
         parts.append(f"momentum {fields['momentum']:g}")
-    if fields["batch_size"] != recipe.batch_size:
+    if fields["batch_size"] != _DEFAULTS.batch_size:
         parts.append(f"batches of {fields['batch_size']:.0f}")
     parts += [
         f"{name.replace('_', ' ')} {axis_text(fields[name])}"

@@ -10,7 +10,10 @@ import time
 
 import pytest
 import torch
+import typer
 from end_to_end.console import SCRIPT, dropbench, rows
+
+from dropbench.cli.main import app
 
 QUICK = ["--model", "mlp", "--layers", "32", "--epochs", "2", "--train-size", "300"]
 
@@ -285,7 +288,16 @@ def test_flags_from_variables_and_a_file_with_the_command_line_above_both(tmp_pa
         assert (done.returncode, said in done.stderr) == (2, True), done.stderr
 
 
-def test_every_option_has_a_variable(tmp_path):
+def test_every_option_is_a_variable_named_like_it():
+    group = typer.main.get_command(app)
+    commands = [*group.commands.values(), *group.commands["data"].commands.values()]
+    options = [each for command in commands for each in command.params if each.opts[0].startswith("--")]
+    named = {each.opts[0]: each.envvar for each in options if each.name != "help"}
+    assert {"--p", "--data-dir", "--baseline", "--html", "--config"} <= named.keys()
+    assert named == {flag: "DROPBENCH_" + flag[2:].upper().replace("-", "_") for flag in named}
+
+
+def test_variables_are_read_and_checked_like_options(tmp_path):
     base = ["sweep", *QUICK, "--dry-run"]
     done = dropbench(*base, cwd=tmp_path, DROPBENCH_P="0.3", DROPBENCH_SEEDS="1", DROPBENCH_BASELINE="false")
     assert "1 runs to do" in done.stderr

@@ -100,6 +100,14 @@ def test_nets_that_differ_in_momentum_or_batches_alone_have_titles_of_their_own(
     assert len({sweep_table(sweep).title for sweep in sweeps(tmp_path)}) == 3
 
 
+def test_runs_of_a_model_that_another_dropbench_had_are_shown(tmp_path):
+    runs(tmp_path, {0.0: [2, 3], 0.5: [4, 5]})
+    path = tmp_path / RUNS.file_name
+    path.write_text(path.read_text().replace(",lecture-cnn,", ",newer-net,"))
+    (table,) = build_report(tmp_path, lambda sentence: None).tables
+    assert "newer-net on" in table.title
+
+
 def test_truth_is_truth_in_json(tmp_path):
     runs(tmp_path, {0.0: [2, 3], 0.5: [4, 5]})
     tables = [sweep_table(sweep) for sweep in sweeps(tmp_path)]
