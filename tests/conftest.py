@@ -1,5 +1,7 @@
 """Shared fixtures: a data set small enough for a test, and the real embedded one."""
 
+import logging
+
 import numpy as np
 import pytest
 
@@ -37,3 +39,24 @@ def blobs() -> DataSet:
 def digits() -> DataSet:
     """The embedded digits."""
     return prepare("mnist5k")
+
+
+class _Kept(logging.Handler):
+    def __init__(self, sentences: list[str]) -> None:
+        super().__init__()
+        self.sentences = sentences
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.sentences.append(record.getMessage())
+
+
+@pytest.fixture
+def told():
+    """The sentences that the library logs, as they come."""
+    log, sentences = logging.getLogger("dropbench"), []
+    handler, level = _Kept(sentences), log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    yield sentences
+    log.removeHandler(handler)
+    log.setLevel(level)

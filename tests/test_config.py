@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropbench.config import RunConfig
 from dropbench.errors import UsageError
+from dropbench.run.config import RunConfig
 
 CHANGES = {
     "data_key": "0123", "train_size": 100, "model": "mlp", "p_drop": 0.1, "p_drop_input": 0.2,

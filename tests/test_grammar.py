@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dropbench.errors import UsageError
-from dropbench.grammar import (
+from dropbench.run.grammar import (
     only,
     parse_layer_lists,
     parse_layers,

@@ -19,10 +19,8 @@ LEVELS = (
     {"engine"},
     {"models", "report"},
     {"data", "dropout", "results"},
-    {"run_result"},
-    {"config", "streams"},
-    {"recipes", "grammar", "variants", "arms"},
-    {"own_code"},
+    {"run"},
+    {"catalog"},
     {"errors"},
     {"__init__"},
 )

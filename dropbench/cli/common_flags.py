@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dropbench.cli.config_file import ConfigFile
-from dropbench.cli.console import tell
 
 if TYPE_CHECKING:
     from dropbench.experiments.workbench import Workbench
@@ -86,7 +85,7 @@ class MachineFlags:
         from dropbench.experiments.workbench import Workbench
 
         runner = self.runner_options()
-        return Workbench.set_up(self.data, self.data_dir, self.device, self.precision, tell, runner)
+        return Workbench.set_up(self.data, self.data_dir, self.device, self.precision, runner)
 
     def runner_options(self) -> "RunnerOptions":
         """How runs are carried out: one run needs no pool."""

@@ -3,14 +3,14 @@
 from dataclasses import replace
 from typing import Annotated
 
-from dropbench.arms import ARMS, BUDGETS, DEFAULT_ARMS, check_arms, reference_under
+from dropbench.catalog.arms import ARMS, BUDGETS, DEFAULT_ARMS, check_arms, reference_under
 from dropbench.cli.common_flags import DATA, DROPOUT, TRAINING, AsJson, option
 from dropbench.cli.console import present, tell
 from dropbench.cli.flags import P_HELP
 from dropbench.cli.pool_flags import SweepFlags
 from dropbench.cli.signature import with_flags
 from dropbench.errors import UsageError
-from dropbench.grammar import parse_names, parse_probability
+from dropbench.run.grammar import parse_names, parse_probability
 
 COMPARISON = "Comparison"
 
@@ -95,13 +95,13 @@ def compare_bagging(
     """
     from dropbench.cli.finish import exit_for, resumable
     from dropbench.cli.progress import watching
-    from dropbench.experiments.bagging.compare import compare, foreign_key, row_ids
-    from dropbench.experiments.bagging.cost import joint_step, narrowed
-    from dropbench.experiments.bagging.plan import Plan, runs_of
-    from dropbench.report.bagging_tables import comparison_tables
-    from dropbench.report.build import comparisons_of, panels_of, sweeps_of
-    from dropbench.report.panel import panel_tables
+    from dropbench.experiments.bagging.compare import compare, ood_key, row_ids
+    from dropbench.experiments.bagging.cost import boosting_step, narrowed
+    from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
+    from dropbench.report.comparison.tables import comparison_tables
+    from dropbench.report.folder import comparisons_of, panels_of, sweeps_of
     from dropbench.report.pictures import save_comparisons
+    from dropbench.report.units.panel import panel_tables
     from dropbench.results.store import Store
 
     names = check_arms(parse_names(arms), reference_under(budget))
@@ -113,27 +113,31 @@ def compare_bagging(
     samples = 0 if flags.schedule == "early" else mc_samples
     unbound = flags.single_config(p_drop=parse_probability(p), mc_samples=samples)
     flags.tell_if_in_vain([unbound])
-    plan = Plan(unbound, members, seeds, names, budget)  # what is wrong is said before any data are fetched
+    plan = ComparisonPlan(
+        unbound, members, seeds, names, budget
+    )  # a fault is told before any data are fetched
     bench = flags.set_up()
-    foreign = foreign_key(ood, bench.data, flags.data_dir, tell)
+    foreign = ood_key(ood, bench.data, flags.data_dir)
     (dropout,) = bench.bind([unbound])
     plan = replace(
         plan,
         dropout=dropout,
         narrow=narrowed(dropout, members, bench.data) if budget == "parameters" else 1.0,
-        joint_step=joint_step(dropout, bench.data) if budget == "train" and "boosting" in names else 1.0,
+        boosting_step=boosting_step(dropout, bench.data)
+        if budget == "train" and "boosting" in names
+        else 1.0,
         foreign=ood if foreign else "",
-        foreign_key=foreign,
+        ood_key=foreign,
     )
     runs = runs_of(plan.all_arms())
     bench.bind(runs)  # a member that does not fit the data is said before any is trained
-    store = Store(flags.out, tell)
+    store = Store(flags.out)
     with watching() as watcher, resumable(flags.out, watcher):
         outcome = compare(plan, bench, store, watcher, flags.policy())
     panels = []
     if flags.panel:
-        panels = panels_of(flags.out, sweeps_of(flags.out, {run.run_id for run in runs}, tell), tell)
-    comparisons = comparisons_of(flags.out, row_ids(plan), tell)
+        panels = panels_of(flags.out, sweeps_of(flags.out, {run.run_id for run in runs}))
+    comparisons = comparisons_of(flags.out, row_ids(plan))
     tables = [table for comparison in comparisons for table in comparison_tables(comparison)]
     tables += [table for panel in panels for table in panel_tables(panel)]
     present(tables, as_json)

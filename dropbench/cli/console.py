@@ -1,5 +1,6 @@
 """The two consoles: data goes to stdout, messages and progress to stderr."""
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,23 @@ def tell(sentence: str) -> None:
     err.print(Text(_printable(f"dropbench: {sentence}")), soft_wrap=True)
 
 
+class _Teller(logging.Handler):
+    """What the library logs, told as the commands tell things."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell a record's message."""
+        tell(record.getMessage())
+
+
+def tell_what_is_logged() -> None:
+    """Let the library's log be told on stderr, and nowhere else; harmless to call again."""
+    log = logging.getLogger("dropbench")
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    if not any(isinstance(handler, _Teller) for handler in log.handlers):
+        log.addHandler(_Teller())
+
+
 def fail(sentence: str) -> None:
     """The one line that says why the command ends."""
     line = Text.assemble(("Error: ", "bold red"), _printable(sentence))
@@ -36,8 +54,8 @@ def fail(sentence: str) -> None:
 
 def present(tables: "Sequence[Table]", as_json: bool) -> None:
     """The tables on stdout, for people or as JSON."""
-    from dropbench.report.export import as_json as json_exporter
-    from dropbench.report.terminal import show
+    from dropbench.report.render import as_json as json_exporter
+    from dropbench.report.render.terminal import show
 
     if as_json:
         sys.stdout.write(json_exporter.render(tables))  # rich would fold long strings

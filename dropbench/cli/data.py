@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dropbench.cli.common_flags import option
-from dropbench.cli.console import out, tell
+from dropbench.cli.console import out
 
 app = typer.Typer(no_args_is_help=True, help="Show where each data set is, and fetch it.")
 
@@ -30,8 +30,8 @@ def list_sets(data_dir: DataDir = None) -> None:
         dropbench data list --data-dir ~/data
     """
     from dropbench.data.registry import SOURCES, default_data_dir
+    from dropbench.report.render.terminal import show
     from dropbench.report.table import Column, Table
-    from dropbench.report.terminal import show
 
     place = data_dir or default_data_dir()
     rows = tuple(
@@ -69,7 +69,7 @@ def prepare_set(
     from dropbench.data.cache import cache_folder
     from dropbench.data.registry import prepare
 
-    data = prepare(name, data_dir, tell)
+    data = prepare(name, data_dir)
     channels, height, width = data.image_shape
     out.print(
         f"{data.name}: {len(data.train_labels):,} training and {len(data.test_labels):,} test images, "

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from dropbench import grammar
 from dropbench.cli.common_flags import DATA, DROPOUT, MODEL, TRAINING, AsJson, option
 from dropbench.cli.console import present, tell
 from dropbench.cli.flags import TrainingFlags
 from dropbench.cli.pool_flags import PoolFlags
 from dropbench.cli.signature import with_flags
-from dropbench.config import RunConfig
+from dropbench.run import grammar
+from dropbench.run.config import RunConfig
 
 _FULL, _EMBEDDED = "mnist", "mnist5k"
 
@@ -83,18 +83,18 @@ def features(
     from dropbench.cli.finish import exit_for, resumable
     from dropbench.cli.progress import watching
     from dropbench.experiments.workbench import carry_out
-    from dropbench.report.build import panels_of, sweeps_of
-    from dropbench.report.features import feature_table
+    from dropbench.report.features.table import feature_table
+    from dropbench.report.folder import panels_of, sweeps_of
     from dropbench.report.pictures import save_feature_pictures
     from dropbench.results.store import Store
 
     bench = flags.with_data().set_up()
     configs = bench.bind(unbound)
-    store = Store(flags.out, tell)
+    store = Store(flags.out)
     with watching() as watcher, resumable(flags.out, watcher):
         outcome = carry_out(configs, bench, store, watcher, flags.policy(), with_predictions=True)
-    sweeps = sweeps_of(flags.out, {config.run_id for config in configs}, tell)
-    panels = panels_of(flags.out, sweeps, tell)
+    sweeps = sweeps_of(flags.out, {config.run_id for config in configs})
+    panels = panels_of(flags.out, sweeps)
     tables = [feature_table(panel) for panel in panels]
     present(tables, as_json)
     for picture in save_feature_pictures(panels, flags.out, flags.out):

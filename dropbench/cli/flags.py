@@ -4,13 +4,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from dropbench import grammar
+from dropbench.catalog.dropouts import VARIANTS, variant_of
+from dropbench.catalog.models import CLASSIFIERS, RECIPES, recipe_of
 from dropbench.cli.common_flags import DATA, DROPOUT, MODEL, OUTPUT, TRAINING, MachineFlags, option
 from dropbench.cli.console import tell
-from dropbench.config import RunConfig
 from dropbench.errors import UsageError
-from dropbench.recipes import CLASSIFIERS, RECIPES, recipe_of
-from dropbench.variants import VARIANTS, variant_of
+from dropbench.run import grammar
+from dropbench.run.config import RunConfig
 
 if TYPE_CHECKING:
     from dropbench.runners.base import Extras
@@ -146,14 +146,14 @@ class TrainingFlags(MachineFlags):
 
     def tell_if_in_vain(self, configs: Collection[RunConfig]) -> None:
         """Say so where a variant or a schedule was asked for and it changes nothing."""
-        for name in {config.dropout for config in configs if not config.is_reference}:
+        for name in {config.dropout for config in configs if not config.without_dropout}:
             if variant_of(name).of_maps and not any(
                 config.p_drop_conv or config.p_drop_input or recipe_of(config.model).hidden_maps
                 for config in configs
                 if config.dropout == name
             ):
                 tell(f"Full layers have no maps, so --dropout {name} is bernoulli there: add --p-conv.")
-        if all(config.is_reference for config in configs):
+        if all(config.without_dropout for config in configs):
             for flag, given, default in (
                 ("--dropout", self.dropout, "bernoulli"),
                 ("--schedule", self.schedule, "constant"),

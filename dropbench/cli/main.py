@@ -8,7 +8,7 @@ import typer
 
 import dropbench
 from dropbench.cli import compare_bagging, data, doctor, features, paper, report, speed, sweep, train, verify
-from dropbench.cli.console import fail, tell
+from dropbench.cli.console import fail, tell, tell_what_is_logged
 from dropbench.errors import DropbenchError
 
 app = typer.Typer(
@@ -58,6 +58,7 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Carry out one command and return its exit code."""
+    tell_what_is_logged()
     try:
         code = typer.main.get_command(app)(arguments, prog_name="dropbench", standalone_mode=False)
     except DropbenchError as error:

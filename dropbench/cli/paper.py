@@ -80,18 +80,18 @@ def paper(
     from dropbench.cli.finish import exit_for, resumable
     from dropbench.cli.progress import watching
     from dropbench.experiments.paper.estimate import Bench, Images, estimate
-    from dropbench.experiments.paper.run import Experiment, carry_out_paper
-    from dropbench.experiments.workbench import make_plan
-    from dropbench.report.build import paper_report
+    from dropbench.experiments.paper.run import PaperExperiment, carry_out_paper
+    from dropbench.experiments.workbench import make_agenda
+    from dropbench.report.folder import paper_report
     from dropbench.report.pictures import save_pictures
     from dropbench.results.store import Store
 
     named = flags if flags.data != "auto" else replace(flags, data=chosen.data)
     bench = named.set_up()
-    experiment = Experiment.plan(chosen, scale, bench, seeds)
-    store = Store(flags.out, tell)
+    experiment = PaperExperiment.plan(chosen, scale, bench, seeds)
+    store = Store(flags.out)
     kept = bench.keeps(store.folder, experiment.keeps_predictions)
-    todo = make_plan(experiment.runs(), store.ended(), flags.policy(), kept).todo
+    todo = make_agenda(experiment.runs(), store.ended(), flags.policy(), kept).todo
     if todo:
         with _measuring(name):
             on = Bench.of(bench.device, bench.precision, len(experiment.runs()), bench.runner)
@@ -100,7 +100,7 @@ def paper(
         tell(f"{len(todo)} runs, about {duration(share * expected.seconds)} at the rate just measured here")
     with watching() as watcher, resumable(flags.out, watcher):
         outcome = carry_out_paper(experiment, bench, store, watcher, flags.policy())
-    report = paper_report(flags.out, experiment.experiment_id, tell)
+    report = paper_report(flags.out, experiment.experiment_id)
     present(report.tables, as_json)
     for picture in save_pictures(report, flags.out):
         tell(f"picture: {picture}")
@@ -131,7 +131,7 @@ def _listing(scale: str, seeds: int | None, flags: PaperFlags) -> "Table":
     precision = resolve_precision(flags.precision, device)
     flags.runner_options().check()
     folder = flags.data_dir or default_data_dir()
-    given = None if flags.data == "auto" else Images.of(prepare(flags.data, flags.data_dir, tell))
+    given = None if flags.data == "auto" else Images.of(prepare(flags.data, flags.data_dir))
     rows: list[Row] = []
     for name in names():
         chosen = find(name)

@@ -10,11 +10,11 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from dropbench.cli.console import err, plain_progress, tell
-from dropbench.config import RunConfig
-from dropbench.run_result import EpochRecord, RunResult
+from dropbench.run.config import RunConfig
+from dropbench.run.result import EpochRecord, RunResult
 
 if TYPE_CHECKING:
-    from dropbench.experiments.workbench import Plan
+    from dropbench.experiments.workbench import Agenda
 
 
 class Progress:
@@ -46,7 +46,7 @@ def watching() -> "Iterator[PlainProgress | LiveProgress]":
 def label(config: RunConfig) -> str:
     """What tells a run from the others of its command."""
     parts = [f"p_drop {config.p_drop:g}"]
-    if config.dropout != "bernoulli" and not config.is_reference:
+    if config.dropout != "bernoulli" and not config.without_dropout:
         parts.insert(0, config.dropout)
     if config.p_drop_input:
         parts.append(f"input {config.p_drop_input:g}")
@@ -56,7 +56,7 @@ def label(config: RunConfig) -> str:
         parts.append(f"{config.train_size} images")
     if config.layers:
         parts.append(f"layers {'-'.join(map(str, config.layers))}")
-    if config.dropout_schedule != "constant" and not config.is_reference:
+    if config.dropout_schedule != "constant" and not config.without_dropout:
         parts.append(f"{config.dropout_schedule} {config.cutoff_epoch}")
     if config.width != 1:
         parts.append(f"width {config.width:g}")
@@ -93,7 +93,7 @@ def outcome(result: RunResult) -> str:
     )
 
 
-def _tell_lacking(plan: "Plan") -> None:
+def _tell_lacking(plan: "Agenda") -> None:
     if plan.lacking:
         tell(f"{len(plan.lacking)} runs are done again: not all was kept of them that is wanted now")
 
@@ -105,7 +105,7 @@ class PlainProgress(Progress):
         super().__init__()
         self._total = self._ended = 0
 
-    def planned(self, plan: "Plan", jobs: int) -> None:
+    def planned(self, plan: "Agenda", jobs: int) -> None:
         """Say how much there is to do, and what of it a second time."""
         self._total = len(plan.todo)
         before = f", {plan.before} done before" if plan.before else ""
@@ -140,7 +140,7 @@ class LiveProgress(Progress):
         self._workers: dict[int, TaskID] = {}
         self._runs = self._ended = self._bad = 0
 
-    def planned(self, plan: "Plan", jobs: int) -> None:
+    def planned(self, plan: "Agenda", jobs: int) -> None:
         """Start the bar of all runs, measured in epochs; one run has only its own."""
         self._runs = len(plan.todo)
         if plan.before:

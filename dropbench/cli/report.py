@@ -8,7 +8,7 @@ import typer
 from dropbench.cli.common_flags import option
 from dropbench.cli.console import out, tell
 from dropbench.errors import UsageError
-from dropbench.grammar import parse_names, parse_probability
+from dropbench.run.grammar import parse_names, parse_probability
 
 WORSE = 4
 """The exit code of --diff where something is significantly worse."""
@@ -91,16 +91,16 @@ def report(
 
         dropbench report --diff old new --metric nll
     """
-    from dropbench.report.build import GROUPS, Choice, build_report
     from dropbench.report.diff import diff_table
-    from dropbench.report.export import STDOUT, export, exporter_for, write_text
-    from dropbench.report.metrics import find_metric
+    from dropbench.report.folder import GROUPS, Choice, build_report
+    from dropbench.report.metrics import METRICS
     from dropbench.report.pictures import check_formats, save_pictures
-    from dropbench.report.terminal import show
+    from dropbench.report.render.export import STDOUT, export, exporter_for, write_text
+    from dropbench.report.render.terminal import show
 
     choice = Choice(
         only=GROUPS if only is None else parse_names(only),
-        metric=find_metric(metric),
+        metric=METRICS.find(metric),
         reference_p=_reference(reference),
         sort=sort,
     )
@@ -121,7 +121,7 @@ def report(
             raise UsageError(
                 "--diff compares each setting with itself.", "Leave out --only, --sort and --reference."
             )
-        table, worse = diff_table(diff, folder, choice, tell)
+        table, worse = diff_table(diff, folder, choice)
         if export_to != STDOUT:
             show([table], out)
         if export_to is not None:
@@ -129,7 +129,7 @@ def report(
         if worse:
             raise typer.Exit(WORSE)
         return
-    found = build_report(folder, tell, choice)
+    found = build_report(folder, choice)
     if STDOUT not in (export_to, html):
         show(found.tables, out)
     if export_to is not None:
@@ -137,7 +137,7 @@ def report(
     if html is not None:
         from dropbench.report.page.build import render
 
-        write_text(html, render(found, tell))
+        write_text(html, render(found))
     for path in (export_to, html):
         if path not in (None, STDOUT):
             tell(f"written: {path}")

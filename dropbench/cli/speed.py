@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-from dropbench import grammar
 from dropbench.cli.common_flags import AsJson, Device, Out, Precision, option
 from dropbench.cli.console import present, tell
+from dropbench.run import grammar
 
 
 def speed(
@@ -40,15 +40,15 @@ def speed(
     """
     from dropbench.engine.device import resolve_device, resolve_precision
     from dropbench.experiments.speed.measure import STANDARD, check_items, measure_speed
-    from dropbench.report.build import speed_of
+    from dropbench.report.folder import speed_of
     from dropbench.results.store import Store
 
     items = STANDARD if only is None else grammar.parse_names(only)
     check_items(items)
     resolved = resolve_device(device)
     resolved_precision = resolve_precision(precision, resolved)
-    store = Store(folder, tell)
-    speed_id = measure_speed(items, resolved, resolved_precision, repetitions, store, tell)
-    tables = speed_of(folder, speed_id, tell)
+    store = Store(folder)
+    speed_id = measure_speed(items, resolved, resolved_precision, repetitions, store)
+    tables = speed_of(folder, speed_id)
     present(tables, as_json)
     tell(f"every round's figures: {folder / 'speed.csv'}")

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from dropbench import grammar
 from dropbench.cli.common_flags import DROPOUT, OUTPUT, TRAINING, AsJson, option
 from dropbench.cli.console import out, present, tell
 from dropbench.cli.pool_flags import SweepFlags
 from dropbench.cli.signature import with_flags
+from dropbench.run import grammar
 
 if TYPE_CHECKING:
-    from dropbench.config import RunConfig
     from dropbench.experiments.workbench import Workbench
+    from dropbench.run.config import RunConfig
 
 
 @with_flags
@@ -81,10 +81,10 @@ def sweep(
     from dropbench.cli.finish import exit_for, resumable
     from dropbench.cli.progress import watching
     from dropbench.experiments.workbench import carry_out
-    from dropbench.report.build import panels_of, sweeps_of
-    from dropbench.report.panel import panel_tables
+    from dropbench.report.folder import panels_of, sweeps_of
     from dropbench.report.pictures import save_curves, save_panels
-    from dropbench.report.sweep_table import sweep_table
+    from dropbench.report.sweep.table import sweep_table
+    from dropbench.report.units.panel import panel_tables
     from dropbench.results.store import Store
 
     bench = flags.set_up()
@@ -92,11 +92,11 @@ def sweep(
     if dry_run:
         _list_runs(configs, bench, flags)
         return
-    store = Store(flags.out, tell)
+    store = Store(flags.out)
     with watching() as watcher, resumable(flags.out, watcher):
         outcome = carry_out(configs, bench, store, watcher, flags.policy())
-    sweeps = sweeps_of(flags.out, {config.run_id for config in configs}, tell)
-    panels = panels_of(flags.out, sweeps, tell) if flags.panel else []
+    sweeps = sweeps_of(flags.out, {config.run_id for config in configs})
+    panels = panels_of(flags.out, sweeps) if flags.panel else []
     tables = [sweep_table(found) for found in sweeps]
     tables += [table for panel in panels for table in panel_tables(panel)]
     present(tables, as_json)
@@ -107,13 +107,13 @@ def sweep(
 
 def _list_runs(configs: "Sequence[RunConfig]", bench: "Workbench", flags: SweepFlags) -> None:
     from dropbench.cli.progress import label
-    from dropbench.experiments.workbench import make_plan
+    from dropbench.experiments.workbench import make_agenda
     from dropbench.results.csv_file import read_rows
     from dropbench.results.read import latest
     from dropbench.results.schema import RUNS
 
-    ended = {row["run_id"]: row["status"] for row in latest(read_rows(flags.out, RUNS, tell), RUNS)}
-    plan = make_plan(configs, ended, flags.policy(), bench.keeps(flags.out))
+    ended = {row["run_id"]: row["status"] for row in latest(read_rows(flags.out, RUNS), RUNS)}
+    plan = make_agenda(configs, ended, flags.policy(), bench.keeps(flags.out))
     for state, runs in (("done", plan.done), ("failed", plan.left), ("to do", plan.todo)):
         for config in runs:
             out.print(f"{state:6}  {config.run_id}  {label(config)}", markup=False, soft_wrap=True)

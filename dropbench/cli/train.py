@@ -9,7 +9,7 @@ from dropbench.cli.common_flags import DROPOUT, TRAINING, AsJson, option
 from dropbench.cli.console import out, tell
 from dropbench.cli.flags import P_HELP, Flags
 from dropbench.cli.signature import with_flags
-from dropbench.grammar import parse_probability
+from dropbench.run.grammar import parse_probability
 
 
 @with_flags
@@ -47,7 +47,7 @@ def train(
 
     bench = flags.set_up()
     configs = bench.bind([config])
-    store = Store(flags.out, tell)
+    store = Store(flags.out)
     with watching() as watcher, resumable(flags.out, watcher):
         outcome = carry_out(configs, bench, store, watcher, Policy(force=True))
     (result,) = [*outcome.ok, *outcome.unsuccessful]
@@ -73,11 +73,11 @@ def train(
 
 
 def _show_panel(folder: Path, run_id: str) -> None:
-    from dropbench.report.build import panels_of, sweeps_of
-    from dropbench.report.panel import panel_tables
-    from dropbench.report.terminal import show
+    from dropbench.report.folder import panels_of, sweeps_of
+    from dropbench.report.render.terminal import show
+    from dropbench.report.units.panel import panel_tables
 
-    for panel in panels_of(folder, sweeps_of(folder, {run_id}, tell), tell):
+    for panel in panels_of(folder, sweeps_of(folder, {run_id})):
         out.print()
         show(panel_tables(panel), out)
 
@@ -92,8 +92,8 @@ def _finite(content: Any) -> Any:
 
 
 def _show(run_id: str, figures: Mapping[str, Any]) -> None:
+    from dropbench.report.render.terminal import show
     from dropbench.report.table import Column, Table
-    from dropbench.report.terminal import show
 
     names = {"error_percent": "error, %", "nll": "NLL, nats", "brier": "Brier", "ece": "ECE"}
     rows = [

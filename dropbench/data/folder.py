@@ -1,5 +1,6 @@
 """A folder of images: PATH/train/CLASS/* and PATH/test/CLASS/*, in any format that Pillow reads."""
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,8 +9,9 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from dropbench.data.dataset import DataSet
-from dropbench.data.source import Tell
 from dropbench.errors import DropbenchError
+
+_log = logging.getLogger(__name__)
 
 _LAYOUT = "Lay it out as PATH/train/CLASS/* and PATH/test/CLASS/*."
 
@@ -35,7 +37,7 @@ class ImageFolder:
         """Raise: nobody can fetch a user's own images."""
         raise DropbenchError(f"The folder {self.path} holds no images.", _LAYOUT)
 
-    def decode(self, data_dir: Path, tell: Tell) -> DataSet:
+    def decode(self, data_dir: Path) -> DataSet:
         """Read all images in the size and number of channels of the first, and tell if others differed."""
         labelled = {split: self._labelled_files(split) for split in ("train", "test")}
         first = _open(labelled["train"][0][1])
@@ -53,7 +55,7 @@ class ImageFolder:
                 arrays[f"{split}_images"] = images
                 arrays[f"{split}_labels"] = np.array([label for label, _ in items], dtype=np.int64)
         if changed:
-            tell(
+            _log.warning(
                 f"{changed} images of {self.name} were brought to the first image's "
                 f"{size[0]}×{size[1]} pixels and {channels} channel{'s' * (channels > 1)}."
             )

@@ -9,7 +9,7 @@ from dropbench.data import cache
 from dropbench.data.dataset import DataSet
 from dropbench.data.embedded import EmbeddedDigits
 from dropbench.data.folder import ImageFolder
-from dropbench.data.source import Source, Tell
+from dropbench.data.source import Source
 from dropbench.data.torchvision_sets import TORCHVISION_SETS
 from dropbench.errors import UsageError, unknown_name
 
@@ -39,7 +39,7 @@ def find_source(name: str) -> Source:
     return SOURCES[name]
 
 
-def prepare(name: str, data_dir: Path | None = None, tell: Tell = lambda sentence: None) -> DataSet:
+def prepare(name: str, data_dir: Path | None = None) -> DataSet:
     """The data set ``name``, fetched if absent, decoded if new, and mapped from the cache.
 
     Raises:
@@ -55,6 +55,6 @@ def prepare(name: str, data_dir: Path | None = None, tell: Tell = lambda sentenc
     known = cache.find(fingerprint, source.name)
     if known is not None:
         return known
-    data = source.decode(data_dir, tell)
+    data = source.decode(data_dir)
     data.check()
     return cache.save(data, fingerprint)

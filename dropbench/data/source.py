@@ -1,13 +1,10 @@
 """What a source of data must be able to do."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from dropbench.data.dataset import DataSet
-
-Tell = Callable[[str], None]
-"""Takes one sentence for the user; sources never print."""
 
 
 class Source(Protocol):
@@ -30,5 +27,5 @@ class Source(Protocol):
     def fetch(self, data_dir: Path) -> None:
         """Put the files into place, or raise DropbenchError saying where they belong."""
 
-    def decode(self, data_dir: Path, tell: Tell) -> DataSet:
+    def decode(self, data_dir: Path) -> DataSet:
         """Read the files into arrays, or raise DropbenchError naming the file at fault."""

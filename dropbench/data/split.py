@@ -4,15 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dropbench.config import RunConfig
 from dropbench.errors import UsageError
-from dropbench.streams import numpy_generator
+from dropbench.run.config import RunConfig
+from dropbench.run.streams import numpy_generator
 
 VALIDATION_SHARE = 0.1
 
 
 @dataclass(frozen=True)
-class Split:
+class SplitPositions:
     """Positions in the training images, int64 ``(examples,)``.
 
     ``train`` holds each example once; ``drawn`` is what the run trains on, which differs from ``train``
@@ -42,8 +42,8 @@ def largest_train_size(examples: int) -> int:
     return examples - max(1, round(VALIDATION_SHARE * examples))
 
 
-def split(labels: np.ndarray, config: RunConfig) -> Split:
-    """Split the training examples with these labels ``(examples,)`` as ``config`` says.
+def split(labels: np.ndarray, config: RunConfig) -> SplitPositions:
+    """SplitPositions the training examples with these labels ``(examples,)`` as ``config`` says.
 
     The validation split and the subset depend on the seed alone, so the members of an ensemble share
     them; the bootstrap is each member's own.
@@ -67,4 +67,4 @@ def split(labels: np.ndarray, config: RunConfig) -> Split:
     if config.bootstrap:
         generator = numpy_generator(config.seed, "bootstrap", config.member)
         drawn = train[generator.integers(0, len(train), len(train))]
-    return Split(train, drawn, validation)
+    return SplitPositions(train, drawn, validation)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from dropbench.data.dataset import DataSet
-from dropbench.data.source import Tell
 from dropbench.errors import DropbenchError
 
 _IDX = tuple(
@@ -56,7 +55,7 @@ class TorchvisionSet:
                 f"Put {', '.join(self.needed)} there, or name another folder with --data-dir.",
             ) from error
 
-    def decode(self, data_dir: Path, tell: Tell) -> DataSet:
+    def decode(self, data_dir: Path) -> DataSet:
         """Read the files by torchvision."""
         try:
             train, test = self._open(data_dir, download=False)

@@ -4,11 +4,11 @@ from typing import Self
 
 import torch
 
-from dropbench.config import CONVENTIONS
 from dropbench.dropout.in_graph import drop_in_graph
 from dropbench.dropout.layer import DropoutLayer, Site
 from dropbench.dropout.masks import LEVELS, drop, drop_levels, keep_mask
 from dropbench.errors import unknown_name
+from dropbench.run.config import CONVENTIONS
 
 
 class BernoulliDropout(DropoutLayer):

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dropbench import own_code
+from dropbench.catalog import own_code
 from dropbench.dropout.bernoulli import BernoulliDropout
 from dropbench.dropout.layer import DropoutLayer
 from dropbench.dropout.lending import as_default

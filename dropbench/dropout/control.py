@@ -6,10 +6,10 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from dropbench.config import RunConfig
+from dropbench.catalog.own_code import is_own
 from dropbench.dropout.layer import DropoutLayer
-from dropbench.own_code import is_own
-from dropbench.streams import torch_generator
+from dropbench.run.config import RunConfig
+from dropbench.run.streams import torch_generator
 
 
 def dropout_layers(model: nn.Module) -> list[DropoutLayer]:

@@ -1,16 +1,16 @@
-"""From a variant's name to the layer at a site of a model; the names stand in dropbench.variants."""
+"""From a variant's name to the layer at a site of a model; the names stand in dropbench.catalog.dropouts."""
 
 from importlib import import_module
 from typing import cast
 
 from torch import nn
 
-from dropbench import own_code
-from dropbench.config import RunConfig
+from dropbench.catalog import own_code
+from dropbench.catalog.dropouts import VARIANTS
 from dropbench.dropout.borrowed import OwnDropout
 from dropbench.dropout.layer import DropoutLayer, Site
-from dropbench.dropout.thinned import FixedMask
-from dropbench.variants import VARIANTS
+from dropbench.dropout.thinned import ThinnedDropout
+from dropbench.run.config import RunConfig
 
 
 def make_dropout(config: RunConfig, site: str, before: nn.Module | None = None) -> DropoutLayer:
@@ -25,7 +25,7 @@ def make_dropout(config: RunConfig, site: str, before: nn.Module | None = None) 
     p_drop = config.p_drop_at(site)
     place = Site(site, before, config.convention)
     if config.thinned:
-        layer: DropoutLayer = FixedMask.at(p_drop, place)
+        layer: DropoutLayer = ThinnedDropout.at(p_drop, place)
     elif config.dropout in VARIANTS:
         module_name, _, attribute = VARIANTS[config.dropout].factory.partition(":")
         variant = cast(type[DropoutLayer], getattr(import_module(module_name), attribute))

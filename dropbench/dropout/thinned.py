@@ -6,7 +6,7 @@ from dropbench.dropout.bernoulli import BernoulliDropout
 from dropbench.dropout.masks import keep_mask
 
 
-class FixedMask(BernoulliDropout):
+class ThinnedDropout(BernoulliDropout):
     """Drops the same units of every sample, in training and at test.
 
     The mask is drawn once, by the first units that arrive. Nets under such masks are the members of the

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 
-def joint_objective(thinned: torch.Tensor, averaged: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def boosting_objective(thinned: torch.Tensor, averaged: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """What a step goes down so that the thinned nets predict well together, rather than each by itself.
 
     Dropout goes down −log P(y | mask), each thinned net's own. Here it is −log P̄(y), P̄ the normalised

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from dropbench import __version__
-from dropbench.config import PRECISIONS
 from dropbench.engine.allocator import keep_memory
 from dropbench.errors import DropbenchError, UsageError, unknown_name
+from dropbench.run.config import PRECISIONS
 
 DEVICES = ("auto", "cpu", "cuda")
 

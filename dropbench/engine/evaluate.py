@@ -46,7 +46,7 @@ def from_kept(kept: np.ndarray) -> torch.Tensor:
 def metrics(log_probabilities: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
     """Error %, NLL (nats), Brier score (sum over classes, 0 to 2) and ECE (15 bins).
 
-    Takes ``(examples, classes)`` and ``(examples,)``; the keys are among dropbench.run_result.METRICS.
+    Takes ``(examples, classes)`` and ``(examples,)``; the keys are among dropbench.run.result.METRICS.
     """
     probabilities = log_probabilities.exp()
     truth = F.one_hot(labels, probabilities.shape[1])

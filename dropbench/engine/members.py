@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from dropbench.config import RunConfig
-from dropbench.data.split import Split as Positions
+from dropbench.data.split import SplitPositions
 from dropbench.dropout.control import set_streams
 from dropbench.engine.evaluate import as_kept, predict
 from dropbench.engine.monte_carlo import predict_monte_carlo
 from dropbench.engine.tasks import Split
-from dropbench.run_result import mc_ladder
+from dropbench.run.config import RunConfig
+from dropbench.run.result import mc_ladder
 
 Weights = dict[str, torch.Tensor]
 
@@ -22,7 +22,7 @@ def snapshot(model: nn.Module) -> Weights:
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
-def foreign_arrays(model: nn.Module, name: str, split: Split, precision: str) -> dict[str, np.ndarray]:
+def ood_arrays(model: nn.Module, name: str, split: Split, precision: str) -> dict[str, np.ndarray]:
     """Predictions of a split whose labels mean nothing here."""
     return {name: as_kept(predict(model, split.examples, split.positions, precision))}
 
@@ -57,7 +57,7 @@ def monte_carlo_arrays(
 
 
 def out_of_bag_arrays(
-    model: nn.Module, train: Split, positions: Positions, precision: str
+    model: nn.Module, train: Split, positions: SplitPositions, precision: str
 ) -> dict[str, np.ndarray]:
     """Predictions of the training images that the bootstrap did not draw."""
     left_out = ~np.isin(positions.train, positions.drawn)

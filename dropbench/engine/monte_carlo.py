@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dropbench.config import RunConfig
 from dropbench.dropout.control import copies_fit, dropout_layers, monte_carlo, tapped
 from dropbench.dropout.layer import DropoutLayer
 from dropbench.engine.batches import Examples
 from dropbench.engine.device import autocast
 from dropbench.engine.evaluate import EVALUATION_BATCH
+from dropbench.run.config import RunConfig
 
 _COPIES = 64
 """Thinned nets that share what comes before the first mask; with them, _IMAGES at a time."""

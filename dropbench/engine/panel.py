@@ -8,7 +8,6 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from dropbench.config import RunConfig
 from dropbench.dropout.control import copies_fit, dropout_layers, tapped
 from dropbench.dropout.layer import DropoutLayer
 from dropbench.engine.device import autocast
@@ -16,8 +15,9 @@ from dropbench.engine.evaluate import EVALUATION_BATCH, error_percent, predict
 from dropbench.engine.tasks import Split
 from dropbench.engine.units import measure_activations
 from dropbench.errors import UsageError
-from dropbench.run_result import HISTOGRAM_BINS, SHARES, WITHOUT_UNITS, PanelRecord
-from dropbench.streams import torch_generator
+from dropbench.run.config import RunConfig
+from dropbench.run.result import ERROR_WITHOUT_UNITS, HISTOGRAM_BINS, SHARES, PanelRecord
+from dropbench.run.streams import torch_generator
 
 MOST_IMAGES = 4096
 """Images whose activations are held at once: 4,096 of 8,192 units are 128 MiB."""
@@ -40,7 +40,7 @@ def measure_classifier(model: nn.Module, train: Split, test: Split, config: RunC
     """The panel of a classifier.
 
     ``train_error_percent`` is that of the trained net on its training images, without dropout;
-    ``test_error_percent`` (WITHOUT_UNITS) that after removing the share ``at`` of units, at random, from
+    ``test_error_percent`` (ERROR_WITHOUT_UNITS) that after removing the share ``at`` of units at random from
     every hidden layer at once, the others as they were: the mean over five choices.
     """
     predicted = predict(model, train.examples, train.positions, config.precision)
@@ -48,7 +48,7 @@ def measure_classifier(model: nn.Module, train: Split, test: Split, config: RunC
     records += _measure_units(model, test, config)
     errors = errors_without_units(model, test, config)
     # Last, and of these the largest share: its row tells that a panel is whole.
-    return records + [PanelRecord(WITHOUT_UNITS, "", share, error) for share, error in errors.items()]
+    return records + [PanelRecord(ERROR_WITHOUT_UNITS, "", share, error) for share, error in errors.items()]
 
 
 def measure_autoencoder(model: nn.Module, test: Split, config: RunConfig) -> list[PanelRecord]:

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from dropbench.config import RunConfig
 from dropbench.dropout.control import penalty, tapped
 from dropbench.engine.panel import hidden_sites
 from dropbench.errors import UsageError
+from dropbench.run.config import RunConfig
 
 _LEAST = 1e-6  # of a mean activation: the logarithm of 0 is none
 

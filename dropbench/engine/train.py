@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from dropbench.config import RunConfig
+from dropbench.catalog.models import recipe_of
 from dropbench.data.dataset import DataSet
-from dropbench.data.split import Split, split
+from dropbench.data.split import SplitPositions, split
 from dropbench.dropout.control import (
     learns,
     rates,
@@ -23,7 +23,7 @@ from dropbench.dropout.control import (
 )
 from dropbench.engine import members, optim, tasks
 from dropbench.engine.batches import Examples, measure, pixel_values
-from dropbench.engine.boosting import joint_objective
+from dropbench.engine.boosting import boosting_objective
 from dropbench.engine.compiling import compiled_for
 from dropbench.engine.device import (
     allow_tf32,
@@ -35,10 +35,10 @@ from dropbench.engine.device import (
 from dropbench.engine.panel import measure_autoencoder, measure_classifier
 from dropbench.engine.penalties import Penalties, check_compiles
 from dropbench.engine.tasks import TASKS, Task
-from dropbench.models import build_model
-from dropbench.recipes import recipe_of
-from dropbench.run_result import EpochRecord, PanelRecord, RunResult, foreign_split
-from dropbench.streams import numpy_generator, torch_generator
+from dropbench.models.build import build_model
+from dropbench.run.config import RunConfig
+from dropbench.run.result import EpochRecord, PanelRecord, RunResult, ood_split
+from dropbench.run.streams import numpy_generator, torch_generator
 
 OnEpoch = Callable[[EpochRecord], None]
 Foreign = tuple[str, np.ndarray]
@@ -124,7 +124,7 @@ class _Run:
     config: RunConfig
     data: DataSet
     device: torch.device
-    parts: Split
+    parts: SplitPositions
     train_examples: Examples
     model: nn.Module
     trained: nn.Module
@@ -219,7 +219,7 @@ class _Run:
         if config.joint:
             thinned, outputs = outputs, self.averaged(images)
             loss = self.task.loss(outputs.float(), images, labels)
-            objective = joint_objective(thinned.float(), outputs.float(), labels)
+            objective = boosting_objective(thinned.float(), outputs.float(), labels)
         extra = self.penalties.total()
         if extra is not None:
             objective = objective + extra
@@ -281,9 +281,9 @@ class _Run:
         arrays: dict[str, np.ndarray] = {}
         if foreign is not None:
             called, images = foreign
-            name = foreign_split(called)
+            name = ood_split(called)
             splits[name] = self.all_of(images, np.zeros(len(images), dtype=np.int64))
-            arrays |= members.foreign_arrays(self.model, name, splits[name], precision)
+            arrays |= members.ood_arrays(self.model, name, splits[name], precision)
         if config.bootstrap:
             train = tasks.Split(self.train_examples, self.positions(self.parts.train))
             arrays |= members.out_of_bag_arrays(self.model, train, self.parts, precision)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from dropbench.config import RunConfig
 from dropbench.errors import UsageError
+from dropbench.run.config import RunConfig
 
 
 @dataclass(frozen=True)

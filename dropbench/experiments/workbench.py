@@ -10,20 +10,19 @@ from typing import Protocol
 
 import torch
 
-from dropbench.config import RunConfig
+from dropbench.catalog.own_code import is_own, source_key
 from dropbench.data.dataset import DataSet
 from dropbench.data.registry import prepare
-from dropbench.data.source import Tell
 from dropbench.data.split import split
 from dropbench.engine.device import resolve_device, resolve_precision
 from dropbench.engine.panel import hidden_sites
 from dropbench.engine.penalties import check_compiles
-from dropbench.models import make_module
-from dropbench.own_code import is_own, source_key
+from dropbench.models.build import make_module
 from dropbench.results import predictions
 from dropbench.results.read import with_panel
 from dropbench.results.store import Store
-from dropbench.run_result import EpochRecord, RunResult, kept_arrays
+from dropbench.run.config import RunConfig
+from dropbench.run.result import EpochRecord, RunResult, kept_arrays
 from dropbench.runners.base import RunnerOptions
 from dropbench.runners.choose import choose_runner
 
@@ -31,7 +30,7 @@ from dropbench.runners.choose import choose_runner
 class Watcher(Protocol):
     """Sees a set of runs happen; the progress display is one."""
 
-    def planned(self, plan: "Plan", jobs: int) -> None:
+    def planned(self, plan: "Agenda", jobs: int) -> None:
         """What there is to do will be carried out by ``jobs`` workers."""
 
     def progress(self, worker: int, config: RunConfig, record: EpochRecord | None) -> None:
@@ -60,14 +59,13 @@ class Workbench:
         data_dir: Path | None,
         device: str,
         precision: str,
-        tell: Tell,
         runner: RunnerOptions,
     ) -> "Workbench":
         """Resolve what the flags of every training command name; raises DropbenchError as each part does."""
         runner.check()
         resolved = resolve_device(device)
         in_precision = resolve_precision(precision, resolved)  # before any data are fetched
-        return cls(prepare(data, data_dir, tell), resolved, in_precision, runner)
+        return cls(prepare(data, data_dir), resolved, in_precision, runner)
 
     def bind(self, configs: Iterable[RunConfig]) -> list[RunConfig]:
         """``configs`` on this bench's data and in its precision.
@@ -103,7 +101,7 @@ class Workbench:
     def keeps(self, folder: Path, with_predictions: bool = False) -> Callable[[RunConfig], bool]:
         """Whether all is in ``folder`` that this bench wants of a run beside its row."""
         extras = self.runner.extras
-        panels = with_panel(folder, lambda sentence: None) if extras.panel else set()
+        panels = with_panel(folder) if extras.panel else set()
 
         def whole(config: RunConfig) -> bool:
             if extras.panel and config.run_id not in panels:
@@ -160,7 +158,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Agenda:
     """Which of a set of runs are to be done: ``done`` ended well before, ``left`` did not and stay so.
 
     Of ``todo``, those ``lacking`` ended well before, and not all was kept of them that is wanted now.
@@ -177,17 +175,17 @@ class Plan:
         return len(self.done) + len(self.left)
 
 
-def make_plan(
+def make_agenda(
     configs: Iterable[RunConfig],
     ended: Mapping[str, str],
     policy: Policy,
     is_whole: Callable[[RunConfig], bool] = lambda config: True,
-) -> Plan:
+) -> Agenda:
     """Sort ``configs``, each once, by the status with which they ``ended`` before (by run_id).
 
     ``is_whole`` says of one that ended well whether all is kept of it that is wanted now.
     """
-    plan = Plan()
+    plan = Agenda()
     for run_id, config in {config.run_id: config for config in configs}.items():
         status = ended.get(run_id)
         if status == "ok" and not is_whole(config):
@@ -217,7 +215,7 @@ def carry_out(
         KeyboardInterrupt: if the watcher wanted to stop before all was done.
 
     """
-    plan = make_plan(configs, store.ended(), policy, bench.keeps(store.folder, with_predictions))
+    plan = make_agenda(configs, store.ended(), policy, bench.keeps(store.folder, with_predictions))
     outcome = Outcome(skipped=plan.done, left=plan.left)
     if not plan.todo:
         watcher.planned(plan, 0)

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from dropbench.errors import DropbenchError
-from dropbench.report.build import Choice
+from dropbench.report.folder import Choice
 from dropbench.report.significance import LEVEL, PairedTest, paired_tests
 from dropbench.report.statistics import mean_interval
-from dropbench.report.sweep import AXES, Setting, Sweep, axis_text, find_sweeps, sortable, sweep_title
+from dropbench.report.sweep.sweep import AXES, Setting, Sweep, axis_text, find_sweeps, sortable, sweep_title
 from dropbench.report.table import Column, Row, Table, number, p_text
-from dropbench.results.csv_file import Tell
 from dropbench.results.read import read_table
 from dropbench.results.schema import RUNS
 
@@ -21,14 +20,14 @@ _Key = tuple[Any, ...]
 _FREE = ("precision", "data")
 
 
-def diff_table(old: Path, new: Path, choice: Choice, tell: Tell) -> tuple[Table, bool]:
+def diff_table(old: Path, new: Path, choice: Choice) -> tuple[Table, bool]:
     """The settings that both folders have, with Holm-corrected tests, and whether any is significantly worse.
 
     Raises:
         DropbenchError: if a folder has no runs, or they have no setting and seed in common.
 
     """
-    before, after = (_settings(folder, choice, tell) for folder in (old, new))
+    before, after = (_settings(folder, choice) for folder in (old, new))
     common = [key for key in before if key in after]
     pairs = [(after[key][1], before[key][1]) for key in common]
     column = choice.metric.column
@@ -73,10 +72,10 @@ def diff_table(old: Path, new: Path, choice: Choice, tell: Tell) -> tuple[Table,
     return Table("diff", title, columns, tuple(rows), tuple(notes), tuple(verdict)), bool(worse)
 
 
-def _settings(folder: Path, choice: Choice, tell: Tell) -> dict[_Key, tuple[Sweep, Setting]]:
+def _settings(folder: Path, choice: Choice) -> dict[_Key, tuple[Sweep, Setting]]:
     if not folder.is_dir():
         raise DropbenchError(f"There is no folder {folder}.", "Run one first: dropbench sweep --p 0.1..0.8")
-    runs = read_table(folder, RUNS, tell)
+    runs = read_table(folder, RUNS)
     if runs.empty:
         raise DropbenchError(f"{folder} holds no runs.", "Run some first: dropbench sweep --p 0.1..0.8")
     return {

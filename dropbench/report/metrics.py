@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dropbench.errors import unknown_name
+from dropbench.catalog.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -29,23 +29,19 @@ class Metric:
         return " %" if self.unit == "points" else f" {self.unit}".rstrip()
 
 
-METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric("error", "error_percent", "error, %", "points", 2),
-        Metric("nll", "nll", "NLL, nats", "nats", 3),
-        Metric("brier", "brier", "Brier score", "", 4),
-        Metric("ece", "ece", "ECE", "", 4),
-    )
-}
+METRICS = Registry(
+    "metric",
+    {
+        metric.name: metric
+        for metric in (
+            Metric("error", "error_percent", "error, %", "points", 2),
+            Metric("nll", "nll", "NLL, nats", "nats", 3),
+            Metric("brier", "brier", "Brier score", "", 4),
+            Metric("ece", "ece", "ECE", "", 4),
+        )
+    },
+)
 ERROR = METRICS["error"]
-
-
-def find_metric(name: str) -> Metric:
-    """The metric that ``--metric`` names; raises UsageError for another."""
-    if name not in METRICS:
-        raise unknown_name("metric", name, METRICS)
-    return METRICS[name]
 
 
 def columns() -> Iterable[str]:

@@ -5,16 +5,16 @@ from collections.abc import Collection
 from pathlib import Path
 
 from dropbench.errors import unknown_name
-from dropbench.report.bagging import Comparison
-from dropbench.report.bagging_plots import save_comparison
-from dropbench.report.build import Report
-from dropbench.report.feature_plots import save_features, save_histograms
-from dropbench.report.panel import Panel
-from dropbench.report.panel_plots import save_panel
-from dropbench.report.paper import PaperResult
-from dropbench.report.paper_plots import save_paper
-from dropbench.report.plots import save_sweep
-from dropbench.report.sweep import Sweep
+from dropbench.report.comparison.comparison import Comparison
+from dropbench.report.comparison.pictures import save_comparison
+from dropbench.report.features.pictures import save_features, save_histograms
+from dropbench.report.folder import Report
+from dropbench.report.paper.pictures import save_paper
+from dropbench.report.paper.result import PaperResult
+from dropbench.report.sweep.pictures import save_sweep
+from dropbench.report.sweep.sweep import Sweep
+from dropbench.report.units.panel import Panel
+from dropbench.report.units.pictures import save_panel
 
 FORMATS = ("png", "svg", "pdf")
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dropbench.report.statistics import Estimate, differences, mean_interval
+from dropbench.report.statistics import Estimate, mean_interval, seed_differences
 
 LEVEL = 0.05
 POWER = 0.8
@@ -58,7 +58,7 @@ class PairedTest:
 
 def paired_tests(pairs: Sequence[tuple[Mapping[int, float], Mapping[int, float]]]) -> list[PairedTest]:
     """Test each ``(values, reference)`` pair, both by seed, with Holm's correction over all of them."""
-    found = [differences(values, reference) for values, reference in pairs]
+    found = [seed_differences(values, reference) for values, reference in pairs]
     raw = [_paired_t(each) for each in found]
     tested = [number for number, p in enumerate(raw) if not math.isnan(p)]
     corrected = list(raw)

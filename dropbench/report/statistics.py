@@ -1,4 +1,4 @@
-"""Means over seeds, and differences between settings that were run on the same seeds."""
+"""Means over seeds, and seed_differences between settings that were run on the same seeds."""
 
 import functools
 import math
@@ -108,9 +108,9 @@ def paired_difference(values: Mapping[int, float], reference: Mapping[int, float
     Both map a seed to a figure. Runs of one seed share initial weights, splits and batch order, so their
     difference is freer of noise than the difference of two means.
     """
-    return mean_interval(differences(values, reference))
+    return mean_interval(seed_differences(values, reference))
 
 
-def differences(values: Mapping[int, float], reference: Mapping[int, float]) -> list[float]:
+def seed_differences(values: Mapping[int, float], reference: Mapping[int, float]) -> list[float]:
     """``values`` − ``reference``, seed by seed."""
     return [values[seed] - reference[seed] for seed in sorted(values.keys() & reference.keys())]

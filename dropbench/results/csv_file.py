@@ -3,20 +3,21 @@
 import contextlib
 import csv
 import io
+import logging
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from dropbench.errors import DropbenchError
-from dropbench.results.schema import SCHEMA_VERSION, Table
-from dropbench.run_result import STATUSES
+from dropbench.results.schema import SCHEMA_VERSION, CsvTable
+from dropbench.run.result import STATUSES
 
-Tell = Callable[[str], None]
+_log = logging.getLogger(__name__)
 
 
-def read_rows(folder: Path, table: Table, tell: Tell) -> list[dict[str, Any]]:
+def read_rows(folder: Path, table: CsvTable) -> list[dict[str, Any]]:
     """The rows of a file as the table's columns, numbers as floats (empty: NaN); [] where it is absent.
 
     A row of another schema version, of a wrong number of cells, or with text where a number belongs is
@@ -29,10 +30,10 @@ def read_rows(folder: Path, table: Table, tell: Tell) -> list[dict[str, Any]]:
 
     """
     path = folder / table.file_name
-    return _parse(path, _read(path), table, tell)
+    return _parse(path, _read(path), table)
 
 
-def read_new_rows(folder: Path, table: Table, start: int, tell: Tell) -> tuple[list[dict[str, Any]], int]:
+def read_new_rows(folder: Path, table: CsvTable, start: int) -> tuple[list[dict[str, Any]], int]:
     """The whole rows of a widened file from byte ``start`` on, and the start for the next call.
 
     Raises:
@@ -55,11 +56,11 @@ def read_new_rows(folder: Path, table: Table, start: int, tell: Tell) -> tuple[l
         raise DropbenchError(f"Cannot read {path}: {error.strerror or error}.") from error
     whole = new[: new.rfind(b"\n") + 1]
     header = _line(table.columns) if start else ""
-    rows = _parse(path, header + whole.decode("utf-8-sig", errors="replace"), table, tell)
+    rows = _parse(path, header + whole.decode("utf-8-sig", errors="replace"), table)
     return rows, start + len(whole)
 
 
-def _parse(path: Path, text: str, table: Table, tell: Tell) -> list[dict[str, Any]]:
+def _parse(path: Path, text: str, table: CsvTable) -> list[dict[str, Any]]:
     lines = _cells(text)
     if not lines:
         return []
@@ -76,7 +77,7 @@ def _parse(path: Path, text: str, table: Table, tell: Tell) -> list[dict[str, An
         if len(cells) != len(header):
             if cells:
                 what = "was cut off while written" if torn else f"has {len(cells)} of {len(header)} cells"
-                tell(f"{path}: row {number} {what}; it is left out.")
+                _log.warning(f"{path}: row {number} {what}; it is left out.")
             continue
         by_name = dict(zip(header, cells, strict=True))
         if of_spreadsheet:
@@ -86,20 +87,21 @@ def _parse(path: Path, text: str, table: Table, tell: Tell) -> list[dict[str, An
             continue
         row = _typed(by_name, table)
         if by_name.get("status", "ok") not in STATUSES:
-            tell(f"{path}: row {number} has the unknown status {by_name['status']!r}; it is left out.")
+            status = by_name["status"]
+            _log.warning(f"{path}: row {number} has the unknown status {status!r}; it is left out.")
         elif row is None:
-            tell(f"{path}: row {number} has text where a number belongs; it is left out.")
+            _log.warning(f"{path}: row {number} has text where a number belongs; it is left out.")
         else:
             rows.append(row)
     if other_versions:
         versions = ", ".join(sorted(other_versions))
-        tell(
+        _log.warning(
             f"{path}: rows of schema version {versions} are left out; this dropbench reads {SCHEMA_VERSION}."
         )
     return rows
 
 
-def append_rows(folder: Path, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
+def append_rows(folder: Path, table: CsvTable, rows: Iterable[Mapping[str, Any]]) -> None:
     """Append rows and wait until they are on disk; the caller holds the folder's lock.
 
     Raises:
@@ -126,7 +128,7 @@ def append_rows(folder: Path, table: Table, rows: Iterable[Mapping[str, Any]]) -
         ) from error
 
 
-def is_torn(folder: Path, table: Table) -> bool:
+def is_torn(folder: Path, table: CsvTable) -> bool:
     """Whether the last line of a file was cut off."""
     try:
         with (folder / table.file_name).open("rb") as file:
@@ -139,7 +141,7 @@ def is_torn(folder: Path, table: Table) -> bool:
         return False
 
 
-def mend(folder: Path, table: Table, tell: Tell) -> None:
+def mend(folder: Path, table: CsvTable) -> None:
     """Repair a last line that was cut off, so that the next row starts on a line of its own.
 
     A line that has all its cells only lost its line break and keeps its data; a shorter one is removed,
@@ -161,10 +163,10 @@ def mend(folder: Path, table: Table, tell: Tell) -> None:
         file.seek(0, os.SEEK_END)
         file.write(encoded[file.tell() :])
     if not complete:
-        tell(f"{path}: the last line was cut off while written and was removed.")
+        _log.warning(f"{path}: the last line was cut off while written and was removed.")
 
 
-def widen(folder: Path, table: Table) -> None:
+def widen(folder: Path, table: CsvTable) -> None:
     """Give a file that an older dropbench wrote the columns it has not yet; the caller holds the lock.
 
     A file that a spreadsheet saved in its own way becomes one of dropbench's again.
@@ -235,7 +237,7 @@ def _is_of_spreadsheet(text: str) -> bool:
 _TRUTH = {"TRUE": "True", "FALSE": "False"}
 
 
-def _as_written(cells: dict[str, str], table: Table) -> dict[str, str]:
+def _as_written(cells: dict[str, str], table: CsvTable) -> dict[str, str]:
     """Cells as dropbench writes them, where a spreadsheet has its own way with numbers and truth."""
     return {
         name: _TRUTH.get(cell, cell) if name in table.text_columns else cell.replace(",", ".")
@@ -253,7 +255,7 @@ def _read(path: Path) -> str:
         raise DropbenchError(f"Cannot read {path}: {error.strerror or error}.") from error
 
 
-def _typed(cells: dict[str, str], table: Table) -> dict[str, Any] | None:
+def _typed(cells: dict[str, str], table: CsvTable) -> dict[str, Any] | None:
     row: dict[str, Any] = {name: cells.get(name, "") for name in table.text_columns}
     try:
         for name in table.number_columns:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dropbench.errors import DropbenchError
-from dropbench.run_result import FOREIGN
+from dropbench.run.result import FOREIGN
 
 
 def path_of(folder: Path, run_id: str) -> Path:

@@ -4,15 +4,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dropbench.results.csv_file import Tell, read_rows
-from dropbench.results.schema import PANEL, RUNS, Table
-from dropbench.run_result import SHARES, WITHOUT_UNITS
+from dropbench.results.csv_file import read_rows
+from dropbench.results.schema import PANEL, RUNS, CsvTable
+from dropbench.run.result import ERROR_WITHOUT_UNITS, SHARES
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def latest(rows: Iterable[dict[str, Any]], table: Table) -> list[dict[str, Any]]:
+def latest(rows: Iterable[dict[str, Any]], table: CsvTable) -> list[dict[str, Any]]:
     """One row for each key: the last one, but one that ended ``ok`` is not displaced by one that did not."""
     kept: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in rows:
@@ -22,26 +22,26 @@ def latest(rows: Iterable[dict[str, Any]], table: Table) -> list[dict[str, Any]]
     return list(kept.values())
 
 
-def finished_runs(folder: Path, tell: Tell) -> dict[str, dict[str, Any]]:
+def finished_runs(folder: Path) -> dict[str, dict[str, Any]]:
     """The rows of all runs in ``folder`` that ended ``ok``, by run_id; none where there is no folder."""
-    rows = latest(read_rows(folder, RUNS, tell), RUNS)
+    rows = latest(read_rows(folder, RUNS), RUNS)
     return {row["run_id"]: row for row in rows if row["status"] == "ok"}
 
 
-def with_panel(folder: Path, tell: Tell) -> set[str]:
+def with_panel(folder: Path) -> set[str]:
     """The run_ids of all classifiers whose panel is in ``folder`` to its last row; none without a folder."""
     return {
         row["run_id"]
-        for row in read_rows(folder, PANEL, tell)
-        if (row["measure"], row["at"]) == (WITHOUT_UNITS, SHARES[-1])
+        for row in read_rows(folder, PANEL)
+        if (row["measure"], row["at"]) == (ERROR_WITHOUT_UNITS, SHARES[-1])
     }
 
 
-def read_table(folder: Path, table: Table, tell: Tell = lambda sentence: None) -> "pd.DataFrame":
+def read_table(folder: Path, table: CsvTable) -> "pd.DataFrame":
     """The latest rows of a table, numbers as float64; empty, with all columns, where there is no file.
 
     What had to be left out is told (see dropbench.results.csv_file.read_rows).
     """
     import pandas as pd
 
-    return pd.DataFrame(latest(read_rows(folder, table, tell), table), columns=list(table.columns))
+    return pd.DataFrame(latest(read_rows(folder, table), table), columns=list(table.columns))

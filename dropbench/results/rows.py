@@ -3,7 +3,7 @@
 from typing import Any
 
 from dropbench.results.schema import SCHEMA_VERSION
-from dropbench.run_result import RunResult
+from dropbench.run.result import RunResult
 
 
 def run_row(result: RunResult, git_commit: str) -> dict[str, Any]:

@@ -4,14 +4,14 @@ from collections.abc import Collection
 from dataclasses import dataclass, fields
 from functools import cached_property
 
-from dropbench.config import RunConfig
-from dropbench.run_result import METRICS, EpochRecord, PanelRecord
+from dropbench.run.config import RunConfig
+from dropbench.run.result import METRIC_NAMES, EpochRecord, PanelRecord
 
 SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
-class Table:
+class CsvTable:
     """One CSV file: its name, all columns in order, those that hold text, and the key of a row."""
 
     file_name: str
@@ -37,9 +37,9 @@ _WHERE = frozenset(
 
 def _table(
     file_name: str, columns: tuple[str, ...], key: tuple[str, ...], text: Collection[str] = ()
-) -> Table:
+) -> CsvTable:
     """A table whose columns ``text`` hold text; a name may hold numbers in another table."""
-    return Table(file_name, columns, frozenset({*text, *_WHERE}) & frozenset(columns), key)
+    return CsvTable(file_name, columns, frozenset({*text, *_WHERE}) & frozenset(columns), key)
 
 
 # ``message`` stands last: a row torn inside it has lost nothing else and is kept.
@@ -50,7 +50,7 @@ RUNS = _table(
         "schema_version",
         "status",
         *_CONFIG_COLUMNS,
-        *(f"{split}_{metric}" for split in ("val", "test") for metric in METRICS),
+        *(f"{split}_{metric}" for split in ("val", "test") for metric in METRIC_NAMES),
         "learned_p_drop",
         "learned_p_drop_input",
         "learned_p_drop_conv",
@@ -123,7 +123,7 @@ COMPARISONS = _table(
         "averaged",
         "left_out",
         *_CONFIG_COLUMNS,
-        *(f"test_{metric}" for metric in METRICS),
+        *(f"test_{metric}" for metric in METRIC_NAMES),
         *COMPARISON_FIGURES,
         "member_run_ids",
         "member_started_at",

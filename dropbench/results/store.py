@@ -13,11 +13,11 @@ from filelock import FileLock
 import dropbench
 from dropbench.errors import DropbenchError
 from dropbench.results import predictions
-from dropbench.results.csv_file import Tell, append_rows, is_torn, mend, read_new_rows, read_rows, widen
+from dropbench.results.csv_file import append_rows, is_torn, mend, read_new_rows, read_rows, widen
 from dropbench.results.read import finished_runs, latest
 from dropbench.results.rows import epoch_rows, panel_rows, run_row
-from dropbench.results.schema import EPOCHS, PANEL, RUNS, TABLES, Table
-from dropbench.run_result import RunResult
+from dropbench.results.schema import EPOCHS, PANEL, RUNS, TABLES, CsvTable
+from dropbench.run.result import RunResult
 
 
 class Store:
@@ -28,9 +28,8 @@ class Store:
 
     """
 
-    def __init__(self, folder: Path, tell: Tell = lambda sentence: None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._tell = tell
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
@@ -44,7 +43,7 @@ class Store:
         self._read_up_to = 0
         with self._lock():
             for table in TABLES:
-                mend(folder, table, tell)
+                mend(folder, table)
                 widen(folder, table)
 
     def append(self, result: RunResult, keep_predictions: bool = False, again: bool = False) -> None:
@@ -67,19 +66,19 @@ class Store:
             self._append(EPOCHS, epoch_rows(result))
             self._append(RUNS, [run_row(result, git_commit())])
 
-    def append_rows(self, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
+    def append_rows(self, table: CsvTable, rows: Iterable[Mapping[str, Any]]) -> None:
         """Put rows of a table that belong to no run on disk, with the commit that measured them."""
         with self._lock():
             if new := [{**row, "git_commit": git_commit()} for row in rows]:
                 self._append(table, new)
 
-    def recorded(self, table: Table) -> dict[str, dict[str, Any]]:
+    def recorded(self, table: CsvTable) -> dict[str, dict[str, Any]]:
         """The rows of a table on disk, by the first column of its key."""
-        return {row[table.key[0]]: row for row in latest(read_rows(self.folder, table, self._tell), table)}
+        return {row[table.key[0]]: row for row in latest(read_rows(self.folder, table), table)}
 
     def finished(self) -> dict[str, dict[str, Any]]:
         """The rows of all runs that ended ``ok``, by run_id."""
-        return finished_runs(self.folder, self._tell)
+        return finished_runs(self.folder)
 
     def ended(self) -> dict[str, str]:
         """The status with which each run ended, by run_id: ``ok`` if it ever did."""
@@ -96,7 +95,7 @@ class Store:
         )
 
     def _panel_of(self, run_id: str) -> set[tuple[Any, ...]]:
-        rows = read_rows(self.folder, PANEL, self._tell)
+        rows = read_rows(self.folder, PANEL)
         return {_place(row) for row in rows if row["run_id"] == run_id}
 
     @contextlib.contextmanager
@@ -110,14 +109,14 @@ class Store:
         except OSError as error:
             raise DropbenchError(f"Cannot write into {self.folder}: {error.strerror or error}.") from error
 
-    def _append(self, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
+    def _append(self, table: CsvTable, rows: Iterable[Mapping[str, Any]]) -> None:
         if is_torn(self.folder, table):  # by another sweep into this folder that was killed since
-            mend(self.folder, table, self._tell)
+            mend(self.folder, table)
         append_rows(self.folder, table, rows)
 
     def _catch_up(self) -> dict[str, str]:
         """Read the rows that were written since the last time, by whichever sweep."""
-        rows, self._read_up_to = read_new_rows(self.folder, RUNS, self._read_up_to, self._tell)
+        rows, self._read_up_to = read_new_rows(self.folder, RUNS, self._read_up_to)
         for row in rows:
             if self._statuses.get(row["run_id"]) != "ok":
                 self._statuses[row["run_id"]] = row["status"]

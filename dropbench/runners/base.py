@@ -7,13 +7,13 @@ from typing import Protocol
 
 import torch
 
-from dropbench.config import RunConfig
 from dropbench.data import cache
 from dropbench.data.dataset import DataSet
-from dropbench.data.foreign import DERIVED, foreign_images
+from dropbench.data.ood import DERIVED, ood_images
 from dropbench.engine.train import OnEpoch, train
 from dropbench.errors import UsageError, unknown_name
-from dropbench.run_result import EpochRecord, RunResult
+from dropbench.run.config import RunConfig
+from dropbench.run.result import EpochRecord, RunResult
 
 OnProgress = Callable[[int, RunConfig, EpochRecord | None], None]
 """Called with the worker's number, its run, and the epoch just ended (None when the run starts)."""
@@ -31,7 +31,7 @@ class Extras:
     compiled: bool = False
     panel: bool = False
     foreign: str = ""
-    """What dropbench.data.foreign.foreign_images takes; empty for none."""
+    """What dropbench.data.ood.ood_images takes; empty for none."""
 
     @property
     def data_keys(self) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ class Runner(Protocol):
 
 
 @dataclass
-class Task:
+class Attempt:
     """A run to carry out, and how often its worker has died of it."""
 
     config: RunConfig
@@ -94,16 +94,16 @@ class Queue:
 
     def __init__(self, configs: Iterable[RunConfig]) -> None:
         self._fresh = iter(configs)
-        self._again: list[Task] = []
+        self._again: list[Attempt] = []
 
-    def take(self) -> Task | None:
+    def take(self) -> Attempt | None:
         """The next run; None if there is none (now: a death may bring one back)."""
         if self._again:
             return self._again.pop()
         config = next(self._fresh, None)
-        return None if config is None else Task(config)
+        return None if config is None else Attempt(config)
 
-    def died(self, task: Task, reason: str) -> Iterator[RunResult]:
+    def died(self, task: Attempt, reason: str) -> Iterator[RunResult]:
         """Put a run back whose worker died, or yield its failure if that was its last attempt."""
         task.deaths += 1
         if task.deaths < ATTEMPTS:
@@ -113,11 +113,11 @@ class Queue:
         yield RunResult(config=task.config, status="failed", message=message)
 
 
-def carry_out(config: RunConfig, device: torch.device, extras: Extras, on_epoch: OnEpoch) -> RunResult:
+def carry_out_run(config: RunConfig, device: torch.device, extras: Extras, on_epoch: OnEpoch) -> RunResult:
     """One run on the cached data set; an exception becomes a result with status ``failed``."""
     try:
         data = _data(config.data_key)
-        foreign = (extras.foreign, foreign_images(extras.foreign, data)) if extras.foreign else None
+        foreign = (extras.foreign, ood_images(extras.foreign, data)) if extras.foreign else None
         return train(config, data, device, on_epoch, extras.compiled, extras.panel, foreign)
     except Exception as error:  # a sweep outlives a run that fails; the row tells why
         return RunResult(config=config, status="failed", message=f"{type(error).__name__}: {error}")

@@ -11,10 +11,10 @@ from multiprocessing.process import BaseProcess
 
 import torch
 
-from dropbench.config import RunConfig
 from dropbench.engine.device import interrupts_ignored, prepare_process
-from dropbench.run_result import RunResult
-from dropbench.runners.base import NO_EXTRAS, Extras, OnProgress, Queue, Task, carry_out
+from dropbench.run.config import RunConfig
+from dropbench.run.result import RunResult
+from dropbench.runners.base import NO_EXTRAS, Attempt, Extras, OnProgress, Queue, carry_out_run
 
 
 class ProcessRunner:
@@ -80,9 +80,9 @@ class _Worker:
     number: int
     process: BaseProcess
     connection: Connection
-    task: Task | None = field(default=None)
+    task: Attempt | None = field(default=None)
 
-    def give(self, task: Task, on_progress: OnProgress) -> None:
+    def give(self, task: Attempt, on_progress: OnProgress) -> None:
         self.task = task
         on_progress(self.number, task.config, None)
         # If it died while idle, reading from it says so, and the run is tried elsewhere.
@@ -106,6 +106,6 @@ def _work(connection: Connection, device: torch.device, threads: int, extras: Ex
         prepare_process(threads)
         while True:
             config = connection.recv()
-            connection.send(carry_out(config, device, extras, connection.send))
+            connection.send(carry_out_run(config, device, extras, connection.send))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         os._exit(0)  # the driver is gone; nobody is left to tell

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from dropbench.config import RunConfig
 from dropbench.data import cache
 from dropbench.data.dataset import DataSet
 from dropbench.engine.device import prepare_process
 from dropbench.errors import DropbenchError
-from dropbench.run_result import EpochRecord, RunResult
-from dropbench.runners.base import Extras, OnProgress, Queue, RunnerOptions, Task, carry_out
+from dropbench.run.config import RunConfig
+from dropbench.run.result import EpochRecord, RunResult
+from dropbench.runners.base import Attempt, Extras, OnProgress, Queue, RunnerOptions, carry_out_run
 
 _START_ATTEMPTS = 3  # for each actor, before the cluster is given up
 
@@ -102,7 +102,7 @@ class RayRunner:
         handle = remote.remote(self._device.type, self._threads, self._extras)
         return _Actor(number, handle, handle.ready.remote())
 
-    def _give(self, actor: "_Actor", task: Task, on_progress: OnProgress) -> None:
+    def _give(self, actor: "_Actor", task: Attempt, on_progress: OnProgress) -> None:
         keys = (task.config.data_key, *self._extras.data_keys)
         for key in keys:
             if key not in self._data:
@@ -147,7 +147,7 @@ class _Actor:
         self.number = number
         self.handle = handle
         self.voice = voice
-        self.task: Task | None = None
+        self.task: Attempt | None = None
 
     @property
     def idle(self) -> bool:
@@ -173,7 +173,7 @@ class _RemoteWorker:
             try:
                 for data in data_sets:
                     cache.keep(data)
-                said.put(carry_out(config, self._device, self._extras, said.put))
+                said.put(carry_out_run(config, self._device, self._extras, said.put))
             except BaseException as error:  # it ends in the driver, not with this thread
                 said.put(error)
 

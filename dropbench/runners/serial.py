@@ -4,10 +4,10 @@ from collections.abc import Generator, Iterable
 
 import torch
 
-from dropbench.config import RunConfig
 from dropbench.engine.device import prepare_process
-from dropbench.run_result import EpochRecord, RunResult
-from dropbench.runners.base import NO_EXTRAS, Extras, OnProgress, carry_out
+from dropbench.run.config import RunConfig
+from dropbench.run.result import EpochRecord, RunResult
+from dropbench.runners.base import NO_EXTRAS, Extras, OnProgress, carry_out_run
 
 
 class SerialRunner:
@@ -29,4 +29,4 @@ class SerialRunner:
             def on_epoch(record: EpochRecord, config: RunConfig = config) -> None:
                 on_progress(0, config, record)
 
-            yield carry_out(config, self.device, self.extras, on_epoch)
+            yield carry_out_run(config, self.device, self.extras, on_epoch)

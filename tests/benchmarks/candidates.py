@@ -17,11 +17,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dropbench.config import RunConfig
 from dropbench.dropout.control import set_streams
 from dropbench.engine import optim
 from dropbench.engine.device import autocast, prepare_process, resolve_precision
-from dropbench.models import LectureCNN, build_model
+from dropbench.models.build import build_model
+from dropbench.models.lecture_cnn import LectureCNN
+from dropbench.run.config import RunConfig
 
 CPU = torch.device("cpu")
 ROUNDS = 15

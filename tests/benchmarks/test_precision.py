@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from dropbench.cli.console import tell
 from dropbench.cli.progress import PlainProgress
-from dropbench.config import RunConfig
 from dropbench.experiments.workbench import Workbench, carry_out
 from dropbench.report.statistics import paired_difference
 from dropbench.results.read import finished_runs
 from dropbench.results.store import Store
+from dropbench.run.config import RunConfig
 from dropbench.runners.base import RunnerOptions
 
 SEEDS = 16
@@ -28,7 +27,7 @@ def test_test_error_in_bf16_is_that_in_fp32(tmp_path):
     store = Store(Path(os.environ.get("DROPBENCH_OUT", tmp_path)))
     errors: dict[str, dict[int, float]] = {}
     for precision in ("fp32", "bf16"):
-        bench = Workbench.set_up("mnist5k", None, "auto", precision, tell, RunnerOptions())
+        bench = Workbench.set_up("mnist5k", None, "auto", precision, RunnerOptions())
         configs = bench.bind([replace(RunConfig(p_drop=0.5), seed=seed) for seed in range(SEEDS)])
         assert not carry_out(configs, bench, store, PlainProgress()).unsuccessful
         done = finished_runs(store.folder, pytest.fail)

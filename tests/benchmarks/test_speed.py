@@ -11,8 +11,8 @@ import torch
 
 from dropbench.engine.device import resolve_precision
 from dropbench.experiments.speed.measure import STANDARD, measure_speed
-from dropbench.report.build import speed_of
-from dropbench.report.terminal import show
+from dropbench.report.folder import speed_of
+from dropbench.report.render.terminal import show
 from dropbench.results.store import Store
 
 # At least this many times as fast as the plain loop, or at most so many seconds or megabytes.
@@ -36,8 +36,8 @@ def rows(tmp_path_factory):
     folder = tmp_path_factory.mktemp("speed")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precision = resolve_precision("auto", device)
-    speed_id = measure_speed(STANDARD, device, precision, 5, Store(folder), print)
-    tables = speed_of(folder, speed_id, print)
+    speed_id = measure_speed(STANDARD, device, precision, 5, Store(folder))
+    tables = speed_of(folder, speed_id)
     from dropbench.cli.console import out
 
     show(tables, out)

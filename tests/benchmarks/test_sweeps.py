@@ -11,12 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
-from dropbench.cli.console import tell
 from dropbench.cli.progress import Progress
-from dropbench.config import RunConfig
 from dropbench.experiments.workbench import Workbench, carry_out
 from dropbench.results.read import finished_runs
 from dropbench.results.store import Store
+from dropbench.run.config import RunConfig
 from dropbench.runners.base import RunnerOptions
 
 TINY = ["--model", "mlp", "--layers", "8", "--epochs", "1", "--train-size", "100"]
@@ -43,7 +42,7 @@ class Clock(Progress):
 def test_driver_overhead_of_a_tiny_run_is_under_20_ms():
     """Wall time from row to row in a pool of one worker, less what the run itself took in it."""
     runner = RunnerOptions("process", jobs=1, threads=1)
-    bench = Workbench.set_up("mnist5k", None, "cpu", "fp32", tell, runner)
+    bench = Workbench.set_up("mnist5k", None, "cpu", "fp32", runner)
     base = RunConfig(model="mlp", layers=(8,), epochs=1, train_size=100, p_drop=0.5)
     overheads = []
     for round_ in range(ROUNDS):
@@ -62,7 +61,7 @@ def test_ten_of_ten_thousand_runs_resume_in_under_3_s(tmp_path):
     sweep = ["sweep", "--p", "0.01..0.99:0.01", "--seeds", "100", *TINY, "--out", str(tmp_path)]
     subprocess.run([sys.executable, "-m", "dropbench", *sweep], check=True, capture_output=True)
     whole = (tmp_path / "runs.csv").read_bytes()
-    assert len(finished_runs(tmp_path, print)) == 10_000
+    assert len(finished_runs(tmp_path)) == 10_000
     taken = []
     for _ in range(ROUNDS):
         lines = whole.splitlines(keepends=True)[:-10]

@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dropbench.config import RunConfig
 from dropbench.data import cache
 from dropbench.data.registry import SOURCES, prepare
 from dropbench.data.split import largest_train_size, split, stratified_order
 from dropbench.errors import DropbenchError, UsageError
+from dropbench.run.config import RunConfig
 
 
 def test_embedded_digits_are_4000_and_1000_stratified_and_disjoint(digits):
@@ -88,9 +88,8 @@ def folder(tmp_path):
     return tmp_path / "pets"
 
 
-def test_folder_is_read_pixel_by_pixel(folder):
-    told = []
-    data = prepare(f"folder:{folder}", tell=told.append)
+def test_folder_is_read_pixel_by_pixel(folder, told):
+    data = prepare(f"folder:{folder}")
     assert data.name == "folder:pets"
     assert data.classes == ("cat", "dog")
     assert data.image_shape == (3, 10, 12)
@@ -108,11 +107,10 @@ def test_changed_folder_is_another_data_set_and_a_moved_one_is_the_same(folder):
     assert prepare(f"folder:{moved}").key != before
 
 
-def test_other_sizes_and_modes_are_fitted_to_the_first_image_and_told_once(folder):
+def test_other_sizes_and_modes_are_fitted_to_the_first_image_and_told_once(folder, told):
     Image.new("L", (30, 20), 255).save(folder / "train" / "dog" / "grey.png")
     Image.new("RGBA", (12, 10), "blue").save(folder / "test" / "dog" / "alpha.png")
-    told = []
-    data = prepare(f"folder:{folder}", tell=told.append)
+    data = prepare(f"folder:{folder}")
     assert len(told) == 1
     assert "1 images" in told[0]
     assert (data.train_images[-1] == 255).all()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dropbench.data.foreign import DERIVED, foreign_images, permuted, rotated
+from dropbench.data.ood import DERIVED, ood_images, permuted, rotated
 
 
 def test_four_quarter_turns_are_none(blobs):
@@ -29,12 +29,12 @@ def test_a_permutation_keeps_the_pixels_and_is_the_same_for_all_images():
 
 @pytest.mark.parametrize("name", DERIVED)
 def test_derived_images_are_of_the_shape_that_nets_take(blobs, name):
-    images = foreign_images(name, blobs)
+    images = ood_images(name, blobs)
     assert (images.shape, images.dtype) == (blobs.test_images.shape, np.uint8)
     assert images.flags.c_contiguous
 
 
 def test_another_set_is_taken_from_the_cache(blobs, digits):
-    assert np.array_equal(foreign_images(digits.key, blobs), digits.test_images)
+    assert np.array_equal(ood_images(digits.key, blobs), digits.test_images)
     with pytest.raises(OSError, match="absent"):
-        foreign_images("absent", blobs)
+        ood_images("absent", blobs)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from dropbench.config import RunConfig
+from dropbench.catalog.dropouts import VARIANTS
 from dropbench.dropout import dropconnect
 from dropbench.dropout.borrowed import OwnDropout
 from dropbench.dropout.control import (
@@ -21,7 +21,7 @@ from dropbench.dropout.layer import DropoutLayer
 from dropbench.dropout.registry import make_dropout
 from dropbench.engine.train import train
 from dropbench.errors import UsageError
-from dropbench.variants import VARIANTS
+from dropbench.run.config import RunConfig
 
 every_variant = pytest.mark.parametrize("name", VARIANTS)
 on_units = pytest.mark.parametrize("name", [n for n in VARIANTS if n not in ("dropconnect", "variational")])

@@ -236,7 +236,7 @@ def test_compare_bagging(tmp_path):
 
 
 def test_all_arms_under_every_budget_share_a_folder(tmp_path):
-    from dropbench.arms import ARMS, BUDGETS
+    from dropbench.catalog.arms import ARMS, BUDGETS
 
     arguments = ["compare-bagging", "--arms", ",".join(ARMS), "--members", "2", "--mc-samples", "2", *QUICK]
     for budget in BUDGETS:

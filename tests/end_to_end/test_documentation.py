@@ -14,11 +14,11 @@ import typer
 from PIL import Image
 
 from dropbench.cli.main import app, run
-from dropbench.config import RunConfig
 from dropbench.data.registry import find_source
 from dropbench.dropout.layer import DropoutLayer
 from dropbench.dropout.noise import GaussianDropout
 from dropbench.results.schema import TABLES
+from dropbench.run.config import RunConfig
 
 ROOT = Path(__file__).parents[2]
 EXTENDING = ROOT / "docs" / "extending.md"

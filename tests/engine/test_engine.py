@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from dropbench.config import RunConfig
 from dropbench.dropout.control import dropout_layers, set_streams
 from dropbench.engine.batches import Examples, measure
 from dropbench.engine.device import resolve_device, resolve_precision
@@ -23,7 +22,8 @@ from dropbench.engine.monte_carlo import predict_monte_carlo
 from dropbench.engine.optim import SGD, learning_rate_factor, project_max_norm
 from dropbench.engine.train import train
 from dropbench.errors import DropbenchError, UsageError
-from dropbench.models import build_model
+from dropbench.models.build import build_model
+from dropbench.run.config import RunConfig
 
 CPU = torch.device("cpu")
 
@@ -175,7 +175,8 @@ def test_sgd_takes_the_steps_of_torchs_own_class():
 def test_training_imports_no_compiler():
     """torch._dynamo would cost every worker about a second and 150 MB."""
     code = (
-        "import sys; from dropbench.data.registry import prepare; from dropbench.config import RunConfig; "
+        "import sys; from dropbench.data.registry import prepare; "
+        "from dropbench.run.config import RunConfig; "
         "from dropbench.engine.train import train; data = prepare('mnist5k'); "
         "train(RunConfig(data_key=data.key, model='mlp', layers=(8,), p_drop=0.5, epochs=1), data); "
         "assert 'torch._dynamo' not in sys.modules"

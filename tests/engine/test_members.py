@@ -9,17 +9,17 @@ import torch
 import torch.nn.functional as F
 from engine.test_engine import CPU, numbers, small
 
-from dropbench.config import RunConfig
 from dropbench.data.split import split
 from dropbench.dropout.control import dropout_layers, set_streams
-from dropbench.dropout.thinned import FixedMask
+from dropbench.dropout.thinned import ThinnedDropout
 from dropbench.engine.batches import Examples, measure
-from dropbench.engine.boosting import joint_objective
+from dropbench.engine.boosting import boosting_objective
 from dropbench.engine.evaluate import predict
 from dropbench.engine.monte_carlo import predict_monte_carlo
 from dropbench.engine.train import _Run, train
-from dropbench.models import build_model
-from dropbench.run_result import kept_arrays, mc_ladder
+from dropbench.models.build import build_model
+from dropbench.run.config import RunConfig
+from dropbench.run.result import kept_arrays, mc_ladder
 
 STANDARD_ERRORS = 5
 
@@ -49,7 +49,7 @@ def test_a_thinned_net_is_the_same_subnetwork_in_training_and_at_test():
 
 @pytest.mark.parametrize(("convention", "scale"), [("inverted", 4 / 3), ("weight-scaling", 1.0)])
 def test_kept_units_of_a_thinned_net_have_the_scale_of_dropouts_training(convention, scale):
-    layer = FixedMask(0.25, convention).eval()
+    layer = ThinnedDropout(0.25, convention).eval()
     layer.generator = torch.Generator().manual_seed(0)
     maps = torch.ones(6, 16, 4, 4).to(memory_format=torch.channels_last)
     out = layer(maps)
@@ -84,7 +84,7 @@ def test_the_mean_gradient_of_boosting_is_that_of_the_joint_likelihood():
     ours = [weight.clone().requires_grad_() for weight in weights]
     with torch.no_grad():
         of_all = averaged(ours)
-    sum(chance(mask) * joint_objective(logits(ours, mask), of_all, labels) for mask in masks).backward()
+    sum(chance(mask) * boosting_objective(logits(ours, mask), of_all, labels) for mask in masks).backward()
     theirs = [weight.clone().requires_grad_() for weight in weights]
     F.cross_entropy(averaged(theirs), labels).backward()
     for one, other in zip(ours, theirs, strict=True):

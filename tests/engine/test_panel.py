@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from dropbench.config import RunConfig
 from dropbench.dropout.registry import make_dropout
 from dropbench.engine import panel
 from dropbench.engine.batches import Examples, pixel_values
@@ -15,7 +14,8 @@ from dropbench.engine.tasks import Split
 from dropbench.engine.train import train
 from dropbench.engine.units import measure_activations
 from dropbench.errors import UsageError
-from dropbench.run_result import HISTOGRAM_BINS
+from dropbench.run.config import RunConfig
+from dropbench.run.result import HISTOGRAM_BINS
 
 CPU = torch.device("cpu")
 

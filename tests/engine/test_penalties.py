@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Poisson, kl_divergence
 
-from dropbench.config import RunConfig
 from dropbench.dropout.control import dropout_layers
 from dropbench.engine.penalties import Penalties, sparsity_divergence
 from dropbench.engine.train import train
 from dropbench.errors import UsageError
-from dropbench.models import build_model, maxout_gain
+from dropbench.models.build import build_model
+from dropbench.models.initialise import maxout_gain
+from dropbench.run.config import RunConfig
 
 
 def small(**fields: object) -> RunConfig:
@@ -96,7 +97,7 @@ def test_a_maxout_net_keeps_the_mean_square_of_its_units_and_learns(blobs):
 
 
 def test_relu_and_linear_weights_are_those_of_torchs_own_initialisation():
-    from dropbench.streams import torch_generator
+    from dropbench.run.streams import torch_generator
 
     for activation, nonlinearity in (("relu", "relu"), ("logistic", "linear")):
         config = small(activation=activation)

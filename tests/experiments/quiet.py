@@ -1,6 +1,6 @@
 """A small net, and a watcher that only counts."""
 
-from dropbench.config import RunConfig
+from dropbench.run.config import RunConfig
 
 MLP = RunConfig(model="mlp", layers=(16,), epochs=2, batch_size=32)
 

@@ -12,22 +12,22 @@ from experiments.quiet import MLP, Quiet
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from dropbench.arms import ARMS, DEFAULT_ARMS
-from dropbench.config import RunConfig
+from dropbench.catalog.arms import ARMS, DEFAULT_ARMS
 from dropbench.data.split import split
 from dropbench.engine.evaluate import as_kept, from_kept, metrics
 from dropbench.errors import UsageError
 from dropbench.experiments.bagging.averaging import Ensemble, log_mean, out_of_bag_error, quality
 from dropbench.experiments.bagging.calibration import at_temperature, detection, entropy, fit_temperature
-from dropbench.experiments.bagging.compare import compare, foreign_key
-from dropbench.experiments.bagging.cost import count_flops, joint_step, narrowed
-from dropbench.experiments.bagging.plan import Plan, runs_of
-from dropbench.experiments.bagging.uncertainty import differences, mcnemar
+from dropbench.experiments.bagging.compare import compare, ood_key
+from dropbench.experiments.bagging.cost import boosting_step, count_flops, narrowed
+from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
+from dropbench.experiments.bagging.uncertainty import bootstrap_differences, mcnemar
 from dropbench.experiments.workbench import Policy, Workbench
-from dropbench.models import build_model
+from dropbench.models.build import build_model
 from dropbench.results.read import read_table
 from dropbench.results.schema import COMPARISONS, DIFFERENCES, RELIABILITY, RUNS
 from dropbench.results.store import Store
+from dropbench.run.config import RunConfig
 from dropbench.runners.base import RunnerOptions
 
 DROPOUT = replace(MLP, epochs=3, p_drop=0.5, mc_samples=4)
@@ -185,7 +185,7 @@ def test_the_interval_covers_a_difference_of_seeds_and_of_images(repetitions, le
     of_seeds = generator.normal(0, 0.5, (kinds, repetitions, 1))
     of_images = generator.normal(0, 0.5 * images**0.5 / repetitions**0.5, (kinds, 1, images))
     noise = generator.normal(0, 1, (kinds, repetitions, images))
-    found = differences(of_seeds + of_images + noise)
+    found = bootstrap_differences(of_seeds + of_images + noise)
     covered = np.mean([each.low <= 0 <= each.high for each in found])
     assert covered > least - 3 * math.sqrt(least * (1 - least) / kinds)
     assert np.mean([each.p_better for each in found]) == pytest.approx(0.5, abs=0.05)
@@ -193,7 +193,7 @@ def test_the_interval_covers_a_difference_of_seeds_and_of_images(repetitions, le
 
 def test_a_difference_that_is_always_there_is_sure_and_one_that_never_is_is_a_tie():
     none, less = np.zeros((3, 50)), np.full((3, 50), -2.0)
-    tie, sure = differences(np.stack([none, less]))
+    tie, sure = bootstrap_differences(np.stack([none, less]))
     assert (tie.low, tie.mean, tie.high, tie.p_better) == (0, 0, 0, 0.5)
     assert (sure.low, sure.high, sure.p_better) == (pytest.approx(-2), pytest.approx(-2), 1)
 
@@ -251,8 +251,8 @@ def test_out_of_bag_error_asks_only_the_members_that_did_not_see_an_image():
 # Plans and budgets
 
 
-def plan(**more) -> Plan:
-    return Plan(**{"dropout": DROPOUT, "members": 3, "seeds": 1, "arms": tuple(ARMS), **more})
+def plan(**more) -> ComparisonPlan:
+    return ComparisonPlan(**{"dropout": DROPOUT, "members": 3, "seeds": 1, "arms": tuple(ARMS), **more})
 
 
 def arms(**more):
@@ -267,7 +267,7 @@ def test_arms_share_their_members():
     fewer = {run.run_id for run in runs_of(plan(members=2, arms=DEFAULT_ARMS).all_arms())}
     assert fewer < {run.run_id for run in runs_of(plan(arms=DEFAULT_ARMS).all_arms())}
     assert {run.mc_samples for arm in of_one.values() for run in arm.runs} == {0, 4}
-    assert all(run.bootstrap and run.is_reference for run in of_one["bagging"].runs)
+    assert all(run.bootstrap and run.without_dropout for run in of_one["bagging"].runs)
     assert of_one["dropout"].runs[0].convention == "weight-scaling"
 
 
@@ -277,8 +277,8 @@ def test_what_a_budget_holds_equal_is_equal(bench):
     def flops(arm) -> float:
         return sum(count_flops(run, data).training * run.epochs for run in arm.runs)
 
-    step = joint_step(DROPOUT, data)
-    of_members, of_training = arms(), arms(budget="train", joint_step=step)
+    step = boosting_step(DROPOUT, data)
+    of_members, of_training = arms(), arms(budget="train", boosting_step=step)
     assert {name: flops(arm) / flops(of_members["single"]) for name, arm in of_members.items()} == {
         "single": 1, "dropout": 1, "dropout-mc": 1, "bagging": 3, "ensemble": 3, "dropout-ensemble": 3,
         "bagged-dropout": 3, "untied": 3, "snapshot": 1, "boosting": step,
@@ -350,12 +350,12 @@ def test_nothing_to_compare_is_refused(wrong):
 
 
 def test_foreign_images_must_fit(bench, blobs):
-    assert foreign_key("rotated", blobs, None, print) == "rotated"
-    assert foreign_key("none", blobs, None, print) == ""
+    assert ood_key("rotated", blobs, None) == "rotated"
+    assert ood_key("none", blobs, None) == ""
     with pytest.raises(UsageError, match="1×28×28"):
-        foreign_key("mnist5k", blobs, None, print)
+        ood_key("mnist5k", blobs, None)
     with pytest.raises(UsageError, match="rotatd"):
-        foreign_key("rotatd", blobs, None, print)
+        ood_key("rotatd", blobs, None)
 
 
 # The whole
@@ -368,12 +368,12 @@ def compared(folder):
 
 def test_a_comparison_of_all_arms_is_consistent_and_resumes(bench, tmp_path):
     (dropout,) = bench.bind([DROPOUT])
-    whole = plan(dropout=dropout, seeds=2, foreign="rotated", foreign_key="rotated")
+    whole = plan(dropout=dropout, seeds=2, foreign="rotated", ood_key="rotated")
     store, watcher = Store(tmp_path), Quiet()
     compare(whole, bench, store, watcher)
     assert watcher.runs == 2 * 17
     table, runs = compared(tmp_path), read_table(tmp_path, RUNS).set_index("run_id")
-    of_members = [arm for arm, kind in ARMS.items() if kind.averages]
+    of_members = [arm for arm, kind in ARMS.items() if kind.is_ensemble]
     assert len(table) == 2 * (len(of_members) * 3 * 2 + 3 + 2 * 3)  # M = 1, 2, 3, both ways; k = 1, 2, 4
     for arm in whole.all_arms():
         if arm.name not in ("dropout-mc", "snapshot"):
@@ -490,7 +490,7 @@ def test_predictions_of_other_foreign_images_are_kept(bench, tmp_path):
     counts = []
     for foreign in ("rotated", "permuted", "rotated", "permuted"):
         watcher = Quiet()
-        chosen = plan(dropout=dropout, arms=("bagging",), foreign=foreign, foreign_key=foreign)
+        chosen = plan(dropout=dropout, arms=("bagging",), foreign=foreign, ood_key=foreign)
         compare(chosen, bench, Store(tmp_path), watcher)
         counts.append(watcher.runs)
     assert counts == [4, 4, 0, 0]

@@ -24,7 +24,7 @@ from dropbench.errors import UsageError
 from dropbench.experiments.doctor import finding, folders, installation, machine, nvidia, run, with_torch
 from dropbench.experiments.doctor.finding import Finding
 from dropbench.experiments.doctor.nvidia import Driver
-from dropbench.run_result import RunResult
+from dropbench.run.result import RunResult
 
 CPU = torch.device("cpu")
 OWN = ["torch<3,>=2.9", "torchvision<1,>=0.24", "numpy>=2.1", "ray>=2.49; extra == 'ray'"]

@@ -6,13 +6,13 @@ import pytest
 import torch
 from experiments.quiet import MLP, Quiet
 
-from dropbench.config import RunConfig
 from dropbench.errors import UsageError
 from dropbench.experiments.sweep import Grid, expand
 from dropbench.experiments.workbench import Workbench, carry_out
 from dropbench.results.read import read_table
 from dropbench.results.schema import RUNS
 from dropbench.results.store import Store
+from dropbench.run.config import RunConfig
 from dropbench.runners.base import RunnerOptions
 from dropbench.runners.choose import cores
 
@@ -26,7 +26,7 @@ def test_grid_has_every_setting_on_every_seed_and_one_reference_each():
     grid = Grid(p_drop=(0.2, 0.5), p_drop_input=(0.0, 0.1), train_size=(50, None), seeds=3)
     configs = expand(MLP, grid)
     assert len(configs) == 3 * 2 * (1 + 4) == len({config.run_id for config in configs})
-    references = [config for config in configs if config.is_reference]
+    references = [config for config in configs if config.without_dropout]
     assert {(config.train_size, config.seed) for config in references} == {
         (n, s) for n in (50, None) for s in range(3)
     }
@@ -36,7 +36,7 @@ def test_grid_has_every_setting_on_every_seed_and_one_reference_each():
 def test_variants_are_compared_on_the_same_seeds_and_share_their_reference():
     configs = expand(MLP, Grid(p_drop=(0.2, 0.5), dropout=("bernoulli", "gaussian"), seeds=3))
     assert len(configs) == 3 * (1 + 2 * 2) == len({config.run_id for config in configs})
-    assert sum(config.is_reference for config in configs) == 3
+    assert sum(config.without_dropout for config in configs) == 3
 
 
 def test_reference_is_left_out_on_request_and_never_doubled():

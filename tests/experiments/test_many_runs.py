@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from dropbench.config import RunConfig
-from dropbench.experiments.workbench import Policy, Workbench, carry_out, make_plan
+from dropbench.experiments.workbench import Policy, Workbench, carry_out, make_agenda
 from dropbench.results.read import read_table
 from dropbench.results.schema import EPOCHS, RUNS
 from dropbench.results.store import Store
+from dropbench.run.config import RunConfig
 from dropbench.runners.base import RunnerOptions
 
 TINY = RunConfig(model="mlp", layers=(4,), epochs=1, batch_size=32, train_size=30, p_drop=0.5)
@@ -69,6 +69,6 @@ def test_first_failure_stops_the_sweep_when_asked_to(blobs, tmp_path):
 def test_policy_says_what_is_done_again(policy, todo):
     configs = {name: replace(TINY, seed=seed) for seed, name in enumerate("abcd")}
     ended = {configs[n].run_id: status for n, status in (("a", "ok"), ("b", "failed"), ("c", "diverged"))}
-    plan = make_plan([*configs.values(), configs["a"]], ended, policy)
+    plan = make_agenda([*configs.values(), configs["a"]], ended, policy)
     assert plan.todo == [configs[name] for name in todo]
     assert len(plan.todo) + len(plan.done) + len(plan.left) == 4

@@ -15,13 +15,13 @@ from dropbench.errors import UsageError
 from dropbench.experiments.paper import estimate as module
 from dropbench.experiments.paper.definition import PASSES, SCALES, SETTINGS, find, names, parse
 from dropbench.experiments.paper.estimate import SETS, Bench, estimate
-from dropbench.experiments.paper.run import Experiment, carry_out_paper
+from dropbench.experiments.paper.run import PaperExperiment, carry_out_paper
 from dropbench.experiments.workbench import Policy, Workbench
-from dropbench.models import make_module
+from dropbench.models.build import make_module
 from dropbench.results.read import read_table
 from dropbench.results.schema import COMPARISONS, PANEL, PAPER, RUNS
 from dropbench.results.store import Store
-from dropbench.run_result import mc_ladder
+from dropbench.run.result import mc_ladder
 from dropbench.runners.base import RunnerOptions
 
 CPU = torch.device("cpu")
@@ -33,7 +33,7 @@ def bench(digits):
 
 
 def carry(name, bench, folder, seeds=2):
-    experiment = Experiment.plan(find(name), "smoke", bench, seeds)
+    experiment = PaperExperiment.plan(find(name), "smoke", bench, seeds)
     watcher = Quiet()
     carry_out_paper(experiment, bench, Store(folder), watcher, Policy())
     return experiment, watcher.runs
@@ -213,9 +213,9 @@ def test_figures_within_their_own_spread_are_no_difference(bench, tmp_path):
 
 
 def test_a_scale_takes_no_more_images_than_there_are(bench):
-    points = Experiment.plan(find("lecture"), "small", bench).points
+    points = PaperExperiment.plan(find("lecture"), "small", bench).points
     assert {point.config.train_size for point in points} == {None}
-    sizes = {point.x for point in Experiment.plan(find("fig10"), "small", bench).points}
+    sizes = {point.x for point in PaperExperiment.plan(find("fig10"), "small", bench).points}
     assert sizes == {100, 500, 1000}
 
 
@@ -235,7 +235,7 @@ def test_an_interrupted_experiment_has_a_table_of_what_was_done(bench, tmp_path)
         def wants_to_stop(self):
             return self.runs == 3
 
-    experiment = Experiment.plan(find("table9"), "smoke", bench, 1)
+    experiment = PaperExperiment.plan(find("table9"), "smoke", bench, 1)
     with pytest.raises(KeyboardInterrupt):
         carry_out_paper(experiment, bench, Store(tmp_path), Impatient(), Policy())
     assert len(read_table(tmp_path, PAPER)) == 3

@@ -5,7 +5,6 @@ import time
 import pytest
 import torch
 
-from dropbench.config import RunConfig
 from dropbench.data import cache
 from dropbench.data.split import split
 from dropbench.errors import UsageError
@@ -13,8 +12,9 @@ from dropbench.experiments.speed import plain_loop, work
 from dropbench.experiments.speed.items import sweep_seconds, worker_memory_bytes, write_runs
 from dropbench.experiments.speed.measure import check_items
 from dropbench.experiments.speed.session import Session, made_up_data
-from dropbench.models import build_model
-from dropbench.report.build import build_report
+from dropbench.models.build import build_model
+from dropbench.report.folder import build_report
+from dropbench.run.config import RunConfig
 from dropbench.runners.process import ProcessRunner
 
 CPU = torch.device("cpu")

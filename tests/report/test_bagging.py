@@ -6,20 +6,20 @@ import math
 import pytest
 from rich.console import Console
 
-from dropbench.arms import ARMS
-from dropbench.config import RunConfig
-from dropbench.report.bagging import find_comparisons
-from dropbench.report.bagging_plots import pareto_front
-from dropbench.report.bagging_tables import comparison_tables
-from dropbench.report.build import build_report
-from dropbench.report.export import EXPORTERS, export
+from dropbench.catalog.arms import ARMS
+from dropbench.report.comparison.comparison import find_comparisons
+from dropbench.report.comparison.pictures import pareto_front
+from dropbench.report.comparison.tables import comparison_tables
+from dropbench.report.folder import build_report
 from dropbench.report.pictures import save_comparisons
-from dropbench.report.terminal import show
+from dropbench.report.render.export import EXPORTERS, export
+from dropbench.report.render.terminal import show
 from dropbench.results.csv_file import append_rows
 from dropbench.results.read import read_table
 from dropbench.results.rows import run_row
 from dropbench.results.schema import COMPARISONS, DIFFERENCES, RELIABILITY, RUNS, SCHEMA_VERSION
-from dropbench.run_result import RunResult
+from dropbench.run.config import RunConfig
+from dropbench.run.result import RunResult
 
 MEMBERS = 3
 
@@ -29,7 +29,7 @@ def compare(folder, errors, old=False, members=MEMBERS):
     append_rows(folder, RUNS, [run_row(RunResult(RunConfig(), "ok"), "")])
     for arm, by_seed in errors.items():
         kind = ARMS[arm]
-        sizes = [1, 2, 5] if kind.monte_carlo else list(range(1, members + 1)) if kind.averages else [1]
+        sizes = [1, 2, 5] if kind.monte_carlo else list(range(1, members + 1)) if kind.is_ensemble else [1]
         for seed, error in enumerate(by_seed):
             rows = [
                 _row(arm, seed, averaging, size, error, sizes[-1], members)
@@ -64,7 +64,7 @@ def _row(arm, seed, averaging, size, error, most, members):
         **row,
         "message": "",
         "test_error_percent": error + (most - size) / 10 + (averaging == "geometric"),
-        "train_flops": 1e13 * (size if ARMS[arm].averages else 1),
+        "train_flops": 1e13 * (size if ARMS[arm].is_ensemble else 1),
         "prediction_flops": 2e6 * size,
     }
 
@@ -173,7 +173,7 @@ def test_nothing_but_losses_is_said_too(tmp_path):
 
 def test_rows_of_an_older_dropbench_are_shown(tmp_path):
     compare(tmp_path, ERRORS, old=True)
-    table = next(t for t in build_report(tmp_path, print).tables if t.kind == "comparison")
+    table = next(t for t in build_report(tmp_path).tables if t.kind == "comparison")
     by_arm = {row["arm"]: row for row in table.rows}
     assert {arm: row["averaged"] for arm, row in by_arm.items()} == {
         "single": 1, "dropout": 1, "dropout-mc": 1, "bagging": 3,
@@ -211,7 +211,7 @@ def test_the_pareto_front_has_what_no_other_beats():
 def test_terminal_never_folds_a_cell_and_shows_every_one(tmp_path, width):
     compare(tmp_path, {"single": [4.5, 5], "dropout": [3, 5], "bagging": [2, 4]})
     differ(tmp_path, {"bagging": (-0.4, -0.7, -0.1)}, 2)
-    for table in build_report(tmp_path, print).tables:
+    for table in build_report(tmp_path).tables:
         console = Console(width=width, file=io.StringIO())
         show([table], console)
         shown = console.file.getvalue()

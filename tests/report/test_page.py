@@ -10,13 +10,13 @@ import pytest
 from report.test_bagging import ERRORS, compare, differ
 from report.test_panel import record, shares
 
-from dropbench.config import RunConfig
-from dropbench.report.build import Choice, build_report
+from dropbench.report.folder import Choice, build_report
 from dropbench.report.page.build import render
 from dropbench.results.csv_file import append_rows
 from dropbench.results.rows import epoch_rows, run_row
 from dropbench.results.schema import EPOCHS, RUNS
-from dropbench.run_result import EpochRecord, RunResult
+from dropbench.run.config import RunConfig
+from dropbench.run.result import EpochRecord, RunResult
 
 EVIL = 'folder:<script>document.title="obeyed"</script>"&'
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -58,7 +58,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(folder):
     path = folder / "page.html"
-    path.write_text(render(build_report(folder, print), print), encoding="utf-8")
+    path.write_text(render(build_report(folder)), encoding="utf-8")
     return path
 
 
@@ -87,8 +87,8 @@ def test_it_has_the_command_and_what_made_the_runs(page):
 
 
 def test_axes_carry_both_probabilities(folder):
-    report = build_report(folder, print, Choice(only=("sweep",)))
-    figures = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', render(report, print))
+    report = build_report(folder, Choice(only=("sweep",)))
+    figures = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', render(report))
     layout = json.loads(figures[0])["layout"]
     assert "p_drop" in layout["xaxis"]["title"]["text"]
     assert "p_keep" in layout["xaxis2"]["title"]["text"]

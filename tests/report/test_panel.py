@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from dropbench.config import RunConfig
-from dropbench.report.build import build_report
-from dropbench.report.export import as_markdown
-from dropbench.report.feature_plots import draw_images
+from dropbench.report.features.pictures import draw_images
+from dropbench.report.folder import build_report
 from dropbench.report.pictures import save_pictures
+from dropbench.report.render import as_markdown
 from dropbench.results import predictions
 from dropbench.results.csv_file import append_rows
 from dropbench.results.rows import panel_rows, run_row
 from dropbench.results.schema import PANEL, RUNS
-from dropbench.run_result import HISTOGRAM_BINS, SHARES, WITHOUT_UNITS, PanelRecord, RunResult
+from dropbench.run.config import RunConfig
+from dropbench.run.result import ERROR_WITHOUT_UNITS, HISTOGRAM_BINS, SHARES, PanelRecord, RunResult
 
 MEASURES = ("units", "dead_units", "mean_activation", "zero_share", "sparseness")
 NOISE = (0.0, 0.01, -0.01, 0.02, -0.02, 0.005)
@@ -30,7 +30,7 @@ def record(folder, p, seed, correlation, rank, without, layers_measured=1, **fie
         ]
     records += [
         PanelRecord("train_error_percent", "", 0.0, 1.0),
-        *(PanelRecord(WITHOUT_UNITS, "", share, error) for share, error in without.items()),
+        *(PanelRecord(ERROR_WITHOUT_UNITS, "", share, error) for share, error in without.items()),
     ]
     metrics = {"test_error_percent": without[0.0], "val_error_percent": 3.0, "test_nll": 0.1}
     result = RunResult(config, "ok", metrics=metrics, panel=tuple(records))
@@ -51,7 +51,7 @@ def folder(tmp_path):
 
 
 def tables(folder):
-    return {table.kind: table for table in build_report(folder, print).tables}
+    return {table.kind: table for table in build_report(folder).tables}
 
 
 def test_differences_are_paired_and_say_what_holds(folder):
@@ -75,7 +75,7 @@ def test_gap_and_error_without_units(folder):
     rows = {row["p_drop"]: row for row in found.rows}
     assert rows[0.0]["gap"] == pytest.approx(3)
     assert rows[0.5]["gap"] == pytest.approx(2)
-    assert rows[0.0][f"{WITHOUT_UNITS}_0.5"] == pytest.approx(20 + np.mean(NOISE))
+    assert rows[0.0][f"{ERROR_WITHOUT_UNITS}_0.5"] == pytest.approx(20 + np.mean(NOISE))
     assert "lower at 0.5" in found.notes[-1]
 
 
@@ -85,7 +85,7 @@ def test_each_net_has_its_own_layers(folder):
         for layers in ((7,), (7, 7)):
             for p in (0.0, 0.5):
                 record(folder, p, seed, 0.1, 9.0, shares(1, 2), len(layers), model="mlp", layers=layers)
-    cnn, mlp = (t for t in build_report(folder, print).tables if t.kind == "panel-units")
+    cnn, mlp = (t for t in build_report(folder).tables if t.kind == "panel-units")
     assert [(row["p_drop"], row["layer"]) for row in cnn.rows] == [(0.0, "1"), (0.5, "1")]
     assert sorted((row["layers"], row["layer"]) for row in mlp.rows) == [
         *[("7", "1")] * 2, *[("7,7", "1")] * 2, *[("7,7", "2")] * 2
@@ -136,7 +136,7 @@ def test_pictures_of_everything_a_folder_holds(folder, autoencoders):
     figures = folder / "new" / "figures"
     names = {
         path.name.rpartition("-")[0] + path.suffix
-        for path in save_pictures(build_report(folder, print), figures, ("png", "svg"))
+        for path in save_pictures(build_report(folder), figures, ("png", "svg"))
     }
     assert names == {
         f"{kind}.{ending}"

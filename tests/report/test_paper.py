@@ -2,10 +2,10 @@
 
 import pytest
 
-from dropbench.report.build import build_report, paper_report
-from dropbench.report.export import export
-from dropbench.report.paper import AGREES, CONTRARY, UNCLEAR, UNSEEN, find_papers, paper_table
+from dropbench.report.folder import build_report, paper_report
+from dropbench.report.paper.result import AGREES, CONTRARY, UNCLEAR, UNSEEN, find_papers, paper_table
 from dropbench.report.pictures import save_pictures
+from dropbench.report.render.export import export
 from dropbench.results.csv_file import append_rows
 from dropbench.results.read import read_table
 from dropbench.results.schema import PAPER, SCHEMA_VERSION
@@ -44,27 +44,24 @@ ARMS = {
 
 
 def result(folder):
-    told = []
-    (found,) = find_papers(read_table(folder, PAPER), told.append)
-    assert not told
+    (found,) = find_papers(read_table(folder, PAPER))
     return found
 
 
-def test_the_reading_is_the_direction_of_the_interval_against_the_papers(tmp_path):
+def test_the_agreement_is_the_direction_of_the_interval_against_the_papers(tmp_path):
     write(tmp_path, ARMS)
-    readings = {place.arm: place.reading for place in result(tmp_path).places}
-    assert readings == {
+    agreements = {place.arm: place.agreement for place in result(tmp_path).places}
+    assert agreements == {
         "none": "", "better": AGREES, "worse": CONTRARY, "unclear": UNCLEAR, "same": UNSEEN,
         "not the same": CONTRARY, "no gain": AGREES, "gain": CONTRARY, "nothing said": "",
     }  # fmt: skip
 
 
-def test_a_row_without_a_place_or_a_seed_is_left_out_and_told(tmp_path):
+def test_a_row_without_a_place_or_a_seed_is_left_out_and_told(tmp_path, told):
     write(tmp_path, ARMS)
     write(tmp_path, {("lost", None): ([1.0], None, "", "")}, row_id="x", position=None)
     write(tmp_path, {("lost", None): ([1.0], None, "", "")}, row_id="y", seed=None)
-    told = []
-    (found,) = find_papers(read_table(tmp_path, PAPER), told.append)
+    (found,) = find_papers(read_table(tmp_path, PAPER))
     assert [place.arm for place in found.places] == [arm for arm, _ in ARMS]
     assert told == ["paper.csv: rows without a position or a seed are left out: 2."]
 
@@ -106,13 +103,13 @@ def test_arms_along_an_axis_are_compared_at_the_same_place(tmp_path):
     )
     rows = [row for row in paper_table(result(tmp_path)).rows if row["arm"] == "dropout"]
     assert [row["difference"] for row in rows] == pytest.approx([0.1, -0.95])
-    (curve,) = save_pictures(build_report(tmp_path, print), tmp_path)
+    (curve,) = save_pictures(build_report(tmp_path), tmp_path)
     assert curve.read_bytes()[:4] == b"\x89PNG"
 
 
 def test_it_is_a_part_of_the_report_in_every_form(tmp_path):
     write(tmp_path, ARMS)
-    report = build_report(tmp_path, print)
+    report = build_report(tmp_path)
     assert [each.kind for each in report.experiments] == ["paper"]
     for ending in ("md", "csv", "json", "tex"):
         export(report.tables, tmp_path / f"t.{ending}")
@@ -122,7 +119,7 @@ def test_it_is_a_part_of_the_report_in_every_form(tmp_path):
 
     from dropbench.report.page.build import render
 
-    page = render(report, print)
+    page = render(report)
     assert "dropbench paper table9 --scale small --data mnist --precision bf16 --seeds 3" in page
     assert "diamond-open" in page
 
@@ -130,7 +127,7 @@ def test_it_is_a_part_of_the_report_in_every_form(tmp_path):
 def test_a_row_that_was_written_again_takes_the_place_of_the_first(tmp_path):
     write(tmp_path, {("none", None): ([2.0], 1.6, "", "")})
     write(tmp_path, {("none", None): ([3.0], 1.6, "", "")})
-    assert paper_report(tmp_path, "e", print).papers[0].places[0].estimate.mean == 3.0
+    assert paper_report(tmp_path, "e").papers[0].places[0].estimate.mean == 3.0
 
 
 def test_a_difference_of_which_nothing_is_said_is_shown_and_tested_with_none(tmp_path):
@@ -150,10 +147,10 @@ def test_runs_that_did_not_end_well_are_counted_and_their_arm_stays(tmp_path):
     seeds = {row["arm"]: row["seeds"] for row in table.rows}
     assert (seeds["better"], seeds["worse"], seeds["none"]) == (1, 0, 3)
     assert any(note.startswith("5 runs diverged or failed") for note in table.notes)
-    assert save_pictures(build_report(tmp_path, print), tmp_path)
+    assert save_pictures(build_report(tmp_path), tmp_path)
 
 
 def test_names_out_of_a_file_stay_within_the_folder_of_pictures(tmp_path):
     write(tmp_path, ARMS, scale="../../small")
-    (picture,) = save_pictures(build_report(tmp_path, print), tmp_path / "pictures")
+    (picture,) = save_pictures(build_report(tmp_path), tmp_path / "pictures")
     assert picture.parent == tmp_path / "pictures"

@@ -8,18 +8,18 @@ import math
 import pandas as pd
 import pytest
 
-from dropbench.config import RunConfig
 from dropbench.errors import DropbenchError, UsageError
-from dropbench.report.build import build_report
-from dropbench.report.export import EXPORTERS, export
+from dropbench.report.folder import build_report
 from dropbench.report.pictures import save_curves
-from dropbench.report.sweep import find_sweeps
-from dropbench.report.sweep_table import sweep_table
+from dropbench.report.render.export import EXPORTERS, export
+from dropbench.report.sweep.sweep import find_sweeps
+from dropbench.report.sweep.table import sweep_table
 from dropbench.results.csv_file import append_rows
 from dropbench.results.read import read_table
 from dropbench.results.rows import run_row
 from dropbench.results.schema import RUNS
-from dropbench.run_result import RunResult
+from dropbench.run.config import RunConfig
+from dropbench.run.result import RunResult
 
 
 def runs(folder, errors, **fields):
@@ -104,7 +104,7 @@ def test_runs_of_a_model_that_another_dropbench_had_are_shown(tmp_path):
     runs(tmp_path, {0.0: [2, 3], 0.5: [4, 5]})
     path = tmp_path / RUNS.file_name
     path.write_text(path.read_text().replace(",lecture-cnn,", ",newer-net,"))
-    (table,) = build_report(tmp_path, lambda sentence: None).tables
+    (table,) = build_report(tmp_path).tables
     assert "newer-net on" in table.title
 
 
@@ -145,7 +145,7 @@ def test_pictures_are_drawn_for_every_kind_of_sweep(tmp_path, fields):
 
 def test_exports_hold_the_same_numbers_and_escape_text(tmp_path):
     runs(tmp_path, {0.0: [4, 5], 0.5: [3, 3]}, data="folder:a_b|<script>&%")
-    tables = build_report(tmp_path, print).tables
+    tables = build_report(tmp_path).tables
     for ending in EXPORTERS:
         export(tables, tmp_path / f"t{ending}")
     from_json = json.loads((tmp_path / "t.json").read_text())["tables"][0]["rows"]
@@ -165,7 +165,7 @@ def test_exports_hold_the_same_numbers_and_escape_text(tmp_path):
 def test_empty_folders_say_what_to_run(tmp_path):
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(DropbenchError, match="dropbench sweep"):
-            build_report(folder, print)
+            build_report(folder)
 
 
 def test_ten_thousand_runs_are_all_there(tmp_path):

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from dropbench.report.export import as_json
+from dropbench.report.render import as_json
 from dropbench.report.speed import speed_tables
 
 WHERE = {

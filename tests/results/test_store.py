@@ -10,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dropbench.config import RunConfig
 from dropbench.errors import DropbenchError
 from dropbench.results import predictions
 from dropbench.results.csv_file import append_rows, mend, read_rows
@@ -18,12 +17,13 @@ from dropbench.results.read import finished_runs, read_table
 from dropbench.results.rows import run_row
 from dropbench.results.schema import EPOCHS, RUNS, SCHEMA_VERSION
 from dropbench.results.store import Store
-from dropbench.run_result import METRICS, EpochRecord, RunResult
+from dropbench.run.config import RunConfig
+from dropbench.run.result import METRIC_NAMES, EpochRecord, RunResult
 
 
 def result(seed: int = 0, status: str = "ok", message: str = "", **fields: object) -> RunResult:
     config = RunConfig(seed=seed, p_drop=0.3, **fields)
-    measured = {f"{split}_{name}": 1.0 + seed for split in ("val", "test") for name in METRICS}
+    measured = {f"{split}_{name}": 1.0 + seed for split in ("val", "test") for name in METRIC_NAMES}
     cost = {
         "images_per_second": 1.5,
         "seconds": 2.0,
@@ -57,7 +57,7 @@ def test_header_names_what_the_readme_promises(tmp_path):
     assert header[:3] == ["run_id", "schema_version", "status"]
     wanted = {"seed", "p_drop", "p_keep", "images_per_second", "seconds", "peak_memory_bytes", "device",
               "threads", "torch_version", "git_commit",
-              *(f"{split}_{name}" for split in ("val", "test") for name in METRICS)}  # fmt: skip
+              *(f"{split}_{name}" for split in ("val", "test") for name in METRIC_NAMES)}  # fmt: skip
     assert wanted <= set(header)
 
 
@@ -94,7 +94,7 @@ def test_a_row_and_the_predictions_beside_it_are_of_one_training(tmp_path):
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(0, 2000))
-def test_a_file_cut_anywhere_keeps_every_whole_row_and_takes_new_ones(tmp_path, cut):
+def test_a_file_cut_anywhere_keeps_every_whole_row_and_takes_new_ones(tmp_path, cut, told):
     folder = tmp_path / str(cut)
     folder.mkdir(exist_ok=True)
     path = folder / "runs.csv"
@@ -103,13 +103,12 @@ def test_a_file_cut_anywhere_keeps_every_whole_row_and_takes_new_ones(tmp_path, 
     whole = path.read_bytes()
     path.write_bytes(whole[: max(0, len(whole) - cut)])
     complete_before = max(0, path.read_bytes().count(b"\n") - 1)
-    told = []
-    mend(folder, RUNS, told.append)
-    kept = read_rows(folder, RUNS, told.append)
+    mend(folder, RUNS)
+    kept = read_rows(folder, RUNS)
     assert complete_before <= len(kept) <= complete_before + 1
     assert [row["seed"] for row in kept] == list(range(len(kept)))
     append_rows(folder, RUNS, [run_row(result(9), "")])
-    assert [row["seed"] for row in read_rows(folder, RUNS, told.append)] == [*range(len(kept)), 9]
+    assert [row["seed"] for row in read_rows(folder, RUNS)] == [*range(len(kept)), 9]
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -119,7 +118,7 @@ def test_a_file_cut_anywhere_keeps_every_whole_row_and_takes_new_ones(tmp_path, 
     length=st.integers(0, 60),
     rubbish=st.binary(max_size=40).map(lambda text: text.replace(b"\n", b"")),
 )
-def test_a_damaged_line_costs_at_most_itself_and_is_never_silent(tmp_path, victim, at, length, rubbish):
+def test_a_damaged_line_costs_at_most_itself_and_is_never_silent(tmp_path, victim, at, length, rubbish, told):
     """Whatever stands in it: quotes, half a UTF-8 letter, zero bytes, commas."""
     path = tmp_path / "runs.csv"
     path.unlink(missing_ok=True)
@@ -127,15 +126,15 @@ def test_a_damaged_line_costs_at_most_itself_and_is_never_silent(tmp_path, victi
     lines = path.read_bytes().split(b"\n")
     lines[victim] = lines[victim][:at] + rubbish + lines[victim][at + length :]
     path.write_bytes(b"\n".join(lines))
-    told = []
-    kept = read_rows(tmp_path, RUNS, told.append)
+    told.clear()
+    kept = read_rows(tmp_path, RUNS)
     others = [run_row(result(seed), "")["run_id"] for seed in range(5) if seed + 1 != victim]
     found = [row["run_id"] for row in kept]
     assert [run_id for run_id in found if run_id in others] == others
     # Emptied, a line holds no row to be missed.
     assert len(kept) == 5 or told or not lines[victim].strip()
     Store(tmp_path).append(result(7))
-    assert read_rows(tmp_path, RUNS, told.append)[-1]["seed"] == 7
+    assert read_rows(tmp_path, RUNS)[-1]["seed"] == 7
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -144,39 +143,38 @@ def test_a_file_of_anything_is_read_or_refused_in_a_sentence(tmp_path, content):
     for table in (RUNS, EPOCHS):
         (tmp_path / table.file_name).write_bytes(content)
         with contextlib.suppress(DropbenchError):
-            read_rows(tmp_path, table, lambda sentence: None)
+            read_rows(tmp_path, table)
         with contextlib.suppress(DropbenchError):
             Store(tmp_path)
 
 
-def test_torn_last_line_is_mended_and_told(tmp_path):
+def test_torn_last_line_is_mended_and_told(tmp_path, told):
     Store(tmp_path).append(result(0))
     with (tmp_path / "runs.csv").open("a") as file:
         file.write("abc,1,ok,mn")
-    told = []
-    store = Store(tmp_path, told.append)
+    store = Store(tmp_path)
     assert len(told) == 1
     assert "cut off" in told[0]
     assert len(store.finished()) == 1
 
 
-def test_report_reads_past_a_torn_line_without_touching_the_file(tmp_path):
+def test_report_reads_past_a_torn_line_without_touching_the_file(tmp_path, told):
     Store(tmp_path).append(result(0))
     path = tmp_path / "runs.csv"
     path.write_text(path.read_text() + "abc,1,ok")
-    before, told = path.read_bytes(), []
-    assert len(finished_runs(tmp_path, told.append)) == 1
+    before = path.read_bytes()
+    told.clear()
+    assert len(finished_runs(tmp_path)) == 1
     assert "cut off" in told[0]
     assert path.read_bytes() == before
 
 
-def test_other_schema_versions_are_said_and_left_out(tmp_path):
+def test_other_schema_versions_are_said_and_left_out(tmp_path, told):
     Store(tmp_path).append(result(0))
     path = tmp_path / "runs.csv"
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines, lines[1].replace(f",{SCHEMA_VERSION},", ",99,", 1)]) + "\n")
-    told = []
-    assert len(read_rows(tmp_path, RUNS, told.append)) == 1
+    assert len(read_rows(tmp_path, RUNS)) == 1
     assert "schema version 99" in told[0]
 
 
@@ -185,10 +183,10 @@ def test_file_of_other_columns_is_refused_before_anything_runs(tmp_path):
     with pytest.raises(DropbenchError, match="other columns"):
         Store(tmp_path)
     with pytest.raises(DropbenchError, match="no column"):
-        read_rows(tmp_path, RUNS, print)
+        read_rows(tmp_path, RUNS)
 
 
-def test_file_of_an_older_dropbench_is_read_and_gets_the_columns_it_lacks(tmp_path):
+def test_file_of_an_older_dropbench_is_read_and_gets_the_columns_it_lacks(tmp_path, told):
     Store(tmp_path).append(result(0))
     path = tmp_path / "runs.csv"
     with path.open(newline="") as file:
@@ -196,50 +194,50 @@ def test_file_of_an_older_dropbench_is_read_and_gets_the_columns_it_lacks(tmp_pa
     gap = table[0].index("compile_seconds")
     with path.open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(row[:gap] + row[gap + 1 :] for row in table)
-    (old,) = read_rows(tmp_path, RUNS, pytest.fail)
+    (old,) = read_rows(tmp_path, RUNS)
     assert math.isnan(old["compile_seconds"])
     Store(tmp_path).append(result(1))
-    both = read_rows(tmp_path, RUNS, pytest.fail)
+    both = read_rows(tmp_path, RUNS)
     assert [row["run_id"] for row in both] == [result(0).config.run_id, result(1).config.run_id]
     assert path.read_text().splitlines()[0] == ",".join(RUNS.columns)
     assert repr(both[0]) == repr(old)  # as text, since NaN is unlike itself
+    assert told == []
 
 
-def test_rows_with_text_for_numbers_or_missing_cells_are_left_out_and_told(tmp_path):
+def test_rows_with_text_for_numbers_or_missing_cells_are_left_out_and_told(tmp_path, told):
     Store(tmp_path).append(result(0))
     path = tmp_path / "runs.csv"
     good = path.read_text().splitlines()[1]
     path.write_text(
         path.read_text() + good.replace(",0.3,0.7,", ",zero,0.7,") + "\nshort,1\n\n" + good + "\n"
     )
-    told = []
-    assert len(read_rows(tmp_path, RUNS, told.append)) == 2
+    assert len(read_rows(tmp_path, RUNS)) == 2
     assert len(told) == 2
 
 
-def test_a_row_of_an_unknown_status_is_left_out_and_told(tmp_path):
+def test_a_row_of_an_unknown_status_is_left_out_and_told(tmp_path, told):
     for seed in range(2):
         Store(tmp_path).append(result(seed))
     path = tmp_path / "runs.csv"
     path.write_text(path.read_text().replace(",ok,", ",okay,", 1))
-    told = []
-    assert len(read_table(tmp_path, RUNS, told.append)) == 1
+    assert len(read_table(tmp_path, RUNS)) == 1
     assert told == [f"{path}: row 2 has the unknown status 'okay'; it is left out."]
 
 
-def test_a_file_with_other_line_ends_is_read_and_taken_up(tmp_path):
+def test_a_file_with_other_line_ends_is_read_and_taken_up(tmp_path, told):
     for seed in range(2):
         Store(tmp_path).append(result(seed))
     path = tmp_path / "runs.csv"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     Store(tmp_path).append(result(2))
-    assert [row["seed"] for row in read_rows(tmp_path, RUNS, pytest.fail)] == [0, 1, 2]
+    assert [row["seed"] for row in read_rows(tmp_path, RUNS)] == [0, 1, 2]
+    assert told == []
 
 
 def test_a_cell_beyond_all_bounds_is_said_not_traced(tmp_path):
     (tmp_path / "runs.csv").write_text("run_id\n" + "x" * 200_000 + "\n")
     with pytest.raises(DropbenchError, match="no column"):
-        read_rows(tmp_path, RUNS, print)
+        read_rows(tmp_path, RUNS)
 
 
 def test_folder_that_cannot_be_one_is_said(tmp_path):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from dropbench.config import RunConfig
 from dropbench.data import cache
 from dropbench.errors import DropbenchError
-from dropbench.run_result import foreign_split
+from dropbench.run.config import RunConfig
+from dropbench.run.result import ood_split
 from dropbench.runners.base import Extras, RunnerOptions
 from dropbench.runners.choose import choose_runner
 from dropbench.runners.serial import SerialRunner
@@ -82,7 +82,7 @@ def test_foreign_images_travel_too(cluster, blobs):
 
     (there,) = on_ray(cluster, 1, extras=extras).run([config], nothing)
     (here,) = SerialRunner(CPU, 1, extras).run([config], nothing)
-    name = foreign_split(other.key)
+    name = ood_split(other.key)
     assert np.array_equal(there.predictions[name], here.predictions[name])
     assert not np.array_equal(there.predictions[name], there.predictions["test"])
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dropbench.config import RunConfig
 from dropbench.errors import UsageError
+from dropbench.run.config import RunConfig
 from dropbench.runners.base import RunnerOptions
 from dropbench.runners.choose import choose_runner, cores
 from dropbench.runners.process import ProcessRunner

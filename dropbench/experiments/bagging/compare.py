@@ -4,12 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from dropbench.data.dataset import DataSet
-from dropbench.data.foreign import DERIVED
+from dropbench.data.ood import DERIVED
 from dropbench.data.registry import FOLDER_PREFIX, SOURCES, prepare
-from dropbench.data.source import Tell
 from dropbench.errors import UsageError, unknown_name
-from dropbench.experiments.bagging.plan import Plan, runs_of
-from dropbench.experiments.bagging.reduce import Reducer, readings_of
+from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
+from dropbench.experiments.bagging.reduce import Reducer, averages_of
 from dropbench.experiments.bagging.rows import Rows
 from dropbench.experiments.workbench import Outcome, Policy, Watcher, Workbench, carry_out
 from dropbench.results.predictions import load
@@ -18,8 +17,8 @@ from dropbench.results.store import Store
 NO_FOREIGN = "none"
 
 
-def foreign_key(name: str, data: DataSet, data_dir: Path | None, tell: Tell) -> str:
-    """What dropbench.data.foreign.foreign_images takes for the set that ``--ood`` names; empty for none.
+def ood_key(name: str, data: DataSet, data_dir: Path | None) -> str:
+    """What dropbench.data.ood.ood_images takes for the set that ``--ood`` names; empty for none.
 
     Raises:
         UsageError: if there is no such set, or its images do not fit the nets.
@@ -32,7 +31,7 @@ def foreign_key(name: str, data: DataSet, data_dir: Path | None, tell: Tell) -> 
         return name
     if not name.startswith(FOLDER_PREFIX) and name not in SOURCES:
         raise unknown_name("foreign data", name, [*DERIVED, NO_FOREIGN, *SOURCES, f"{FOLDER_PREFIX}PATH"])
-    foreign = prepare(name, data_dir, tell)
+    foreign = prepare(name, data_dir)
     if foreign.image_shape != data.image_shape:
         theirs, ours = ("×".join(map(str, each.image_shape)) for each in (foreign, data))
         raise UsageError(
@@ -45,7 +44,7 @@ def foreign_key(name: str, data: DataSet, data_dir: Path | None, tell: Tell) -> 
 
 
 def compare(
-    plan: Plan,
+    plan: ComparisonPlan,
     bench: Workbench,
     store: Store,
     watcher: Watcher,
@@ -55,7 +54,7 @@ def compare(
 
     Rows that are there stay, unless they were made of other runs, or of runs that were done again since.
     """
-    extras = replace(bench.runner.extras, foreign=plan.foreign_key)
+    extras = replace(bench.runner.extras, foreign=plan.ood_key)
     bench = replace(bench, runner=replace(bench.runner, extras=extras))
     outcome = carry_out(runs_of(plan.all_arms()), bench, store, watcher, policy, with_predictions=True)
     reducer = Reducer(bench.data, store.finished(), lambda run_id: load(store.folder, run_id))
@@ -63,6 +62,6 @@ def compare(
     return outcome
 
 
-def row_ids(plan: Plan) -> set[str]:
+def row_ids(plan: ComparisonPlan) -> set[str]:
     """The comparison_ids of all rows of a plan."""
-    return {reading.comparison_id for arm in plan.all_arms() for reading in readings_of(arm)}
+    return {average.comparison_id for arm in plan.all_arms() for average in averages_of(arm)}

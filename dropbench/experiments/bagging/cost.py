@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from dropbench.config import RunConfig
 from dropbench.data.dataset import DataSet
 from dropbench.dropout.control import set_streams
 from dropbench.engine.batches import Examples, pixel_values
 from dropbench.engine.monte_carlo import predict_monte_carlo
 from dropbench.errors import UsageError
-from dropbench.models import make_module
+from dropbench.models.build import make_module
+from dropbench.run.config import RunConfig
 
 _IMAGES = 2
 _CPU = torch.device("cpu")
@@ -79,12 +79,12 @@ def _count(config: RunConfig, image_shape: tuple[int, int, int], classes: int) -
 
     # Boosting also looks at the averaged prediction in every step.
     step = [(True, True), *([(False, False)] if config.joint else [])]
-    drops = not (config.is_reference or config.thinned)
+    drops = not (config.without_dropout or config.thinned)
     first, further = (sampled(1), sampled(2) - sampled(1)) if drops else (math.nan, math.nan)
     return Flops(flops(*step), flops((False, False)), first, further)
 
 
-def joint_step(config: RunConfig, data: DataSet) -> float:
+def boosting_step(config: RunConfig, data: DataSet) -> float:
     """What a step of boosting takes, in steps of dropout."""
     joint = count_flops(replace(config, joint=True), data)
     return joint.training / count_flops(config, data).training

@@ -4,18 +4,18 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from dropbench.arms import ARMS, BUDGETS, DEFAULT_ARMS, ArmKind, check_arms, reference_under
-from dropbench.config import RunConfig
-from dropbench.errors import UsageError, unknown_name
-from dropbench.variants import variant_of
+from dropbench.catalog.arms import ARMS, BUDGETS, DEFAULT_ARMS, Arm, check_arms, reference_under
+from dropbench.catalog.dropouts import variant_of
+from dropbench.errors import UsageError
+from dropbench.run.config import RunConfig
 
 
 @dataclass(frozen=True)
-class Plan:
+class ComparisonPlan:
     """What is compared: ``dropout`` has the probabilities and ``mc_samples`` of the dropout arms.
 
     ``narrow`` is what the width of members is multiplied by under the budget ``parameters``, and
-    ``joint_step`` what a step of boosting takes under the budget ``train``, in steps of dropout;
+    ``boosting_step`` what a step of boosting takes under the budget ``train``, in steps of dropout;
     dropbench.experiments.bagging.cost knows both, and under every other budget they are 1.
     """
 
@@ -25,11 +25,11 @@ class Plan:
     arms: tuple[str, ...] = DEFAULT_ARMS
     budget: str = "members"
     narrow: float = 1.0
-    joint_step: float = 1.0
+    boosting_step: float = 1.0
     foreign: str = ""
     """What the foreign images are called; empty for none."""
-    foreign_key: str = ""
-    """What dropbench.data.foreign.foreign_images takes for them."""
+    ood_key: str = ""
+    """What dropbench.data.ood.ood_images takes for them."""
 
     def __post_init__(self) -> None:
         """Raise UsageError for what cannot be compared."""
@@ -37,10 +37,9 @@ class Plan:
             raise UsageError(
                 f"--members {self.members}.", "Write 1 or more; the lecture's question wants 5 or so."
             )
-        if self.budget not in BUDGETS:
-            raise unknown_name("budget", self.budget, BUDGETS)
+        BUDGETS.find(self.budget)
         object.__setattr__(self, "arms", check_arms(self.arms, self.reference))
-        if self.dropout.is_reference:
+        if self.dropout.without_dropout:
             raise UsageError(
                 "With --p 0 there is no dropout to compare.", "Write a probability of dropping, like --p 0.5."
             )
@@ -62,29 +61,29 @@ class Plan:
     @property
     def experiment_id(self) -> str:
         """Twelve hexadecimal digits that name the comparison, whatever its arms and however many seeds."""
-        identity = f"{self.setting.run_id} {self.members} {self.budget} {self.foreign_key}"
+        identity = f"{self.setting.run_id} {self.members} {self.budget} {self.ood_key}"
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
-    def all_arms(self) -> list["Arm"]:
+    def all_arms(self) -> list["PlannedArm"]:
         """The arms of every repetition, all of one seed before the next."""
         return [arm for seed in range(self.seeds) for arm in self.of_seed(seed)]
 
-    def of_seed(self, seed: int) -> list["Arm"]:
+    def of_seed(self, seed: int) -> list["PlannedArm"]:
         """The arms of one repetition."""
         return [
-            Arm(name, replace(self.setting, seed=seed), self, self._runs(ARMS[name], seed))
+            PlannedArm(name, replace(self.setting, seed=seed), self, self._runs(ARMS[name], seed))
             for name in self.arms
         ]
 
-    def _runs(self, kind: ArmKind, seed: int) -> tuple[RunConfig, ...]:
+    def _runs(self, kind: Arm, seed: int) -> tuple[RunConfig, ...]:
         net = self._longer(replace(self.setting, seed=seed))
         # A member that is the dropout arm's net, but for the Monte-Carlo passes after training, is that net.
         trained = replace(net, mc_samples=0)
         return tuple(net if run == trained else run for run in self._own_runs(kind, seed))
 
-    def _own_runs(self, kind: ArmKind, seed: int) -> tuple[RunConfig, ...]:
+    def _own_runs(self, kind: Arm, seed: int) -> tuple[RunConfig, ...]:
         one = replace(self.setting, seed=seed, mc_samples=0)
-        one = replace(one, bootstrap=kind.bootstrap, thinned=kind.thinned, joint=kind.joint)
+        one = replace(one, **kind.changes)
         if not kind.drops:
             one = replace(one, p_drop=0.0, p_drop_input=0.0, p_drop_conv=0.0)
         if kind.many:
@@ -99,37 +98,37 @@ class Plan:
         """A net alone, which under the budget ``train`` takes the epochs of all members."""
         if self.budget != "train":
             return run
-        times = self.members / (self.joint_step if run.joint else 1)
+        times = self.members / (self.boosting_step if run.joint else 1)
         cutoff = None if run.cutoff_epoch is None else max(1, round(times * run.cutoff_epoch))
         return replace(run, epochs=max(1, round(times * run.epochs)), cutoff_epoch=cutoff)
 
 
 @dataclass(frozen=True)
-class Arm:
+class PlannedArm:
     """One way to predict, in one repetition; ``setting`` is the plan's with the repetition's seed."""
 
     name: str
     setting: RunConfig
-    plan: Plan
+    plan: ComparisonPlan
     runs: tuple[RunConfig, ...]
 
     @property
-    def kind(self) -> ArmKind:
+    def kind(self) -> Arm:
         """What it is."""
         return ARMS[self.name]
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """The numbers of members it is read with: every one, or 1 where it has no members."""
-        return tuple(range(1, 1 + (self.plan.members if self.kind.averages else 1)))
+        return tuple(range(1, 1 + (self.plan.members if self.kind.is_ensemble else 1)))
 
     def comparison_id(self, averaging: str, members: int, passes: int) -> str:
-        """Twelve hexadecimal digits that name one reading of this arm."""
+        """Twelve hexadecimal digits that name one average of this arm."""
         runs = " ".join(run.run_id for run in self.runs)
         identity = f"{self.plan.experiment_id} {self.name} {averaging} {members} {passes} {runs}"
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
-def runs_of(arms: Sequence[Arm]) -> list[RunConfig]:
+def runs_of(arms: Sequence[PlannedArm]) -> list[RunConfig]:
     """The runs that the arms need, each once."""
     return list({run.run_id: run for arm in arms for run in arm.runs}.values())

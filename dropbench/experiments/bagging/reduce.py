@@ -8,24 +8,24 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dropbench.arms import AVERAGINGS, LOSSES
-from dropbench.config import RunConfig
+from dropbench.catalog.arms import AVERAGINGS, LOSSES
 from dropbench.data.dataset import DataSet
 from dropbench.engine.evaluate import from_kept, metrics, reliability
 from dropbench.experiments.bagging.averaging import Ensemble, out_of_bag_error, quality
 from dropbench.experiments.bagging.calibration import at_temperature, detection, entropy, fit_temperature
 from dropbench.experiments.bagging.cost import count_flops
-from dropbench.experiments.bagging.plan import Arm
-from dropbench.run_result import foreign_split, mc_ladder
+from dropbench.experiments.bagging.plan import PlannedArm
+from dropbench.run.config import RunConfig
+from dropbench.run.result import mc_ladder, ood_split
 
 Kept = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Reading:
+class Average:
     """An arm read with so many of its members, or by so many passes with masks, and how they are averaged."""
 
-    arm: Arm
+    arm: PlannedArm
     averaging: str
     members: int
     passes: int
@@ -36,19 +36,19 @@ class Reading:
         return self.arm.comparison_id(self.averaging, self.members, self.passes)
 
 
-def readings_of(arm: Arm) -> list[Reading]:
-    """All that an arm is read as; one that averages nothing has a single reading."""
+def averages_of(arm: PlannedArm) -> list[Average]:
+    """All averages of an arm; one that averages nothing has a single one."""
     if arm.kind.monte_carlo:
         ladder = mc_ladder(arm.runs[0].mc_samples)
-        return [Reading(arm, averaging, 1, passes) for averaging in AVERAGINGS for passes in ladder]
-    if not arm.kind.averages:
-        return [Reading(arm, AVERAGINGS[0], 1, 1)]
-    return [Reading(arm, averaging, size, size) for averaging in AVERAGINGS for size in arm.sizes]
+        return [Average(arm, averaging, 1, passes) for averaging in AVERAGINGS for passes in ladder]
+    if not arm.kind.is_ensemble:
+        return [Average(arm, AVERAGINGS[0], 1, 1)]
+    return [Average(arm, averaging, size, size) for averaging in AVERAGINGS for size in arm.sizes]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A reading's row of comparisons.csv, its rows of reliability.csv, and its losses on each test image."""
+    """An average's row of comparisons.csv, its rows of reliability.csv, and its losses on each test image."""
 
     row: dict[str, Any]
     bins: list[dict[str, Any]]
@@ -58,7 +58,7 @@ class Measured:
 
 @dataclass
 class Reducer:
-    """Reduces readings on one data set; ``finished`` are the rows of runs that ended well, by run_id.
+    """Reduces averages on one data set; ``finished`` are the rows of runs that ended well, by run_id.
 
     ``load`` gives a run's kept arrays; those of one repetition are held until ``forget``.
     """
@@ -72,65 +72,65 @@ class Reducer:
         """Let the arrays go."""
         self._kept.clear()
 
-    def usable(self, arm: Arm) -> list[RunConfig]:
+    def usable(self, arm: PlannedArm) -> list[RunConfig]:
         """The arm's runs that ended well, in their order."""
         return [run for run in arm.runs if run.run_id in self.finished]
 
-    def members(self, arm: Arm) -> int:
+    def members(self, arm: PlannedArm) -> int:
         """How many members it can be read with: of runs that diverged or failed there is no prediction."""
         usable = self.usable(arm)
         return len(usable) and (arm.plan.members if arm.kind.snapshots else len(usable))
 
-    def headline(self, arm: Arm) -> Reading | None:
+    def headline(self, arm: PlannedArm) -> Average | None:
         """The arm read with all its members or passes, by the arithmetic mean; None where it has none."""
         possible = [
-            reading
-            for reading in readings_of(arm)
-            if reading.averaging == AVERAGINGS[0] and reading.members <= self.members(arm)
+            average
+            for average in averages_of(arm)
+            if average.averaging == AVERAGINGS[0] and average.members <= self.members(arm)
         ]
-        return max(possible, key=lambda reading: (reading.members, reading.passes), default=None)
+        return max(possible, key=lambda average: (average.members, average.passes), default=None)
 
-    def cells(self, reading: Reading) -> dict[str, Any]:
-        """What tells a reading from the others."""
-        arm, plan = reading.arm, reading.arm.plan
+    def cells(self, average: Average) -> dict[str, Any]:
+        """What tells an average from the others."""
+        arm, plan = average.arm, average.arm.plan
         left_out = len(arm.runs) - len(self.usable(arm))
-        missing = reading.members > self.members(arm)
-        averaged = self.averaged(reading)
+        missing = average.members > self.members(arm)
+        averaged = self.averaged(average)
         return {
-            "comparison_id": reading.comparison_id,
+            "comparison_id": average.comparison_id,
             "experiment_id": plan.experiment_id,
             "arm": arm.name,
             "members": plan.members,
             "budget": plan.budget,
             "foreign": plan.foreign,
-            "averaging": reading.averaging,
-            "averaged": reading.members,
+            "averaging": average.averaging,
+            "averaged": average.members,
             "left_out": left_out,
             **arm.setting.row(),
-            "passes_per_prediction": reading.passes,
+            "passes_per_prediction": average.passes,
             "member_run_ids": " ".join(run.run_id for run in averaged),
             "member_started_at": " ".join(str(self.finished[run.run_id]["started_at"]) for run in averaged),
             "message": f"{left_out} of {len(arm.runs)} runs did not end ok" if missing else "",
         }
 
-    def averaged(self, reading: Reading) -> list[RunConfig]:
-        """The runs whose predictions a reading averages."""
-        return self.usable(reading.arm)[: None if reading.arm.kind.snapshots else reading.members]
+    def averaged(self, average: Average) -> list[RunConfig]:
+        """The runs whose predictions an average takes."""
+        return self.usable(average.arm)[: None if average.arm.kind.snapshots else average.members]
 
-    def measure(self, reading: Reading) -> Measured:
-        """All figures of a reading that has its members."""
-        arm = reading.arm
-        runs = self.averaged(reading)
+    def measure(self, average: Average) -> Measured:
+        """All figures of an average that has its members."""
+        arm = average.arm
+        runs = self.averaged(average)
         kept = [self._arrays(run) for run in runs]
         labels = {split: torch.from_numpy(kept[0][f"{split}_labels"]) for split in ("val", "test")}
-        tuning = self._ensemble(reading, "val").prediction(reading.averaging)
-        ensemble = self._ensemble(reading, "test")
-        predicted = ensemble.prediction(reading.averaging)
+        tuning = self._ensemble(average, "val").prediction(average.averaging)
+        ensemble = self._ensemble(average, "test")
+        predicted = ensemble.prediction(average.averaging)
         temperature = fit_temperature(tuning, labels["val"])
         scaled = at_temperature(predicted, temperature)
         row = {
-            **self.cells(reading),
-            **quality(ensemble, reading.averaging, labels["test"]),
+            **self.cells(average),
+            **quality(ensemble, average.averaging, labels["test"]),
             "temperature": temperature,
             "val_nll": metrics(tuning, labels["val"])["nll"],
             "val_nll_scaled": metrics(at_temperature(tuning, temperature), labels["val"])["nll"],
@@ -139,19 +139,19 @@ class Reducer:
                 for name, value in metrics(scaled, labels["test"]).items()
                 if name != "error_percent"  # a temperature changes no error
             },
-            **self._cost(reading, runs),
+            **self._cost(average, runs),
         }
-        if arm.kind.bootstrap:
+        if arm.kind.bootstraps:
             drawn = [self.finished[run.run_id] for run in runs]
             row["oob_error_percent"] = out_of_bag_error(kept)
             row["distinct_train_percent"] = sum(
                 100 * run["distinct_train_images"] / run["train_images"] for run in drawn
             ) / len(drawn)
         if arm.plan.foreign:
-            foreign = self._ensemble(reading, foreign_split(arm.plan.foreign_key))
-            row |= detection(entropy(predicted), entropy(foreign.prediction(reading.averaging)))
+            foreign = self._ensemble(average, ood_split(arm.plan.ood_key))
+            row |= detection(entropy(predicted), entropy(foreign.prediction(average.averaging)))
         return Measured(
-            row, _bins(reading, predicted, labels["test"]), _losses(predicted, scaled, labels["test"])
+            row, _bins(average, predicted, labels["test"]), _losses(predicted, scaled, labels["test"])
         )
 
     def _arrays(self, run: RunConfig) -> Kept:
@@ -159,22 +159,22 @@ class Reducer:
             self._kept[run.run_id] = self.load(run.run_id)
         return self._kept[run.run_id]
 
-    def _ensemble(self, reading: Reading, split: str) -> Ensemble:
-        runs = self.averaged(reading)
-        if reading.arm.kind.monte_carlo:
-            rung = mc_ladder(runs[0].mc_samples).index(reading.passes)
-            return Ensemble.of_thinned_nets(self._arrays(runs[0]), split, rung, reading.passes)
-        if reading.arm.kind.snapshots:  # the last ones, as in Huang et al. 2017
-            members = list(self._arrays(runs[0])[f"{split}_snapshots"][-reading.members :])
+    def _ensemble(self, average: Average, split: str) -> Ensemble:
+        runs = self.averaged(average)
+        if average.arm.kind.monte_carlo:
+            rung = mc_ladder(runs[0].mc_samples).index(average.passes)
+            return Ensemble.of_thinned_nets(self._arrays(runs[0]), split, rung, average.passes)
+        if average.arm.kind.snapshots:  # the last ones, as in Huang et al. 2017
+            members = list(self._arrays(runs[0])[f"{split}_snapshots"][-average.members :])
         else:
             members = [self._arrays(run)[split] for run in runs]
         return Ensemble.of_members([from_kept(member) for member in members])
 
-    def _cost(self, reading: Reading, runs: list[RunConfig]) -> dict[str, float]:
+    def _cost(self, average: Average, runs: list[RunConfig]) -> dict[str, float]:
         rows = [self.finished[run.run_id] for run in runs]
         flops = [count_flops(run, self.data) for run in runs]
-        kind = reading.arm.kind
-        nets = reading.members if kind.snapshots else 1
+        kind = average.arm.kind
+        nets = average.members if kind.snapshots else 1
         return {
             "train_seconds": sum(row["train_seconds"] for row in rows),
             "steps": sum(row["steps"] for row in rows),
@@ -183,17 +183,17 @@ class Reducer:
                 for count, row in zip(flops, rows, strict=True)
             ),
             "parameters": nets * sum(row["parameters"] for row in rows),
-            "prediction_flops": flops[0].first_thinned + (reading.passes - 1) * flops[0].thinned
+            "prediction_flops": flops[0].first_thinned + (average.passes - 1) * flops[0].thinned
             if kind.monte_carlo
             else nets * sum(count.prediction for count in flops),
         }
 
 
-def _bins(reading: Reading, predicted: torch.Tensor, labels: torch.Tensor) -> list[dict[str, Any]]:
+def _bins(average: Average, predicted: torch.Tensor, labels: torch.Tensor) -> list[dict[str, Any]]:
     columns = zip(*(column.tolist() for column in reliability(predicted.exp(), labels)), strict=True)
     return [
         {
-            "comparison_id": reading.comparison_id,
+            "comparison_id": average.comparison_id,
             "bin": number,
             "examples": examples,
             "accuracy": right / examples,

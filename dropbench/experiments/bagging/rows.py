@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from dropbench.arms import LOSSES
-from dropbench.experiments.bagging.plan import Arm, Plan
-from dropbench.experiments.bagging.reduce import Measured, Reading, Reducer, readings_of
-from dropbench.experiments.bagging.uncertainty import differences, mcnemar
+from dropbench.catalog.arms import LOSSES
+from dropbench.experiments.bagging.plan import ComparisonPlan, PlannedArm
+from dropbench.experiments.bagging.reduce import Average, Measured, Reducer, averages_of
+from dropbench.experiments.bagging.uncertainty import bootstrap_differences, mcnemar
 from dropbench.results.schema import COMPARISONS, DIFFERENCES, RELIABILITY, SCHEMA_VERSION
 from dropbench.results.store import Store
 
@@ -24,7 +24,7 @@ _MADE_OF = ("member_run_ids", "member_started_at", "message")
 class Rows:
     """Which rows of a comparison are not on disk, and writing them."""
 
-    def __init__(self, plan: Plan, reducer: Reducer, store: Store) -> None:
+    def __init__(self, plan: ComparisonPlan, reducer: Reducer, store: Store) -> None:
         self._plan = plan
         self._reducer = reducer
         self._store = store
@@ -42,31 +42,31 @@ class Rows:
             if arm.setting.seed != seed_at_hand:  # members are shared between the arms of a seed
                 self._reducer.forget()
                 seed_at_hand = arm.setting.seed
-            new = [reading for reading in readings_of(arm) if self._is_new(reading, written)]
+            new = [average for average in averages_of(arm) if self._is_new(average, written)]
             measured = self._write_arm(arm, new, self._headlines[key], wanted=key in compared)
             if measured is not None:
                 losses[key] = measured.losses
         for seeds in {seeds for seeds in pairs.values() if seeds}:
             self._write_differences([pair for pair in pairs if pairs[pair] == seeds], seeds, losses)
 
-    def _is_new(self, reading: Reading, written: Mapping[str, Mapping[str, Any]]) -> bool:
+    def _is_new(self, average: Average, written: Mapping[str, Mapping[str, Any]]) -> bool:
         """Whether there is no row, or one of other members, or of the same before they were done again."""
-        row, now = written.get(reading.comparison_id), self._reducer.cells(reading)
+        row, now = written.get(average.comparison_id), self._reducer.cells(average)
         return row is None or any(row[name] != now[name] for name in _MADE_OF)
 
     def _write_arm(
-        self, arm: Arm, new: Iterable[Reading], headline: Reading | None, wanted: bool
+        self, arm: PlannedArm, new: Iterable[Average], headline: Average | None, wanted: bool
     ) -> Measured | None:
-        """Write the new readings of an arm; measure its headline if that is one of them, or ``wanted``."""
+        """Write the new averages of an arm; measure its headline if that is one of them, or ``wanted``."""
         rows: list[Mapping[str, Any]] = []
         of_headline = self._reducer.measure(headline) if headline is not None and wanted else None
-        for reading in new:
-            if reading.members > self._reducer.members(arm):
-                rows.append(self._reducer.cells(reading))
+        for average in new:
+            if average.members > self._reducer.members(arm):
+                rows.append(self._reducer.cells(average))
                 continue
-            measured = of_headline if reading == headline and of_headline else self._reducer.measure(reading)
+            measured = of_headline if average == headline and of_headline else self._reducer.measure(average)
             rows.append(measured.row)
-            if reading == headline:
+            if average == headline:
                 self._store.append_rows(RELIABILITY, _versioned(measured.bins))
         self._store.append_rows(COMPARISONS, _versioned(rows))
         return of_headline
@@ -97,7 +97,7 @@ class Rows:
     def _difference_id(self, pair: Pair, seeds: tuple[int, ...], loss: str) -> str:
         read = [self._headlines[name, seed] for seed in seeds for name in _named(pair)]
         made_of = [
-            str(self._reducer.cells(reading)[name]) for reading in read if reading for name in _MADE_OF
+            str(self._reducer.cells(average)[name]) for average in read if average for name in _MADE_OF
         ]
         identity = " ".join([*pair, loss, *(r.comparison_id for r in read if r), *made_of])
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
@@ -119,7 +119,7 @@ class Rows:
             [of(name, loss) - (of(other, loss) if other != NOTHING else 0) for (name, other), loss in kinds]
         )
         rows = []
-        for ((name, other), loss), found in zip(kinds, differences(stacked), strict=True):
+        for ((name, other), loss), found in zip(kinds, bootstrap_differences(stacked), strict=True):
             row = {
                 "difference_id": self._difference_id((name, other), seeds, loss),
                 "experiment_id": self._plan.experiment_id,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dropbench.streams import numpy_generator
+from dropbench.run.streams import numpy_generator
 
 CONFIDENCE = 0.95
 _RESAMPLES = 4000
@@ -13,7 +13,7 @@ _CHUNK = 200
 
 
 @dataclass(frozen=True)
-class Difference:
+class BootstrapDifference:
     """A mean difference, its interval, and the chance that one repetition is on the better (lower) side."""
 
     mean: float
@@ -22,7 +22,7 @@ class Difference:
     p_better: float
 
 
-def differences(losses: np.ndarray) -> list[Difference]:
+def bootstrap_differences(losses: np.ndarray) -> list[BootstrapDifference]:
     """For each of some differences of losses ``(kinds, repetitions, examples)`` what is known of its mean.
 
     Two things would come out otherwise another time: the repetition (weights, order, masks, splits), and the
@@ -52,7 +52,9 @@ def differences(losses: np.ndarray) -> list[Difference]:
     low, high = np.quantile(overall, (tails, 1 - tails), axis=0)
     better = ((means < 0) + 0.5 * (means == 0)).mean((0, 2))
     return [
-        Difference(float(losses[kind].mean()), float(low[kind]), float(high[kind]), float(better[kind]))
+        BootstrapDifference(
+            float(losses[kind].mean()), float(low[kind]), float(high[kind]), float(better[kind])
+        )
         for kind in range(kinds)
     ]
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 
-from dropbench.config import RunConfig
 from dropbench.data.registry import prepare
 from dropbench.engine.device import describe, resolve_device, resolve_precision
 from dropbench.experiments.doctor.finding import Finding, heard, surviving
 from dropbench.experiments.doctor.installation import install_pair
 from dropbench.experiments.doctor.machine import counted, cpu_quota, gigabytes, judge_cores, memory_bytes
 from dropbench.experiments.doctor.nvidia import find_driver, judge_driver
+from dropbench.run.config import RunConfig
 from dropbench.runners.base import RunnerOptions
 from dropbench.runners.choose import choose_runner, cores
 from dropbench.runners.process import ProcessRunner

@@ -13,9 +13,9 @@ from dataclasses import dataclass, fields, replace
 from importlib.resources import files
 from typing import Any
 
-from dropbench.config import RunConfig
 from dropbench.errors import UsageError, unknown_name
-from dropbench.run_result import mc_ladder
+from dropbench.run.config import RunConfig
+from dropbench.run.result import mc_ladder
 
 SCALES = ("full", "small", "smoke")
 LOWER, HIGHER, SAME = "lower", "higher", "same"
@@ -25,7 +25,7 @@ AXES = ("p_drop", "train_size")
 ERROR, PASSES = "test_error_percent", "passes"
 SETTINGS = files("dropbench.experiments.paper").joinpath("settings")
 # Where ours stands for each measure: a column of runs.csv, or a measure of panel.csv.
-MEASURES = {
+MEASURE_TITLES = {
     ERROR: "test error, %",
     "test_reconstruction_error": "squared error of an image",
     "mean_activation": "mean activation",
@@ -58,7 +58,7 @@ class Scale:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arm:
+class PaperArm:
     """One way to train, or along an axis several; ``paper`` and ``expect`` then go by the axis' values."""
 
     name: str
@@ -71,8 +71,8 @@ class Arm:
     """Why the paper's value is not sure: ``single copy`` or ``from memory``."""
     expect: str | dict[str, str] = ""
     """Of DIRECTIONS, what the paper found without a figure."""
-    reading: str = ""
-    """Of an experiment on passes: the arm of compare-bagging that this is."""
+    compared_as: str = ""
+    """The arm of compare-bagging that this is, in an experiment on passes."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Point:
     unverified: str
     expect: str
     against: tuple[str, float | None] | None
-    reading: str
+    compared_as: str
 
     @property
     def key(self) -> tuple[str, float | None]:
@@ -109,7 +109,7 @@ class Paper:
     differs: str
     scales: Mapping[str, Scale]
     settings: Mapping[str, Any]
-    arms: tuple[Arm, ...]
+    arms: tuple[PaperArm, ...]
     axis: str = ""
     """The field of RunConfig, or ``passes``, along which the arms are curves."""
     measure: str = ERROR
@@ -120,7 +120,7 @@ class Paper:
         known = {field.name for field in fields(RunConfig)}
         for what, found, allowed in (
             ("axis", {self.axis}, {"", PASSES, *AXES}),
-            ("measure", {self.measure}, set(MEASURES)),
+            ("measure", {self.measure}, set(MEASURE_TITLES)),
             ("against", {arm.against for arm in self.arms}, {"", *names}),
             ("unverified", {arm.unverified for arm in self.arms}, {"", *UNVERIFIED}),
             ("expect", {each for arm in self.arms for each in _values(arm.expect)}, {"", *DIRECTIONS}),
@@ -145,11 +145,13 @@ class Paper:
             raise unknown_name("scale", name, SCALES)
         return self.scales[name]
 
-    def _points_of(self, arm: Arm, scale: Scale, available: int | None) -> list[Point]:
+    def _points_of(self, arm: PaperArm, scale: Scale, available: int | None) -> list[Point]:
         settings = {**self.settings, **arm.settings}
         most = min((size for size in (scale.train_size, available) if size is not None), default=math.inf)
         if self.axis == PASSES:
-            places: list[Any] = list(mc_ladder(scale.mc_samples)) if arm.reading == "dropout-mc" else [None]
+            places: list[Any] = (
+                list(mc_ladder(scale.mc_samples)) if arm.compared_as == "dropout-mc" else [None]
+            )
         else:
             at = settings.get(self.axis)
             places = at if isinstance(at, list) else [at]
@@ -176,7 +178,7 @@ class Paper:
                     arm.unverified,
                     arm.expect.get(_text(x), "") if isinstance(arm.expect, dict) else arm.expect,
                     None,
-                    arm.reading,
+                    arm.compared_as,
                 )
             )
         return points
@@ -189,7 +191,7 @@ class Paper:
         if (other, point.x) in by_key:
             return other, point.x
         alone = [each for each in by_key.values() if each.arm == other]
-        if len(alone) == 1 and (alone[0].x is None or alone[0].config.is_reference):
+        if len(alone) == 1 and (alone[0].x is None or alone[0].config.without_dropout):
             return alone[0].key
         return None
 
@@ -225,7 +227,7 @@ def find(name: str) -> Paper:
     return parse(name, SETTINGS.joinpath(f"{name}.toml").read_text(encoding="utf-8"))
 
 
-_OF_ARM = ("name", "against", "paper", "paper_spread", "unverified", "expect", "reading")
+_OF_ARM = ("name", "against", "paper", "paper_spread", "unverified", "expect", "compared_as")
 
 
 def parse(name: str, text: str) -> Paper:
@@ -238,7 +240,7 @@ def parse(name: str, text: str) -> Paper:
     try:
         content = tomllib.loads(text)
         arms = tuple(
-            Arm(
+            PaperArm(
                 settings={key: value for key, value in arm.items() if key not in _OF_ARM},
                 **{key: arm[key] for key in _OF_ARM if key in arm},
             )

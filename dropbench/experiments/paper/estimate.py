@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from dropbench.config import RunConfig
 from dropbench.data.dataset import DataSet
 from dropbench.data.split import largest_train_size
 from dropbench.engine.device import prepare_process
@@ -13,6 +12,7 @@ from dropbench.engine.train import train
 from dropbench.experiments.paper.definition import Point
 from dropbench.experiments.speed.session import made_up_data
 from dropbench.experiments.speed.work import check, training_flops
+from dropbench.run.config import RunConfig
 from dropbench.runners.base import RunnerOptions
 from dropbench.runners.choose import shares
 
@@ -59,21 +59,21 @@ class Bench:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Cost:
     """How many runs, and how long they take."""
 
     runs: int
     seconds: float
 
 
-def estimate(points: Sequence[Point], seeds: int, images: Images, bench: Bench) -> Estimate:
+def estimate(points: Sequence[Point], seeds: int, images: Images, bench: Bench) -> Cost:
     """Of all seeds of the points: the dearest net is timed for some steps, others go by their operations."""
     configs = {point.config.run_id: point.config for point in points}.values()
     flops = {config: training_flops(_still(config), images.shape, images.classes) for config in configs}
     dearest = max(flops, key=lambda config: flops[config])
     flops_per_second = bench.jobs * flops[dearest] * _rate(dearest, images, bench)
     operations = sum(_images_seen(config, images) * flops[config] for config in configs)
-    return Estimate(seeds * len(flops), seeds * operations / flops_per_second)
+    return Cost(seeds * len(flops), seeds * operations / flops_per_second)
 
 
 def _still(config: RunConfig) -> RunConfig:

@@ -6,25 +6,25 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dropbench.arms import AVERAGINGS
-from dropbench.config import RunConfig
+from dropbench.catalog.arms import AVERAGINGS
+from dropbench.catalog.models import recipe_of
 from dropbench.data.split import largest_train_size
 from dropbench.experiments.bagging.compare import compare
-from dropbench.experiments.bagging.plan import Plan, runs_of
-from dropbench.experiments.bagging.reduce import readings_of
-from dropbench.experiments.paper.definition import HIGHER, LOWER, MEASURES, PASSES, SAME, Paper, Point
+from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
+from dropbench.experiments.bagging.reduce import averages_of
+from dropbench.experiments.paper.definition import HIGHER, LOWER, MEASURE_TITLES, PASSES, SAME, Paper, Point
 from dropbench.experiments.workbench import Outcome, Policy, Watcher, Workbench, carry_out
-from dropbench.recipes import recipe_of
 from dropbench.results.csv_file import read_rows
 from dropbench.results.read import latest
 from dropbench.results.schema import COMPARISONS, PANEL, PAPER, RUNS, SCHEMA_VERSION
 from dropbench.results.store import Store
+from dropbench.run.config import RunConfig
 
 _NORMAL = 1.96  # standard deviations: a 95 % interval
 
 
 @dataclass(frozen=True)
-class Experiment:
+class PaperExperiment:
     """A paper's experiment at one scale, its runs bound to a bench's images and precision."""
 
     paper: Paper
@@ -34,7 +34,7 @@ class Experiment:
     """Of seed 0."""
 
     @classmethod
-    def plan(cls, paper: Paper, scale: str, bench: Workbench, seeds: int | None = None) -> "Experiment":
+    def plan(cls, paper: Paper, scale: str, bench: Workbench, seeds: int | None = None) -> "PaperExperiment":
         """Raises UsageError if it does not fit the bench's images."""
         points = paper.points(scale, largest_train_size(len(bench.data.train_labels)))
         bound = bench.bind([point.config for point in points])
@@ -59,14 +59,14 @@ class Experiment:
         """Whether its figures or pictures are made of what is kept beside the rows."""
         return self.paper.axis == PASSES or recipe_of(self.points[0].config.model).task == "reconstruct"
 
-    def comparison(self) -> Plan:
+    def comparison(self) -> ComparisonPlan:
         """Of an experiment on passes: what compare-bagging makes of it."""
-        arms = tuple(dict.fromkeys(point.reading for point in self.points))
-        return Plan(self.points[0].config, members=1, seeds=self.seeds, arms=arms)
+        arms = tuple(dict.fromkeys(point.compared_as for point in self.points))
+        return ComparisonPlan(self.points[0].config, members=1, seeds=self.seeds, arms=arms)
 
 
 def carry_out_paper(
-    experiment: Experiment, bench: Workbench, store: Store, watcher: Watcher, policy: Policy
+    experiment: PaperExperiment, bench: Workbench, store: Store, watcher: Watcher, policy: Policy
 ) -> Outcome:
     """Carry out the runs that are not done yet, and write the rows that are not there yet.
 
@@ -96,7 +96,7 @@ def _differ(now: Any, before: Any) -> bool:
     return is_empty(now) != is_empty(before) or (not is_empty(now) and bool(now != before))
 
 
-def _rows(experiment: Experiment, store: Store) -> Iterator[dict[str, Any]]:
+def _rows(experiment: PaperExperiment, store: Store) -> Iterator[dict[str, Any]]:
     """A row for each point and seed whose run has ended; without a figure where it did not end well."""
     values = _Values(experiment, store)
     by_key = {point.key: point for point in experiment.points}
@@ -127,7 +127,7 @@ def _rows(experiment: Experiment, store: Store) -> Iterator[dict[str, Any]]:
             }
 
 
-def _told(experiment: Experiment, run: RunConfig) -> dict[str, Any]:
+def _told(experiment: PaperExperiment, run: RunConfig) -> dict[str, Any]:
     """What all rows of an experiment have in common."""
     paper, scale = experiment.paper, experiment.paper.scale(experiment.scale)
     other_data = f"{run.data} in place of {paper.data}. " if run.data != paper.data else ""
@@ -143,7 +143,7 @@ def _told(experiment: Experiment, run: RunConfig) -> dict[str, Any]:
         "precision": run.precision,
         "axis": paper.axis,
         "measure": paper.measure,
-        "unit": MEASURES[paper.measure],
+        "unit": MEASURE_TITLES[paper.measure],
     }
 
 
@@ -160,7 +160,7 @@ def _direction(point: Point, other: Point) -> str:
 class _Values:
     """The figure of a point in a run, and the run that it is of."""
 
-    def __init__(self, experiment: Experiment, store: Store) -> None:
+    def __init__(self, experiment: PaperExperiment, store: Store) -> None:
         self._finished, self._ended = store.finished(), store.ended()
         self._measure = experiment.paper.measure
         self._of_panel = self._measure not in RUNS.columns
@@ -170,27 +170,27 @@ class _Values:
         if experiment.paper.axis == PASSES:
             self._read_comparison(experiment, store)
         elif self._of_panel:
-            rows = latest(read_rows(store.folder, PANEL, lambda sentence: None), PANEL)
+            rows = latest(read_rows(store.folder, PANEL), PANEL)
             self._panel = {row["run_id"]: row["value"] for row in rows if row["measure"] == self._measure}
 
-    def _read_comparison(self, experiment: Experiment, store: Store) -> None:
+    def _read_comparison(self, experiment: PaperExperiment, store: Store) -> None:
         rows = store.recorded(COMPARISONS)
         for arm in experiment.comparison().all_arms():
             self._runs[arm.name, arm.setting.seed] = arm.runs[0]
-            for reading in readings_of(arm):
-                row = rows.get(reading.comparison_id)
-                if reading.averaging == AVERAGINGS[0] and row is not None:
-                    place = float(reading.passes) if arm.kind.monte_carlo else None
+            for average in averages_of(arm):
+                row = rows.get(average.comparison_id)
+                if average.averaging == AVERAGINGS[0] and row is not None:
+                    place = float(average.passes) if arm.kind.monte_carlo else None
                     self._compared[arm.name, place, arm.setting.seed] = row["test_error_percent"]
 
     def of(self, point: Point, run: RunConfig) -> dict[str, Any] | None:
         """The cells that name the run and have its figure; None where it has not ended."""
-        run = self._runs.get((point.reading, run.seed), run)
+        run = self._runs.get((point.compared_as, run.seed), run)
         if run.run_id not in self._ended:
             return None
         row = self._finished.get(run.run_id, {})
-        if point.reading:
-            value = self._compared.get((point.reading, point.x, run.seed))
+        if point.compared_as:
+            value = self._compared.get((point.compared_as, point.x, run.seed))
         else:
             value = self._panel.get(run.run_id) if self._of_panel else row.get(self._measure)
         return {"run_id": run.run_id, "run_started_at": row.get("started_at", ""), "value": value}

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from dropbench.config import RunConfig
 from dropbench.engine.device import private_memory_bytes
 from dropbench.experiments.speed import work
 from dropbench.experiments.speed.session import DROPBENCH, PLAIN, Figures, Session, made_up_data
@@ -20,7 +19,8 @@ from dropbench.experiments.sweep import Grid, expand
 from dropbench.results.csv_file import append_rows
 from dropbench.results.rows import run_row
 from dropbench.results.schema import RUNS
-from dropbench.run_result import METRICS, EpochRecord, RunResult
+from dropbench.run.config import RunConfig
+from dropbench.run.result import METRIC_NAMES, EpochRecord, RunResult
 from dropbench.runners.base import Runner
 from dropbench.runners.choose import choose_runner, cores
 from dropbench.runners.process import ProcessRunner
@@ -228,7 +228,7 @@ def worker_memory_bytes(config: RunConfig, device: torch.device) -> list[int]:
 def write_runs(folder: Path, count: int) -> int:
     """Write ``count`` rows of finished runs, a sweep of p on many seeds, and return how many."""
     grid = Grid(p_drop=tuple(level / 100 for level in range(1, 100)), seeds=count // 100)
-    metrics = {f"{split}_{metric}": 1.0 for split in ("val", "test") for metric in METRICS}
+    metrics = {f"{split}_{metric}": 1.0 for split in ("val", "test") for metric in METRIC_NAMES}
     results = [RunResult(config, "ok", metrics=metrics) for config in expand(RunConfig(), grid)]
     append_rows(folder, RUNS, [run_row(result, "") for result in results])
     return len(results)

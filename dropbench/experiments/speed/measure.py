@@ -1,6 +1,7 @@
 """Measure speed and put each item's figures on disk before the next is begun."""
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -10,10 +11,11 @@ from dropbench.engine.device import describe
 from dropbench.errors import unknown_name
 from dropbench.experiments.speed.items import ITEMS
 from dropbench.experiments.speed.session import Figures, open_session
-from dropbench.results.csv_file import Tell
 from dropbench.results.schema import SCHEMA_VERSION, SPEED
 from dropbench.results.store import Store
 from dropbench.runners.choose import cores
+
+_log = logging.getLogger(__name__)
 
 STANDARD = tuple(name for name in ITEMS if name not in ("jobs", "compile"))
 
@@ -26,7 +28,7 @@ def check_items(names: Sequence[str]) -> None:
 
 
 def measure_speed(
-    items: Sequence[str], device: torch.device, precision: str, repetitions: int, store: Store, tell: Tell
+    items: Sequence[str], device: torch.device, precision: str, repetitions: int, store: Store
 ) -> str:
     """Measure ``items`` and return the speed_id of their rows in ``store``.
 
@@ -50,7 +52,7 @@ def measure_speed(
     with open_session(device, precision, repetitions) as session:
         for number, name in enumerate(items, start=1):
             purpose = (ITEMS[name].__doc__ or "").partition("\n")[0]
-            tell(f"[{number}/{len(items)}] {name}: {purpose}")
+            _log.info(f"[{number}/{len(items)}] {name}: {purpose}")
             store.append_rows(SPEED, ({**session_row, **_cells(f)} for f in ITEMS[name](session)))
     return str(session_row["speed_id"])
 

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dropbench.config import RunConfig
 from dropbench.data import cache
 from dropbench.data.split import split
 from dropbench.dropout.bernoulli import BernoulliDropout
@@ -18,9 +17,10 @@ from dropbench.engine.batches import Examples, measure
 from dropbench.engine.train import train
 from dropbench.errors import DropbenchError
 from dropbench.experiments.speed import plain_loop
-from dropbench.models import make_module
-from dropbench.run_result import RunResult
-from dropbench.streams import torch_generator
+from dropbench.models.build import make_module
+from dropbench.run.config import RunConfig
+from dropbench.run.result import RunResult
+from dropbench.run.streams import torch_generator
 
 P_DROP = 0.5
 _LAYER_SECONDS = 0.2

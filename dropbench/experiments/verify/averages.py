@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from dropbench.config import RunConfig
 from dropbench.dropout.control import monte_carlo, set_streams
 from dropbench.engine.batches import Examples, Normalisation
 from dropbench.engine.evaluate import predict
@@ -13,8 +12,9 @@ from dropbench.engine.monte_carlo import predict_monte_carlo
 from dropbench.experiments.bagging.averaging import log_mean
 from dropbench.experiments.verify.check import Check, exact
 from dropbench.experiments.verify.masks import layer
-from dropbench.models import build_model
-from dropbench.streams import torch_generator
+from dropbench.models.build import build_model
+from dropbench.run.config import RunConfig
+from dropbench.run.streams import torch_generator
 
 
 def average_checks() -> Iterator[Check]:

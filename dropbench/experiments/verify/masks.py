@@ -10,7 +10,7 @@ from dropbench.dropout.bernoulli import BernoulliDropout
 from dropbench.dropout.masks import drop_levels, keep_mask
 from dropbench.experiments.verify.check import Check, exact, statistical
 from dropbench.experiments.verify.variants import LAGS
-from dropbench.streams import torch_generator
+from dropbench.run.streams import torch_generator
 
 GRID = (0.001, 0.1, 0.2, 0.5, 0.8, 0.999)
 _QUANTISATION = 2.0**-17  # the mask's probability is a multiple of 2⁻¹⁶, the nearest to p

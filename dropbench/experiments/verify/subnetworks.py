@@ -11,7 +11,7 @@ from dropbench.dropout.bernoulli import BernoulliDropout
 from dropbench.experiments.bagging.averaging import log_mean
 from dropbench.experiments.verify.check import Check, exact, statistical
 from dropbench.experiments.verify.masks import layer
-from dropbench.streams import torch_generator
+from dropbench.run.streams import torch_generator
 
 _P_DROPS = (0.2, 0.5, 0.8)
 _HIDDEN, _INPUTS, _CLASSES = 10, 6, 4

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import nn
 
-from dropbench.config import RunConfig
+from dropbench.catalog.dropouts import VARIANTS
 from dropbench.dropout.borrowed import LARGEST_BLOCK
 from dropbench.dropout.layer import DropoutLayer
 from dropbench.dropout.registry import make_dropout
 from dropbench.dropout.variational import divergence
 from dropbench.experiments.verify.check import Check, exact, statistical
-from dropbench.streams import torch_generator
-from dropbench.variants import VARIANTS
+from dropbench.run.config import RunConfig
+from dropbench.run.streams import torch_generator
 
 P_DROPS = (0.1, 0.2, 0.5, 0.8)
 LAGS = (1, 2, 3, 4, 5, 64, 1000)

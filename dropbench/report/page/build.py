@@ -12,19 +12,18 @@ from typing import Any
 import pandas as pd
 
 import dropbench
-from dropbench.report.bagging import Comparison
-from dropbench.report.build import Experiment, Report
-from dropbench.report.feature_plots import save_features, save_histograms
-from dropbench.report.page.chart import Chart
-from dropbench.report.page.comparison_charts import comparison_charts
-from dropbench.report.page.paper_charts import paper_chart
-from dropbench.report.page.sweep_charts import panel_charts, sweep_charts
-from dropbench.report.panel import Panel
-from dropbench.report.paper import PaperResult
-from dropbench.report.reproduce import comparison_command, sweep_commands
-from dropbench.report.sweep import Sweep
+from dropbench.report.comparison.charts import comparison_charts
+from dropbench.report.comparison.comparison import Comparison
+from dropbench.report.features.pictures import save_features, save_histograms
+from dropbench.report.folder import Experiment, Report
+from dropbench.report.paper.charts import paper_chart
+from dropbench.report.paper.result import PaperResult
+from dropbench.report.render.chart import Chart
+from dropbench.report.sweep.charts import panel_charts, sweep_charts
+from dropbench.report.sweep.command import comparison_command, sweep_commands
+from dropbench.report.sweep.sweep import Sweep
 from dropbench.report.table import Table
-from dropbench.results.csv_file import Tell
+from dropbench.report.units.panel import Panel
 from dropbench.results.read import read_table
 from dropbench.results.schema import EPOCHS, RUNS, SCHEMA_VERSION
 
@@ -55,7 +54,7 @@ class Section:
     made: tuple[tuple[str, str], ...]
 
 
-def render(report: Report, tell: Tell) -> str:
+def render(report: Report) -> str:
     """The page as HTML: everything in it, nothing fetched; what comes from results is escaped.
 
     Raises:
@@ -65,9 +64,7 @@ def render(report: Report, tell: Tell) -> str:
     from jinja2 import Environment, PackageLoader
     from plotly.offline import get_plotlyjs
 
-    pages = _Page(
-        report.folder, read_table(report.folder, EPOCHS, tell), read_table(report.folder, RUNS, tell)
-    )
+    pages = _Page(report.folder, read_table(report.folder, EPOCHS), read_table(report.folder, RUNS))
     sections = [pages.section(number, each) for number, each in enumerate(report.experiments, start=1)]
     environment = Environment(
         loader=PackageLoader("dropbench.report.page", "."),

@@ -1,0 +1,96 @@
+"""The models by name: where each is built, and the settings under which it trains well.
+
+A recipe is plain data, so that help texts can state the defaults without importing torch. A new model
+is one file with its factory and one line in ``RECIPES``.
+"""
+
+from dataclasses import dataclass
+
+from dropbench.catalog.own_code import is_own
+from dropbench.catalog.registry import Registry
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to build a model and the defaults for training it.
+
+    ``factory`` is ``module:callable``; it takes ``(channels, height, width)``, the number of classes and
+    a RunConfig, and returns an ``nn.Module`` (see dropbench.models). ``sites`` are where it can drop units.
+    """
+
+    factory: str
+    summary: str
+    sites: tuple[str, ...]
+    epochs: int
+    learning_rate: float
+    layers: tuple[int, ...] = ()
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    batch_size: int = 128
+    learning_rate_schedule: str = "one-cycle"
+    task: str = "classify"
+    """Or ``reconstruct``: the images themselves, for dropbench features."""
+    scales: bool = False
+    """Whether its hidden layers obey RunConfig.width and RunConfig.widened."""
+    maxout: bool = False
+    """Whether its hidden units can be maxout units."""
+    hidden_maps: bool = False
+    """Whether feature maps are among its hidden sites."""
+
+
+RECIPES = Registry(
+    "model",
+    {
+        "lecture-cnn": Recipe(
+            factory="dropbench.models.lecture_cnn:LectureCNN",
+            summary="3 × (conv 3×3, max-pool) with 64, 128, 256 channels, FC 512, FC 512, softmax",
+            sites=("input", "conv", "hidden"),
+            epochs=6,
+            learning_rate=0.02,
+            scales=True,
+        ),
+        "mlp": Recipe(
+            factory="dropbench.models.mlp:MLP",
+            summary="fully connected layers of --layers units, softmax",
+            sites=("input", "hidden"),
+            epochs=20,
+            learning_rate=0.1,
+            layers=(1024, 1024, 2048),
+            scales=True,
+            maxout=True,
+        ),
+        "paper-cnn": Recipe(
+            factory="dropbench.models.paper_cnn:PaperCNN",
+            summary="the 2014 paper's 3 × (conv 5×5, max-pool) with 96, 128, 256 channels, FC 2048, FC 2048, "
+            "softmax; its last convolution is a hidden site",
+            sites=("input", "conv", "hidden"),
+            epochs=30,
+            learning_rate=0.02,
+            scales=True,
+            hidden_maps=True,
+        ),
+        "autoencoder": Recipe(
+            factory="dropbench.models.autoencoder:Autoencoder",
+            summary="one hidden layer, and logistic outputs that give the image again",
+            sites=("input", "hidden"),
+            epochs=20,
+            learning_rate=0.01,
+            layers=(256,),
+            task="reconstruct",
+        ),
+    },
+)
+CLASSIFIERS = tuple(name for name, recipe in RECIPES.items() if recipe.task == "classify")
+_OWN = Recipe("", "a model of the user's own", ("input", "conv", "hidden"), epochs=6, learning_rate=0.02)
+
+
+def recipe_of(model: str) -> Recipe:
+    """The recipe of ``model``: one of RECIPES, or for ``package.module:factory`` that of the lecture's CNN.
+
+    Raises:
+        UsageError: for a name that is neither.
+
+    """
+    if is_own(model):
+        return _OWN
+    return RECIPES.find(model)

@@ -1,0 +1,1 @@
+"""The models, one file a net: plain nn.Modules whose dropout sites are explicit attributes."""

@@ -1,0 +1,48 @@
+"""The autoencoder of one hidden layer."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dropbench.dropout.registry import make_dropout
+from dropbench.errors import UsageError
+from dropbench.models.parts import activation_of
+from dropbench.run.config import RunConfig
+
+
+class TiedLinear(nn.Module):
+    """A fully connected layer with the weights of another, transposed, and a bias of its own."""
+
+    def __init__(self, encoder: nn.Linear) -> None:
+        super().__init__()
+        self._encoder = (encoder,)  # in a tuple: its weights are the encoder's, and no second parameter
+        self.bias = nn.Parameter(torch.zeros(encoder.in_features))
+
+    def forward(self, units: torch.Tensor) -> torch.Tensor:
+        """``(batch, hidden)`` to ``(batch, pixels)``."""
+        return F.linear(units, self._encoder[0].weight.t(), self.bias)
+
+
+class Autoencoder(nn.Module):
+    """One hidden layer that gives the image again, as in Fig. 7 of the 2014 paper.
+
+    Input ``(batch, channels, height, width)`` of pixel values 0 to 1, output their logits in the same shape.
+    ``config.tied`` makes the output's weights those of the hidden layer, transposed.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> None:
+        super().__init__()
+        if len(config.layers) != 1:
+            raise UsageError(f"The autoencoder has one hidden layer, not {len(config.layers)}.")
+        pixels = image_shape[0] * image_shape[1] * image_shape[2]
+        self.hidden = nn.Linear(pixels, config.layers[0])
+        self.output = TiedLinear(self.hidden) if config.tied else nn.Linear(config.layers[0], pixels)
+        self.activation = activation_of(config)
+        self.input_dropout = make_dropout(config, "input", self.hidden)
+        self.hidden_dropout = make_dropout(config, "hidden", self.output)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits of the images, as well as the net can."""
+        units = self.input_dropout.into(self.hidden, images)
+        units = self.hidden_dropout.into(self.output, self.activation(units), units)
+        return units.view(images.shape)

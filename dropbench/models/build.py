@@ -1,0 +1,74 @@
+"""From a RunConfig to its model."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import cast
+
+import torch
+from torch import nn
+
+from dropbench.catalog import own_code
+from dropbench.catalog.models import RECIPES
+from dropbench.dropout.control import dropout_layers
+from dropbench.dropout.registry import make_dropout
+from dropbench.errors import UsageError
+from dropbench.models.initialise import initialise
+from dropbench.run.config import SITES, RunConfig
+from dropbench.run.streams import torch_generator
+
+ModelFactory = Callable[[tuple[int, int, int], int, RunConfig], nn.Module]
+
+
+def make_module(image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> nn.Module:
+    """The module ``config`` names, with whatever weights torch gives it; see build_model.
+
+    In a model of the user's own, torch's Dropout layers become hidden sites and its Dropout2d layers conv
+    sites: p and the variant are the config's.
+
+    Raises:
+        UsageError: if the model cannot take images of ``image_shape`` ``(channels, height, width)``, or
+            has no dropout site where ``config`` drops units.
+
+    """
+    generator = torch_generator(config.seed, "init", config.member)
+    with torch.random.fork_rng(devices=[]):  # torch's own initialisation draws from the global generator
+        if own_code.is_own(config.model):
+            torch.default_generator.set_state(generator.get_state())
+            return _own_model(image_shape, classes, config)
+        module_name, _, attribute = RECIPES[config.model].factory.partition(":")
+        factory = cast(ModelFactory, getattr(import_module(module_name), attribute))
+        return factory(image_shape, classes, config)
+
+
+def _own_model(image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> nn.Module:
+    hint = "A model of your own is made by factory((channels, height, width), classes, config)."
+    factory = own_code.load(config.model)
+    model = own_code.make(config.model, nn.Module, hint, factory, image_shape, classes, config)
+    for name, module in list(model.named_modules()):
+        site = {nn.Dropout: "hidden", nn.Dropout2d: "conv"}.get(type(module))
+        if site is not None:
+            parent, _, attribute = name.rpartition(".")
+            setattr(model.get_submodule(parent), attribute, make_dropout(config, site))
+    sites = {layer.site for layer in dropout_layers(model)}
+    for site in SITES:
+        if config.p_drop_at(site) and site not in sites:
+            raise UsageError(
+                f"The model {config.model} has no {site} dropout site, so its p would change nothing.",
+                'Put torch.nn.Dropout, or make_dropout(config, "input"), where units are to be dropped.',
+            )
+    return model
+
+
+def build_model(image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> nn.Module:
+    """The model ``config`` names, its weights from the ``init`` stream of its seed and member.
+
+    A model of the user's own keeps the initialisation that it gives itself.
+
+    Raises:
+        UsageError: as make_module does.
+
+    """
+    model = make_module(image_shape, classes, config)
+    if not own_code.is_own(config.model):
+        initialise(model, config, torch_generator(config.seed, "init", config.member))
+    return model

@@ -1,0 +1,54 @@
+"""The lecture's net."""
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dropbench.dropout.registry import make_dropout
+from dropbench.models.parts import activation_of, at_least_8, sizes, typed
+from dropbench.run.config import RunConfig
+
+
+class LectureCNN(nn.Module):
+    """The lecture's net: Conv 3×3 with 64, 128 and 256 channels, a max-pool after each, FC 512, FC 512.
+
+    Input ``(batch, channels, height, width)`` from 8×8 up, output logits ``(batch, classes)``; sizes as
+    sizes has them.
+
+    Raises:
+        UsageError: if the images are smaller than 8×8.
+
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> None:
+        super().__init__()
+        channels, height, width = at_least_8(image_shape, config)
+        maps, (full,) = sizes((64, 128, 256), config, "conv"), sizes((512,), config, "hidden")
+        widths = (channels, *maps)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(fan_in, fan_out, kernel_size=3, padding=1) for fan_in, fan_out in pairwise(widths)
+        )
+        pooled = maps[-1] * (height // 8) * (width // 8)
+        self.hidden = nn.ModuleList([nn.Linear(pooled, full), nn.Linear(full, full)])
+        self.output = nn.Linear(full, classes)
+        self.activation = activation_of(config)
+        first, *after_conv = (*self.convolutions, self.hidden[0])
+        self.input_dropout = make_dropout(config, "input", first)
+        self.conv_dropouts = nn.ModuleList(make_dropout(config, "conv", layer) for layer in after_conv)
+        self.hidden_dropouts = nn.ModuleList(
+            make_dropout(config, "hidden", layer) for layer in (self.hidden[1], self.output)
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits of a batch of normalised images."""
+        units = self.input_dropout.into(self.convolutions[0], images)
+        after_conv = (*self.convolutions[1:], self.hidden[0])
+        for dropout, layer in zip(typed(self.conv_dropouts), after_conv, strict=True):
+            # Activations are monotone, so pooling first is the same function on a quarter of the elements.
+            units = F.max_pool2d(units, 2)
+            units = dropout.into(layer, self.activation(units), units)
+        for dropout, layer in zip(typed(self.hidden_dropouts), (self.hidden[1], self.output), strict=True):
+            units = dropout.into(layer, self.activation(units), units)
+        return units

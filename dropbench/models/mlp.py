@@ -1,0 +1,40 @@
+"""Fully connected nets."""
+
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from dropbench.dropout.registry import make_dropout
+from dropbench.models.parts import activation_of, sizes, typed
+from dropbench.run.config import RunConfig
+
+
+class MLP(nn.Module):
+    """A fully connected net, as in the 2014 paper's experiments on MNIST.
+
+    Input ``(batch, channels, height, width)``, output logits ``(batch, classes)``; hidden layers of
+    ``config.layers`` units (see sizes); a layer of maxout units has weights for each of their pieces.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> None:
+        super().__init__()
+        channels, height, width = image_shape
+        widths = (channels * height * width, *sizes(config.layers, config, "hidden"))
+        pieces = config.pieces if config.activation == "maxout" else 1
+        self.hidden = nn.ModuleList(
+            nn.Linear(fan_in, fan_out * pieces) for fan_in, fan_out in pairwise(widths)
+        )
+        self.output = nn.Linear(widths[-1], classes)
+        self.activation = activation_of(config)
+        self.input_dropout = make_dropout(config, "input", self.hidden[0])
+        self.hidden_dropouts = nn.ModuleList(
+            make_dropout(config, "hidden", layer) for layer in (*self.hidden[1:], self.output)
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits of a batch of normalised images."""
+        units = self.input_dropout.into(self.hidden[0], images)
+        for dropout, layer in zip(typed(self.hidden_dropouts), (*self.hidden[1:], self.output), strict=True):
+            units = dropout.into(layer, self.activation(units), units)
+        return units

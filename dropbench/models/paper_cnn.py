@@ -1,0 +1,53 @@
+"""The 2014 paper's convolutional net."""
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dropbench.dropout.registry import make_dropout
+from dropbench.models.parts import activation_of, at_least_8, sizes, typed
+from dropbench.run.config import RunConfig
+
+
+class PaperCNN(nn.Module):
+    """The 2014 paper's net for CIFAR-10 and SVHN: Conv 5×5 with 96, 128 and 256 channels, FC 2048, FC 2048.
+
+    A max-pool 3×3 of stride 2 follows each convolution. The paper keeps units with probability 0.9 at the
+    input, 0.75 after the first two convolutions, and 0.5 after the last one and the fully connected layers;
+    so the last convolution's units are a hidden site here. Input ``(batch, channels, height, width)`` from
+    8×8 up, output logits ``(batch, classes)``; sizes as sizes has them.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> None:
+        super().__init__()
+        channels, height, width = at_least_8(image_shape, config)
+        maps = [*sizes((96, 128), config, "conv"), *sizes((256,), config, "hidden")]
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(fan_in, fan_out, kernel_size=5, padding=2)
+            for fan_in, fan_out in pairwise((channels, *maps))
+        )
+        for _ in maps:
+            height, width = -(-height // 2), -(-width // 2)
+        units = [maps[-1] * height * width, *sizes((2048, 2048), config, "hidden")]
+        self.hidden = nn.ModuleList(nn.Linear(fan_in, fan_out) for fan_in, fan_out in pairwise(units))
+        self.output = nn.Linear(units[-1], classes)
+        self.activation = activation_of(config)
+        first, *others = self.convolutions
+        self.input_dropout = make_dropout(config, "input", first)
+        self.conv_dropouts = nn.ModuleList(make_dropout(config, "conv", layer) for layer in others)
+        self.hidden_dropouts = nn.ModuleList(
+            make_dropout(config, "hidden", layer) for layer in (*self.hidden, self.output)
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits of a batch of normalised images."""
+        units = self.input_dropout.into(self.convolutions[0], images)
+        after = (*self.convolutions[1:], *self.hidden, self.output)
+        dropouts = (*typed(self.conv_dropouts), *typed(self.hidden_dropouts))
+        for number, (dropout, layer) in enumerate(zip(dropouts, after, strict=True)):
+            if number < len(self.convolutions):
+                units = F.max_pool2d(units, 3, stride=2, padding=1)  # first, as in LectureCNN
+            units = dropout.into(layer, self.activation(units), units)
+        return units

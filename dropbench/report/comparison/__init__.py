@@ -1,0 +1,1 @@
+"""Comparisons of arms: dropout, bagging and their relatives at equal cost."""

@@ -1,0 +1,240 @@
+"""A comparison of arms as tables: quality, members, cost, and the arms against M and against k."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from dropbench.catalog.arms import ARMS, BUDGETS, LOSSES
+from dropbench.report.comparison.comparison import ArmDifference, Comparison
+from dropbench.report.comparison.sizes import against_members, against_passes
+from dropbench.report.comparison.verdict import verdict
+from dropbench.report.statistics import ENOUGH_SEEDS
+from dropbench.report.table import NONE, Column, Row, Table, number
+from dropbench.results.schema import COMPARISON_FIGURES
+
+_MEANS = ("averaged", "test_nll", "test_brier", "test_ece", *COMPARISON_FIGURES)
+_COLDEST = 0.1001
+"""A temperature below it, or above its inverse, is at the bound of what is looked for."""
+_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def comparison_tables(comparison: Comparison) -> list[Table]:
+    """All tables of a comparison; those that would be empty are left out."""
+    title = comparison_title(comparison)
+    rows = tuple(_row(comparison, arm) for arm in comparison.arms)
+    left_out = tuple(_left_out(comparison))
+    first = _quality(comparison, title, rows, left_out)
+    if not rows:
+        return [first]
+    tables = [_members(comparison, title, rows), _cost(comparison, title, rows)]
+    tables += [*against_members(comparison, title), *against_passes(comparison, title)]
+    return [first, *(replace(table, notes=(*table.notes, *left_out)) for table in tables)]
+
+
+def comparison_title(comparison: Comparison) -> str:
+    """What was trained on what, how, what was held equal, and all that tells it from another comparison."""
+    fields = comparison.fields
+    p = [f"p_drop {fields['p_drop']:g} (p_keep {1 - fields['p_drop']:g})"]
+    p += [
+        f"{fields[name]:g} {where}"
+        for name, where in (("p_drop_input", "at the input"), ("p_drop_conv", "after convolutions"))
+        if fields[name]
+    ]
+    parts = [f"{fields['model']} on {fields['data']}", *p]
+    if fields["layers"]:
+        parts.append(f"layers {fields['layers'].replace(',', '-')}")
+    parts.append(f"{fields['epochs']:.0f} epochs")
+    if fields["dropout_schedule"] != "constant":
+        parts.append(f"{fields['dropout_schedule']} dropout, cutoff epoch {fields['cutoff_epoch']:.0f}")
+    if not math.isnan(fields["train_size"]):
+        parts.append(f"{fields['train_size']:.0f} training images")
+    told = [f"M = {fields['members']:.0f}"]
+    if fields["mc_samples"]:
+        told.append(f"k up to {fields['mc_samples']:.0f}")
+    if fields["foreign"]:
+        told.append(f"foreign: {fields['foreign']}")
+    equal = BUDGETS[fields["budget"]].partition(",")[0].partition(":")[0]
+    return (
+        f"Dropout ({fields['dropout']}) and bagging: {', '.join([*parts, str(fields['precision'])])}; "
+        f"equal: {equal}; {', '.join(told)}"
+    )
+
+
+def _row(comparison: Comparison, arm: str) -> Row:
+    rows = comparison.fullest(arm)
+    error = comparison.error(arm)
+    difference = comparison.difference(arm)
+    cells: dict[str, Any] = {
+        "arm": arm,
+        "seeds": error.count,
+        **error.cells("test_error_percent"),
+        "left_out": rows["left_out"].fillna(0).sum(),
+        "p_better_error_percent": math.nan,
+        **{name: _mean(rows, name) for name in _MEANS},
+        "_name": comparison.name(arm),
+        "_error": error,
+        "_difference": difference,
+        "difference_seeds": math.nan if difference is None else len(difference.seeds),
+    }
+    for loss in LOSSES:
+        found = comparison.difference(arm, loss)
+        if found is not None:
+            cells |= found.estimate.cells(f"difference_to_dropout_{loss}")
+            cells[f"p_better_{loss}"] = found.p_better
+            if found.mcnemar:
+                cells["mcnemar_p"] = " ".join(map(str, found.mcnemar))
+    return cells
+
+
+def _mean(rows: pd.DataFrame, column: str) -> float:
+    return float(rows[column].mean())
+
+
+def _arm_column() -> Column:
+    return Column("arm", lambda row: str(row["_name"]), left=True)
+
+
+def _quality(comparison: Comparison, title: str, rows: tuple[Row, ...], left_out: tuple[str, ...]) -> Table:
+    def difference(row: Row) -> str:
+        if row["arm"] == comparison.reference:
+            return "reference"
+        found: ArmDifference | None = row["_difference"]
+        if found is None:
+            return NONE
+        fewer = "" if len(found.seeds) == row["seeds"] else f" ({len(found.seeds)} seeds)"
+        return f"{found.estimate.text(signed=True)}{fewer}"
+
+    columns = (
+        _arm_column(),
+        Column("seeds", lambda row: str(row["seeds"])),
+        Column("test error, %\n[95 % bootstrap]", lambda row: row["_error"].text()),
+        Column("paired difference to\ndropout [95 % bootstrap]", difference),
+        Column("P(arm\nbetter)", number("p_better_error_percent", ".2f")),
+        Column("NLL", number("test_nll", ".3f")),
+        Column("NLL\nscaled", number("test_nll_scaled", ".3f")),
+        Column("Brier", number("test_brier", ".3f")),
+        Column("Brier\nscaled", number("test_brier_scaled", ".3f")),
+        Column("ECE", number("test_ece", ".3f")),
+        Column("ECE\nscaled", number("test_ece_scaled", ".3f")),
+    )  # fmt: skip
+    notes = (*_notes(comparison), *left_out)
+    return Table("comparison", title, columns, rows, notes, verdict(comparison))
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    if not comparison.arms:
+        return []
+    fields = comparison.fields
+    held = f"Held equal: {BUDGETS[fields['budget']]}."
+    if fields["budget"] == "train":
+        epochs = fields["epochs"]
+        held += f" They train for {fields['members'] * epochs:.0f} epochs, members for {epochs:.0f}."
+    notes = [
+        held,
+        "Scaled: after temperature scaling, fitted on validation images for each arm; it changes no error.",
+        "The bootstrap draws seeds and test images again; P(arm better) is the chance that the arm has the "
+        "lower error in one repetition. McNemar's test and the intervals are not corrected for several arms.",
+    ]
+    full = [comparison.fullest(arm) for arm in comparison.arms]
+    if any(((rows["temperature"] < _COLDEST) | (rows["temperature"] > 1 / _COLDEST)).any() for rows in full):
+        notes.append(
+            "A temperature is at the end of what is looked for, 1/10 to 10: with few validation images."
+        )
+    if comparison.seeds == 1:
+        notes.append(
+            "One seed: the intervals hold for these nets and leave out what another seed would change. "
+            f"Repeat with --seeds {ENOUGH_SEEDS}."
+        )
+    elif comparison.seeds < ENOUGH_SEEDS:
+        notes.append(
+            f"{comparison.seeds} seeds tell little of what another seed would change. "
+            f"--seeds {ENOUGH_SEEDS} or more is better."
+        )
+    return notes
+
+
+def _left_out(comparison: Comparison) -> list[str]:
+    """What diverged or failed, arm by arm and seed by seed."""
+    notes = []
+    lacking = comparison.rows[comparison.rows["left_out"] > 0].drop_duplicates(["arm", "seed"])
+    for _, row in lacking.iterrows():
+        members = "1 member" if row["left_out"] == 1 else f"{row['left_out']:.0f} members"
+        notes.append(
+            f"Left out: {members} of {row['arm']}, seed {row['seed']:.0f}, that diverged or failed; its "
+            "figures are of the others."
+        )
+    there = set(zip(comparison.rows["arm"], comparison.rows["seed"], strict=True))
+    for _, row in comparison.left_out.drop_duplicates(["arm", "seed"]).iterrows():
+        if (row["arm"], row["seed"]) not in there:
+            why = f"{row['message']}; see the message in runs.csv"
+            notes.append(f"Left out: {row['arm']}, seed {row['seed']:.0f}: {why}.")
+    return notes
+
+
+def _members(comparison: Comparison, title: str, rows: tuple[Row, ...]) -> Table:
+    foreign = comparison.fields["foreign"]
+    bagged = any(ARMS[row["arm"]].bootstraps for row in rows)
+    columns = (
+        _arm_column(),
+        Column("member\nerror %", number("mean_member_error_percent", ".2f")),
+        Column("disagree-\nment %", number("disagreement_percent", ".2f")),
+        Column("member\nNLL", number("mean_member_nll", ".3f")),
+        Column("− ambi-\nguity", number("nll_ambiguity", ".3f")),
+        Column("= NLL", number("test_nll", ".3f")),
+        *((Column("out-of-bag\nerror %", number("oob_error_percent", ".2f")),) if bagged else ()),
+        *((Column("distinct\nimages %", number("distinct_train_percent", ".1f")),) if bagged else ()),
+        *(
+            (
+                Column("foreign\nAUROC", number("foreign_auroc", ".3f")),
+                Column("FPR at\n95 % TPR", number("foreign_fpr95_percent", ".1f")),
+            )
+            if foreign
+            else ()
+        ),
+    )
+    notes = [
+        "Members of dropout, Monte-Carlo, are thinned nets; disagreement is that of two members. Brier's "
+        "decomposition is in the CSV."
+    ]
+    if bagged:
+        notes.append("A bootstrap holds 63.2 % of the distinct training images, on average.")
+    if foreign:
+        notes.append(
+            f"Foreign: {foreign}, told from the test images by the prediction's entropy; FPR is the share of "
+            "test images taken for foreign where 95 % of the foreign ones are found."
+        )
+    return Table("members", f"Members: {title}", columns, rows, tuple(notes))
+
+
+def _cost(comparison: Comparison, title: str, rows: tuple[Row, ...]) -> Table:
+    reference: Row = {row["arm"]: row for row in rows}.get(comparison.reference, {})
+
+    def flops(name: str, what: str) -> tuple[Column, Column]:
+        """In the unit in which dropout's are 1 or more, and as a multiple of them."""
+        base = reference.get(name, math.nan)
+        unit, prefix = next(((u, p) for u, p in _PREFIXES if base >= u), _PREFIXES[-1])
+
+        def times(row: Row) -> str:
+            ratio = row[name] / base
+            return NONE if math.isnan(ratio) else f"{ratio:.1f}"
+
+        return Column(f"{what}\n{prefix}FLOPs", number(name, ",.1f", unit)), Column(
+            f"{what}, ×\ndropout's", times
+        )
+
+    columns = (
+        _arm_column(),
+        Column("train\nseconds", number("train_seconds", ",.2f")),
+        Column("steps", number("steps", ",.0f")),
+        *flops("train_flops", "train"),
+        Column("para-\nmeters, M", number("parameters", ".2f", 1e6)),
+        Column("forward\npasses", number("passes_per_prediction", ".0f")),
+        *flops("prediction_flops", "predict"),
+    )
+    notes = (
+        "Of all members together. FLOPs are counted on a step and a prediction of each net; passes with "
+        "masks share what comes before the first mask.",
+    )
+    return Table("cost", f"Cost: {title}", columns, rows, notes)

@@ -1,0 +1,92 @@
+"""What a comparison of arms says, in words: effect, interval, seeds and cost."""
+
+from collections.abc import Iterable, Sequence
+
+from dropbench.catalog.arms import ARMS
+from dropbench.report.comparison.comparison import ArmDifference, Comparison
+
+_SIGNIFICANT = 0.05
+
+
+def verdict(comparison: Comparison) -> tuple[str, ...]:
+    """Sentences: the headline pair with its cost, its test on the test images, and the other arms."""
+    headline = comparison.headline
+    if headline is None or comparison.reference not in comparison.arms:
+        return ("There is nothing to compare with dropout: see what is left out.",)
+    of_headline = comparison.difference(headline)
+    if of_headline is None:
+        return ("No seed has members of both arms: see what is left out.",)
+    sentences = [f"{_effect(comparison, headline, of_headline)}, for {_cost(comparison, headline)}."]
+    if of_headline.mcnemar:
+        sentences.append(_mcnemar(of_headline))
+    others = [arm for arm in comparison.arms if arm not in (headline, comparison.reference)]
+    return (*sentences, *_others(comparison, others))
+
+
+def _effect(comparison: Comparison, arm: str, difference: ArmDifference) -> str:
+    estimate = difference.estimate
+    name = _phrase(comparison, arm)
+    subject = f"{name[0].upper()}{name[1:]}"
+    seeds = len(difference.seeds)
+    scope = f"over {seeds} seeds" if seeds > 1 else f"with the nets of seed {difference.seeds[0]} alone"
+    reference = _reference(comparison)
+    if not estimate.excludes_zero:
+        return f"{subject} is not distinguishable from {reference} in error ({_points(difference)}, {scope})"
+    verb = "lowers" if estimate.mean < 0 else "raises"
+    low, high = sorted((abs(estimate.low), abs(estimate.high)))
+    return (
+        f"{subject} {verb} the error by {abs(estimate.mean):.2f} points [{low:.2f}, {high:.2f}] against "
+        f"{reference} ({scope})"
+    )
+
+
+def _phrase(comparison: Comparison, arm: str) -> str:
+    return ARMS[arm].phrase.format(members=comparison.count(arm) if ARMS[arm].is_ensemble else "")
+
+
+def _reference(comparison: Comparison) -> str:
+    """Dropout, as the other sentences call it."""
+    return "Monte-Carlo dropout" if ARMS[comparison.reference].monte_carlo else "dropout"
+
+
+def _points(difference: ArmDifference) -> str:
+    return f"{difference.estimate.text(signed=True)} points"
+
+
+def _cost(comparison: Comparison, arm: str) -> str:
+    """What the arm takes, as multiples of what the reference takes."""
+    ours, theirs = (comparison.fullest(each) for each in (arm, comparison.reference))
+    parts = []
+    for column, what in (("train_flops", "training"), ("prediction_flops", "inference")):
+        parts.append(f"{ours[column].mean() / theirs[column].mean():.1f}× the {what}")
+    return " and ".join(parts)
+
+
+def _mcnemar(difference: ArmDifference) -> str:
+    below = sum(p < _SIGNIFICANT for p in difference.mcnemar)
+    values = ", ".join(f"{p:.2g}" for p in difference.mcnemar)
+    images = f"{difference.test_images:,} test images"
+    if len(difference.mcnemar) == 1:
+        return f"McNemar's exact test on the {images}, seed {difference.seeds[0]}: p = {values}."
+    return (
+        f"McNemar's exact test on the {images} has p < {_SIGNIFICANT:g} in {below} of "
+        f"{len(difference.mcnemar)} seeds (p = {values})."
+    )
+
+
+def _others(comparison: Comparison, arms: Sequence[str]) -> Iterable[str]:
+    found = {arm: difference for arm in arms if (difference := comparison.difference(arm)) is not None}
+    # Without any spread it is the same net, as the first member of an ensemble is.
+    found = {arm: d for arm, d in found.items() if (d.estimate.low, d.estimate.high) != (0, 0)}
+    reference = _reference(comparison)
+    for what, chosen in (
+        (f"Lower in error than {reference}", [a for a, d in found.items() if d.estimate.high < 0]),
+        (f"Higher in error than {reference}", [a for a, d in found.items() if d.estimate.low > 0]),
+        (
+            f"Not distinguishable from {reference}",
+            [a for a, d in found.items() if not d.estimate.excludes_zero],
+        ),
+    ):
+        if chosen:
+            named = (f"{_phrase(comparison, arm)} ({_points(found[arm])})" for arm in chosen)
+            yield f"{what}: {'; '.join(named)}."

@@ -1,0 +1,1 @@
+"""The features that autoencoders learn, with and without dropout."""

@@ -1,0 +1,294 @@
+"""From the rows of paper.csv to what an experiment of the lecture or the paper says: theirs beside ours."""
+
+import logging
+import math
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from dropbench.report.significance import LEVEL, PairedTest, paired_tests
+from dropbench.report.statistics import Estimate, mean_interval
+from dropbench.report.table import NONE, Column, Row, Table, number, p_text
+from dropbench.results.schema import PAPER, PAPER_TOLD
+
+_log = logging.getLogger(__name__)
+
+ERROR = "test_error_percent"
+_AXIS_TITLES = {"train_size": "training\nimages", "passes": "k"}
+AGREES, CONTRARY, UNCLEAR, UNSEEN = "as there", "contrary", "not distinguishable", "no difference seen"
+_MARKS = {"single copy": ("†", "stood in a single copy of the paper"), "from memory": ("‡", "is from memory")}
+_DIGITS, _MANY, _CURVE = 2, 3, 2
+
+
+@dataclass(frozen=True)
+class Place:
+    """One arm at one place of the axis: the paper's value and ours."""
+
+    arm: str
+    x: float
+    """NaN where there is no axis, or the arm has no place on it."""
+    p_drop: float
+    p_keep: float
+    values: Mapping[int, float]
+    """Ours, by seed, of the runs that ended well."""
+    lost: int
+    """Runs that diverged or failed."""
+    paper: float
+    """NaN where none is known, as is its spread."""
+    paper_spread: float
+    unverified: str
+    against: tuple[str, float | None] | None
+    """The key of what it is compared with."""
+    expected: str
+    """Than ``against``, as there: ``lower``, ``higher``, ``same``, ``not lower``, ``not higher``; empty where
+    nothing is said."""
+    test: PairedTest | None = None
+    """Of ours, against ``against``."""
+    paper_difference: float = math.nan
+
+    @property
+    def key(self) -> tuple[str, float | None]:
+        """Names it within its experiment."""
+        return self.arm, _or_none(self.x)
+
+    @property
+    def estimate(self) -> Estimate:
+        """Ours, over seeds."""
+        return mean_interval(list(self.values.values()))
+
+    @property
+    def agreement(self) -> str:
+        """How our difference stands to the paper's; empty where one of them is missing.
+
+        By the 95 % interval of the difference: the paper's direction, the opposite one, or neither. Where
+        the paper sees no difference, an interval that holds 0 agrees, and may only be too wide.
+        """
+        if self.test is None or not self.expected or math.isnan(self.test.difference.low):
+            return ""
+        found = self.test.difference
+        sees_one = self.expected in ("lower", "higher")
+        if not found.excludes_zero:
+            return UNCLEAR if sees_one else UNSEEN
+        direction = "lower" if found.mean < 0 else "higher"
+        if sees_one:
+            return AGREES if direction == self.expected else CONTRARY
+        return CONTRARY if self.expected in ("same", f"not {direction}") else AGREES
+
+
+@dataclass(frozen=True)
+class PaperResult:
+    """One experiment at one scale, on one data set."""
+
+    experiment_id: str
+    fields: Mapping[str, Any]
+    places: tuple[Place, ...]
+    run_ids: frozenset[str]
+
+    @cached_property
+    def arms(self) -> dict[str, list[Place]]:
+        """The places of each arm, in their order."""
+        found: dict[str, list[Place]] = {}
+        for place in self.places:
+            found.setdefault(place.arm, []).append(place)
+        return found
+
+    @property
+    def seeds(self) -> int:
+        """Of the place that has most, ended well or not."""
+        return max(len(place.values) + place.lost for place in self.places)
+
+    @property
+    def is_curve(self) -> bool:
+        """Whether it is one net against p, so that it is a sweep, too."""
+        return bool(self.fields["axis"] == "p_drop") and len(self.arms) == _CURVE
+
+    @property
+    def unit(self) -> str:
+        """Of a difference."""
+        return "points" if self.fields["measure"] == ERROR else ""
+
+    def command(self) -> str:
+        """The command that makes it again."""
+        fields = self.fields
+        told = {name: str(fields[name]) for name in ("scale", "data", "precision")}
+        flags = [word for name, value in told.items() for word in (f"--{name}", value)]
+        return shlex.join(["dropbench", "paper", str(fields["paper"]), *flags, "--seeds", str(self.seeds)])
+
+
+def find_papers(rows: pd.DataFrame) -> list[PaperResult]:
+    """The experiments among the rows of paper.csv; what has no place in a table is left out, and told."""
+    found = []
+    placed = rows.dropna(subset=["position", "seed"])
+    if without := len(rows) - len(placed):
+        _log.warning(f"{PAPER.file_name}: rows without a position or a seed are left out: {without}.")
+    for experiment_id, group in placed.groupby("experiment_id", sort=False):
+        # Another dropbench may have another text for the same experiment: the last one stands.
+        last = group.iloc[-1]
+        places = [_place(each) for _, each in group.sort_values("position").groupby("position")]
+        found.append(
+            PaperResult(
+                str(experiment_id),
+                {name: last[name] for name in PAPER_TOLD},
+                tuple(_compared(places)),
+                frozenset(run_id for ids in group["run_id"] for run_id in ids.split()),
+            )
+        )
+    return found
+
+
+def _or_none(x: float) -> float | None:
+    """NaN is not itself, and names nothing."""
+    return None if math.isnan(x) else x
+
+
+def _place(rows: pd.DataFrame) -> Place:
+    last, ok = rows.iloc[-1], rows[rows["value"].notna()]
+    return Place(
+        arm=last["arm"],
+        x=last["x"],
+        p_drop=last["p_drop"],
+        p_keep=last["p_keep"],
+        values=dict(zip(ok["seed"].astype(int), ok["value"], strict=True)),
+        lost=len(rows) - len(ok),
+        paper=last["paper_value"],
+        paper_spread=last["paper_spread"],
+        unverified=last["unverified"],
+        against=(last["against"], _or_none(last["against_x"])) if last["against"] else None,
+        expected=last["paper_direction"],
+    )
+
+
+def _compared(places: list[Place]) -> list[Place]:
+    """The places with their tests, corrected for all differences of which the paper says something."""
+    by_key = {place.key: place for place in places}
+    tested = dict(by_key)
+    for spoken_of in (True, False):
+        family = [p for p in places if p.against in by_key and bool(p.expected) == spoken_of]
+        others = [by_key[p.against] for p in family if p.against is not None]
+        tests = paired_tests([(p.values, other.values) for p, other in zip(family, others, strict=True)])
+        for place, other, test in zip(family, others, tests, strict=True):
+            shown = test if spoken_of else replace(test, p=math.nan, p_holm=math.nan)
+            tested[place.key] = replace(place, test=shown, paper_difference=place.paper - other.paper)
+    return list(tested.values())
+
+
+def paper_table(result: PaperResult) -> Table:
+    """The paper's value, ours with its interval, and how ours stands to what the paper found."""
+    fields, digits = result.fields, _DIGITS
+    leading = [Column("arm", lambda row: str(row["arm"]), left=True), *_place_columns(result)]
+    columns = [
+        *leading,
+        Column("seeds", lambda row: str(row["seeds"])),
+        *([Column("paper", _paper_text)] if any(not math.isnan(p.paper) for p in result.places) else []),
+        Column(f"ours, {fields['unit']}\n[95 % interval]", lambda row: row["_ours"].text(digits)),
+        Column("difference\n[95 %]", lambda row: row["_difference"].text(digits, signed=True)),
+        *(
+            [Column("paper's\ndifference", number("paper_difference", f"+.{digits}f"))]
+            if any(not math.isnan(p.paper_difference) for p in result.places)
+            else []
+        ),
+        Column("p,\nHolm", lambda row: p_text(row["p_value_holm"])),
+        Column("beside\ntheirs", lambda row: str(row["reading"]), left=True),
+    ]
+    title = f"{fields['title']} ({fields['scale']} scale, {fields['data']}, {fields['precision']})"
+    told = {name: fields[name] for name in ("scale", "data", "precision", "unit", "source", "differs")}
+    rows = tuple({"experiment": fields["paper"], **told, **_row(place)} for place in result.places)
+    notes, verdict = tuple(_notes(result)), tuple(_verdict(result))
+    return Table("paper", title, tuple(columns), rows, notes, verdict, lead=len(leading))
+
+
+def _place_columns(result: PaperResult) -> list[Column]:
+    axis = result.fields["axis"]
+    return [
+        Column("p_drop", number("p_drop", "g")),
+        Column("p_keep", number("p_keep", "g")),
+        *([Column(_AXIS_TITLES.get(axis, axis), number("x", ",.0f"))] if axis not in ("", "p_drop") else []),
+    ]
+
+
+def _row(place: Place) -> Row:
+    nothing = mean_interval([])
+    test = place.test
+    return {
+        "arm": place.arm,
+        "x": place.x,
+        "p_drop": place.p_drop,
+        "p_keep": place.p_keep,
+        "seeds": len(place.values),
+        "lost_runs": place.lost,
+        "paper": place.paper,
+        "paper_spread": place.paper_spread,
+        "unverified": place.unverified,
+        **place.estimate.cells("ours"),
+        "against": place.against[0] if place.against else "",
+        "against_x": place.against[1] if place.against else None,
+        **(test.difference if test else nothing).cells("difference"),
+        "paper_difference": place.paper_difference,
+        "p_value": test.p if test else math.nan,
+        "p_value_holm": test.p_holm if test else math.nan,
+        "paper_direction": place.expected,
+        "reading": place.agreement,
+        "_ours": place.estimate,
+        "_difference": test.difference if test else nothing,
+    }
+
+
+def _paper_text(row: Row) -> str:
+    if math.isnan(row["paper"]):
+        return NONE
+    spread = "" if math.isnan(row["paper_spread"]) else f" ± {row['paper_spread']:g}"
+    mark, _ = _MARKS.get(row["unverified"], ("", ""))
+    return f"{row['paper']:.{_DIGITS}f}{spread}{mark}"
+
+
+def _verdict(result: PaperResult) -> list[str]:
+    sentences = [f"There: {result.fields['shows']}"]
+    spoken = [place for place in result.places if place.expected and place.test is not None]
+    told = [place for place in spoken if place.agreement]
+    if spoken and not told:
+        sentences.append("Here: one seed gives no interval, so nothing can be said of the differences.")
+    for agreement, text in (
+        (AGREES, "Here as there"),
+        (UNSEEN, "There no difference, here none to be seen"),
+        (UNCLEAR, "There a difference, here none that can be told"),
+        (CONTRARY, "Here contrary to there"),
+    ):
+        found = [place for place in told if place.agreement == agreement]
+        if found:
+            named = "; ".join(_named(result, place) for place in found)
+            sentences.append(f"{text} ({len(found)} of {len(told)}): {named}.")
+    return sentences
+
+
+def _named(result: PaperResult, place: Place) -> str:
+    axis, x = result.fields["axis"], place.x
+    name = place.arm
+    if axis and not math.isnan(x):
+        called = {"train_size": f"{x:,.0f} images", "passes": f"k = {x:.0f}", "p_drop": f"p_drop {x:g}"}
+        name = f"{name}, {called.get(axis, f'{axis} {x:g}')}" if len(result.arms) > 2 else called[axis]
+    difference = place.test.difference.text(_DIGITS, signed=True) if place.test else ""
+    return f"{name} ({difference}{' ' if result.unit else ''}{result.unit})"
+
+
+def _notes(result: PaperResult) -> list[str]:
+    fields = result.fields
+    notes = [f"From {fields['source']}. What differs here: {fields['differs']}"]
+    against = sorted({place.against[0] for place in result.places if place.against})
+    if against:
+        names = " or ".join(against) if len(against) < _MANY else "the row with the same name and no dropout"
+        notes.append(
+            f"Differences are to {names}, seed by seed. What stands beside theirs goes by the 95 % "
+            "intervals, which are not corrected for their number. p: paired t-test, Holm-corrected for the "
+            f"differences of which something is said there; below {LEVEL:g} is significant."
+        )
+    notes.append(
+        "p_drop is the probability of dropping a hidden unit; p_keep = 1 − p_drop is the 2014 paper's p."
+    )
+    if lost := sum(place.lost for place in result.places):
+        notes.append(f"{lost} runs diverged or failed and are in no mean; message in runs.csv says why.")
+    unsure = {place.unverified for place in result.places}
+    return [*notes, *(f"{mark} {why}: unverified." for kind, (mark, why) in _MARKS.items() if kind in unsure)]

@@ -1,0 +1,1 @@
+"""From tables and figures to text, pictures and the page's charts."""

@@ -1,0 +1,1 @@
+"""The panel: what dropout does to the hidden units."""
