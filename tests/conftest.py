@@ -5,9 +5,9 @@ import logging
 import numpy as np
 import pytest
 
-from dropbench.data import cache
-from dropbench.data.dataset import DataSet
-from dropbench.data.registry import prepare
+from dropbench.datasets import cache
+from dropbench.datasets.dataset import DataSet
+from dropbench.datasets.registry import prepare
 
 
 @pytest.fixture(autouse=True)

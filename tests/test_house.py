@@ -18,7 +18,7 @@ LEVELS = (
     {"runners"},
     {"engine"},
     {"models", "report"},
-    {"data", "dropout", "results"},
+    {"datasets", "dropout", "results"},
     {"run"},
     {"catalog"},
     {"errors"},

@@ -121,7 +121,7 @@ def compare_bagging(
     (dropout,) = bench.bind([unbound])
     plan = replace(
         plan,
-        dropout=dropout,
+        base=dropout,
         narrow=narrowed(dropout, members, bench.data) if budget == "parameters" else 1.0,
         boosting_step=boosting_step(dropout, bench.data)
         if budget == "train" and "boosting" in names

@@ -29,7 +29,7 @@ def list_sets(data_dir: DataDir = None) -> None:
 
         dropbench data list --data-dir ~/data
     """
-    from dropbench.data.registry import SOURCES, default_data_dir
+    from dropbench.datasets.registry import SOURCES, default_data_dir
     from dropbench.report.render.terminal import show
     from dropbench.report.table import Column, Table
 
@@ -66,8 +66,8 @@ def prepare_set(
 
         dropbench data prepare cifar10 --data-dir ~/data
     """
-    from dropbench.data.cache import cache_folder
-    from dropbench.data.registry import prepare
+    from dropbench.datasets.cache import cache_folder
+    from dropbench.datasets.registry import prepare
 
     data = prepare(name, data_dir)
     channels, height, width = data.image_shape

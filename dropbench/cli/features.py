@@ -29,7 +29,7 @@ class FeatureFlags(PoolFlags, TrainingFlags):
 
     def with_data(self) -> "FeatureFlags":
         """The same with the data set that auto stands for."""
-        from dropbench.data.registry import default_data_dir, find_source
+        from dropbench.datasets.registry import default_data_dir, find_source
 
         if self.data != "auto":
             return self

@@ -146,11 +146,13 @@ class TrainingFlags(MachineFlags):
 
     def tell_if_in_vain(self, configs: Collection[RunConfig]) -> None:
         """Say so where a variant or a schedule was asked for and it changes nothing."""
-        for name in {config.dropout for config in configs if not config.without_dropout}:
+        for name in {config.dropout.variant for config in configs if not config.without_dropout}:
             if variant_of(name).of_maps and not any(
-                config.p_drop_conv or config.p_drop_input or recipe_of(config.model).hidden_maps
+                config.dropout.p_drop_conv
+                or config.dropout.p_drop_input
+                or recipe_of(config.model.name).hidden_maps
                 for config in configs
-                if config.dropout == name
+                if config.dropout.variant == name
             ):
                 tell(f"Full layers have no maps, so --dropout {name} is bernoulli there: add --p-conv.")
         if all(config.without_dropout for config in configs):

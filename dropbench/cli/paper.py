@@ -120,8 +120,8 @@ def _measuring(what: str) -> Iterator[None]:
 
 def _listing(scale: str, seeds: int | None, flags: PaperFlags) -> "Table":
     """Every experiment: what it shows, the data it needs, and what it costs here."""
-    from dropbench.data.registry import default_data_dir, find_source, prepare
-    from dropbench.data.split import largest_train_size
+    from dropbench.datasets.registry import default_data_dir, find_source, prepare
+    from dropbench.datasets.split import largest_train_size
     from dropbench.engine.device import resolve_device, resolve_precision
     from dropbench.experiments.paper.definition import find, names
     from dropbench.experiments.paper.estimate import SETS, Bench, Images, estimate

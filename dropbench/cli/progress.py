@@ -45,38 +45,48 @@ def watching() -> "Iterator[PlainProgress | LiveProgress]":
 
 def label(config: RunConfig) -> str:
     """What tells a run from the others of its command."""
-    parts = [f"p_drop {config.p_drop:g}"]
-    if config.dropout != "bernoulli" and not config.without_dropout:
-        parts.insert(0, config.dropout)
-    if config.p_drop_input:
-        parts.append(f"input {config.p_drop_input:g}")
-    if config.p_drop_conv:
-        parts.append(f"conv {config.p_drop_conv:g}")
-    if config.train_size is not None:
-        parts.append(f"{config.train_size} images")
-    if config.layers:
-        parts.append(f"layers {'-'.join(map(str, config.layers))}")
-    if config.dropout_schedule != "constant" and not config.without_dropout:
-        parts.append(f"{config.dropout_schedule} {config.cutoff_epoch}")
-    if config.width != 1:
-        parts.append(f"width {config.width:g}")
-    if config.widened:
+    parts = [f"p_drop {config.dropout.p_drop:g}"]
+    if config.dropout.variant != "bernoulli" and not config.without_dropout:
+        parts.insert(0, config.dropout.variant)
+    if config.dropout.p_drop_input:
+        parts.append(f"input {config.dropout.p_drop_input:g}")
+    if config.dropout.p_drop_conv:
+        parts.append(f"conv {config.dropout.p_drop_conv:g}")
+    if config.data.train_size is not None:
+        parts.append(f"{config.data.train_size} images")
+    if config.model.layers:
+        parts.append(f"layers {'-'.join(map(str, config.model.layers))}")
+    if config.dropout.schedule != "constant" and not config.without_dropout:
+        parts.append(f"{config.dropout.schedule} {config.dropout.cutoff_epoch}")
+    if config.model.width != 1:
+        parts.append(f"width {config.model.width:g}")
+    if config.dropout.widened:
         parts.append("widened")
-    if config.activation != "relu":
-        parts.append(config.activation)
-    if config.max_norm is not None:
-        parts.append(f"max-norm {config.max_norm:g}")
+    if config.model.activation != "relu":
+        parts.append(config.model.activation)
+    if config.optimizer.max_norm is not None:
+        parts.append(f"max-norm {config.optimizer.max_norm:g}")
     parts += [
         f"{what} {value:g}"
-        for what, value in (("L2", config.weight_decay), ("L1", config.l1), ("KL", config.kl_sparsity))
+        for what, value in (
+            ("L2", config.optimizer.weight_decay),
+            ("L1", config.penalty.l1),
+            ("KL", config.penalty.kl_sparsity),
+        )
         if value
     ]
-    if config.snapshots:
-        parts.append(f"{config.snapshots} snapshots")
-    parts += [what for what, is_so in (("thinned", config.thinned), ("boosting", config.joint)) if is_so]
-    parts.append(f"seed {config.seed}")
-    if config.member or config.bootstrap:
-        parts.append(f"member {config.member}{' (bootstrap)' if config.bootstrap else ''}")
+    if config.optimizer.snapshots:
+        parts.append(f"{config.optimizer.snapshots} snapshots")
+    parts += [
+        what
+        for what, is_so in (("thinned", config.dropout.thinned), ("boosting", config.dropout.boosting))
+        if is_so
+    ]
+    parts.append(f"seed {config.repetition.seed}")
+    if config.repetition.member or config.repetition.bootstrap:
+        parts.append(
+            f"member {config.repetition.member}{' (bootstrap)' if config.repetition.bootstrap else ''}"
+        )
     return ", ".join(parts)
 
 
@@ -147,7 +157,7 @@ class LiveProgress(Progress):
             tell(f"{plan.before} runs were done before and are skipped")
         _tell_lacking(plan)
         if self._runs > 1:
-            epochs = sum(config.epochs for config in plan.todo)
+            epochs = sum(config.optimizer.epochs for config in plan.todo)
             self._all = self.bars.add_task("all runs", total=epochs, state=self._count())
 
     def progress(self, worker: int, config: RunConfig, record: EpochRecord | None) -> None:
@@ -156,11 +166,13 @@ class LiveProgress(Progress):
             if worker in self._workers:
                 self.bars.remove_task(self._workers[worker])
             self._workers[worker] = self.bars.add_task(
-                escape(label(config)), total=config.epochs, state=f"epoch 0/{config.epochs}"
+                escape(label(config)),
+                total=config.optimizer.epochs,
+                state=f"epoch 0/{config.optimizer.epochs}",
             )
             return
         state = (
-            f"epoch {record.epoch}/{config.epochs}  loss {record.train_loss:.3f}  "
+            f"epoch {record.epoch}/{config.optimizer.epochs}  loss {record.train_loss:.3f}  "
             f"val error {record.val_error_percent:.2f} %"
         )
         self.bars.update(self._workers[worker], completed=record.epoch, state=state)
@@ -174,7 +186,7 @@ class LiveProgress(Progress):
             self._bad += 1
             self.bars.console.print(Text(outcome(result), style="red"), soft_wrap=True)
         if self._all is not None:
-            self.bars.advance(self._all, result.config.epochs - len(result.epochs))
+            self.bars.advance(self._all, result.config.optimizer.epochs - len(result.epochs))
             self.bars.update(self._all, state=self._count())
 
     def _count(self) -> str:

@@ -8,7 +8,7 @@ from dropbench.dropout.in_graph import drop_in_graph
 from dropbench.dropout.layer import DropoutLayer, Site
 from dropbench.dropout.masks import LEVELS, drop, drop_levels, keep_mask
 from dropbench.errors import unknown_name
-from dropbench.run.config import CONVENTIONS
+from dropbench.run.blocks.dropout import CONVENTIONS
 
 
 class BernoulliDropout(DropoutLayer):

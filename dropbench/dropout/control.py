@@ -54,12 +54,12 @@ def schedule_strength(config: RunConfig, epoch: int) -> float:
     ``early`` and ``late`` dropout are those of Liu et al. (2023); the ramp is a curriculum (Morerio et al.
     2017) in its simplest form, a straight line.
     """
-    cutoff = config.cutoff_epoch or 1
-    if config.dropout_schedule == "early":
+    cutoff = config.dropout.cutoff_epoch or 1
+    if config.dropout.schedule == "early":
         return float(epoch <= cutoff)
-    if config.dropout_schedule == "late":
+    if config.dropout.schedule == "late":
         return float(epoch > cutoff)
-    if config.dropout_schedule == "ramp" and epoch < cutoff:
+    if config.dropout.schedule == "ramp" and epoch < cutoff:
         return (epoch - 1) / (cutoff - 1)
     return 1.0
 
@@ -101,4 +101,4 @@ def copies_fit(config: RunConfig) -> bool:
     Not so in a model of the user's own, which may have connections around the site, nor under standout, which
     also sees the units before their activation.
     """
-    return not is_own(config.model) and config.dropout != "standout"
+    return not is_own(config.model.name) and config.dropout.variant != "standout"

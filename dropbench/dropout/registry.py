@@ -22,16 +22,16 @@ def make_dropout(config: RunConfig, site: str, before: nn.Module | None = None) 
         UsageError: if the variant cannot stand there, or is no usable code of the user's own.
 
     """
-    p_drop = config.p_drop_at(site)
-    place = Site(site, before, config.convention)
-    if config.thinned:
+    p_drop = config.dropout.p_at(site)
+    place = Site(site, before, config.dropout.convention)
+    if config.dropout.thinned:
         layer: DropoutLayer = ThinnedDropout.at(p_drop, place)
-    elif config.dropout in VARIANTS:
-        module_name, _, attribute = VARIANTS[config.dropout].factory.partition(":")
+    elif config.dropout.variant in VARIANTS:
+        module_name, _, attribute = VARIANTS[config.dropout.variant].factory.partition(":")
         variant = cast(type[DropoutLayer], getattr(import_module(module_name), attribute))
         layer = variant.at(p_drop, place)
     else:
-        own = own_code.load(config.dropout)
+        own = own_code.load(config.dropout.variant)
         is_layer = isinstance(own, type) and issubclass(own, DropoutLayer)
         layer = own.at(p_drop, place) if is_layer else OwnDropout(p_drop, own)
     layer.site = site

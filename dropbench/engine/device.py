@@ -14,9 +14,8 @@ import torch
 from dropbench import __version__
 from dropbench.engine.allocator import keep_memory
 from dropbench.errors import DropbenchError, UsageError, unknown_name
-from dropbench.run.config import PRECISIONS
-
-DEVICES = ("auto", "cpu", "cuda")
+from dropbench.run.blocks.optimizer import PRECISIONS
+from dropbench.run.machine import DEVICES
 
 
 def resolve_device(name: str) -> torch.device:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dropbench.data.split import SplitPositions
+from dropbench.datasets.split import SplitPositions
 from dropbench.dropout.control import set_streams
 from dropbench.engine.evaluate import as_kept, predict
 from dropbench.engine.monte_carlo import predict_monte_carlo
@@ -45,10 +45,12 @@ def monte_carlo_arrays(
     """The averages over thinned nets, each split with masks of its own."""
     arrays: dict[str, np.ndarray] = {}
     device = next(model.parameters()).device
-    set_streams(model, "mc", config.seed, config.member, device)
-    ladder = mc_ladder(config.mc_samples)
+    set_streams(model, "mc", config.repetition.seed, config.repetition.member, device)
+    ladder = mc_ladder(config.dropout.mc_samples)
     for name, split in splits.items():
-        nets = predict_monte_carlo(model, split.examples, split.positions, config.precision, ladder, config)
+        nets = predict_monte_carlo(
+            model, split.examples, split.positions, config.optimizer.precision, ladder, config
+        )
         arrays[f"{name}_mc"] = as_kept(nets.log_mean)
         arrays[f"{name}_mc_mean_log"] = as_kept(nets.mean_log)
         arrays[f"{name}_mc_votes"] = nets.votes.short().cpu().numpy()

@@ -67,7 +67,7 @@ def predict_monte_carlo(
 
 def _first_hidden(model: nn.Module, config: RunConfig) -> DropoutLayer | None:
     """The first layer that draws masks, if what comes before it may be shared by all passes."""
-    if not copies_fit(config) or config.p_drop_input or config.p_drop_conv:
+    if not copies_fit(config) or config.dropout.p_drop_input or config.dropout.p_drop_conv:
         return None
     return next((layer for layer in dropout_layers(model) if layer.site == "hidden"), None)
 

@@ -43,7 +43,7 @@ def measure_classifier(model: nn.Module, train: Split, test: Split, config: RunC
     ``test_error_percent`` (ERROR_WITHOUT_UNITS) that after removing the share ``at`` of units at random from
     every hidden layer at once, the others as they were: the mean over five choices.
     """
-    predicted = predict(model, train.examples, train.positions, config.precision)
+    predicted = predict(model, train.examples, train.positions, config.optimizer.precision)
     records = [PanelRecord("train_error_percent", "", 0.0, error_percent(predicted, train.labels))]
     records += _measure_units(model, test, config)
     errors = errors_without_units(model, test, config)
@@ -58,7 +58,7 @@ def measure_autoencoder(model: nn.Module, test: Split, config: RunConfig) -> lis
     the images: the share in each bin, by its number. The bins begin at ``…_low`` and have ``…_width``.
     """
     (site,) = hidden_sites(model)
-    activations = _activations(model, site, test, config.precision)
+    activations = _activations(model, site, test, config.optimizer.precision)
     return [
         *(
             PanelRecord(measure, "1", 0.0, value)
@@ -85,7 +85,9 @@ def _measure_units(model: nn.Module, test: Split, config: RunConfig) -> list[Pan
     return [
         PanelRecord(measure, str(number), 0.0, value)
         for number, site in enumerate(hidden_sites(model), start=1)
-        for measure, value in measure_activations(_activations(model, site, test, config.precision)).items()
+        for measure, value in measure_activations(
+            _activations(model, site, test, config.optimizer.precision)
+        ).items()
     ]
 
 
@@ -111,7 +113,7 @@ def errors_without_units(model: nn.Module, test: Split, config: RunConfig) -> di
     the first hidden site on: what comes before it, a CNN's convolutions, is computed once.
     """
     device = test.positions.device
-    generator = torch_generator(config.seed, "panel", config.member, device=device)
+    generator = torch_generator(config.repetition.seed, "panel", config.repetition.member, device=device)
     choices = [share for share in SHARES for _ in range(REPEATS if share else 1)]
     at_once = len(choices) if copies_fit(config) else 1
     sites = hidden_sites(model)
@@ -138,7 +140,7 @@ def errors_without_units(model: nn.Module, test: Split, config: RunConfig) -> di
             chosen = slice(start, start + at_once)
             for part in torch.split(test.positions, _BATCH if at_once > 1 else EVALUATION_BATCH):
                 images, labels = test.examples.batch(part)
-                with autocast(device, config.precision):
+                with autocast(device, config.optimizer.precision):
                     outputs = model(images).view(at_once, len(part), -1)
                 wrong[chosen] += (outputs.argmax(2) != labels).sum(1)
     errors = (100 * wrong / len(test.positions)).tolist()

@@ -16,7 +16,7 @@ _LEAST = 1e-6  # of a mean activation: the logarithm of 0 is none
 
 def check_compiles(config: RunConfig) -> None:
     """Raise UsageError where a compiled net could not be trained."""
-    if config.kl_sparsity:
+    if config.penalty.kl_sparsity:
         raise UsageError("A compiled net cannot show its units to --kl-sparsity.", "Leave out --compile.")
 
 
@@ -33,7 +33,7 @@ class Penalties:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Around a step's forward pass: look at the hidden units, where their activity is penalised."""
-        if not self._config.kl_sparsity:
+        if not self._config.penalty.kl_sparsity:
             yield
             return
         self._means = []
@@ -52,13 +52,15 @@ class Penalties:
         own = penalty(self._model)
         if own is not None:
             parts.append(own / self._train_images)
-        if config.l1:
-            parts.append(config.l1 * torch.stack([weight.abs().sum() for weight in self._weights]).sum())
-        if config.kl_sparsity:
-            divergence = sparsity_divergence(
-                torch.cat(self._means), config.sparsity_target, config.activation
+        if config.penalty.l1:
+            parts.append(
+                config.penalty.l1 * torch.stack([weight.abs().sum() for weight in self._weights]).sum()
             )
-            parts.append(config.kl_sparsity * divergence)
+        if config.penalty.kl_sparsity:
+            divergence = sparsity_divergence(
+                torch.cat(self._means), config.penalty.sparsity_target, config.model.activation
+            )
+            parts.append(config.penalty.kl_sparsity * divergence)
         return torch.stack(parts).sum() if parts else None
 
 

@@ -4,16 +4,15 @@ import contextlib
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import torch
 
 from dropbench.catalog.own_code import is_own, source_key
-from dropbench.data.dataset import DataSet
-from dropbench.data.registry import prepare
-from dropbench.data.split import split
+from dropbench.datasets.dataset import DataSet
+from dropbench.datasets.split import split
 from dropbench.engine.device import resolve_device, resolve_precision
 from dropbench.engine.panel import hidden_sites
 from dropbench.engine.penalties import check_compiles
@@ -22,8 +21,9 @@ from dropbench.results import predictions
 from dropbench.results.read import with_panel
 from dropbench.results.store import Store
 from dropbench.run.config import RunConfig
+from dropbench.run.machine import AUTOMATIC, CAREFUL, Machine, Policy
 from dropbench.run.result import EpochRecord, RunResult, kept_arrays
-from dropbench.runners.base import RunnerOptions
+from dropbench.runners.base import NO_EXTRAS, Extras
 from dropbench.runners.choose import choose_runner
 
 
@@ -50,22 +50,15 @@ class Workbench:
     data: DataSet
     device: torch.device
     precision: str
-    runner: RunnerOptions = field(default_factory=RunnerOptions)
+    machine: Machine = AUTOMATIC
+    extras: Extras = NO_EXTRAS
 
     @classmethod
-    def set_up(
-        cls,
-        data: str,
-        data_dir: Path | None,
-        device: str,
-        precision: str,
-        runner: RunnerOptions,
-    ) -> "Workbench":
-        """Resolve what the flags of every training command name; raises DropbenchError as each part does."""
-        runner.check()
-        resolved = resolve_device(device)
-        in_precision = resolve_precision(precision, resolved)  # before any data are fetched
-        return cls(prepare(data, data_dir), resolved, in_precision, runner)
+    def set_up(cls, data: DataSet, machine: Machine, panel: bool = False) -> "Workbench":
+        """Resolve the device and the precision for a data set; raises DropbenchError for what is not here."""
+        device = resolve_device(machine.device)
+        precision = resolve_precision(machine.precision, device)
+        return cls(data, device, precision, machine, Extras(machine.compile, panel))
 
     def bind(self, configs: Iterable[RunConfig]) -> list[RunConfig]:
         """``configs`` on this bench's data and in its precision.
@@ -77,13 +70,12 @@ class Workbench:
         data = self.data
         key_of = functools.cache(lambda name: source_key(name) if is_own(name) else "")
         bound = [
-            replace(
-                config,
+            config.replace(
                 data=data.name,
                 data_key=data.key,
                 precision=self.precision,
-                model_key=key_of(config.model),
-                dropout_key=key_of(config.dropout),
+                model_key=key_of(config.model.name),
+                dropout_key=key_of(config.dropout.variant),
             )
             for config in configs
         ]
@@ -92,15 +84,15 @@ class Workbench:
             split(data.train_labels, config)
             with torch.device("meta"):  # shapes only: no memory, no time
                 model = make_module(data.image_shape, len(data.classes), config)
-            if self.runner.extras.panel:
+            if self.extras.panel:
                 hidden_sites(model)
-            if self.runner.extras.compiled:
+            if self.extras.compiled:
                 check_compiles(config)
         return bound
 
     def keeps(self, folder: Path, with_predictions: bool = False) -> Callable[[RunConfig], bool]:
         """Whether all is in ``folder`` that this bench wants of a run beside its row."""
-        extras = self.runner.extras
+        extras = self.extras
         panels = with_panel(folder) if extras.panel else set()
 
         def whole(config: RunConfig) -> bool:
@@ -108,7 +100,7 @@ class Workbench:
                 return False
             if not with_predictions:
                 return True
-            return kept_arrays(config, extras.foreign) <= predictions.names(folder, config.run_id)
+            return kept_arrays(config, extras.ood) <= predictions.names(folder, config.run_id)
 
         return whole
 
@@ -119,26 +111,13 @@ def _without_numbers(config: RunConfig) -> RunConfig:
     def some(p: float) -> float:
         return 0.5 if p else 0.0
 
-    return replace(
-        config,
+    return config.replace(
         seed=0,
         member=0,
-        p_drop=some(config.p_drop),
-        p_drop_input=some(config.p_drop_input),
-        p_drop_conv=some(config.p_drop_conv),
+        p_drop=some(config.dropout.p_drop),
+        p_drop_input=some(config.dropout.p_drop_input),
+        p_drop_conv=some(config.dropout.p_drop_conv),
     )
-
-
-@dataclass(frozen=True)
-class Policy:
-    """Which runs are done again, and what the first failure means."""
-
-    retry_failed: bool = False
-    """Carry out again what failed or diverged before."""
-    force: bool = False
-    """Carry out again whatever was done before."""
-    fail_fast: bool = False
-    """Stop at the first run that fails."""
 
 
 @dataclass
@@ -201,7 +180,7 @@ def carry_out(
     bench: Workbench,
     store: Store,
     watcher: Watcher,
-    policy: Policy = Policy(),  # frozen
+    policy: Policy = CAREFUL,
     with_predictions: bool = False,
 ) -> Outcome:
     """Carry out the (bound) runs that are not done yet; each is on disk before the next is taken.
@@ -220,7 +199,7 @@ def carry_out(
     if not plan.todo:
         watcher.planned(plan, 0)
         return outcome
-    runner = choose_runner(len(plan.todo) + plan.before, bench.device, bench.runner)
+    runner = choose_runner(len(plan.todo) + plan.before, bench.device, bench.machine, bench.extras)
     watcher.planned(plan, min(runner.jobs, len(plan.todo)))
     lists = {"ok": outcome.ok, "diverged": outcome.diverged, "failed": outcome.failed}
     given = itertools.takewhile(lambda config: not watcher.wants_to_stop(), plan.todo)

@@ -27,16 +27,18 @@ class Autoencoder(nn.Module):
     """One hidden layer that gives the image again, as in Fig. 7 of the 2014 paper.
 
     Input ``(batch, channels, height, width)`` of pixel values 0 to 1, output their logits in the same shape.
-    ``config.tied`` makes the output's weights those of the hidden layer, transposed.
+    ``config.model.tied`` makes the output's weights those of the hidden layer, transposed.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> None:
         super().__init__()
-        if len(config.layers) != 1:
-            raise UsageError(f"The autoencoder has one hidden layer, not {len(config.layers)}.")
+        if len(config.model.layers) != 1:
+            raise UsageError(f"The autoencoder has one hidden layer, not {len(config.model.layers)}.")
         pixels = image_shape[0] * image_shape[1] * image_shape[2]
-        self.hidden = nn.Linear(pixels, config.layers[0])
-        self.output = TiedLinear(self.hidden) if config.tied else nn.Linear(config.layers[0], pixels)
+        self.hidden = nn.Linear(pixels, config.model.layers[0])
+        self.output = (
+            TiedLinear(self.hidden) if config.model.tied else nn.Linear(config.model.layers[0], pixels)
+        )
         self.activation = activation_of(config)
         self.input_dropout = make_dropout(config, "input", self.hidden)
         self.hidden_dropout = make_dropout(config, "hidden", self.output)

@@ -13,7 +13,8 @@ from dropbench.dropout.control import dropout_layers
 from dropbench.dropout.registry import make_dropout
 from dropbench.errors import UsageError
 from dropbench.models.initialise import initialise
-from dropbench.run.config import SITES, RunConfig
+from dropbench.run.blocks.dropout import SITES
+from dropbench.run.config import RunConfig
 from dropbench.run.streams import torch_generator
 
 ModelFactory = Callable[[tuple[int, int, int], int, RunConfig], nn.Module]
@@ -30,20 +31,20 @@ def make_module(image_shape: tuple[int, int, int], classes: int, config: RunConf
             has no dropout site where ``config`` drops units.
 
     """
-    generator = torch_generator(config.seed, "init", config.member)
+    generator = torch_generator(config.repetition.seed, "init", config.repetition.member)
     with torch.random.fork_rng(devices=[]):  # torch's own initialisation draws from the global generator
-        if own_code.is_own(config.model):
+        if own_code.is_own(config.model.name):
             torch.default_generator.set_state(generator.get_state())
             return _own_model(image_shape, classes, config)
-        module_name, _, attribute = RECIPES[config.model].factory.partition(":")
+        module_name, _, attribute = RECIPES[config.model.name].factory.partition(":")
         factory = cast(ModelFactory, getattr(import_module(module_name), attribute))
         return factory(image_shape, classes, config)
 
 
 def _own_model(image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> nn.Module:
     hint = "A model of your own is made by factory((channels, height, width), classes, config)."
-    factory = own_code.load(config.model)
-    model = own_code.make(config.model, nn.Module, hint, factory, image_shape, classes, config)
+    factory = own_code.load(config.model.name)
+    model = own_code.make(config.model.name, nn.Module, hint, factory, image_shape, classes, config)
     for name, module in list(model.named_modules()):
         site = {nn.Dropout: "hidden", nn.Dropout2d: "conv"}.get(type(module))
         if site is not None:
@@ -51,9 +52,9 @@ def _own_model(image_shape: tuple[int, int, int], classes: int, config: RunConfi
             setattr(model.get_submodule(parent), attribute, make_dropout(config, site))
     sites = {layer.site for layer in dropout_layers(model)}
     for site in SITES:
-        if config.p_drop_at(site) and site not in sites:
+        if config.dropout.p_at(site) and site not in sites:
             raise UsageError(
-                f"The model {config.model} has no {site} dropout site, so its p would change nothing.",
+                f"The model {config.model.name} has no {site} dropout site, so its p would change nothing.",
                 'Put torch.nn.Dropout, or make_dropout(config, "input"), where units are to be dropped.',
             )
     return model
@@ -69,6 +70,6 @@ def build_model(image_shape: tuple[int, int, int], classes: int, config: RunConf
 
     """
     model = make_module(image_shape, classes, config)
-    if not own_code.is_own(config.model):
-        initialise(model, config, torch_generator(config.seed, "init", config.member))
+    if not own_code.is_own(config.model.name):
+        initialise(model, config, torch_generator(config.repetition.seed, "init", config.repetition.member))
     return model

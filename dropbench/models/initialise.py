@@ -17,9 +17,9 @@ def initialise(model: nn.Module, config: RunConfig, generator: torch.Generator) 
     maxout_gain for maxout units. The layers that stay without an activation are told by their name,
     ``output``.
     """
-    gain = math.sqrt(2) if config.activation == "relu" else 1.0
-    if config.activation == "maxout":
-        gain = maxout_gain(config.pieces)
+    gain = math.sqrt(2) if config.model.activation == "relu" else 1.0
+    if config.model.activation == "maxout":
+        gain = maxout_gain(config.model.pieces)
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             fan_in = module.weight[0].numel()

@@ -14,14 +14,14 @@ class MLP(nn.Module):
     """A fully connected net, as in the 2014 paper's experiments on MNIST.
 
     Input ``(batch, channels, height, width)``, output logits ``(batch, classes)``; hidden layers of
-    ``config.layers`` units (see sizes); a layer of maxout units has weights for each of their pieces.
+    ``config.model.layers`` units (see sizes); a layer of maxout units has weights for each of their pieces.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> None:
         super().__init__()
         channels, height, width = image_shape
-        widths = (channels * height * width, *sizes(config.layers, config, "hidden"))
-        pieces = config.pieces if config.activation == "maxout" else 1
+        widths = (channels * height * width, *sizes(config.model.layers, config, "hidden"))
+        pieces = config.model.pieces if config.model.activation == "maxout" else 1
         self.hidden = nn.ModuleList(
             nn.Linear(fan_in, fan_out * pieces) for fan_in, fan_out in pairwise(widths)
         )

@@ -25,18 +25,18 @@ def typed(dropouts: nn.ModuleList) -> Iterable[DropoutLayer]:
 
 def activation_of(config: RunConfig) -> Activation:
     """What makes a layer's units of what its weights put out; a maxout unit takes ``pieces`` of these."""
-    if config.activation == "maxout":
-        return lambda outputs: outputs.view(len(outputs), -1, config.pieces).amax(2)
-    return ACTIVATIONS[config.activation]
+    if config.model.activation == "maxout":
+        return lambda outputs: outputs.view(len(outputs), -1, config.model.pieces).amax(2)
+    return ACTIVATIONS[config.model.activation]
 
 
 def sizes(layers: Iterable[int], config: RunConfig, site: str) -> list[int]:
     """How many units or channels the layers before a dropout ``site`` have in ``config``'s net, 1 at least.
 
-    ``config.width`` times as many, and where it is ``widened`` as many again as make up for those dropped.
+    The model's width times as many, and where layers are widened as many again as make up for those dropped.
     """
-    keep = 1 - config.p_drop_at(site) if config.widened else 1.0
-    return [max(1, round(units * config.width / keep)) for units in layers]
+    keep = 1 - config.dropout.p_at(site) if config.dropout.widened else 1.0
+    return [max(1, round(units * config.model.width / keep)) for units in layers]
 
 
 def at_least_8(image_shape: tuple[int, int, int], config: RunConfig) -> tuple[int, int, int]:
@@ -44,7 +44,7 @@ def at_least_8(image_shape: tuple[int, int, int], config: RunConfig) -> tuple[in
     _, height, width = image_shape
     if min(height, width) < 8:
         raise UsageError(
-            f"{config.model} pools three times and needs images of 8×8 or more, not {height}×{width}.",
+            f"{config.model.name} pools three times and needs images of 8×8 or more, not {height}×{width}.",
             "Use --model mlp.",
         )
     return image_shape

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dropbench.errors import DropbenchError
-from dropbench.run.result import FOREIGN
+from dropbench.run.result import OOD
 
 
 def path_of(folder: Path, run_id: str) -> Path:
@@ -45,7 +45,7 @@ def load(folder: Path, run_id: str) -> dict[str, np.ndarray]:
 def save(folder: Path, run_id: str, arrays: Mapping[str, np.ndarray]) -> None:
     """Write a run's arrays, all or none of them.
 
-    Predictions of other foreign images, from an earlier time that the run was done, stay beside them.
+    Predictions of other out-of-distribution images, from an earlier time that the run was done, stay beside them.
 
     Raises:
         DropbenchError: if they cannot be written.
@@ -53,7 +53,7 @@ def save(folder: Path, run_id: str, arrays: Mapping[str, np.ndarray]) -> None:
     """
     path = path_of(folder, run_id)
     partial = path.with_suffix(".partial")
-    others = {name for name in names(folder, run_id) - arrays.keys() if name.startswith(FOREIGN)}
+    others = {name for name in names(folder, run_id) - arrays.keys() if name.startswith(OOD)}
     if others:
         before = load(folder, run_id)
         arrays = {**arrays, **{name: before[name] for name in others}}

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, fields
 from functools import cached_property
 
-from dropbench.run.config import RunConfig
+from dropbench.run.config import SETTINGS, RunConfig
 from dropbench.run.result import METRIC_NAMES, EpochRecord, PanelRecord
 
 SCHEMA_VERSION = 1
@@ -26,9 +26,7 @@ class CsvTable:
 
 
 _CONFIG_COLUMNS = tuple(RunConfig().row())
-_CONFIG_TEXT = frozenset(
-    field.name for field in fields(RunConfig) if field.type not in (int, float, int | None, float | None)
-)
+_CONFIG_TEXT = frozenset(each.name for each in SETTINGS.values() if not each.is_number)
 _WHERE = frozenset(
     {"device", "device_name", "torch_version", "dropbench_version", "git_commit", "started_at"}
 )

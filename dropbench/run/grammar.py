@@ -53,7 +53,7 @@ def parse_train_sizes(text: str, option: str = "--train-size") -> tuple[int | No
     return tuple(dict.fromkeys(sizes))
 
 
-def parse_names(text: str) -> tuple[str, ...]:
+def parse_names(text: str, option: str = "") -> tuple[str, ...]:
     """Names divided by commas, each once."""
     return tuple(dict.fromkeys(name.strip() for name in text.split(",")))
 

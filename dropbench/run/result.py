@@ -67,15 +67,16 @@ def mc_ladder(samples: int) -> tuple[int, ...]:
     return (*(step for step in steps if step < samples), samples)
 
 
-FOREIGN = "foreign-"
+OOD = "foreign-"
+"""Begins the name of the predictions of out-of-distribution images in a file of arrays."""
 
 
-def ood_split(foreign: str) -> str:
-    """The name of the predictions of foreign images; see dropbench.data.ood."""
-    return f"{FOREIGN}{foreign}"
+def ood_split(ood: str) -> str:
+    """The name of the predictions of out-of-distribution images; see dropbench.datasets.ood."""
+    return f"{OOD}{ood}"
 
 
-def kept_arrays(config: RunConfig, foreign: str = "") -> frozenset[str]:
+def kept_arrays(config: RunConfig, ood: str = "") -> frozenset[str]:
     """The names of the arrays that a run gives.
 
     - ``val``, ``test``, and ood_split: log-probabilities ``(examples, classes)`` in float16 (see
@@ -88,15 +89,15 @@ def kept_arrays(config: RunConfig, foreign: str = "") -> frozenset[str]:
     - Of an autoencoder, ``features``, ``originals`` and ``reconstructions`` as images
       ``(n, channels, height, width)``.
     """
-    if recipe_of(config.model).task == "reconstruct":
+    if recipe_of(config.model.name).task == "reconstruct":
         return frozenset({"features", "originals", "reconstructions"})
-    splits = ["val", "test", *([ood_split(foreign)] if foreign else [])]
+    splits = ["val", "test", *([ood_split(ood)] if ood else [])]
     names = {*splits, "val_labels", "test_labels"}
-    if config.mc_samples:
+    if config.dropout.mc_samples:
         names |= {f"{split}_mc{of}" for split in splits for of in ("", "_mean_log", "_votes", "_squares")}
-    if config.snapshots:
+    if config.optimizer.snapshots:
         names |= {f"{split}_snapshots" for split in splits}
-    if config.bootstrap:
+    if config.repetition.bootstrap:
         names |= {"oob", "oob_positions", "oob_labels"}
     return frozenset(names)
 

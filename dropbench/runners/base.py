@@ -7,11 +7,10 @@ from typing import Protocol
 
 import torch
 
-from dropbench.data import cache
-from dropbench.data.dataset import DataSet
-from dropbench.data.ood import DERIVED, ood_images
+from dropbench.datasets import cache
+from dropbench.datasets.dataset import DataSet
+from dropbench.datasets.ood import DERIVED, ood_images
 from dropbench.engine.train import OnEpoch, train
-from dropbench.errors import UsageError, unknown_name
 from dropbench.run.config import RunConfig
 from dropbench.run.result import EpochRecord, RunResult
 
@@ -21,51 +20,22 @@ OnProgress = Callable[[int, RunConfig, EpochRecord | None], None]
 ATTEMPTS = 2  # a run whose worker was killed is tried once more
 
 
-RUNNERS = ("auto", "serial", "process", "ray")
-
-
 @dataclass(frozen=True)
 class Extras:
     """What a run does beside its config, by the parameters of dropbench.engine.train.train."""
 
     compiled: bool = False
     panel: bool = False
-    foreign: str = ""
-    """What dropbench.data.ood.ood_images takes; empty for none."""
+    ood: str = ""
+    """Names out-of-distribution images as dropbench.datasets.ood.ood_images takes them; empty for none."""
 
     @property
     def data_keys(self) -> tuple[str, ...]:
         """The digests of the cached sets that are needed beside the one that is trained on."""
-        return (self.foreign,) if self.foreign and self.foreign not in DERIVED else ()
+        return (self.ood,) if self.ood and self.ood not in DERIVED else ()
 
 
 NO_EXTRAS = Extras()
-
-
-@dataclass(frozen=True)
-class RunnerOptions:
-    """How runs are carried out; nothing of it changes what their numbers mean. None: see choose_runner."""
-
-    kind: str = "auto"
-    jobs: int | None = None
-    threads: int | None = None
-    extras: Extras = NO_EXTRAS
-    ray_address: str | None = None
-    gpus_per_run: float | None = None
-
-    def check(self) -> None:
-        """Raise UsageError for values that fit no runner."""
-        if self.kind not in RUNNERS:
-            raise unknown_name("runner", self.kind, RUNNERS)
-        for name, value in (("jobs", self.jobs), ("threads", self.threads)):
-            if value is not None and value < 1:
-                raise UsageError(f"--{name} {value}.", "Write 1 or more.")
-        if self.kind == "serial" and (self.jobs or 1) > 1:
-            raise UsageError(f"--runner serial has one run at a time, not {self.jobs}.", "Use process.")
-        if self.kind != "ray" and (self.ray_address or self.gpus_per_run is not None):
-            raise UsageError("--ray-address and --gpus-per-run are for Ray.", "Add --runner ray.")
-        if self.gpus_per_run is not None and not 0 < self.gpus_per_run < float("inf"):
-            raise UsageError(f"--gpus-per-run {self.gpus_per_run}.", "Write a number above 0, like 0.25.")
 
 
 class Runner(Protocol):
@@ -116,9 +86,9 @@ class Queue:
 def carry_out_run(config: RunConfig, device: torch.device, extras: Extras, on_epoch: OnEpoch) -> RunResult:
     """One run on the cached data set; an exception becomes a result with status ``failed``."""
     try:
-        data = _data(config.data_key)
-        foreign = (extras.foreign, ood_images(extras.foreign, data)) if extras.foreign else None
-        return train(config, data, device, on_epoch, extras.compiled, extras.panel, foreign)
+        data = _data(config.data.key)
+        ood = (extras.ood, ood_images(extras.ood, data)) if extras.ood else None
+        return train(config, data, device, on_epoch, extras.compiled, extras.panel, ood)
     except Exception as error:  # a sweep outlives a run that fails; the row tells why
         return RunResult(config=config, status="failed", message=f"{type(error).__name__}: {error}")
 

@@ -4,7 +4,8 @@ import os
 
 import torch
 
-from dropbench.runners.base import Runner, RunnerOptions
+from dropbench.run.machine import AUTOMATIC, Machine
+from dropbench.runners.base import NO_EXTRAS, Extras, Runner
 from dropbench.runners.process import ProcessRunner
 from dropbench.runners.serial import SerialRunner
 
@@ -14,14 +15,19 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def shares(runs: int, device: torch.device, options: RunnerOptions) -> tuple[int, int]:
+def shares(runs: int, device: torch.device, machine: Machine) -> tuple[int, int]:
     """How many of so many runs are carried out at a time on this machine, and the CPU threads of each."""
     most = torch.cuda.device_count() if device.type == "cuda" else cores()
-    jobs = 1 if options.kind == "serial" else min(options.jobs or most, max(runs, 1))
-    return jobs, options.threads or max(1, cores() // jobs)
+    jobs = 1 if machine.runner == "serial" else min(machine.jobs or most, max(runs, 1))
+    return jobs, machine.threads or max(1, cores() // jobs)
 
 
-def choose_runner(runs: int, device: torch.device, options: RunnerOptions = RunnerOptions()) -> Runner:  # noqa: B008
+def choose_runner(
+    runs: int,
+    device: torch.device,
+    machine: Machine = AUTOMATIC,
+    extras: Extras = NO_EXTRAS,
+) -> Runner:
     """The runner for a command of ``runs`` runs: on the CPU one worker per core, on CUDA one per GPU.
 
     One thread each beats all threads on one run at a time, for small nets and large ones (``dropbench
@@ -30,16 +36,14 @@ def choose_runner(runs: int, device: torch.device, options: RunnerOptions = Runn
     command that goes on must give the numbers that it would have given.
 
     Raises:
-        UsageError: as RunnerOptions.check does.
         DropbenchError: if Ray is wanted and not there.
 
     """
-    options.check()
-    if options.kind == "ray":
+    if machine.runner == "ray":
         from dropbench.runners.ray_cluster import RayRunner  # here, since Ray is an extra
 
-        return RayRunner(runs, device, options)
-    jobs, threads = shares(runs, device, options)
-    if options.kind == "process" or jobs > 1:
-        return ProcessRunner(device, jobs, threads, options.extras)
-    return SerialRunner(device, threads, options.extras)
+        return RayRunner(runs, device, machine, extras)
+    jobs, threads = shares(runs, device, machine)
+    if machine.runner == "process" or jobs > 1:
+        return ProcessRunner(device, jobs, threads, extras)
+    return SerialRunner(device, threads, extras)

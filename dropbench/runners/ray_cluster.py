@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 
-from dropbench.data import cache
-from dropbench.data.dataset import DataSet
+from dropbench.datasets import cache
+from dropbench.datasets.dataset import DataSet
 from dropbench.engine.device import prepare_process
 from dropbench.errors import DropbenchError
 from dropbench.run.config import RunConfig
+from dropbench.run.machine import Machine
 from dropbench.run.result import EpochRecord, RunResult
-from dropbench.runners.base import Attempt, Extras, OnProgress, Queue, RunnerOptions, carry_out_run
+from dropbench.runners.base import NO_EXTRAS, Attempt, Extras, OnProgress, Queue, carry_out_run
 
 _START_ATTEMPTS = 3  # for each actor, before the cluster is given up
 
@@ -33,17 +34,17 @@ class RayRunner:
 
     """
 
-    def __init__(self, runs: int, device: torch.device, options: RunnerOptions) -> None:
+    def __init__(self, runs: int, device: torch.device, machine: Machine, extras: Extras = NO_EXTRAS) -> None:
         self._ray = _import_ray()
         self._device = device
-        self._extras = options.extras
-        self._threads = options.threads or 1
-        self._gpus = 0.0 if device.type == "cpu" else options.gpus_per_run or 1.0
+        self._extras = extras
+        self._threads = machine.threads or 1
+        self._gpus = 0.0 if device.type == "cpu" else machine.gpus_per_run or 1.0
         self._data: dict[str, Any] = {}
         self._failed_starts = 0
         self._disconnects = not self._ray.is_initialized()
         if self._disconnects:
-            self._connect(options.ray_address)
+            self._connect(machine.ray_address)
         room = self._room()
         if room < 1:
             self._disconnect()
@@ -51,7 +52,7 @@ class RayRunner:
                 f"The Ray cluster has no room for a run of {self._threads} CPUs and {self._gpus:g} GPUs.",
                 "Ask for less with --threads and --gpus-per-run, or use --device cpu.",
             )
-        self.jobs = min(options.jobs or room, room, runs)
+        self.jobs = min(machine.jobs or room, room, runs)
 
     def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Generator[RunResult, None, None]:
         """Yield results as they finish; the actors end when the iterator is closed."""
@@ -103,7 +104,7 @@ class RayRunner:
         return _Actor(number, handle, handle.ready.remote())
 
     def _give(self, actor: "_Actor", task: Attempt, on_progress: OnProgress) -> None:
-        keys = (task.config.data_key, *self._extras.data_keys)
+        keys = (task.config.data.key, *self._extras.data_keys)
         for key in keys:
             if key not in self._data:
                 self._data[key] = self._ray.put(cache.load(key))

@@ -6,10 +6,7 @@ The runs are kept in that folder and not done again.
 """
 
 import os
-from dataclasses import replace
 from pathlib import Path
-
-import pytest
 
 from dropbench.cli.progress import PlainProgress
 from dropbench.experiments.workbench import Workbench, carry_out
@@ -17,7 +14,7 @@ from dropbench.report.statistics import paired_difference
 from dropbench.results.read import finished_runs
 from dropbench.results.store import Store
 from dropbench.run.config import RunConfig
-from dropbench.runners.base import RunnerOptions
+from dropbench.run.machine import Machine
 
 SEEDS = 16
 WITHIN = 0.5  # points of test error
@@ -27,10 +24,10 @@ def test_test_error_in_bf16_is_that_in_fp32(tmp_path):
     store = Store(Path(os.environ.get("DROPBENCH_OUT", tmp_path)))
     errors: dict[str, dict[int, float]] = {}
     for precision in ("fp32", "bf16"):
-        bench = Workbench.set_up("mnist5k", None, "auto", precision, RunnerOptions())
-        configs = bench.bind([replace(RunConfig(p_drop=0.5), seed=seed) for seed in range(SEEDS)])
+        bench = Workbench.set_up("mnist5k", None, "auto", precision, Machine())
+        configs = bench.bind([RunConfig(p_drop=0.5, seed=seed) for seed in range(SEEDS)])
         assert not carry_out(configs, bench, store, PlainProgress()).unsuccessful
-        done = finished_runs(store.folder, pytest.fail)
+        done = finished_runs(store.folder)
         errors[precision] = {c.seed: done[c.run_id]["test_error_percent"] for c in configs}
     difference = paired_difference(errors["bf16"], errors["fp32"])
     print(

@@ -7,7 +7,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -16,7 +15,7 @@ from dropbench.experiments.workbench import Workbench, carry_out
 from dropbench.results.read import finished_runs
 from dropbench.results.store import Store
 from dropbench.run.config import RunConfig
-from dropbench.runners.base import RunnerOptions
+from dropbench.run.machine import Machine
 
 TINY = ["--model", "mlp", "--layers", "8", "--epochs", "1", "--train-size", "100"]
 ROUNDS = 5
@@ -41,14 +40,14 @@ class Clock(Progress):
 
 def test_driver_overhead_of_a_tiny_run_is_under_20_ms():
     """Wall time from row to row in a pool of one worker, less what the run itself took in it."""
-    runner = RunnerOptions("process", jobs=1, threads=1)
+    runner = Machine(runner="process", jobs=1, threads=1)
     bench = Workbench.set_up("mnist5k", None, "cpu", "fp32", runner)
     base = RunConfig(model="mlp", layers=(8,), epochs=1, train_size=100, p_drop=0.5)
     overheads = []
     for round_ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
             clock = Clock()
-            configs = [replace(base, seed=200 * round_ + seed) for seed in range(200)]
+            configs = [base.replace(seed=200 * round_ + seed) for seed in range(200)]
             outcome = carry_out(bench.bind(configs), bench, Store(Path(folder)), clock)
         wall = (clock.ends[-1] - clock.ends[0]) / (len(clock.ends) - 1)
         overheads.append(1e3 * (wall - statistics.mean(result.cost["seconds"] for result in outcome.ok[1:])))

@@ -252,7 +252,7 @@ def test_noise_that_needs_no_scale_has_no_convention():
 
 
 def test_variants_that_cannot_stand_somewhere_say_so():
-    with pytest.raises(UsageError, match="--activation selu"):
+    with pytest.raises(UsageError, match="activation=selu"):
         RunConfig(dropout="alpha", p_drop=0.5)
     with pytest.raises(UsageError, match="pixels have none"):
         make_dropout(RunConfig(model="mlp", dropout="standout", p_drop_input=0.5), "input")

@@ -14,7 +14,7 @@ import typer
 from PIL import Image
 
 from dropbench.cli.main import app, run
-from dropbench.data.registry import find_source
+from dropbench.datasets.registry import find_source
 from dropbench.dropout.layer import DropoutLayer
 from dropbench.dropout.noise import GaussianDropout
 from dropbench.results.schema import TABLES

@@ -1,7 +1,6 @@
 """What runs give to ensembles: thinned nets, boosting, snapshots, out-of-bag and foreign predictions."""
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from engine.test_engine import CPU, numbers, small
 
-from dropbench.data.split import split
+from dropbench.datasets.split import split
 from dropbench.dropout.control import dropout_layers, set_streams
 from dropbench.dropout.thinned import ThinnedDropout
 from dropbench.engine.batches import Examples, measure
@@ -221,5 +220,5 @@ def test_a_width_scales_channels_and_units():
 
 
 def test_a_thinned_bootstrap_of_half_the_width_trains(blobs):
-    result = train(replace(small(p_drop=0.2, thinned=True, bootstrap=True, width=0.5)), blobs)
+    result = train(small(p_drop=0.2, thinned=True, bootstrap=True, width=0.5), blobs)
     assert result.metrics["test_error_percent"] < 20

@@ -13,7 +13,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from dropbench.catalog.arms import ARMS, DEFAULT_ARMS
-from dropbench.data.split import split
+from dropbench.datasets.split import split
 from dropbench.engine.evaluate import as_kept, from_kept, metrics
 from dropbench.errors import UsageError
 from dropbench.experiments.bagging.averaging import Ensemble, log_mean, out_of_bag_error, quality
@@ -22,21 +22,21 @@ from dropbench.experiments.bagging.compare import compare, ood_key
 from dropbench.experiments.bagging.cost import boosting_step, count_flops, narrowed
 from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
 from dropbench.experiments.bagging.uncertainty import bootstrap_differences, mcnemar
-from dropbench.experiments.workbench import Policy, Workbench
+from dropbench.experiments.workbench import Workbench
 from dropbench.models.build import build_model
 from dropbench.results.read import read_table
 from dropbench.results.schema import COMPARISONS, DIFFERENCES, RELIABILITY, RUNS
 from dropbench.results.store import Store
 from dropbench.run.config import RunConfig
-from dropbench.runners.base import RunnerOptions
+from dropbench.run.machine import Machine, Policy
 
-DROPOUT = replace(MLP, epochs=3, p_drop=0.5, mc_samples=4)
+DROPOUT = MLP.replace(epochs=3, p_drop=0.5, mc_samples=4)
 FIGURES = ["test_error_percent", "test_nll", "test_brier", "test_ece"]
 
 
 @pytest.fixture
 def bench(blobs):
-    return Workbench(blobs, torch.device("cpu"), "fp32", RunnerOptions(jobs=1, threads=1))
+    return Workbench(blobs, torch.device("cpu"), "fp32", Machine(jobs=1, threads=1))
 
 
 def members(count: int, examples: int = 40, classes: int = 4, seed: int = 0) -> list[torch.Tensor]:
@@ -252,7 +252,7 @@ def test_out_of_bag_error_asks_only_the_members_that_did_not_see_an_image():
 
 
 def plan(**more) -> ComparisonPlan:
-    return ComparisonPlan(**{"dropout": DROPOUT, "members": 3, "seeds": 1, "arms": tuple(ARMS), **more})
+    return ComparisonPlan(**{"base": DROPOUT, "members": 3, "seeds": 1, "arms": tuple(ARMS), **more})
 
 
 def arms(**more):
@@ -266,16 +266,16 @@ def test_arms_share_their_members():
     assert len(runs_of(list(of_one.values()))) == 3 + 3 + 3 + 3 + 3 + 1 + 1
     fewer = {run.run_id for run in runs_of(plan(members=2, arms=DEFAULT_ARMS).all_arms())}
     assert fewer < {run.run_id for run in runs_of(plan(arms=DEFAULT_ARMS).all_arms())}
-    assert {run.mc_samples for arm in of_one.values() for run in arm.runs} == {0, 4}
-    assert all(run.bootstrap and run.without_dropout for run in of_one["bagging"].runs)
-    assert of_one["dropout"].runs[0].convention == "weight-scaling"
+    assert {run.dropout.mc_samples for arm in of_one.values() for run in arm.runs} == {0, 4}
+    assert all(run.repetition.bootstrap and run.without_dropout for run in of_one["bagging"].runs)
+    assert of_one["dropout"].runs[0].dropout.convention == "weight-scaling"
 
 
 def test_what_a_budget_holds_equal_is_equal(bench):
     data = bench.data
 
     def flops(arm) -> float:
-        return sum(count_flops(run, data).training * run.epochs for run in arm.runs)
+        return sum(count_flops(run, data).training * run.optimizer.epochs for run in arm.runs)
 
     step = boosting_step(DROPOUT, data)
     of_members, of_training = arms(), arms(budget="train", boosting_step=step)
@@ -285,7 +285,7 @@ def test_what_a_budget_holds_equal_is_equal(bench):
     }  # fmt: skip
     (equal,) = {flops(arm) for name, arm in of_training.items() if name != "boosting"}
     assert flops(of_training["boosting"]) == pytest.approx(equal, rel=0.1), "whole epochs"
-    assert arms(budget="inference")["dropout-mc"].runs[0].mc_samples == 3
+    assert arms(budget="inference")["dropout-mc"].runs[0].dropout.mc_samples == 3
     width = narrowed(DROPOUT, 3, data)
     narrow = arms(budget="parameters", narrow=width)
 
@@ -296,19 +296,22 @@ def test_what_a_budget_holds_equal_is_equal(bench):
     for name in ("bagging", "ensemble", "dropout-ensemble", "untied"):
         together = sum(map(parameters, narrow[name].runs))
         assert 0.85 * one < together <= one, "16 units cannot be divided finely"
-    assert 3 * parameters(replace(DROPOUT, width=width + 0.1)) > one
+    assert 3 * parameters(DROPOUT.replace(width=width + 0.1)) > one
 
 
 def test_a_late_schedule_is_stretched_with_the_training():
-    late = replace(DROPOUT, dropout_schedule="late", cutoff_epoch=1, mc_samples=0)
-    of_training = arms(dropout=late, budget="train", arms=("dropout", "ensemble"))
-    assert (of_training["dropout"].runs[0].epochs, of_training["dropout"].runs[0].cutoff_epoch) == (9, 3)
+    late = DROPOUT.replace(dropout_schedule="late", cutoff_epoch=1, mc_samples=0)
+    of_training = arms(base=late, budget="train", arms=("dropout", "ensemble"))
+    assert (
+        of_training["dropout"].runs[0].optimizer.epochs,
+        of_training["dropout"].runs[0].dropout.cutoff_epoch,
+    ) == (9, 3)
 
 
 @pytest.mark.parametrize("schedule", ["early", "late", "ramp"])
 def test_a_schedule_costs_what_its_net_costs(blobs, schedule):
-    assert count_flops(replace(MLP, p_drop=0.5, dropout_schedule=schedule), blobs) == count_flops(
-        replace(MLP, p_drop=0.5), blobs
+    assert count_flops(MLP.replace(p_drop=0.5, dropout_schedule=schedule), blobs) == count_flops(
+        MLP.replace(p_drop=0.5), blobs
     )
 
 
@@ -324,20 +327,20 @@ def test_a_schedule_costs_what_its_net_costs(blobs, schedule):
 )
 def test_flops_are_those_of_the_matrices(blobs, model, forward):
     """By hand: 2 for each product of a weight; backward twice as much, less the gradient of the image."""
-    found = count_flops(replace(model, p_drop=0.5), blobs)
-    first = 2 * 64 * 16 if model.model == "mlp" else 2 * 9 * 64 * 64
+    found = count_flops(model.replace(p_drop=0.5), blobs)
+    first = 2 * 64 * 16 if model.model.name == "mlp" else 2 * 9 * 64 * 64
     assert found.prediction == forward
     assert found.training == 3 * forward - first
     assert found.first_thinned == forward
-    last = 2 * 16 * 3 if model.model == "mlp" else 2 * (512 * 512 + 512 * 3)
+    last = 2 * 16 * 3 if model.model.name == "mlp" else 2 * (512 * 512 + 512 * 3)
     assert found.thinned == last, "what comes before the first mask is shared"
-    assert count_flops(replace(model, p_drop=0.5, p_drop_input=0.1), blobs).thinned == forward
+    assert count_flops(model.replace(p_drop=0.5, p_drop_input=0.1), blobs).thinned == forward
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"dropout": MLP}, {"members": 0}, {"budget": "time"}, {"arms": ("bagging", "boosted")},
-     {"arms": ("dropout",)}, {"members": 4}, {"dropout": replace(DROPOUT, dropout="gaussian")}],
+    [{"base": MLP}, {"members": 0}, {"budget": "time"}, {"arms": ("bagging", "boosted")},
+     {"arms": ("dropout",)}, {"members": 4}, {"base": DROPOUT.replace(dropout="gaussian")}],
     ids=str,
 )  # fmt: skip
 def test_nothing_to_compare_is_refused(wrong):
@@ -346,7 +349,7 @@ def test_nothing_to_compare_is_refused(wrong):
         plan(**wrong)
     if "members" in wrong or "dropout" in wrong:
         usable = tuple(set(ARMS) - {"snapshot", "untied"})
-        assert wrong in ({"dropout": MLP}, {"members": 0}) or plan(**wrong, arms=usable)
+        assert wrong in ({"base": MLP}, {"members": 0}) or plan(**wrong, arms=usable)
 
 
 def test_foreign_images_must_fit(bench, blobs):
@@ -368,7 +371,7 @@ def compared(folder):
 
 def test_a_comparison_of_all_arms_is_consistent_and_resumes(bench, tmp_path):
     (dropout,) = bench.bind([DROPOUT])
-    whole = plan(dropout=dropout, seeds=2, foreign="rotated", ood_key="rotated")
+    whole = plan(base=dropout, seeds=2, foreign="rotated", ood_key="rotated")
     store, watcher = Store(tmp_path), Quiet()
     compare(whole, bench, store, watcher)
     assert watcher.runs == 2 * 17
@@ -377,12 +380,12 @@ def test_a_comparison_of_all_arms_is_consistent_and_resumes(bench, tmp_path):
     assert len(table) == 2 * (len(of_members) * 3 * 2 + 3 + 2 * 3)  # M = 1, 2, 3, both ways; k = 1, 2, 4
     for arm in whole.all_arms():
         if arm.name not in ("dropout-mc", "snapshot"):
-            row = table.loc[(arm.name, "arithmetic", 1, 1, arm.setting.seed)]
+            row = table.loc[(arm.name, "arithmetic", 1, 1, arm.setting.repetition.seed)]
             assert row[FIGURES].to_dict() == runs.loc[arm.runs[0].run_id, FIGURES].to_dict(), (
                 "to the last digit"
             )
         if arm.name == "snapshot":
-            last = table.loc[(arm.name, "arithmetic", 1, 1, arm.setting.seed)]
+            last = table.loc[(arm.name, "arithmetic", 1, 1, arm.setting.repetition.seed)]
             assert last["test_nll"] == runs.loc[arm.runs[0].run_id, "test_nll"]
     assert (table["val_nll_scaled"] <= table["val_nll"] * (1 + 1e-12)).all()
     assert table["test_nll"].sub(table["mean_member_nll"] - table["nll_ambiguity"]).abs().max() < 2e-3
@@ -415,16 +418,16 @@ def test_a_comparison_of_all_arms_is_consistent_and_resumes(bench, tmp_path):
 def test_fewer_members_are_a_reduction_and_more_seeds_go_on(bench, tmp_path):
     (dropout,) = bench.bind([DROPOUT])
     store, first, second, third = Store(tmp_path), Quiet(), Quiet(), Quiet()
-    compare(plan(dropout=dropout, arms=DEFAULT_ARMS), bench, store, first)
-    compare(plan(dropout=dropout, arms=DEFAULT_ARMS, members=2), bench, store, second)
-    compare(plan(dropout=dropout, arms=DEFAULT_ARMS, seeds=2), bench, store, third)
+    compare(plan(base=dropout, arms=DEFAULT_ARMS), bench, store, first)
+    compare(plan(base=dropout, arms=DEFAULT_ARMS, members=2), bench, store, second)
+    compare(plan(base=dropout, arms=DEFAULT_ARMS, seeds=2), bench, store, third)
     assert (first.runs, second.runs, third.runs) == (9, 0, 9)
     assert set(read_table(tmp_path, DIFFERENCES)["seeds"]) == {"0", "0 1"}
 
 
 def test_an_arm_of_one_member_is_its_member(bench, tmp_path):
     (dropout,) = bench.bind([DROPOUT])
-    compare(plan(dropout=dropout, arms=DEFAULT_ARMS, members=1), bench, Store(tmp_path), Quiet())
+    compare(plan(base=dropout, arms=DEFAULT_ARMS, members=1), bench, Store(tmp_path), Quiet())
     table = compared(tmp_path)
     for one, other in (("single", "ensemble"), ("dropout", "dropout-ensemble")):
         assert table.loc[(one, "arithmetic", 1, 1, 0), FIGURES].equals(
@@ -434,7 +437,7 @@ def test_an_arm_of_one_member_is_its_member(bench, tmp_path):
 
 def test_a_member_that_diverged_is_left_out_and_said(bench, tmp_path):
     (dropout,) = bench.bind([DROPOUT])
-    whole = plan(dropout=dropout, arms=("single", "bagging", "ensemble"))
+    whole = plan(base=dropout, arms=("single", "bagging", "ensemble"))
     lost = {arm.name: arm for arm in whole.all_arms()}["bagging"].runs[1]
 
     class Losing(Store):
@@ -460,7 +463,7 @@ def test_a_member_that_diverged_is_left_out_and_said(bench, tmp_path):
 def test_rows_are_made_anew_when_their_members_are_whoever_did_them(bench, tmp_path):
     """A lost member is done again by a smaller comparison; the larger one must not keep its shifted rows."""
     (dropout,) = bench.bind([DROPOUT])
-    arms_of = {"dropout": dropout, "arms": ("bagging",)}
+    arms_of = {"base": dropout, "arms": ("bagging",)}
     large, small = plan(members=3, **arms_of), plan(members=2, **arms_of)
     lost = {arm.name: arm for arm in large.all_arms()}["bagging"].runs[0]
 
@@ -490,7 +493,7 @@ def test_predictions_of_other_foreign_images_are_kept(bench, tmp_path):
     counts = []
     for foreign in ("rotated", "permuted", "rotated", "permuted"):
         watcher = Quiet()
-        chosen = plan(dropout=dropout, arms=("bagging",), foreign=foreign, ood_key=foreign)
+        chosen = plan(base=dropout, arms=("bagging",), foreign=foreign, ood_key=foreign)
         compare(chosen, bench, Store(tmp_path), watcher)
         counts.append(watcher.runs)
     assert counts == [4, 4, 0, 0]
@@ -503,7 +506,7 @@ def test_predictions_of_other_foreign_images_are_kept(bench, tmp_path):
 
 def test_a_file_damaged_inside_is_done_again(bench, tmp_path):
     (dropout,) = bench.bind([DROPOUT])
-    chosen = plan(dropout=dropout, arms=("bagging",))
+    chosen = plan(base=dropout, arms=("bagging",))
     compare(chosen, bench, Store(tmp_path), Quiet())
     path = next((tmp_path / "predictions").glob("*.npz"))
     content = bytearray(path.read_bytes())
@@ -519,7 +522,7 @@ def test_under_inference_everything_is_held_against_monte_carlo(bench, tmp_path)
     assert chosen.arms == ("dropout", "dropout-mc", "bagging")
     assert chosen.reference == "dropout-mc"
     (dropout,) = bench.bind([DROPOUT])
-    compare(replace(chosen, dropout=dropout), bench, Store(tmp_path), Quiet())
+    compare(replace(chosen, base=dropout), bench, Store(tmp_path), Quiet())
     pairs = read_table(tmp_path, DIFFERENCES)
     assert set(pairs["reference"]) == {"", "dropout-mc"}
     rows = compared(tmp_path)
@@ -527,8 +530,8 @@ def test_under_inference_everything_is_held_against_monte_carlo(bench, tmp_path)
 
 
 def test_an_arm_without_members_is_said(bench, tmp_path):
-    (dropout,) = bench.bind([replace(DROPOUT, learning_rate=1e30)])
-    outcome = compare(plan(dropout=dropout, arms=("single", "bagging")), bench, Store(tmp_path), Quiet())
+    (dropout,) = bench.bind([DROPOUT.replace(learning_rate=1e30)])
+    outcome = compare(plan(base=dropout, arms=("single", "bagging")), bench, Store(tmp_path), Quiet())
     table = read_table(tmp_path, COMPARISONS)
     assert len(outcome.diverged) == 5
     assert table["test_error_percent"].isna().all()

@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 
 import dropbench
 from dropbench.cli import main
-from dropbench.data.cache import cache_folder
+from dropbench.datasets.cache import cache_folder
 from dropbench.errors import UsageError
 from dropbench.experiments.doctor import finding, folders, installation, machine, nvidia, run, with_torch
 from dropbench.experiments.doctor.finding import Finding

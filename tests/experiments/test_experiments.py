@@ -7,46 +7,48 @@ import torch
 from experiments.quiet import MLP, Quiet
 
 from dropbench.errors import UsageError
-from dropbench.experiments.sweep import Grid, expand
+from dropbench.experiments.sweep import expand
 from dropbench.experiments.workbench import Workbench, carry_out
 from dropbench.results.read import read_table
 from dropbench.results.schema import RUNS
 from dropbench.results.store import Store
 from dropbench.run.config import RunConfig
-from dropbench.runners.base import RunnerOptions
+from dropbench.run.machine import Machine
 from dropbench.runners.choose import cores
 
 
 @pytest.fixture
 def bench(blobs):
-    return Workbench(blobs, torch.device("cpu"), "fp32", RunnerOptions(jobs=1, threads=1))
+    return Workbench(blobs, torch.device("cpu"), "fp32", Machine(jobs=1, threads=1))
 
 
 def test_grid_has_every_setting_on_every_seed_and_one_reference_each():
-    grid = Grid(p_drop=(0.2, 0.5), p_drop_input=(0.0, 0.1), train_size=(50, None), seeds=3)
-    configs = expand(MLP, grid)
+    swept = {"p_drop": (0.2, 0.5), "p_drop_input": (0.0, 0.1), "train_size": (50, None)}
+    configs = expand(MLP.told, swept, seeds=3)
     assert len(configs) == 3 * 2 * (1 + 4) == len({config.run_id for config in configs})
     references = [config for config in configs if config.without_dropout]
-    assert {(config.train_size, config.seed) for config in references} == {
+    assert {(config.data.train_size, config.repetition.seed) for config in references} == {
         (n, s) for n in (50, None) for s in range(3)
     }
-    assert [config.seed for config in configs] == sorted(config.seed for config in configs)
+    assert [config.repetition.seed for config in configs] == sorted(
+        config.repetition.seed for config in configs
+    )
 
 
 def test_variants_are_compared_on_the_same_seeds_and_share_their_reference():
-    configs = expand(MLP, Grid(p_drop=(0.2, 0.5), dropout=("bernoulli", "gaussian"), seeds=3))
+    configs = expand(MLP.told, {"p_drop": (0.2, 0.5), "dropout": ("bernoulli", "gaussian")}, seeds=3)
     assert len(configs) == 3 * (1 + 2 * 2) == len({config.run_id for config in configs})
     assert sum(config.without_dropout for config in configs) == 3
 
 
 def test_reference_is_left_out_on_request_and_never_doubled():
-    assert len(expand(MLP, Grid(p_drop=(0.5,), baseline=False))) == 1
-    assert len(expand(MLP, Grid(p_drop=(0.0, 0.5)))) == 2
+    assert len(expand(MLP.told, {"p_drop": (0.5,)}, baseline=False)) == 1
+    assert len(expand(MLP.told, {"p_drop": (0.0, 0.5)})) == 2
 
 
 def test_runs_done_before_are_skipped_and_the_rest_is_done(bench, tmp_path):
     store, first, second = Store(tmp_path), Quiet(), Quiet()
-    configs = bench.bind(expand(MLP, Grid(p_drop=(0.2, 0.5), seeds=2)))
+    configs = bench.bind(expand(MLP.told, {"p_drop": (0.2, 0.5)}, seeds=2))
     carry_out(configs[:3], bench, store, first)
     outcome = carry_out(configs, bench, store, second)
     assert (first.runs, second.runs, len(outcome.skipped)) == (3, 3, 3)
@@ -56,7 +58,7 @@ def test_runs_done_before_are_skipped_and_the_rest_is_done(bench, tmp_path):
 def test_the_last_run_of_a_resumed_command_has_the_threads_of_the_first(blobs, tmp_path):
     """With other threads a sum is rounded otherwise: the sweep would not be the undisturbed one."""
     bench = Workbench(blobs, torch.device("cpu"), "fp32")
-    configs = bench.bind([replace(MLP, seed=seed) for seed in range(max(2, cores()))])
+    configs = bench.bind([MLP.replace(seed=seed) for seed in range(max(2, cores()))])
     whole = carry_out(configs, bench, Store(tmp_path / "whole"), Quiet())
     store = Store(tmp_path / "resumed")
     for result in whole.ok[:-1]:
@@ -83,7 +85,7 @@ class OtherSweepWrites(Store):
 
 @pytest.mark.parametrize("written_before", [0, 1, 2])
 def test_what_another_sweep_writes_while_this_one_plans_is_no_run_done_again(bench, tmp_path, written_before):
-    configs = bench.bind([replace(MLP, seed=seed) for seed in range(4)])
+    configs = bench.bind([MLP.replace(seed=seed) for seed in range(4)])
     theirs = carry_out(configs, bench, Store(tmp_path / "theirs"), Quiet()).ok
     store = OtherSweepWrites(tmp_path / "both", theirs[written_before:])
     for result in theirs[:written_before]:
@@ -96,7 +98,7 @@ def test_what_another_sweep_writes_while_this_one_plans_is_no_run_done_again(ben
 
 def test_config_that_does_not_fit_is_refused_before_anything_is_written(bench):
     with pytest.raises(UsageError, match="10,000"):
-        bench.bind([MLP, replace(MLP, train_size=10_000)])
+        bench.bind([MLP, MLP.replace(train_size=10_000)])
     tiny = replace(bench.data, train_images=bench.data.train_images[:, :, :7])
     with pytest.raises(UsageError, match="8×8"):
         replace(bench, data=tiny).bind([RunConfig()])

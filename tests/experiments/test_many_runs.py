@@ -2,18 +2,17 @@
 
 import multiprocessing
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from dropbench.experiments.workbench import Policy, Workbench, carry_out, make_agenda
+from dropbench.experiments.workbench import Workbench, carry_out, make_agenda
 from dropbench.results.read import read_table
 from dropbench.results.schema import EPOCHS, RUNS
 from dropbench.results.store import Store
 from dropbench.run.config import RunConfig
-from dropbench.runners.base import RunnerOptions
+from dropbench.run.machine import Machine, Policy
 
 TINY = RunConfig(model="mlp", layers=(4,), epochs=1, batch_size=32, train_size=30, p_drop=0.5)
 
@@ -38,10 +37,10 @@ class Counting:
 
 
 def test_a_thousand_runs_leak_nothing(blobs, tmp_path):
-    bench = Workbench(blobs, torch.device("cpu"), "fp32", RunnerOptions("process", jobs=1, threads=1))
+    bench = Workbench(blobs, torch.device("cpu"), "fp32", Machine(runner="process", jobs=1, threads=1))
     watcher = Counting()
     outcome = carry_out(
-        bench.bind([replace(TINY, seed=seed) for seed in range(1000)]), bench, Store(tmp_path), watcher
+        bench.bind([TINY.replace(seed=seed) for seed in range(1000)]), bench, Store(tmp_path), watcher
     )
     assert len(outcome.ok) == 1000
     assert max(watcher.handles[10:]) <= watcher.handles[10]
@@ -54,9 +53,9 @@ def test_a_thousand_runs_leak_nothing(blobs, tmp_path):
 
 
 def test_first_failure_stops_the_sweep_when_asked_to(blobs, tmp_path):
-    bench = Workbench(blobs, torch.device("cpu"), "fp32", RunnerOptions("serial", threads=1))
-    configs = bench.bind([replace(TINY, seed=seed) for seed in range(3)])
-    configs[1] = replace(configs[1], data_key="0" * 16)
+    bench = Workbench(blobs, torch.device("cpu"), "fp32", Machine(runner="serial", threads=1))
+    configs = bench.bind([TINY.replace(seed=seed) for seed in range(3)])
+    configs[1] = configs[1].replace(data_key="0" * 16)
     outcome = carry_out(configs, bench, Store(tmp_path), Counting(), Policy(fail_fast=True))
     assert (len(outcome.ok), len(outcome.failed)) == (1, 1)
     assert "FileNotFoundError" in outcome.failed[0].message
@@ -67,7 +66,7 @@ def test_first_failure_stops_the_sweep_when_asked_to(blobs, tmp_path):
     [(Policy(), "d"), (Policy(retry_failed=True), "bcd"), (Policy(force=True), "abcd")],
 )
 def test_policy_says_what_is_done_again(policy, todo):
-    configs = {name: replace(TINY, seed=seed) for seed, name in enumerate("abcd")}
+    configs = {name: TINY.replace(seed=seed) for seed, name in enumerate("abcd")}
     ended = {configs[n].run_id: status for n, status in (("a", "ok"), ("b", "failed"), ("c", "diverged"))}
     plan = make_agenda([*configs.values(), configs["a"]], ended, policy)
     assert plan.todo == [configs[name] for name in todo]

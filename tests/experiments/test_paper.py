@@ -13,23 +13,23 @@ from dropbench.cli.paper import duration
 from dropbench.dropout.control import dropout_layers
 from dropbench.errors import UsageError
 from dropbench.experiments.paper import estimate as module
-from dropbench.experiments.paper.definition import PASSES, SCALES, SETTINGS, find, names, parse
+from dropbench.experiments.paper.definition import FILES, PASSES, SCALES, find, names, parse
 from dropbench.experiments.paper.estimate import SETS, Bench, estimate
 from dropbench.experiments.paper.run import PaperExperiment, carry_out_paper
-from dropbench.experiments.workbench import Policy, Workbench
+from dropbench.experiments.workbench import Workbench
 from dropbench.models.build import make_module
 from dropbench.results.read import read_table
 from dropbench.results.schema import COMPARISONS, PANEL, PAPER, RUNS
 from dropbench.results.store import Store
+from dropbench.run.machine import Machine, Policy
 from dropbench.run.result import mc_ladder
-from dropbench.runners.base import RunnerOptions
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
 def bench(digits):
-    return Workbench(digits, CPU, "fp32", RunnerOptions(jobs=1, threads=1))
+    return Workbench(digits, CPU, "fp32", Machine(jobs=1, threads=1))
 
 
 def carry(name, bench, folder, seeds=2):
@@ -67,10 +67,10 @@ def test_scales_differ_in_what_they_take_and_in_nothing_else(name):
     small, full = ({p.key: p for p in find(name).points(scale)} for scale in ("small", "full"))
     for key in small.keys() & full.keys():
         spared = {
-            field: getattr(small[key].config, field)
+            field: small[key].config.settings()[field]
             for field in ("epochs", "width", "train_size", "mc_samples")
         }
-        assert replace(full[key].config, **spared) == small[key].config
+        assert full[key].config.replace(**spared) == small[key].config
         assert small[key].paper == full[key].paper
 
 
@@ -189,7 +189,7 @@ def test_a_damaged_file_is_said_to_be(text):
      ("paper = 0.95", 'unverified = "so I heard"'), ('model = "mlp"', 'axis = "p_drop"\nmodel = "mlp"')],
 )  # fmt: skip
 def test_a_mistyped_file_is_refused(line, wrong):
-    text = SETTINGS.joinpath("table10.toml").read_text(encoding="utf-8")
+    text = FILES.joinpath("table10.toml").read_text(encoding="utf-8")
     assert line in text
     with pytest.raises(UsageError, match="table10 are damaged"):
         parse("table10", text.replace(line, wrong))
@@ -214,7 +214,7 @@ def test_figures_within_their_own_spread_are_no_difference(bench, tmp_path):
 
 def test_a_scale_takes_no_more_images_than_there_are(bench):
     points = PaperExperiment.plan(find("lecture"), "small", bench).points
-    assert {point.config.train_size for point in points} == {None}
+    assert {point.config.data.train_size for point in points} == {None}
     sizes = {point.x for point in PaperExperiment.plan(find("fig10"), "small", bench).points}
     assert sizes == {100, 500, 1000}
 

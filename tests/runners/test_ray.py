@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from dropbench.data import cache
+from dropbench.datasets import cache
 from dropbench.errors import DropbenchError
 from dropbench.run.config import RunConfig
+from dropbench.run.machine import Machine
 from dropbench.run.result import ood_split
-from dropbench.runners.base import Extras, RunnerOptions
+from dropbench.runners.base import Extras
 from dropbench.runners.choose import choose_runner
 from dropbench.runners.serial import SerialRunner
 
@@ -45,11 +46,11 @@ def _one_thread():
 
 def configs(data, count, epochs=2):
     base = RunConfig(data=data.name, data_key=data.key, model="mlp", layers=(16,), epochs=epochs, p_drop=0.5)
-    return [replace(base, seed=seed) for seed in range(count)]
+    return [base.replace(seed=seed) for seed in range(count)]
 
 
 def on_ray(cluster, runs, **more):
-    return choose_runner(runs, CPU, RunnerOptions("ray", ray_address=cluster.address, **more))
+    return choose_runner(runs, CPU, Machine(runner="ray", ray_address=cluster.address, **more))
 
 
 def numbers(results):
@@ -100,7 +101,7 @@ def test_a_node_that_goes_away_costs_no_run(cluster, blobs):
 
 def test_a_run_that_raises_has_failed_and_the_others_go_on(cluster, blobs):
     good, bad = configs(blobs, 2)
-    bad = replace(bad, train_size=10_000)
+    bad = bad.replace(train_size=10_000)
     results = numbers(on_ray(cluster, 2).run([bad, good], lambda worker, config, record: None))
     assert results[bad.run_id][0] == "failed"
     assert results[good.run_id][0] == "ok"
@@ -114,7 +115,7 @@ def test_actors_take_the_cpus_that_were_asked_for(cluster):
 @pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:1", "127.0.0.1:port", "ray://127.0.0.1:1"])
 def test_a_cluster_that_is_not_there_is_said_at_once(address):
     with pytest.raises(DropbenchError, match="Cannot reach the Ray cluster"):
-        choose_runner(1, CPU, RunnerOptions("ray", ray_address=address))
+        choose_runner(1, CPU, Machine(runner="ray", ray_address=address))
 
 
 def test_a_set_is_kept_where_it_is_not_yet(blobs, tmp_path, monkeypatch):

@@ -2,14 +2,13 @@
 
 import os
 import signal
-from dataclasses import replace
 
 import pytest
 import torch
 
 from dropbench.errors import UsageError
 from dropbench.run.config import RunConfig
-from dropbench.runners.base import RunnerOptions
+from dropbench.run.machine import Machine
 from dropbench.runners.choose import choose_runner, cores
 from dropbench.runners.process import ProcessRunner
 from dropbench.runners.serial import SerialRunner
@@ -22,7 +21,7 @@ LONG = 1_000  # epochs of a run that cannot end between its first epoch's messag
 
 def configs(data, count, epochs=2):
     base = RunConfig(data=data.name, data_key=data.key, model="mlp", layers=(16,), epochs=epochs, p_drop=0.5)
-    return [replace(base, seed=seed) for seed in range(count)]
+    return [base.replace(seed=seed) for seed in range(count)]
 
 
 def silent(worker, config, record):
@@ -53,7 +52,7 @@ def test_pool_of_two_gives_the_numbers_of_one_process(blobs):
 
 def test_failure_is_a_result_and_the_others_go_on(blobs):
     good, bad = configs(blobs, 2)
-    bad = replace(bad, data_key="0" * 16)
+    bad = bad.replace(data_key="0" * 16)
     results = by_id(ProcessRunner(CPU, 2, 1).run([bad, good], silent))
     assert results[bad.run_id][0] == "failed"
     assert results[good.run_id][0] == "ok"
@@ -101,19 +100,19 @@ def test_closing_the_iterator_ends_the_workers(blobs):
 def test_jobs_and_threads_share_the_cores():
     assert choose_runner(1, CPU).jobs == 1
     assert choose_runner(100, CPU).jobs == cores()
-    assert choose_runner(100, CPU, RunnerOptions(jobs=5)).jobs == 5
-    assert isinstance(choose_runner(100, CPU, RunnerOptions("serial")), SerialRunner)
-    assert isinstance(choose_runner(1, CPU, RunnerOptions("process")), ProcessRunner)
+    assert choose_runner(100, CPU, Machine(jobs=5)).jobs == 5
+    assert isinstance(choose_runner(100, CPU, Machine(runner="serial")), SerialRunner)
+    assert isinstance(choose_runner(1, CPU, Machine(runner="process")), ProcessRunner)
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        RunnerOptions("rey"),
-        RunnerOptions(jobs=0),
-        RunnerOptions("serial", jobs=2),
-        RunnerOptions("process", ray_address="here:6379"),
-        RunnerOptions("ray", gpus_per_run=0),
+        Machine(runner="rey"),
+        Machine(jobs=0),
+        Machine(runner="serial", jobs=2),
+        Machine(runner="process", ray_address="here:6379"),
+        Machine(runner="ray", gpus_per_run=0),
     ],
 )
 def test_options_that_fit_no_runner_are_refused(options):

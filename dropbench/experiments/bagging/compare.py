@@ -3,22 +3,23 @@
 from dataclasses import replace
 from pathlib import Path
 
-from dropbench.data.dataset import DataSet
-from dropbench.data.ood import DERIVED
-from dropbench.data.registry import FOLDER_PREFIX, SOURCES, prepare
+from dropbench.datasets.dataset import DataSet
+from dropbench.datasets.ood import DERIVED
+from dropbench.datasets.registry import FOLDER_PREFIX, SOURCES, prepare
 from dropbench.errors import UsageError, unknown_name
 from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
 from dropbench.experiments.bagging.reduce import Reducer, averages_of
 from dropbench.experiments.bagging.rows import Rows
-from dropbench.experiments.workbench import Outcome, Policy, Watcher, Workbench, carry_out
+from dropbench.experiments.workbench import Outcome, Watcher, Workbench, carry_out
 from dropbench.results.predictions import load
+from dropbench.run.machine import CAREFUL, Policy
 from dropbench.results.store import Store
 
 NO_FOREIGN = "none"
 
 
 def ood_key(name: str, data: DataSet, data_dir: Path | None) -> str:
-    """What dropbench.data.ood.ood_images takes for the set that ``--ood`` names; empty for none.
+    """What dropbench.datasets.ood.ood_images takes for the set that ``--ood`` names; empty for none.
 
     Raises:
         UsageError: if there is no such set, or its images do not fit the nets.
@@ -48,14 +49,13 @@ def compare(
     bench: Workbench,
     store: Store,
     watcher: Watcher,
-    policy: Policy = Policy(),  # noqa: B008  # frozen
+    policy: Policy = CAREFUL,
 ) -> Outcome:
     """Carry out what is not done yet, then write a row for everything that the arms are read as.
 
     Rows that are there stay, unless they were made of other runs, or of runs that were done again since.
     """
-    extras = replace(bench.runner.extras, foreign=plan.ood_key)
-    bench = replace(bench, runner=replace(bench.runner, extras=extras))
+    bench = replace(bench, extras=replace(bench.extras, ood=plan.ood_key))
     outcome = carry_out(runs_of(plan.all_arms()), bench, store, watcher, policy, with_predictions=True)
     reducer = Reducer(bench.data, store.finished(), lambda run_id: load(store.folder, run_id))
     Rows(plan, reducer, store).write()

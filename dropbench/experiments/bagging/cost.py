@@ -2,12 +2,12 @@
 
 import functools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from dropbench.data.dataset import DataSet
+from dropbench.datasets.dataset import DataSet
 from dropbench.dropout.control import set_streams
 from dropbench.engine.batches import Examples, pixel_values
 from dropbench.engine.monte_carlo import predict_monte_carlo
@@ -38,13 +38,12 @@ class Flops:
 
 def count_flops(config: RunConfig, data: DataSet) -> Flops:
     """Count the operations of ``config``'s net on images like those of ``data``."""
-    shapes = replace(
-        config,
+    shapes = config.replace(
         seed=0,
         member=0,
         bootstrap=False,
         mc_samples=0,
-        epochs=max(1, config.snapshots),
+        epochs=max(1, config.optimizer.snapshots),
         dropout_schedule="constant",
         cutoff_epoch=None,
         precision="fp32",
@@ -78,15 +77,15 @@ def _count(config: RunConfig, image_shape: tuple[int, int, int], classes: int) -
         return float(counter.get_total_flops() / _IMAGES)
 
     # Boosting also looks at the averaged prediction in every step.
-    step = [(True, True), *([(False, False)] if config.joint else [])]
-    drops = not (config.without_dropout or config.thinned)
+    step = [(True, True), *([(False, False)] if config.dropout.boosting else [])]
+    drops = not (config.without_dropout or config.dropout.thinned)
     first, further = (sampled(1), sampled(2) - sampled(1)) if drops else (math.nan, math.nan)
     return Flops(flops(*step), flops((False, False)), first, further)
 
 
 def boosting_step(config: RunConfig, data: DataSet) -> float:
     """What a step of boosting takes, in steps of dropout."""
-    joint = count_flops(replace(config, joint=True), data)
+    joint = count_flops(config.replace(joint=True), data)
     return joint.training / count_flops(config, data).training
 
 
@@ -101,7 +100,7 @@ def narrowed(config: RunConfig, members: int, data: DataSet) -> float:
         return 1.0
 
     def parameters(times: float) -> int:
-        narrow = replace(config, width=times * config.width)
+        narrow = config.replace(width=times * config.model.width)
         with torch.device("meta"):
             model: nn.Module = make_module(data.image_shape, len(data.classes), narrow)
         return sum(parameter.numel() for parameter in model.parameters())

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from dropbench.catalog.arms import ARMS, BUDGETS, DEFAULT_ARMS, Arm, check_arms, reference_under
 from dropbench.catalog.dropouts import variant_of
@@ -12,14 +12,14 @@ from dropbench.run.config import RunConfig
 
 @dataclass(frozen=True)
 class ComparisonPlan:
-    """What is compared: ``dropout`` has the probabilities and ``mc_samples`` of the dropout arms.
+    """What is compared: ``base`` has the probabilities and ``mc_samples`` of the dropout arms.
 
     ``narrow`` is what the width of members is multiplied by under the budget ``parameters``, and
     ``boosting_step`` what a step of boosting takes under the budget ``train``, in steps of dropout;
     dropbench.experiments.bagging.cost knows both, and under every other budget they are 1.
     """
 
-    dropout: RunConfig
+    base: RunConfig
     members: int = 5
     seeds: int = 2
     arms: tuple[str, ...] = DEFAULT_ARMS
@@ -29,7 +29,7 @@ class ComparisonPlan:
     foreign: str = ""
     """What the foreign images are called; empty for none."""
     ood_key: str = ""
-    """What dropbench.data.ood.ood_images takes for them."""
+    """What dropbench.datasets.ood.ood_images takes for them."""
 
     def __post_init__(self) -> None:
         """Raise UsageError for what cannot be compared."""
@@ -39,7 +39,7 @@ class ComparisonPlan:
             )
         BUDGETS.find(self.budget)
         object.__setattr__(self, "arms", check_arms(self.arms, self.reference))
-        if self.dropout.without_dropout:
+        if self.base.without_dropout:
             raise UsageError(
                 "With --p 0 there is no dropout to compare.", "Write a probability of dropping, like --p 0.5."
             )
@@ -54,9 +54,9 @@ class ComparisonPlan:
     def setting(self) -> RunConfig:
         """The dropout net of seed 0, with the epochs of a member; it names the comparison."""
         # Noise of mean 1 needs no scaling: the net as it is, at test.
-        convention = "weight-scaling" if variant_of(self.dropout.dropout).scaled else "inverted"
-        samples = self.members if self.budget == "inference" else self.dropout.mc_samples
-        return replace(self.dropout, seed=0, convention=convention, mc_samples=samples)
+        convention = "weight-scaling" if variant_of(self.base.dropout.variant).scaled else "inverted"
+        samples = self.members if self.budget == "inference" else self.base.dropout.mc_samples
+        return self.base.replace(seed=0, convention=convention, mc_samples=samples)
 
     @property
     def experiment_id(self) -> str:
@@ -71,36 +71,36 @@ class ComparisonPlan:
     def of_seed(self, seed: int) -> list["PlannedArm"]:
         """The arms of one repetition."""
         return [
-            PlannedArm(name, replace(self.setting, seed=seed), self, self._runs(ARMS[name], seed))
+            PlannedArm(name, self.setting.replace(seed=seed), self, self._runs(ARMS[name], seed))
             for name in self.arms
         ]
 
     def _runs(self, kind: Arm, seed: int) -> tuple[RunConfig, ...]:
-        net = self._longer(replace(self.setting, seed=seed))
+        net = self._longer(self.setting.replace(seed=seed))
         # A member that is the dropout arm's net, but for the Monte-Carlo passes after training, is that net.
-        trained = replace(net, mc_samples=0)
+        trained = net.replace(mc_samples=0)
         return tuple(net if run == trained else run for run in self._own_runs(kind, seed))
 
     def _own_runs(self, kind: Arm, seed: int) -> tuple[RunConfig, ...]:
-        one = replace(self.setting, seed=seed, mc_samples=0)
-        one = replace(one, **kind.changes)
+        one = self.setting.replace(seed=seed, mc_samples=0)
+        one = one.replace(**kind.changes)
         if not kind.drops:
-            one = replace(one, p_drop=0.0, p_drop_input=0.0, p_drop_conv=0.0)
+            one = one.replace(p_drop=0.0, p_drop_input=0.0, p_drop_conv=0.0)
         if kind.many:
-            one = replace(one, width=self.narrow * one.width)
-            return tuple(replace(one, member=member) for member in range(self.members))
+            one = one.replace(width=self.narrow * one.model.width)
+            return tuple(one.replace(member=member) for member in range(self.members))
         one = self._longer(one)
         if kind.snapshots:
-            one = replace(one, snapshots=self.members, width=self.narrow * one.width)
+            one = one.replace(snapshots=self.members, width=self.narrow * one.model.width)
         return (one,)
 
     def _longer(self, run: RunConfig) -> RunConfig:
         """A net alone, which under the budget ``train`` takes the epochs of all members."""
         if self.budget != "train":
             return run
-        times = self.members / (self.boosting_step if run.joint else 1)
-        cutoff = None if run.cutoff_epoch is None else max(1, round(times * run.cutoff_epoch))
-        return replace(run, epochs=max(1, round(times * run.epochs)), cutoff_epoch=cutoff)
+        times = self.members / (self.boosting_step if run.dropout.boosting else 1)
+        cutoff = None if run.dropout.cutoff_epoch is None else max(1, round(times * run.dropout.cutoff_epoch))
+        return run.replace(epochs=max(1, round(times * run.optimizer.epochs)), cutoff_epoch=cutoff)
 
 
 @dataclass(frozen=True)

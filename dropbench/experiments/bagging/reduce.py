@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from dropbench.catalog.arms import AVERAGINGS, LOSSES
-from dropbench.data.dataset import DataSet
+from dropbench.datasets.dataset import DataSet
 from dropbench.engine.evaluate import from_kept, metrics, reliability
 from dropbench.experiments.bagging.averaging import Ensemble, out_of_bag_error, quality
 from dropbench.experiments.bagging.calibration import at_temperature, detection, entropy, fit_temperature
@@ -39,7 +39,7 @@ class Average:
 def averages_of(arm: PlannedArm) -> list[Average]:
     """All averages of an arm; one that averages nothing has a single one."""
     if arm.kind.monte_carlo:
-        ladder = mc_ladder(arm.runs[0].mc_samples)
+        ladder = mc_ladder(arm.runs[0].dropout.mc_samples)
         return [Average(arm, averaging, 1, passes) for averaging in AVERAGINGS for passes in ladder]
     if not arm.kind.is_ensemble:
         return [Average(arm, AVERAGINGS[0], 1, 1)]
@@ -162,7 +162,7 @@ class Reducer:
     def _ensemble(self, average: Average, split: str) -> Ensemble:
         runs = self.averaged(average)
         if average.arm.kind.monte_carlo:
-            rung = mc_ladder(runs[0].mc_samples).index(average.passes)
+            rung = mc_ladder(runs[0].dropout.mc_samples).index(average.passes)
             return Ensemble.of_thinned_nets(self._arrays(runs[0]), split, rung, average.passes)
         if average.arm.kind.snapshots:  # the last ones, as in Huang et al. 2017
             members = list(self._arrays(runs[0])[f"{split}_snapshots"][-average.members :])

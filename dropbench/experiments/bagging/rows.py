@@ -28,7 +28,7 @@ class Rows:
         self._plan = plan
         self._reducer = reducer
         self._store = store
-        self._arms = {(arm.name, arm.setting.seed): arm for arm in plan.all_arms()}
+        self._arms = {(arm.name, arm.setting.repetition.seed): arm for arm in plan.all_arms()}
         self._headlines = {key: reducer.headline(arm) for key, arm in self._arms.items()}
 
     def write(self) -> None:
@@ -39,9 +39,9 @@ class Rows:
         losses: dict[tuple[str, int], Mapping[str, np.ndarray]] = {}
         seed_at_hand = 0
         for key, arm in self._arms.items():
-            if arm.setting.seed != seed_at_hand:  # members are shared between the arms of a seed
+            if arm.setting.repetition.seed != seed_at_hand:  # members are shared between the arms of a seed
                 self._reducer.forget()
-                seed_at_hand = arm.setting.seed
+                seed_at_hand = arm.setting.repetition.seed
             new = [average for average in averages_of(arm) if self._is_new(average, written)]
             measured = self._write_arm(arm, new, self._headlines[key], wanted=key in compared)
             if measured is not None:

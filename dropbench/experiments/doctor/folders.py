@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from dropbench.data.cache import cache_folder
-from dropbench.data.registry import SOURCES
-from dropbench.data.torchvision_sets import TORCHVISION_SETS
+from dropbench.datasets.cache import cache_folder
+from dropbench.datasets.registry import SOURCES
+from dropbench.datasets.torchvision_sets import TORCHVISION_SETS
 from dropbench.experiments.doctor.finding import Finding, surviving
 from dropbench.experiments.doctor.machine import gigabytes
 from dropbench.results.csv_file import read_rows

@@ -35,7 +35,7 @@ def _installation() -> Iterator[Finding]:
 
 
 def _folders(data_dir: Path | None, results: Path) -> Iterator[Finding]:
-    from dropbench.data.registry import default_data_dir
+    from dropbench.datasets.registry import default_data_dir
     from dropbench.experiments.doctor.folders import folders
 
     yield from folders(data_dir or default_data_dir(), results)
@@ -99,7 +99,7 @@ def _with_torch(device: str, precision: str, data_dir: Path | None) -> Iterator[
     for text in warned:
         yield Finding("torch", text, "note")
 
-    from dropbench.data.registry import default_data_dir
+    from dropbench.datasets.registry import default_data_dir
     from dropbench.experiments.doctor.with_torch import torch_findings
 
     yield from torch_findings(device, precision, data_dir or default_data_dir())

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import torch
 
-from dropbench.data.registry import prepare
+from dropbench.datasets.registry import prepare
 from dropbench.engine.device import describe, resolve_device, resolve_precision
 from dropbench.experiments.doctor.finding import Finding, heard, surviving
 from dropbench.experiments.doctor.installation import install_pair
 from dropbench.experiments.doctor.machine import counted, cpu_quota, gigabytes, judge_cores, memory_bytes
 from dropbench.experiments.doctor.nvidia import find_driver, judge_driver
 from dropbench.run.config import RunConfig
-from dropbench.runners.base import RunnerOptions
+from dropbench.run.machine import Machine
 from dropbench.runners.choose import choose_runner, cores
 from dropbench.runners.process import ProcessRunner
 from dropbench.runners.serial import SerialRunner
@@ -60,7 +60,7 @@ def _carried_out(device_name: str, precision_name: str, data_dir: Path) -> Itera
     # On a GPU a sweep's workers are as many as there are GPUs, whatever time the CPU gives.
     quota = cpu_quota() if device.type == "cpu" else None
     yield judge_cores(cores(), os.cpu_count() or 1, quota)
-    runner = choose_runner(MANY, device, RunnerOptions())
+    runner = choose_runner(MANY, device, Machine())
     threads = runner.threads if isinstance(runner, ProcessRunner | SerialRunner) else None
     each = f", {counted(threads, 'CPU thread')} each" if threads else ""
     yield Finding("a sweep", f"{counted(runner.jobs, 'run')} at a time{each}")
@@ -132,7 +132,7 @@ def _run(precision: str, device: torch.device, threads: int | None, data_dir: Pa
         precision=precision,
     )
     (result,) = SerialRunner(device, threads).run([config], lambda worker, config, record: None)
-    what = f"2 steps of the {config.model} on {data.name}, {device.type}, {precision}"
+    what = f"2 steps of the {config.model.name} on {data.name}, {device.type}, {precision}"
     if result.status == "ok":
         yield Finding("a small run", f"{what}: {result.cost['seconds']:.1f} s")
         return

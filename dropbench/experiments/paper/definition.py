@@ -9,12 +9,12 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any
 
 from dropbench.errors import UsageError, unknown_name
-from dropbench.run.config import RunConfig
+from dropbench.run.config import SETTINGS, RunConfig
 from dropbench.run.result import mc_ladder
 
 SCALES = ("full", "small", "smoke")
@@ -23,7 +23,7 @@ DIRECTIONS = (LOWER, HIGHER, SAME, f"not {LOWER}", f"not {HIGHER}")
 UNVERIFIED = ("single copy", "from memory")
 AXES = ("p_drop", "train_size")
 ERROR, PASSES = "test_error_percent", "passes"
-SETTINGS = files("dropbench.experiments.paper").joinpath("settings")
+FILES = files("dropbench.experiments.paper").joinpath("settings")
 # Where ours stands for each measure: a column of runs.csv, or a measure of panel.csv.
 MEASURE_TITLES = {
     ERROR: "test error, %",
@@ -49,10 +49,10 @@ class Scale:
         """What it makes of the experiment, in words."""
         spread = self.epochs if isinstance(self.epochs, list) else [self.epochs]
         epochs = f"{min(spread)} to {max(spread)}" if len(set(spread)) > 1 else f"{spread[0]}"
-        parts = [f"{epochs} epoch{'' if spread == [1] else 's'}", f"batches of {config.batch_size}"]
+        parts = [f"{epochs} epoch{'' if spread == [1] else 's'}", f"batches of {config.optimizer.batch_size}"]
         if self.width != 1:
             parts.append(f"layers {self.width:g} times as wide")
-        if self.train_size is not None and config.train_size is not None:
+        if self.train_size is not None and config.data.train_size is not None:
             parts.append(f"at most {self.train_size:,} training images")
         return ", ".join(parts)
 
@@ -117,7 +117,7 @@ class Paper:
     def __post_init__(self) -> None:
         """Raise ValueError for what a file must not say."""
         names = [arm.name for arm in self.arms]
-        known = {field.name for field in fields(RunConfig)}
+        known = set(SETTINGS)
         for what, found, allowed in (
             ("axis", {self.axis}, {"", PASSES, *AXES}),
             ("measure", {self.measure}, set(MEASURE_TITLES)),
@@ -212,7 +212,7 @@ def _text(x: float | None) -> str:
 
 def names() -> list[str]:
     """All experiments there are: the lecture's, then the others, ``table10`` after ``table9``."""
-    found = [path.name.removesuffix(".toml") for path in SETTINGS.iterdir() if path.name.endswith(".toml")]
+    found = [path.name.removesuffix(".toml") for path in FILES.iterdir() if path.name.endswith(".toml")]
 
     def parts(name: str) -> list[str | int]:
         return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
@@ -224,7 +224,7 @@ def find(name: str) -> Paper:
     """The experiment of this name; raises UsageError where there is none."""
     if name not in names():
         raise unknown_name("experiment", name, names())
-    return parse(name, SETTINGS.joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+    return parse(name, FILES.joinpath(f"{name}.toml").read_text(encoding="utf-8"))
 
 
 _OF_ARM = ("name", "against", "paper", "paper_spread", "unverified", "expect", "compared_as")

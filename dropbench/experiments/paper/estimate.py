@@ -1,19 +1,19 @@
 """What an experiment takes on this machine: its work, at a rate that is measured before it starts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
-from dropbench.data.dataset import DataSet
-from dropbench.data.split import largest_train_size
+from dropbench.datasets.dataset import DataSet
+from dropbench.datasets.split import largest_train_size
 from dropbench.engine.device import prepare_process
 from dropbench.engine.train import train
 from dropbench.experiments.paper.definition import Point
 from dropbench.experiments.speed.session import made_up_data
 from dropbench.experiments.speed.work import check, training_flops
 from dropbench.run.config import RunConfig
-from dropbench.runners.base import RunnerOptions
+from dropbench.run.machine import Machine
 from dropbench.runners.choose import shares
 
 _BATCHES, _EPOCHS = 3, 3  # that are timed, after an epoch that warms up
@@ -53,9 +53,9 @@ class Bench:
     threads: int
 
     @classmethod
-    def of(cls, device: torch.device, precision: str, runs: int, options: RunnerOptions) -> "Bench":
-        """What dropbench.runners.choose makes of the options; on a cluster only this machine is known."""
-        return cls(device, precision, *shares(runs, device, options))
+    def of(cls, device: torch.device, precision: str, runs: int, machine: Machine) -> "Bench":
+        """What dropbench.runners.choose makes of the machine; on a cluster only this machine is known."""
+        return cls(device, precision, *shares(runs, device, machine))
 
 
 @dataclass(frozen=True)
@@ -78,16 +78,16 @@ def estimate(points: Sequence[Point], seeds: int, images: Images, bench: Bench) 
 
 def _still(config: RunConfig) -> RunConfig:
     """Without Monte-Carlo samples, which training does not see."""
-    return replace(config, mc_samples=0)
+    return config.replace(mc_samples=0)
 
 
 def _images_seen(config: RunConfig, images: Images) -> float:
     """Passes through the net, in training images."""
     available = largest_train_size(images.train)
-    trained = min(config.train_size or available, available)
+    trained = min(config.data.train_size or available, available)
     validation = images.train - available
-    sampled = config.mc_samples * (validation + images.test)
-    return config.epochs * trained + (config.epochs * validation + sampled) * _FORWARD
+    sampled = config.dropout.mc_samples * (validation + images.test)
+    return config.optimizer.epochs * trained + (config.optimizer.epochs * validation + sampled) * _FORWARD
 
 
 def _rate(config: RunConfig, images: Images, bench: Bench) -> float:
@@ -95,10 +95,10 @@ def _rate(config: RunConfig, images: Images, bench: Bench) -> float:
     threads = torch.get_num_threads()
     prepare_process(bench.threads)
     try:
-        with made_up_data(images.shape, _BATCHES * config.batch_size, 10, images.classes) as data:
-            timed = replace(_still(config), data_key=data.key, epochs=1 + _EPOCHS, precision=bench.precision)
-            result = train(replace(timed, train_size=None, cutoff_epoch=None), data, bench.device)
+        with made_up_data(images.shape, _BATCHES * config.optimizer.batch_size, 10, images.classes) as data:
+            timed = _still(config).replace(data_key=data.key, epochs=1 + _EPOCHS, precision=bench.precision)
+            result = train(timed.replace(train_size=None, cutoff_epoch=None), data, bench.device)
     finally:
         torch.set_num_threads(threads)
     check(result)
-    return _BATCHES * config.batch_size / min(epoch.seconds for epoch in result.epochs[1:])
+    return _BATCHES * config.optimizer.batch_size / min(epoch.seconds for epoch in result.epochs[1:])

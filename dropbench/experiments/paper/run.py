@@ -8,16 +8,17 @@ from typing import Any
 
 from dropbench.catalog.arms import AVERAGINGS
 from dropbench.catalog.models import recipe_of
-from dropbench.data.split import largest_train_size
+from dropbench.datasets.split import largest_train_size
 from dropbench.experiments.bagging.compare import compare
 from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
 from dropbench.experiments.bagging.reduce import averages_of
 from dropbench.experiments.paper.definition import HIGHER, LOWER, MEASURE_TITLES, PASSES, SAME, Paper, Point
-from dropbench.experiments.workbench import Outcome, Policy, Watcher, Workbench, carry_out
+from dropbench.experiments.workbench import Outcome, Watcher, Workbench, carry_out
 from dropbench.results.csv_file import read_rows
 from dropbench.results.read import latest
 from dropbench.results.schema import COMPARISONS, PANEL, PAPER, RUNS, SCHEMA_VERSION
 from dropbench.results.store import Store
+from dropbench.run.machine import Policy
 from dropbench.run.config import RunConfig
 
 _NORMAL = 1.96  # standard deviations: a 95 % interval
@@ -51,13 +52,13 @@ class PaperExperiment:
         """All of them, each once, all of one seed before the next."""
         if self.paper.axis == PASSES:
             return runs_of(self.comparison().all_arms())
-        found = [replace(point.config, seed=seed) for seed in range(self.seeds) for point in self.points]
+        found = [point.config.replace(seed=seed) for seed in range(self.seeds) for point in self.points]
         return list({run.run_id: run for run in found}.values())
 
     @property
     def keeps_predictions(self) -> bool:
         """Whether its figures or pictures are made of what is kept beside the rows."""
-        return self.paper.axis == PASSES or recipe_of(self.points[0].config.model).task == "reconstruct"
+        return self.paper.axis == PASSES or recipe_of(self.points[0].config.model.name).task == "reconstruct"
 
     def comparison(self) -> ComparisonPlan:
         """Of an experiment on passes: what compare-bagging makes of it."""
@@ -103,7 +104,7 @@ def _rows(experiment: PaperExperiment, store: Store) -> Iterator[dict[str, Any]]
     for position, point in enumerate(experiment.points):
         other = by_key[point.against] if point.against else None
         for seed in range(experiment.seeds):
-            found = values.of(point, replace(point.config, seed=seed))
+            found = values.of(point, point.config.replace(seed=seed))
             if found is None:
                 continue
             row_id = f"{experiment.experiment_id} {point.arm} {point.x} {seed}"
@@ -114,8 +115,8 @@ def _rows(experiment: PaperExperiment, store: Store) -> Iterator[dict[str, Any]]
                 "position": float(position),
                 "arm": point.arm,
                 "x": point.x,
-                "p_drop": point.config.p_drop,
-                "p_keep": point.config.p_keep,
+                "p_drop": point.config.dropout.p_drop,
+                "p_keep": point.config.dropout.p_keep,
                 "seed": float(seed),
                 "paper_value": point.paper,
                 "paper_spread": point.paper_spread,
@@ -130,7 +131,7 @@ def _rows(experiment: PaperExperiment, store: Store) -> Iterator[dict[str, Any]]
 def _told(experiment: PaperExperiment, run: RunConfig) -> dict[str, Any]:
     """What all rows of an experiment have in common."""
     paper, scale = experiment.paper, experiment.paper.scale(experiment.scale)
-    other_data = f"{run.data} in place of {paper.data}. " if run.data != paper.data else ""
+    other_data = f"{run.data.name} in place of {paper.data}. " if run.data.name != paper.data else ""
     return {
         "experiment_id": experiment.experiment_id,
         "paper": paper.name,
@@ -138,9 +139,9 @@ def _told(experiment: PaperExperiment, run: RunConfig) -> dict[str, Any]:
         "title": paper.title,
         "shows": paper.shows,
         "source": paper.source,
-        "differs": f"{other_data}{scale.text(run)}, {run.precision}. {paper.differs}",
-        "data": run.data,
-        "precision": run.precision,
+        "differs": f"{other_data}{scale.text(run)}, {run.optimizer.precision}. {paper.differs}",
+        "data": run.data.name,
+        "precision": run.optimizer.precision,
         "axis": paper.axis,
         "measure": paper.measure,
         "unit": MEASURE_TITLES[paper.measure],
@@ -176,21 +177,21 @@ class _Values:
     def _read_comparison(self, experiment: PaperExperiment, store: Store) -> None:
         rows = store.recorded(COMPARISONS)
         for arm in experiment.comparison().all_arms():
-            self._runs[arm.name, arm.setting.seed] = arm.runs[0]
+            self._runs[arm.name, arm.setting.repetition.seed] = arm.runs[0]
             for average in averages_of(arm):
                 row = rows.get(average.comparison_id)
                 if average.averaging == AVERAGINGS[0] and row is not None:
                     place = float(average.passes) if arm.kind.monte_carlo else None
-                    self._compared[arm.name, place, arm.setting.seed] = row["test_error_percent"]
+                    self._compared[arm.name, place, arm.setting.repetition.seed] = row["test_error_percent"]
 
     def of(self, point: Point, run: RunConfig) -> dict[str, Any] | None:
         """The cells that name the run and have its figure; None where it has not ended."""
-        run = self._runs.get((point.compared_as, run.seed), run)
+        run = self._runs.get((point.compared_as, run.repetition.seed), run)
         if run.run_id not in self._ended:
             return None
         row = self._finished.get(run.run_id, {})
         if point.compared_as:
-            value = self._compared.get((point.compared_as, point.x, run.seed))
+            value = self._compared.get((point.compared_as, point.x, run.repetition.seed))
         else:
             value = self._panel.get(run.run_id) if self._of_panel else row.get(self._measure)
         return {"run_id": run.run_id, "run_started_at": row.get("started_at", ""), "value": value}

@@ -15,7 +15,7 @@ import torch
 from dropbench.engine.device import private_memory_bytes
 from dropbench.experiments.speed import work
 from dropbench.experiments.speed.session import DROPBENCH, PLAIN, Figures, Session, made_up_data
-from dropbench.experiments.sweep import Grid, expand
+from dropbench.experiments.sweep import expand
 from dropbench.results.csv_file import append_rows
 from dropbench.results.rows import run_row
 from dropbench.results.schema import RUNS
@@ -145,7 +145,7 @@ def jobs(session: Session) -> Iterator[Figures]:
             warm_up = session.config(
                 data, epochs=1, p_drop=work.P_DROP, train_size=128, seed=cores(), **fields
             )
-            runs = [replace(warm_up, train_size=None, seed=seed) for seed in range(4 * cores())]
+            runs = [warm_up.replace(train_size=None, seed=seed) for seed in range(4 * cores())]
 
             def rate(runner: Runner) -> float:
                 _, seconds = sweep_seconds(runner, warm_up, runs)  # noqa: B023  # called within the loop
@@ -168,7 +168,7 @@ def sweep_seconds(runner: Runner, warm_up: RunConfig, runs: list[RunConfig]) -> 
     Every worker first takes a warm-up run of its own. The second clock starts when the first of them is
     done, so nothing of the runs goes uncounted.
     """
-    warm_ups = [replace(warm_up, seed=warm_up.seed + worker) for worker in range(runner.jobs)]
+    warm_ups = [warm_up.replace(seed=warm_up.repetition.seed + worker) for worker in range(runner.jobs)]
     begin = perf_counter()
     first = 0.0
     for result in runner.run([*warm_ups, *runs], lambda worker, config, record: None):
@@ -199,7 +199,7 @@ def waiting(session: Session) -> Iterator[Figures]:
         config = session.config(data, p_drop=work.P_DROP, epochs=1)
         ready = {DROPBENCH: session.in_fast(work.data_ready_seconds, config, session.device)}
         yield from session.compare("start", "cached data of CIFAR-10's size ready to train", "s", ready)
-        used = worker_memory_bytes(replace(config, train_size=1_280), session.device)
+        used = worker_memory_bytes(config.replace(train_size=1_280), session.device)
         if used:
             worker = "one more worker, data of CIFAR-10's size"
             yield Figures("memory", worker, DROPBENCH, "MB", tuple(bytes_ / 1e6 for bytes_ in used))
@@ -220,16 +220,18 @@ def worker_memory_bytes(config: RunConfig, device: torch.device) -> list[int]:
             if pid is not None and memory is not None:
                 used[pid] = max(memory, used.get(pid, 0))
 
-    for result in ProcessRunner(device, 2, 1).run([config, replace(config, seed=1)], look):
+    for result in ProcessRunner(device, 2, 1).run([config, config.replace(seed=1)], look):
         work.check(result)
     return list(used.values())
 
 
 def write_runs(folder: Path, count: int) -> int:
     """Write ``count`` rows of finished runs, a sweep of p on many seeds, and return how many."""
-    grid = Grid(p_drop=tuple(level / 100 for level in range(1, 100)), seeds=count // 100)
+    levels = [level / 100 for level in range(1, 100)]
     metrics = {f"{split}_{metric}": 1.0 for split in ("val", "test") for metric in METRIC_NAMES}
-    results = [RunResult(config, "ok", metrics=metrics) for config in expand(RunConfig(), grid)]
+    results = [
+        RunResult(config, "ok", metrics=metrics) for config in expand({}, {"p_drop": levels}, count // 100)
+    ]
     append_rows(folder, RUNS, [run_row(result, "") for result in results])
     return len(results)
 

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from dropbench.data import cache
-from dropbench.data.dataset import DataSet
-from dropbench.data.split import largest_train_size
+from dropbench.datasets import cache
+from dropbench.datasets.dataset import DataSet
+from dropbench.datasets.split import largest_train_size
 from dropbench.engine.device import interrupts_ignored, prepare_process
 from dropbench.run.config import RunConfig
 from dropbench.runners.choose import cores

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dropbench.data import cache
-from dropbench.data.split import split
+from dropbench.datasets import cache
+from dropbench.datasets.split import split
 from dropbench.dropout.bernoulli import BernoulliDropout
 from dropbench.engine.batches import Examples, measure
 from dropbench.engine.train import train
@@ -82,7 +82,7 @@ def training_flops(config: RunConfig, image_shape: tuple[int, int, int], classes
 
 def run_images_per_second(config: RunConfig, device: torch.device, compiled: bool) -> float:
     """Training images a second in the last epoch of one dropbench run; the ones before warm up."""
-    data = _load(config.data_key)
+    data = _load(config.data.key)
     result = train(config, data, device, compiled=compiled)
     check(result)
     return len(split(data.train_labels, config).drawn) / result.epochs[-1].seconds
@@ -96,22 +96,24 @@ def check(result: RunResult) -> None:
 
 def plain_cnn_images_per_second(config: RunConfig, device: torch.device) -> float:
     """Training images a second in one epoch of the plain loop, on the images that ``config`` trains on."""
-    data = _load(config.data_key)
+    data = _load(config.data.key)
     _, height, width = data.image_shape
     drawn = split(data.train_labels, config).drawn
     batches = plain_loop.picture_loader(data.train_images[drawn], data.train_labels[drawn], shuffle=True)
-    model = plain_loop.lecture_cnn(height, width, len(data.classes), config.p_drop).to(device)
+    model = plain_loop.lecture_cnn(height, width, len(data.classes), config.dropout.p_drop).to(device)
     return _plain_epoch(model, batches, len(drawn), device)
 
 
 def plain_mlp_images_per_second(config: RunConfig, device: torch.device) -> float:
     """As plain_cnn_images_per_second, for a perceptron and images in memory on the device."""
-    data = _load(config.data_key)
+    data = _load(config.data.key)
     drawn = split(data.train_labels, config).drawn
     images = torch.from_numpy(data.train_images[drawn]).to(device).float().div_(255).sub_(0.5).div_(0.5)
     labels = torch.from_numpy(data.train_labels[drawn]).to(device)
     inputs = images[0].numel()
-    model = plain_loop.mlp(inputs, config.layers, len(data.classes), config.p_drop, config.p_drop_input)
+    model = plain_loop.mlp(
+        inputs, config.model.layers, len(data.classes), config.dropout.p_drop, config.dropout.p_drop_input
+    )
     batches = plain_loop.in_memory_batches(images, labels)
     return _plain_epoch(model.to(device), batches, len(drawn), device)
 
@@ -120,7 +122,7 @@ def plain_runs_seconds(configs: list[RunConfig], device: torch.device) -> float:
     """Seconds of whole runs of the plain loop, one after another: training, validation, test."""
     start = perf_counter()
     for config in configs:
-        data = _load(config.data_key)
+        data = _load(config.data.key)
         _, height, width = data.image_shape
         parts = split(data.train_labels, config)
         held_out, drawn = parts.validation, parts.drawn
@@ -131,9 +133,9 @@ def plain_runs_seconds(configs: list[RunConfig], device: torch.device) -> float:
             (data.train_images[held_out], data.train_labels[held_out]),
             (data.test_images, data.test_labels),
         )
-        model = plain_loop.lecture_cnn(height, width, len(data.classes), config.p_drop).to(device)
+        model = plain_loop.lecture_cnn(height, width, len(data.classes), config.dropout.p_drop).to(device)
         optimizer = plain_loop.make_optimizer(model)
-        for _ in range(config.epochs):
+        for _ in range(config.optimizer.epochs):
             plain_loop.train_epoch(model, train_batches, optimizer, device)
         for images, labels in evaluated:
             plain_loop.count_correct(model, plain_loop.picture_loader(images, labels, shuffle=False), device)
@@ -143,12 +145,12 @@ def plain_runs_seconds(configs: list[RunConfig], device: torch.device) -> float:
 def data_ready_seconds(config: RunConfig, device: torch.device) -> float:
     """Seconds from a cached set's key to its first batch of a run: mapped, split, measured, on the device."""
     start = perf_counter()
-    data = cache.load(config.data_key)
+    data = cache.load(config.data.key)
     parts = split(data.train_labels, config)
     examples = Examples(
         data.train_images, data.train_labels, measure(data.train_images, parts.train, device), device
     )
-    examples.batch(torch.from_numpy(parts.train[: config.batch_size]).to(device))
+    examples.batch(torch.from_numpy(parts.train[: config.optimizer.batch_size]).to(device))
     _wait_for(device)
     return perf_counter() - start
 

@@ -10,25 +10,11 @@ import pandas as pd
 from dropbench.catalog.arms import ARMS, AVERAGINGS, REFERENCE, reference_under
 from dropbench.catalog.dropouts import VARIANTS
 from dropbench.report.statistics import Estimate, mean_interval, paired_difference
-from dropbench.report.sweep.sweep import SETTING, with_usual
+from dropbench.report.sweep.sweep import AXES, SETTING, with_defaults
+from dropbench.run.config import SETTINGS
 
-_SAME = (
-    "experiment_id",
-    *SETTING,
-    "dropout",
-    "dropout_schedule",
-    "cutoff_epoch",
-    "p_drop",
-    "p_drop_input",
-    "p_drop_conv",
-    "train_size",
-    "layers",
-    "widened",
-    "members",
-    "mc_samples",
-    "budget",
-    "foreign",
-)
+_AXES = tuple(axis for axis in AXES if SETTINGS[axis].offered_by("compare-bagging"))
+_SAME = ("experiment_id", *SETTING, *_AXES, "members", "mc_samples", "budget", "foreign")
 HEADLINE = "bagging"
 """The arm whose difference to the reference is the lecture's question; see Comparison.headline."""
 
@@ -181,9 +167,8 @@ def find_comparisons(
 def _as_of_now(comparisons: pd.DataFrame) -> pd.DataFrame:
     """The rows with what an older dropbench did not write: it had five arms, and one way to average."""
     several = comparisons["arm"].isin([arm for arm in ARMS if ARMS[arm].is_ensemble])
-    return with_usual(comparisons).assign(
-        dropout=comparisons["dropout"].replace("", "bernoulli"),
-        dropout_schedule=comparisons["dropout_schedule"].replace("", "constant"),
+    rows = with_defaults(comparisons)
+    return rows.assign(
         budget=comparisons["budget"].replace("", "members"),
         averaging=comparisons["averaging"].replace("", AVERAGINGS[0]),
         averaged=comparisons["averaged"].fillna(comparisons["members"].where(several, 1)),

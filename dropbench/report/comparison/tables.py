@@ -11,8 +11,10 @@ from dropbench.report.comparison.comparison import ArmDifference, Comparison
 from dropbench.report.comparison.sizes import against_members, against_passes
 from dropbench.report.comparison.verdict import verdict
 from dropbench.report.statistics import ENOUGH_SEEDS
+from dropbench.report.sweep.sweep import AXES, SETTING, typed
 from dropbench.report.table import NONE, Column, Row, Table, number
 from dropbench.results.schema import COMPARISON_FIGURES
+from dropbench.run import telling
 
 _MEANS = ("averaged", "test_nll", "test_brier", "test_ece", *COMPARISON_FIGURES)
 _COLDEST = 0.1001
@@ -34,31 +36,20 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
 
 
 def comparison_title(comparison: Comparison) -> str:
-    """What was trained on what, how, what was held equal, and all that tells it from another comparison."""
+    """The model and the data, what was held equal, and all that tells the comparison from another."""
     fields = comparison.fields
-    p = [f"p_drop {fields['p_drop']:g} (p_keep {1 - fields['p_drop']:g})"]
-    p += [
-        f"{fields[name]:g} {where}"
-        for name, where in (("p_drop_input", "at the input"), ("p_drop_conv", "after convolutions"))
-        if fields[name]
-    ]
-    parts = [f"{fields['model']} on {fields['data']}", *p]
-    if fields["layers"]:
-        parts.append(f"layers {fields['layers'].replace(',', '-')}")
-    parts.append(f"{fields['epochs']:.0f} epochs")
-    if fields["dropout_schedule"] != "constant":
-        parts.append(f"{fields['dropout_schedule']} dropout, cutoff epoch {fields['cutoff_epoch']:.0f}")
-    if not math.isnan(fields["train_size"]):
-        parts.append(f"{fields['train_size']:.0f} training images")
+    values = typed(fields)
+    told_of = [name for name in (*AXES, *SETTING) if name in values and name not in ("p_drop", "dropout")]
+    p = f"p_drop {values['p_drop']:g} (p_keep {1 - values['p_drop']:g})"
     told = [f"M = {fields['members']:.0f}"]
     if fields["mc_samples"]:
         told.append(f"k up to {fields['mc_samples']:.0f}")
     if fields["foreign"]:
-        told.append(f"foreign: {fields['foreign']}")
+        told.append(f"out-of-distribution images: {fields['foreign']}")
     equal = BUDGETS[fields["budget"]].partition(",")[0].partition(":")[0]
     return (
-        f"Dropout ({fields['dropout']}) and bagging: {', '.join([*parts, str(fields['precision'])])}; "
-        f"equal: {equal}; {', '.join(told)}"
+        f"Dropout ({fields['dropout']}) and bagging: {telling.title(values, told_of)}, {p}; equal: {equal}; "
+        f"{', '.join(told)}"
     )
 
 

@@ -1,36 +1,18 @@
-"""The command that makes a sweep or a comparison again, from what its runs were told."""
+"""The commands that make a sweep or a comparison again, from what its runs were told."""
 
-import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from dropbench.catalog.arms import ARMS, DEFAULT_ARMS
-from dropbench.catalog.models import recipe_of
-from dropbench.catalog.own_code import is_own
 from dropbench.report.comparison.comparison import Comparison
-from dropbench.report.sweep.sweep import AXES, USUAL, Setting, Sweep, axis_text, sortable
+from dropbench.report.sweep.sweep import AXES, SETTING, Setting, Sweep, typed
+from dropbench.run.config import SETTINGS
+from dropbench.run.telling import usual
 
-_OF_RECIPE = ("epochs", "batch_size", "learning_rate", "learning_rate_schedule", "momentum", "weight_decay")
-_SELDOM = ("width", "pieces", "l1", "kl_sparsity", "sparsity_target")
-_FLAGS = {
-    "p_drop": "--p",
-    "p_drop_input": "--p-input",
-    "p_drop_conv": "--p-conv",
-    "train_size": "--train-size",
-    "layers": "--layers",
-    "convention": "--convention",
-    "dropout": "--dropout",
-    "dropout_schedule": "--schedule",
-    "cutoff_epoch": "--cutoff-epoch",
-}
-_OF_COMPARISON = (
-    "p_drop_input", "p_drop_conv", "train_size", "layers", "dropout", "dropout_schedule", "cutoff_epoch",
-)  # fmt: skip
-_ONE_TO_A_COMMAND = ("convention", "tied", "widened", "cutoff_epoch")
-_USUAL = {"p_drop_input": 0.0, "p_drop_conv": 0.0, "convention": "inverted", "dropout": "bernoulli",
-          "dropout_schedule": "constant"}  # fmt: skip
+# A command has one of these for all its runs.
+_ONE_TO_A_COMMAND = tuple(axis for axis in AXES if SETTINGS[axis].flag and SETTINGS[axis].parse is None)
 
 
 def sweep_commands(sweep: Sweep, *more: str) -> list[str]:
@@ -44,12 +26,31 @@ def sweep_commands(sweep: Sweep, *more: str) -> list[str]:
     ]
 
 
+def comparison_command(comparison: Comparison) -> str:
+    """The ``dropbench compare-bagging`` of a comparison."""
+    fields = comparison.fields
+    values = typed(fields)
+    told = {name: [values[name]] for name in (*AXES, *SETTING) if name in values}
+    command = ["dropbench", "compare-bagging", *_flags(told, "compare-bagging", values["model"])]
+    if comparison.arms != DEFAULT_ARMS:
+        command += ["--arms", ",".join(arm for arm in ARMS if arm in comparison.arms)]
+    command += ["--members", f"{fields['members']:.0f}", "--budget", fields["budget"]]
+    if fields["mc_samples"]:
+        command += ["--mc-samples", f"{fields['mc_samples']:.0f}"]
+    command += ["--ood", fields["foreign"] or "none", "--seeds", str(comparison.seeds)]
+    return shlex.join([*command, *_where(values)])
+
+
 def _of_one_command(settings: Sequence[Setting]) -> list[list[Setting]]:
     """The settings in groups that agree in what a command has one of; what drops nothing joins them all."""
     groups: list[tuple[dict[str, Any], list[Setting]]] = []
     for setting in sorted(settings, key=lambda setting: setting.drops_nothing):
-        named = ("tied",) if setting.drops_nothing else _ONE_TO_A_COMMAND
-        told = {axis: setting.axes[axis] for axis in named if not _is_empty(setting.axes[axis])}
+        values = typed(setting.axes)
+        told = {
+            axis: values[axis]
+            for axis in _ONE_TO_A_COMMAND
+            if values[axis] is not None and not (setting.drops_nothing and SETTINGS[axis].of_dropout)
+        }
         agreeing = [
             group
             for group in groups
@@ -65,93 +66,43 @@ def _of_one_command(settings: Sequence[Setting]) -> list[list[Setting]]:
 
 def _sweep_command(sweep: Sweep) -> list[str]:
     dropping = [setting for setting in sweep.settings if not setting.drops_nothing]
-    shown = dropping or list(sweep.settings)
-    command = ["dropbench", "features" if sweep.reconstructs else "sweep"]
+    fixed = typed(sweep.fields)
+    name = "features" if sweep.reconstructs else "sweep"
+    told = {axis: _values(dropping or sweep.settings, axis) for axis in AXES}
+    told |= {setting: [fixed[setting]] for setting in SETTING}
+    command = ["dropbench", name]
+    if sweep.reconstructs:  # which has no baseline of its own
+        told["p_drop"] = _values(sweep.settings, "p_drop")
+        command += ["--units", _text("layers", told["layers"])]
+    elif dropping and len(dropping) == len(sweep.settings):
+        command.append("--no-baseline")
     seeds = 1 + max((max(setting.run_ids, default=0) for setting in sweep.settings), default=0)
-    values = {axis: _values(shown, axis) for axis in AXES if axis in _FLAGS}
-    if sweep.reconstructs:
-        command += [
-            "--p",
-            _listed(_values(sweep.settings, "p_drop")),
-            "--units",
-            _listed(values.pop("layers")),
-        ]
-        if any(setting.axes["tied"] == "True" for setting in sweep.settings):
-            command.append("--tied")
-    else:
-        command += ["--p", _listed(values["p_drop"])]
-        if dropping and len(dropping) == len(sweep.settings):
-            command.append("--no-baseline")
-        if any(setting.axes["widened"] == "True" for setting in sweep.settings):
-            command.append("--widen")
-    for axis, found in values.items():
-        if axis == "p_drop" or found == [_USUAL.get(axis)] or all(_is_empty(value) for value in found):
+    flags = _flags(told, name, fixed["model"])
+    return [*command, *flags, "--seeds", str(seeds), *_where(fixed)]
+
+
+def _flags(told: Mapping[str, Sequence[Any]], command: str, model: str) -> Iterable[str]:
+    """The flags of a command for the values of its settings, where they are not as usual; --p always."""
+    for name, values in told.items():
+        each = SETTINGS[name]
+        given = [value for value in values if value is not None or each.empty]
+        if not each.offered_by(command) or not given or (given == [usual(name, model)] and name != "p_drop"):
             continue
-        if axis == "layers" and found == [",".join(map(str, _recipe_layers(sweep.fields)))]:
-            continue
-        command += [_FLAGS[axis], _joined(axis, found)]
-    return [*command, "--seeds", str(seeds), *_setting_flags(sweep.fields, sweep.reconstructs)]
+        yield each.flag
+        if each.type is not bool:
+            yield _text(name, given if each.parse else given[:1])
 
 
-def comparison_command(comparison: Comparison) -> str:
-    """The ``dropbench compare-bagging`` of a comparison."""
-    fields = comparison.fields
-    command = ["dropbench", "compare-bagging", "--p", axis_text(fields["p_drop"])]
-    for axis in _OF_COMPARISON:
-        value = fields[axis]
-        if axis == "layers" and value == ",".join(map(str, _recipe_layers(fields))):
-            continue
-        if value != _USUAL.get(axis) and not _is_empty(value):
-            command += [_FLAGS[axis], axis_text(value)]
-    if fields["widened"] == "True":
-        command.append("--widen")
-    if comparison.arms != DEFAULT_ARMS:
-        command += ["--arms", ",".join(arm for arm in ARMS if arm in comparison.arms)]
-    command += ["--members", f"{fields['members']:.0f}", "--budget", fields["budget"]]
-    if fields["mc_samples"]:
-        command += ["--mc-samples", f"{fields['mc_samples']:.0f}"]
-    command += ["--ood", fields["foreign"] or "none", "--seeds", str(comparison.seeds)]
-    return shlex.join([*command, *_setting_flags(fields, False)])
+def _text(name: str, values: Sequence[Any]) -> str:
+    """Values as the command line takes them."""
+    each = SETTINGS[name]
+    return (each.write or ",".join)([each.text(value) for value in values])
 
 
-def _setting_flags(fields: Mapping[str, Any], reconstructs: bool) -> list[str]:
-    """Those of what a sweep never varies, where they are not what the model's recipe says."""
-    recipe = recipe_of(fields["model"])
-    flags = ["--data", str(fields["data"])]
-    if not reconstructs:
-        flags += ["--model", str(fields["model"])]
-    for name in _OF_RECIPE:
-        if fields[name] != getattr(recipe, name):
-            flags += [f"--{name.replace('_', '-')}", axis_text(fields[name])]
-    if fields["activation"] != "relu":
-        flags += ["--activation", str(fields["activation"])]
-    if not math.isnan(fields["max_norm"]):
-        flags += ["--max-norm", axis_text(fields["max_norm"])]
-    for name in _SELDOM:
-        if fields[name] != USUAL[name]:
-            flags += [f"--{name.replace('_', '-')}", axis_text(fields[name])]
-    return [*flags, "--precision", str(fields["precision"])]
-
-
-def _recipe_layers(fields: Mapping[str, Any]) -> Sequence[int]:
-    return () if is_own(fields["model"]) else recipe_of(fields["model"]).layers
+def _where(values: Mapping[str, Any]) -> list[str]:
+    return ["--data", values["data"], "--precision", values["precision"]]
 
 
 def _values(settings: Sequence[Setting], axis: str) -> list[Any]:
-    return list({sortable(setting.axes[axis]): setting.axes[axis] for setting in settings}.values())
-
-
-def _joined(axis: str, values: Sequence[Any]) -> str:
-    if axis == "layers":
-        return "/".join(map(str, values))
-    if axis == "cutoff_epoch":  # one for all schedules that have one
-        return next(axis_text(value) for value in values if not _is_empty(value))
-    return _listed(values)
-
-
-def _listed(values: Sequence[Any]) -> str:
-    return ",".join(axis_text(value, "all") for value in values)
-
-
-def _is_empty(value: Any) -> bool:
-    return value == "" or (isinstance(value, float) and math.isnan(value))
+    """The values of an axis, each once."""
+    return list(dict.fromkeys(SETTINGS[axis].value(setting.axes[axis]) for setting in settings))

@@ -11,68 +11,17 @@ import pandas as pd
 from dropbench.report import metrics
 from dropbench.report.metrics import ERROR, Metric
 from dropbench.report.table import NONE, Column, Row
-from dropbench.run.config import RunConfig
+from dropbench.run import telling
+from dropbench.run.config import SETTINGS
 
-# What a sweep may vary, in the order of the table's columns; runs that differ in anything else of
-# SETTING belong to different experiments and are never put into one table.
-AXES = (
-    "p_drop",
-    "p_drop_input",
-    "p_drop_conv",
-    "train_size",
-    "layers",
-    "convention",
-    "dropout",
-    "dropout_key",
-    "dropout_schedule",
-    "cutoff_epoch",
-    "tied",
-    "widened",
-)
-SETTING = (
-    "data",
-    "data_key",
-    "model",
-    "model_key",
-    "activation",
-    "pieces",
-    "max_norm",
-    "l1",
-    "kl_sparsity",
-    "sparsity_target",
-    "epochs",
-    "batch_size",
-    "learning_rate",
-    "learning_rate_schedule",
-    "momentum",
-    "weight_decay",
-    "precision",
-    "width",
-    "thinned",
-    "joint",
-    "snapshots",
-)
-_SELDOM = (
-    "width", "thinned", "joint", "snapshots", "widened", "pieces", "l1", "kl_sparsity", "sparsity_target",
-)  # fmt: skip
-_DEFAULTS = RunConfig()
-USUAL: dict[str, str | float] = {
-    name: str(value) if isinstance(value, bool) else float(value)
-    for name, value in vars(_DEFAULTS).items()
-    if name in _SELDOM
-}
-"""What is seldom told otherwise, and what it was before a dropbench wrote it: the defaults, as cells."""
+AXES = tuple(name for _, name in sorted((each.axis, name) for name, each in SETTINGS.items() if each.axis))
+"""What a sweep may vary, in the order of the table's columns."""
+SETTING = tuple(name for name, each in SETTINGS.items() if each.groups and not each.axis)
+"""Runs that differ in one of these belong to different experiments and never share a table."""
 _PROBABILITIES = ("p_drop", "p_drop_input", "p_drop_conv")
-_SAME_NET = ("train_size", "layers", "tied")  # one that is widened is compared with what it was made of
-_AXIS_TITLES = {
-    "p_drop_input": "p_drop input",
-    "p_drop_conv": "p_drop conv",
-    "train_size": "train size",
-    "dropout_key": "dropout's source",
-    "dropout_schedule": "schedule",
-    "cutoff_epoch": "cutoff epoch",
-}
-_OF_DROPOUT = ("convention", "dropout", "dropout_key", "dropout_schedule", "cutoff_epoch", "widened")
+_OF_DROPOUT = tuple(name for name, each in SETTINGS.items() if each.of_dropout)
+# A net that is widened is compared with the one that it was made of.
+_SAME_NET = tuple(axis for axis in AXES if axis not in (*_OF_DROPOUT, *_PROBABILITIES))
 
 
 @dataclass(frozen=True)
@@ -180,18 +129,11 @@ def mean_of(by_seed: Mapping[int, float]) -> float:
 
 def find_sweeps(runs: pd.DataFrame) -> list[Sweep]:
     """The sweeps among the rows of runs.csv; members of ensembles other than the first are no part."""
-    runs = runs[(runs["member"] == 0) & (runs["bootstrap"] != "True")].copy()
-    # With nothing dropped the two conventions are the same net, recorded under whichever came first.
+    runs = with_defaults(runs[(runs["member"] == 0) & (runs["bootstrap"] != "True")])
+    # With nothing dropped they are the same net, recorded under whichever variant or convention came first.
     nothing = (runs[list(_PROBABILITIES)] == 0).all(axis=1)
-    runs.loc[nothing, "convention"] = "inverted"
-    # Likewise the variants; and before there were any, the column was not written.
-    runs.loc[nothing | (runs["dropout"] == ""), "dropout"] = "bernoulli"
-    runs.loc[nothing | (runs["dropout_schedule"] == ""), "dropout_schedule"] = "constant"
-    runs.loc[nothing, "cutoff_epoch"] = math.nan
-    runs.loc[nothing, "dropout_key"] = ""
-    runs.loc[runs["tied"] == "", "tied"] = "False"
-    runs = with_usual(runs)
-    runs.loc[nothing, "widened"] = USUAL["widened"]
+    for name in _OF_DROPOUT:
+        runs.loc[nothing, name] = SETTINGS[name].read_back(SETTINGS[name].default)
     sweeps = []
     for values, group in runs.groupby(list(SETTING), dropna=False, sort=False):
         fields = dict(zip(SETTING, values if isinstance(values, tuple) else (values,), strict=True))
@@ -211,7 +153,7 @@ def axis_columns(sweep: Sweep) -> tuple[Column, ...]:
     return (
         Column("p_drop", lambda row: axis_text(row["p_drop"])),
         Column("p_keep", lambda row: axis_text(row["p_keep"])),
-        *(Column(_AXIS_TITLES.get(axis, axis), _axis_cell(axis)) for axis in extra),
+        *(Column(SETTINGS[axis].title, _axis_cell(axis)) for axis in extra),
     )
 
 
@@ -236,45 +178,33 @@ def _setting(axes: dict[str, Any], rows: pd.DataFrame) -> Setting:
     )
 
 
-def with_usual(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of runs or comparisons with what an older dropbench did not write yet."""
+def with_defaults(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of runs or comparisons, with what an older dropbench did not write yet at its default."""
+    defaults = {
+        name: each.read_back(each.default)
+        for name, each in SETTINGS.items()
+        if each.groups and each.default not in (None, "")
+    }
     return rows.assign(
-        **{name: rows[name].replace("", before).fillna(before) for name, before in USUAL.items()}
+        **{name: rows[name].replace("", default).fillna(default) for name, default in defaults.items()}
     )
 
 
+def typed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings among the cells of a row, as values."""
+    return {name: each.value(fields[name]) for name, each in SETTINGS.items() if name in fields}
+
+
 def sweep_title(sweep: Sweep) -> str:
-    """What was trained on what, and how."""
-    fields = sweep.fields
-    parts = [
-        f"{fields['model']} on {fields['data']}",
-        f"{fields['epochs']:.0f} epochs",
-        str(fields["precision"]),
-    ]
-    if fields["activation"] != "relu":
-        parts.insert(1, f"{fields['activation']} units")
-    if not math.isnan(fields["max_norm"]):
-        parts.append(f"max-norm {fields['max_norm']:g}")
-    if fields["weight_decay"]:
-        parts.append(f"weight decay {fields['weight_decay']:g}")
-    parts.append(f"learning rate {fields['learning_rate']:g} ({fields['learning_rate_schedule']})")
-    if fields["momentum"] != _DEFAULTS.momentum:
-        parts.append(f"momentum {fields['momentum']:g}")
-    if fields["batch_size"] != _DEFAULTS.batch_size:
-        parts.append(f"batches of {fields['batch_size']:.0f}")
-    parts += [
-        f"{name.replace('_', ' ')} {axis_text(fields[name])}"
-        for name, usual in USUAL.items()
-        if name in fields and fields[name] != usual
-    ]
-    return ", ".join(parts)
+    """The model and the data, and how the runs were trained."""
+    return telling.title(typed(sweep.fields), SETTING)
 
 
 def _axis_cell(axis: str) -> Any:
     def cell(row: Row) -> str:
         if axis in _OF_DROPOUT and not any(row[name] for name in _PROBABILITIES):
             return NONE  # with nothing dropped it is all of them
-        return axis_text(row[axis], "all" if axis == "train_size" else NONE)
+        return axis_text(row[axis], SETTINGS[axis].empty or NONE)
 
     return cell
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dropbench.data.dataset import DataSet
+from dropbench.datasets.dataset import DataSet
 from dropbench.errors import DropbenchError
 
 _IDX = tuple(

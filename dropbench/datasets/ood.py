@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dropbench.data import cache
-from dropbench.data.dataset import DataSet
+from dropbench.datasets import cache
+from dropbench.datasets.dataset import DataSet
 
 _PERMUTATION_SEED = 0
 

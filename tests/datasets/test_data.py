@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dropbench.data import cache
-from dropbench.data.registry import SOURCES, prepare
-from dropbench.data.split import largest_train_size, split, stratified_order
+from dropbench.datasets import cache
+from dropbench.datasets.registry import SOURCES, prepare
+from dropbench.datasets.split import largest_train_size, split, stratified_order
 from dropbench.errors import DropbenchError, UsageError
 from dropbench.run.config import RunConfig
 

@@ -19,7 +19,7 @@ import numpy as np
 from filelock import FileLock
 from platformdirs import user_cache_path
 
-from dropbench.data.dataset import ARRAYS, DataSet
+from dropbench.datasets.dataset import ARRAYS, DataSet
 from dropbench.errors import DropbenchError
 
 DECODER_VERSION = 1  # raise it when a source decodes to other arrays than before

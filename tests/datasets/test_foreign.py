@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dropbench.data.ood import DERIVED, ood_images, permuted, rotated
+from dropbench.datasets.ood import DERIVED, ood_images, permuted, rotated
 
 
 def test_four_quarter_turns_are_none(blobs):

@@ -49,22 +49,22 @@ def split(labels: np.ndarray, config: RunConfig) -> SplitPositions:
     them; the bootstrap is each member's own.
 
     Raises:
-        UsageError: if ``config.train_size`` is more than there is.
+        UsageError: if ``config.data.train_size`` is more than there is.
 
     """
     most = largest_train_size(len(labels))
-    if config.train_size is not None and config.train_size > most:
+    if config.data.train_size is not None and config.data.train_size > most:
         raise UsageError(
-            f"--train-size {config.train_size:,} is more than {config.data} has.",
+            f"--train-size {config.data.train_size:,} is more than {config.data.name} has.",
             f"After the validation split it has {most:,} training images.",
         )
-    order = stratified_order(labels, numpy_generator(config.seed, "validation"))
+    order = stratified_order(labels, numpy_generator(config.repetition.seed, "validation"))
     validation, train = order[: len(labels) - most], order[len(labels) - most :]
-    if config.train_size is not None:
-        subset = stratified_order(labels[train], numpy_generator(config.seed, "subset"))
-        train = train[subset[: config.train_size]]
+    if config.data.train_size is not None:
+        subset = stratified_order(labels[train], numpy_generator(config.repetition.seed, "subset"))
+        train = train[subset[: config.data.train_size]]
     drawn = train
-    if config.bootstrap:
-        generator = numpy_generator(config.seed, "bootstrap", config.member)
+    if config.repetition.bootstrap:
+        generator = numpy_generator(config.repetition.seed, "bootstrap", config.repetition.member)
         drawn = train[generator.integers(0, len(train), len(train))]
     return SplitPositions(train, drawn, validation)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from dropbench.data.dataset import DataSet
+from dropbench.datasets.dataset import DataSet
 from dropbench.errors import DropbenchError
 
 _log = logging.getLogger(__name__)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
-from dropbench.data import cache
-from dropbench.data.dataset import DataSet
-from dropbench.data.embedded import EmbeddedDigits
-from dropbench.data.folder import ImageFolder
-from dropbench.data.source import Source
-from dropbench.data.torchvision_sets import TORCHVISION_SETS
+from dropbench.datasets import cache
+from dropbench.datasets.dataset import DataSet
+from dropbench.datasets.embedded import EmbeddedDigits
+from dropbench.datasets.folder import ImageFolder
+from dropbench.datasets.source import Source
+from dropbench.datasets.torchvision_sets import TORCHVISION_SETS
 from dropbench.errors import UsageError, unknown_name
 
 SOURCES: dict[str, Source] = {source.name: source for source in (EmbeddedDigits(), *TORCHVISION_SETS)}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from dropbench.data.dataset import DataSet
+from dropbench.datasets.dataset import DataSet
 
 
 class Source(Protocol):

@@ -1,0 +1,1 @@
+"""What ``import dropbench`` offers: the calls that a notebook makes, and the commands are."""

@@ -1,0 +1,38 @@
+"""What a run is trained on."""
+
+from dataclasses import dataclass
+
+from dropbench.run.grammar import parse_train_sizes
+from dropbench.run.setting import COUNT, Block, setting
+
+PANEL = "Data"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings(Block):
+    """The data set and how much of it."""
+
+    name: str = setting(
+        "mnist5k",
+        name="data",
+        help="Data set; folder:NAME is a folder of images by its last part.",
+        words="on {}",
+        always=True,
+    )
+    key: str = setting(
+        "", name="data_key", help="Digest of the images and labels: what the net sees, whatever its name."
+    )
+    train_size: int | None = setting(
+        None,
+        help="Train on this many images, stratified, after the validation split.",
+        flag="--train-size",
+        panel=PANEL,
+        says_default="all",
+        empty="all",
+        parse=parse_train_sizes,
+        range=COUNT,
+        axis=4,
+        title="train size",
+        label="training images",
+        words="{} training images",
+    )

@@ -1,0 +1,91 @@
+"""How a run is trained: stochastic gradient descent, its rate and its length."""
+
+from dataclasses import dataclass
+
+from dropbench.run.setting import COUNT, NOT_NEGATIVE, POSITIVE, Block, Range, setting
+
+PANEL = "Training"
+LEARNING_RATE_SCHEDULES = ("one-cycle", "cosine")
+PRECISIONS = ("fp32", "tf32", "bf16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSettings(Block):
+    """SGD with momentum; what is None where it is told follows the model's recipe."""
+
+    epochs: int = setting(
+        None,
+        help="Passes over the training images.",
+        flag="--epochs",
+        panel=PANEL,
+        from_recipe=True,
+        range=COUNT,
+        words="{} epochs",
+        always=True,
+    )
+    precision: str = setting(
+        "fp32",
+        help="Precision of matrix products: fp32, tf32 or bf16; never auto.",
+        choices=PRECISIONS,
+        words="{}",
+        always=True,
+    )
+    max_norm: float | None = setting(
+        None,
+        help="Bound on the norm of each unit's incoming weights, projected onto it after each step.",
+        flag="--max-norm",
+        panel=PANEL,
+        says_default="none",
+        range=Range(above=0, hint="Write a bound above 0, like 3."),
+        title="max-norm",
+    )
+    weight_decay: float = setting(
+        None,
+        help="Weight decay (L2 penalty) on the weights, not on the biases.",
+        flag="--weight-decay",
+        panel=PANEL,
+        from_recipe=True,
+        range=NOT_NEGATIVE,
+    )
+    learning_rate: float = setting(
+        None,
+        help="Peak learning rate of SGD.",
+        flag="--learning-rate",
+        panel=PANEL,
+        from_recipe=True,
+        range=POSITIVE,
+        always=True,
+    )
+    learning_rate_schedule: str = setting(
+        None,
+        help="one-cycle: up over 30 % of the steps, then down a cosine. cosine: down only.",
+        flag="--learning-rate-schedule",
+        panel=PANEL,
+        from_recipe=True,
+        choices=LEARNING_RATE_SCHEDULES,
+        words="({})",
+        always=True,
+    )
+    momentum: float = setting(
+        None,
+        help="Momentum of SGD.",
+        flag="--momentum",
+        panel=PANEL,
+        from_recipe=True,
+        range=Range(least=0, below=1),
+    )
+    batch_size: int = setting(
+        None,
+        help="Images in a step.",
+        flag="--batch-size",
+        panel=PANEL,
+        from_recipe=True,
+        range=COUNT,
+        words="batches of {}",
+    )
+    snapshots: int = setting(
+        0,
+        help="Cycles of the learning rate, each ending in a member of a snapshot ensemble (Huang et al. "
+        "2017); 0: one schedule and one net.",
+        range=NOT_NEGATIVE,
+    )

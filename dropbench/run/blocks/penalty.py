@@ -1,0 +1,44 @@
+"""Penalties beside the loss. Weight decay is the optimizer's."""
+
+from dataclasses import dataclass
+
+from dropbench.errors import UsageError
+from dropbench.run.setting import Block, Range, setting
+
+PANEL = "Training"
+SPARSITY_TARGET = 0.05
+_WEIGHT = Range(least=0, hint="Write 0 or more.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PenaltySettings(Block):
+    """The L1 penalty and KL sparsity; see dropbench.engine.penalties."""
+
+    l1: float = setting(
+        0.0,
+        help="L1 penalty: factor on the sum of the absolute weights, which is added to the mean loss.",
+        flag="--l1",
+        panel=PANEL,
+        range=_WEIGHT,
+        title="L1",
+    )
+    kl_sparsity: float = setting(
+        0.0,
+        help="KL sparsity: factor on the divergence of the hidden units' mean activations from the sparsity "
+        "target, which is added to the mean loss.",
+        flag="--kl-sparsity",
+        panel=PANEL,
+        range=_WEIGHT,
+        title="KL sparsity",
+    )
+    sparsity_target: float = setting(
+        SPARSITY_TARGET,
+        help="Mean activation that KL sparsity draws the hidden units to.",
+        flag="--sparsity-target",
+        panel=PANEL,
+    )
+
+    def check(self) -> None:
+        """Refuse a target without its penalty."""
+        if self.sparsity_target != SPARSITY_TARGET and not self.kl_sparsity:
+            raise UsageError("A sparsity target alone does nothing.", "Add `kl_sparsity`.")

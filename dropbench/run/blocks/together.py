@@ -1,0 +1,27 @@
+"""All blocks of a run together, as the rules between them see it."""
+
+from dataclasses import dataclass
+
+from dropbench.run.blocks.data import DataSettings
+from dropbench.run.blocks.dropout import DropoutSettings
+from dropbench.run.blocks.model import ModelSettings
+from dropbench.run.blocks.optimizer import OptimizerSettings
+from dropbench.run.blocks.penalty import PenaltySettings
+from dropbench.run.blocks.repetition import RepetitionSettings
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Every block of a run."""
+
+    data: DataSettings
+    model: ModelSettings
+    dropout: DropoutSettings
+    optimizer: OptimizerSettings
+    penalty: PenaltySettings
+    repetition: RepetitionSettings
+
+    @property
+    def without_dropout(self) -> bool:
+        """Whether no unit is ever dropped anywhere."""
+        return not self.dropout.drops

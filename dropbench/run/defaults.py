@@ -1,0 +1,31 @@
+"""The one place where a default is put in: the model's, or one that depends on other settings."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dropbench.catalog.models import recipe_of
+from dropbench.run.setting import Declaration
+
+
+def resolve(told: Mapping[str, Any], settings: Mapping[str, Declaration]) -> dict[str, Any]:
+    """Every setting by its name: what was told, else the model's, else the declared default.
+
+    Raises:
+        UsageError: for an unknown model.
+
+    """
+    recipe = recipe_of(told.get("model", settings["model"].default))
+    values = {
+        name: told.get(name, getattr(recipe, name) if each.from_recipe else each.default)
+        for name, each in settings.items()
+    }
+    if values["cutoff_epoch"] is None:
+        values["cutoff_epoch"] = _cutoff_epoch(values["dropout_schedule"], values["epochs"])
+    return values
+
+
+def _cutoff_epoch(schedule: str, epochs: int) -> int | None:
+    """Half of the epochs, the last one for a ramp; none where the schedule has none."""
+    if schedule in ("early", "late"):
+        return max(1, epochs // 2)
+    return epochs if schedule == "ramp" else None

@@ -1,0 +1,121 @@
+"""Where and how runs are carried out; nothing of it changes what their numbers mean."""
+
+from dataclasses import dataclass
+
+from dropbench.errors import UsageError
+from dropbench.run.blocks.optimizer import PRECISIONS
+from dropbench.run.setting import COUNT, POSITIVE, Block, setting
+
+PANEL, OUTPUT = "Machine", "Output"
+DEVICES = ("auto", "cpu", "cuda")
+RUNNERS = ("auto", "serial", "process", "ray")
+OF_MANY_RUNS = ("sweep", "compare-bagging", "features", "paper")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine(Block):
+    """The device, and how many runs share it; None is decided where the runs are."""
+
+    device: str = setting(
+        "auto",
+        help="Where to train; auto is CUDA where there is a GPU.",
+        flag="--device",
+        panel=PANEL,
+        choices=DEVICES,
+    )
+    precision: str = setting(
+        "auto",
+        help="Precision of matrix products; auto is bf16 where the hardware has it, tf32 is for CUDA.",
+        flag="--precision",
+        panel=PANEL,
+        choices=("auto", *PRECISIONS),
+    )
+    compile: bool = setting(
+        False,
+        help="Train through torch.compile: for a GPU and long runs. On the CPU it is slower.",
+        flag="--compile",
+        panel=PANEL,
+        commands=("train", *OF_MANY_RUNS),
+    )
+    threads: int | None = setting(
+        None,
+        help="CPU threads of a run; the same number gives the same bits.",
+        flag="--threads",
+        panel=PANEL,
+        commands=("train", *OF_MANY_RUNS),
+        says_default="cores / runs at a time",
+        range=COUNT,
+    )
+    jobs: int | None = setting(
+        None,
+        help="Runs at a time.",
+        flag="--jobs",
+        panel=PANEL,
+        commands=OF_MANY_RUNS,
+        says_default="one for each core, on CUDA for each GPU, on Ray all that have room",
+        range=COUNT,
+    )
+    runner: str = setting(
+        "auto",
+        help="serial: in this process; process: a pool on this machine; ray: a cluster, with the extra "
+        "dropbench\\[ray].",
+        flag="--runner",
+        panel=PANEL,
+        commands=OF_MANY_RUNS,
+        choices=RUNNERS,
+    )
+    ray_address: str | None = setting(
+        None,
+        help="Head of the Ray cluster, HOST:PORT or auto.",
+        flag="--ray-address",
+        panel=PANEL,
+        commands=OF_MANY_RUNS,
+        says_default="a Ray of its own on this machine",
+    )
+    gpus_per_run: float | None = setting(
+        None,
+        help="GPUs of a Ray worker; with 0.25 four share one.",
+        flag="--gpus-per-run",
+        panel=PANEL,
+        commands=OF_MANY_RUNS,
+        says_default="1",
+        range=POSITIVE,
+    )
+
+    def check(self) -> None:
+        """Refuse what fits no runner."""
+        if self.runner == "serial" and (self.jobs or 1) > 1:
+            raise UsageError(
+                f"`runner=serial` has one run at a time, not {self.jobs}.", "Use `runner=process`."
+            )
+        if self.runner != "ray" and (self.ray_address or self.gpus_per_run is not None):
+            raise UsageError("`ray_address` and `gpus_per_run` are for Ray.", "Add `runner=ray`.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy(Block):
+    """Which runs are done again, and what the first failure means."""
+
+    retry_failed: bool = setting(
+        False,
+        help="Do again what failed or diverged before.",
+        flag="--retry-failed",
+        panel=OUTPUT,
+        commands=OF_MANY_RUNS,
+    )
+    force: bool = setting(
+        False, help="Do again whatever was done before.", flag="--force", panel=OUTPUT, commands=OF_MANY_RUNS
+    )
+    fail_fast: bool = setting(
+        False,
+        help="Stop at the first run that fails.",
+        flag="--fail-fast",
+        panel=OUTPUT,
+        commands=OF_MANY_RUNS,
+    )
+
+
+AUTOMATIC = Machine()
+"""Everything as suits where the runs are."""
+CAREFUL = Policy()
+"""What was done, well or not, is left alone, and a failure stops nothing."""

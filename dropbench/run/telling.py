@@ -1,0 +1,53 @@
+"""What a run is called: in a title all that is not usual of it, in a label what tells it from others."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dropbench.catalog.models import RECIPES
+from dropbench.run.config import SETTINGS, RunConfig
+
+_NAMED = ("data", "model", "data_key", "model_key", "dropout_key")
+_ALWAYS = ("p_drop", "seed")
+
+
+def usual(name: str, model: str) -> Any:
+    """The value that a setting has where nobody tells it: the model's, or the declared one."""
+    each = SETTINGS[name]
+    return getattr(RECIPES.get(model) or RECIPES["lecture-cnn"], name) if each.from_recipe else each.default
+
+
+def unusual(values: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """Words for those of the named settings that are not as usual, or always told."""
+    return [
+        SETTINGS[name].said(values[name])
+        for name in names
+        if name not in _NAMED and (SETTINGS[name].always or values[name] != usual(name, values["model"]))
+    ]
+
+
+def title(values: Mapping[str, Any], names: Iterable[str]) -> str:
+    """The model and the data, and what is told of the named settings."""
+    parts = [f"{values['model']} on {values['data']}", *unusual(values, names)]
+    return ", ".join(parts).replace(", (", " (")
+
+
+def telling(configs: Iterable[RunConfig]) -> tuple[str, ...]:
+    """The settings in which the runs differ, with p_drop and the seed."""
+    found: dict[str, set[Any]] = {}
+    for config in configs:
+        for name, value in config.settings().items():
+            found.setdefault(name, set()).add(value)
+    return tuple(name for name in SETTINGS if name in _ALWAYS or len(found.get(name, ())) > 1)
+
+
+def label(config: RunConfig, names: Iterable[str] = _ALWAYS) -> str:
+    """Words for the named settings of a run, without those that it has none of."""
+    values = config.settings()
+    shown = [
+        SETTINGS[name].said(values[name])
+        for name in names
+        if name not in _NAMED
+        and (name in _ALWAYS or values[name] not in (None, False, 0, ()))
+        and not (SETTINGS[name].of_dropout and config.without_dropout)
+    ]
+    return ", ".join(shown)
