@@ -40,7 +40,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Series:
-    """Points ``(x, y)`` in order, with their intervals from ``low`` to ``high`` and the values of their seeds.
+    """Points ``(x, y)`` in order, with intervals from ``low`` to ``high`` and the values of their seeds.
 
     Intervals are drawn as bars, with ``band`` as a band. ``sideways`` says that intervals and seeds are of x,
     as in rows under each other. NaN marks where nothing was measured.
@@ -68,7 +68,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Level:
-    """A horizontal line all through the panel, with a band from ``low`` to ``high`` where they are numbers."""
+    """A horizontal line through the whole subplot, with a band from ``low`` to ``high`` if they are numbers."""
 
     name: str
     y: float
@@ -99,7 +99,7 @@ Mark = Series | Level | Stairs | Images
 
 
 @dataclass(frozen=True)
-class Panel:
+class Subplot:
     """Marks on a pair of axes."""
 
     x: Axis
@@ -107,7 +107,7 @@ class Panel:
     marks: tuple[Mark, ...]
     title: str = ""
     caption: str = ""
-    """What this panel shows, where its figure has several."""
+    """What this subplot shows, where its figure has several."""
     remark: str = ""
     """What else should be heard by whoever does not see it."""
 
@@ -130,7 +130,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Figure:
-    """One picture: panels in a grid of ``columns``, with the title above them.
+    """One picture: subplots in a grid of ``columns``, with the title above them.
 
     ``name`` starts the name of its file; ``size`` is in inches.
     """
@@ -138,28 +138,28 @@ class Figure:
     name: str
     title: str
     caption: str
-    panels: tuple[Panel, ...]
+    subplots: tuple[Subplot, ...]
     columns: int = 1
     size: tuple[float, float] = (6.4, 4.4)
     heights: tuple[float, ...] = ()
     """How high the rows of the grid are, relative to each other; none: all the same."""
     one_legend: bool = False
-    """Whether one legend below serves all panels."""
+    """Whether one legend below serves all subplots."""
     shown_on: frozenset[str] = frozenset({FILE, PAGE})
 
     @property
     def has_images(self) -> bool:
-        """Whether any panel shows images, which no chart can hold."""
-        return any(panel.of_kind(Images) for panel in self.panels)
+        """Whether any subplot shows images, which no chart can hold."""
+        return any(subplot.of_kind(Images) for subplot in self.subplots)
 
-    def caption_of(self, panel: Panel) -> str:
-        """The caption of one of its panels alone."""
-        return panel.caption or self.caption
+    def caption_of(self, subplot: Subplot) -> str:
+        """The caption of one of its subplots alone."""
+        return subplot.caption or self.caption
 
     @property
     def alt(self) -> str:
         """The figure in words, for whoever does not see it."""
-        return " ".join([f"{self.caption}.", *(panel.alt for panel in self.panels)])
+        return " ".join([f"{self.caption}.", *(subplot.alt for subplot in self.subplots)])
 
 
 def estimates_series(
@@ -177,10 +177,10 @@ def estimates_series(
     )
 
 
-def side_by_side(name: str, title: str, caption: str, panels: Sequence[Panel]) -> Figure:
-    """A figure of panels in one row with one legend below."""
+def side_by_side(name: str, title: str, caption: str, subplots: Sequence[Subplot]) -> Figure:
+    """A figure of subplots in one row with one legend below."""
     return Figure(
-        name, title, caption, tuple(panels), columns=len(panels), size=_SIDE_BY_SIDE, one_legend=True
+        name, title, caption, tuple(subplots), columns=len(subplots), size=_SIDE_BY_SIDE, one_legend=True
     )
 
 
@@ -201,9 +201,9 @@ def tick_text(value: float) -> str:
     return f"{value:g}" if value < 1e-3 else f"{value:,.12g}"
 
 
-def values_of(panel: Panel, axis: str) -> list[float]:
+def values_of(subplot: Subplot, axis: str) -> list[float]:
     """All finite values on ``x`` or ``y``, without levels' on x: they have none."""
-    return [value for mark in panel.marks for value in _values(mark, axis) if math.isfinite(value)]
+    return [value for mark in subplot.marks for value in _values(mark, axis) if math.isfinite(value)]
 
 
 def _values(mark: Mark, axis: str) -> Iterator[float]:

@@ -41,7 +41,7 @@ DASHES = (Dash("-", "solid"), Dash("--", "dash"), Dash(":", "dot"), Dash("-.", "
 
 @dataclass(frozen=True)
 class Style:
-    """How a mark is told from the others of its panel.
+    """How a mark is told from the others of its subplot.
 
     ``number`` gives it a colour and a marker; without one it is grey. ``dash`` is its place in DASHES.
     ``shade``, from 0 to 1, colours one of many lines that follow one another, from blue to vermilion.
