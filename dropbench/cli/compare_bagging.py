@@ -98,10 +98,8 @@ def compare_bagging(
     from dropbench.experiments.bagging.compare import compare, ood_key, row_ids
     from dropbench.experiments.bagging.cost import boosting_step, narrowed
     from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
-    from dropbench.report.comparison.tables import comparison_tables
-    from dropbench.report.folder import comparisons_of, panels_of, sweeps_of
-    from dropbench.report.pictures import save_comparisons
-    from dropbench.report.units.panel import panel_tables
+    from dropbench.report.folder import comparison_report
+    from dropbench.report.pictures import save_pictures
     from dropbench.results.store import Store
 
     names = check_arms(parse_names(arms), reference_under(budget))
@@ -134,14 +132,10 @@ def compare_bagging(
     store = Store(flags.out)
     with watching() as watcher, resumable(flags.out, watcher):
         outcome = compare(plan, bench, store, watcher, flags.policy())
-    panels = []
-    if flags.panel:
-        panels = panels_of(flags.out, sweeps_of(flags.out, {run.run_id for run in runs}))
-    comparisons = comparisons_of(flags.out, row_ids(plan))
-    tables = [table for comparison in comparisons for table in comparison_tables(comparison)]
-    tables += [table for panel in panels for table in panel_tables(panel)]
-    present(tables, as_json)
-    for picture in save_comparisons(comparisons, flags.out):
+    with_panels = {run.run_id for run in runs} if flags.panel else ()
+    report = comparison_report(flags.out, row_ids(plan), with_panels)
+    present(report.tables, as_json)
+    for picture in save_pictures(report, flags.out):
         tell(f"picture: {picture}")
     tell(f"arms: {flags.out / 'comparisons.csv'}; their runs: {flags.out / 'runs.csv'}")
     exit_for(outcome)

@@ -83,9 +83,8 @@ def features(
     from dropbench.cli.finish import exit_for, resumable
     from dropbench.cli.progress import watching
     from dropbench.experiments.workbench import carry_out
-    from dropbench.report.features.table import feature_table
-    from dropbench.report.folder import panels_of, sweeps_of
-    from dropbench.report.pictures import save_feature_pictures
+    from dropbench.report.folder import features_report
+    from dropbench.report.pictures import save_pictures
     from dropbench.results.store import Store
 
     bench = flags.with_data().set_up()
@@ -93,11 +92,9 @@ def features(
     store = Store(flags.out)
     with watching() as watcher, resumable(flags.out, watcher):
         outcome = carry_out(configs, bench, store, watcher, flags.policy(), with_predictions=True)
-    sweeps = sweeps_of(flags.out, {config.run_id for config in configs})
-    panels = panels_of(flags.out, sweeps)
-    tables = [feature_table(panel) for panel in panels]
-    present(tables, as_json)
-    for picture in save_feature_pictures(panels, flags.out, flags.out):
+    report = features_report(flags.out, {config.run_id for config in configs})
+    present(report.tables, as_json)
+    for picture in save_pictures(report, flags.out, ("png", "svg")):
         tell(f"picture: {picture}")
     tell(f"runs: {flags.out / 'runs.csv'}; the hidden units: {flags.out / 'panel.csv'}")
     exit_for(outcome)

@@ -92,14 +92,15 @@ def report(
         dropbench report --diff old new --metric nll
     """
     from dropbench.report.diff import diff_table
-    from dropbench.report.folder import GROUPS, Choice, build_report
+    from dropbench.report.folder import KINDS, Choice, load_report
     from dropbench.report.metrics import METRICS
-    from dropbench.report.pictures import check_formats, save_pictures
+    from dropbench.report.pictures import save_pictures
     from dropbench.report.render.export import STDOUT, export, exporter_for, write_text
+    from dropbench.report.render.picture import check_formats
     from dropbench.report.render.terminal import show
 
     choice = Choice(
-        only=GROUPS if only is None else parse_names(only),
+        only=KINDS if only is None else parse_names(only),
         metric=METRICS.find(metric),
         reference_p=_reference(reference),
         sort=sort,
@@ -129,7 +130,7 @@ def report(
         if worse:
             raise typer.Exit(WORSE)
         return
-    found = build_report(folder, choice)
+    found = load_report(folder, choice)
     if STDOUT not in (export_to, html):
         show(found.tables, out)
     if export_to is not None:

@@ -40,7 +40,7 @@ def speed(
     """
     from dropbench.engine.device import resolve_device, resolve_precision
     from dropbench.experiments.speed.measure import STANDARD, check_items, measure_speed
-    from dropbench.report.folder import speed_of
+    from dropbench.report.folder import speed_report
     from dropbench.results.store import Store
 
     items = STANDARD if only is None else grammar.parse_names(only)
@@ -49,6 +49,5 @@ def speed(
     resolved_precision = resolve_precision(precision, resolved)
     store = Store(folder)
     speed_id = measure_speed(items, resolved, resolved_precision, repetitions, store)
-    tables = speed_of(folder, speed_id)
-    present(tables, as_json)
+    present(speed_report(folder, speed_id).tables, as_json)
     tell(f"every round's figures: {folder / 'speed.csv'}")

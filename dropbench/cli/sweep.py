@@ -81,10 +81,8 @@ def sweep(
     from dropbench.cli.finish import exit_for, resumable
     from dropbench.cli.progress import watching
     from dropbench.experiments.workbench import carry_out
-    from dropbench.report.folder import panels_of, sweeps_of
-    from dropbench.report.pictures import save_curves, save_panels
-    from dropbench.report.sweep.table import sweep_table
-    from dropbench.report.units.panel import panel_tables
+    from dropbench.report.folder import sweep_report
+    from dropbench.report.pictures import save_pictures
     from dropbench.results.store import Store
 
     bench = flags.set_up()
@@ -95,12 +93,9 @@ def sweep(
     store = Store(flags.out)
     with watching() as watcher, resumable(flags.out, watcher):
         outcome = carry_out(configs, bench, store, watcher, flags.policy())
-    sweeps = sweeps_of(flags.out, {config.run_id for config in configs})
-    panels = panels_of(flags.out, sweeps) if flags.panel else []
-    tables = [sweep_table(found) for found in sweeps]
-    tables += [table for panel in panels for table in panel_tables(panel)]
-    present(tables, as_json)
-    pictures = [*save_curves(sweeps, flags.out), *save_panels(panels, flags.out)]
+    report = sweep_report(flags.out, {config.run_id for config in configs}, flags.panel)
+    present(report.tables, as_json)
+    pictures = save_pictures(report, flags.out)
     tell(f"runs: {flags.out / 'runs.csv'}" + "".join(f"; picture: {picture}" for picture in pictures))
     exit_for(outcome)
 

@@ -73,13 +73,12 @@ def train(
 
 
 def _show_panel(folder: Path, run_id: str) -> None:
-    from dropbench.report.folder import panels_of, sweeps_of
+    from dropbench.report.folder import panel_report
     from dropbench.report.render.terminal import show
-    from dropbench.report.units.panel import panel_tables
 
-    for panel in panels_of(folder, sweeps_of(folder, {run_id})):
+    if tables := panel_report(folder, {run_id}).tables:
         out.print()
-        show(panel_tables(panel), out)
+        show(tables, out)
 
 
 def _finite(content: Any) -> Any:

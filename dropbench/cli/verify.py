@@ -21,12 +21,11 @@ def verify(folder: Out = Path("results"), as_json: AsJson = False) -> None:
         dropbench verify --json
     """
     from dropbench.experiments.verify.run import verify as carry_out
-    from dropbench.report.folder import checks_of
+    from dropbench.report.folder import verify_report
     from dropbench.results.store import Store
 
     verify_id, checks = carry_out(Store(folder))
-    tables = checks_of(folder, verify_id)
-    present(tables, as_json)
+    present(verify_report(folder, verify_id).tables, as_json)
     tell(f"checks: {folder / 'checks.csv'}")
     if not all(check.passed for check in checks):
         raise typer.Exit(1)

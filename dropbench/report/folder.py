@@ -1,100 +1,83 @@
-"""From a results folder to its tables and pictures."""
+"""From a results folder to the subjects of a report, out of its CSV files alone."""
 
-from collections.abc import Collection, Iterator, Sequence
+import functools
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from dropbench.errors import DropbenchError, unknown_name
-from dropbench.report.comparison.comparison import Comparison, find_comparisons
-from dropbench.report.comparison.tables import comparison_tables
-from dropbench.report.features.table import feature_table
+from dropbench.report.comparison.comparison import find_comparisons
+from dropbench.report.comparison.subject import ComparisonSubject
+from dropbench.report.features.subject import FeaturesSubject
 from dropbench.report.metrics import ERROR, Metric
-from dropbench.report.paper.result import PaperResult, find_papers, paper_table
-from dropbench.report.speed import speed_tables
+from dropbench.report.paper.result import PaperResult, find_papers
+from dropbench.report.paper.subject import PaperSubject
+from dropbench.report.speed import find_speed
+from dropbench.report.subject import Subject
+from dropbench.report.sweep.subject import SweepSubject
 from dropbench.report.sweep.sweep import Sweep, find_sweeps
-from dropbench.report.sweep.table import SORTS, sweep_table
+from dropbench.report.sweep.table import SORTS
 from dropbench.report.table import Table
-from dropbench.report.units.panel import Panel, find_panels, panel_tables
-from dropbench.report.verify import check_tables
+from dropbench.report.units.panel import find_panels
+from dropbench.report.units.subject import PanelSubject
+from dropbench.report.verify import find_checks
 from dropbench.results.read import read_table
-from dropbench.results.schema import CHECKS, COMPARISONS, DIFFERENCES, PANEL, PAPER, RELIABILITY, RUNS, SPEED
+from dropbench.results.schema import (
+    CHECKS,
+    COMPARISONS,
+    DIFFERENCES,
+    EPOCHS,
+    PANEL,
+    PAPER,
+    RELIABILITY,
+    RUNS,
+    SPEED,
+    CsvTable,
+)
 
-GROUPS = ("paper", "sweep", "panel", "features", "comparison", "speed", "verify")
-"""What a report is made of, in its order."""
+KINDS = ("paper", "sweep", "panel", "features", "comparison", "speed", "verify")
+"""The kinds of subjects that a report is made of, in its order."""
+_ARE_THERE = (RUNS, SPEED, CHECKS, PAPER)
+"""A folder without any row of these holds nothing."""
+
+_Read = Callable[[CsvTable], pd.DataFrame]
 
 
 @dataclass(frozen=True)
 class Choice:
     """What of a folder is reported, and how settings are compared."""
 
-    only: tuple[str, ...] = GROUPS
+    only: tuple[str, ...] = KINDS
     metric: Metric = ERROR
     reference_p: float = 0.0
     sort: str = "p"
 
     def __post_init__(self) -> None:
-        """Raise UsageError for a group or an order that there is not."""
+        """Raise UsageError for a kind or an order that there is not."""
         for name in self.only:
-            if name not in GROUPS:
-                raise unknown_name("part of a report", name, GROUPS)
+            if name not in KINDS:
+                raise unknown_name("part of a report", name, KINDS)
         if self.sort not in SORTS:
             raise unknown_name("order", self.sort, SORTS)
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """One of the things that a folder holds: its kind, of GROUPS, its tables, and what they were made of.
-
-    ``source`` is a PaperResult, a Sweep, a Panel or a Comparison by its kind; speed and verify have none.
-    """
-
-    kind: str
-    tables: tuple[Table, ...]
-    source: PaperResult | Sweep | Panel | Comparison | None = None
-
-
-@dataclass(frozen=True)
 class Report:
-    """What a folder holds, ready to be shown, in the order of GROUPS."""
+    """The subjects that a folder holds, or those of them that were asked for, in the order of KINDS."""
 
     folder: Path
-    experiments: tuple[Experiment, ...]
+    subjects: tuple[Subject, ...]
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """All of them."""
-        return tuple(table for experiment in self.experiments for table in experiment.tables)
-
-    @property
-    def papers(self) -> list[PaperResult]:
-        """Experiments of the lecture and the paper."""
-        return [each.source for each in self.experiments if isinstance(each.source, PaperResult)]
-
-    @property
-    def sweeps(self) -> list[Sweep]:
-        """Of classifiers."""
-        return [
-            each.source
-            for each in self.experiments
-            if each.kind == "sweep" and isinstance(each.source, Sweep)
-        ]
-
-    @property
-    def comparisons(self) -> list[Comparison]:
-        """Of arms."""
-        return [each.source for each in self.experiments if isinstance(each.source, Comparison)]
-
-    def panels(self, kind: str) -> list[Panel]:
-        """Of the ``panel`` of classifiers, or the ``features`` of autoencoders."""
-        return [
-            each.source for each in self.experiments if each.kind == kind and isinstance(each.source, Panel)
-        ]
+        """The tables of all subjects."""
+        return tuple(table for subject in self.subjects for table in subject.tables)
 
 
-def build_report(folder: Path, choice: Choice = Choice()) -> Report:  # frozen
-    """The tables of everything in ``folder``, from its CSV files alone.
+def load_report(folder: Path, choice: Choice = Choice()) -> Report:  # frozen
+    """Everything in ``folder`` that ``choice`` names.
 
     Raises:
         DropbenchError: if there is no such folder, or nothing of the choice in it.
@@ -102,58 +85,114 @@ def build_report(folder: Path, choice: Choice = Choice()) -> Report:  # frozen
     """
     if not folder.is_dir():
         raise DropbenchError(f"There is no folder {folder}.", "Run one first: dropbench sweep --p 0.1..0.8")
-    runs, comparisons = read_table(folder, RUNS), read_table(folder, COMPARISONS)
-    speed, checks = read_table(folder, SPEED), read_table(folder, CHECKS)
-    papers = find_papers(read_table(folder, PAPER))
-    if runs.empty and speed.empty and checks.empty and not papers:
+    read = _reader(folder)
+    if all(read(table).empty for table in _ARE_THERE):
         raise DropbenchError(f"{folder} holds no runs.", "Run some first: dropbench sweep --p 0.1..0.8")
-    wanted = {"sweep", "panel", "features"} & set(choice.only)
-    sweeps = find_sweeps(_without_arms(runs, papers)) if wanted else []
-    found = [
-        *_papers(papers, choice),
-        *_sweeps(sweeps, comparisons, choice),
-        *_panels(folder, sweeps, choice),
-        *_compared(folder, comparisons, choice),
-        *_each("speed", _speed(speed), choice),
-        *_each("verify", _checks(checks), choice),
-    ]
-    if not found:
+    subjects = tuple(_chosen(folder, read, choice))
+    if not subjects:
         raise DropbenchError(
             f"{folder} holds nothing of {', '.join(choice.only)}.", "Leave out --only to see what it holds."
         )
-    return Report(folder, tuple(found))
+    return Report(folder, subjects)
+
+
+def sweep_report(folder: Path, run_ids: Collection[str], panels: bool = False) -> Report:
+    """The sweeps that the runs with these ids make up; with ``panels`` also what their units do."""
+    read = _reader(folder)
+    sweeps = _sweeps_of(read, run_ids)
+    found: list[Subject] = [SweepSubject(sweep, _epochs(read)) for sweep in sweeps]
+    return Report(folder, (*found, *(_panels(read, sweeps) if panels else ())))
+
+
+def panel_report(folder: Path, run_ids: Collection[str]) -> Report:
+    """What the units of the runs with these ids do."""
+    read = _reader(folder)
+    return Report(folder, tuple(_panels(read, _sweeps_of(read, run_ids))))
+
+
+def features_report(folder: Path, run_ids: Collection[str]) -> Report:
+    """What the autoencoders with these ids learned."""
+    read = _reader(folder)
+    return Report(folder, tuple(_features(folder, read, _sweeps_of(read, run_ids))))
+
+
+def comparison_report(
+    folder: Path, comparison_ids: Collection[str], panel_run_ids: Collection[str] = ()
+) -> Report:
+    """The comparisons that the rows with these ids make up, and what the units of runs with such ids do."""
+    read = _reader(folder)
+    rows = read(COMPARISONS)
+    comparisons = _comparisons(read, rows[rows["comparison_id"].isin(comparison_ids)])
+    panels = _panels(read, _sweeps_of(read, panel_run_ids)) if panel_run_ids else ()
+    return Report(folder, (*comparisons, *panels))
 
 
 def paper_report(folder: Path, experiment_id: str) -> Report:
-    """One experiment of the paper, with what its runs show besides: curves against p, features.
+    """One experiment of the paper, with what its runs show besides: curves against p, panels, features.
 
     Raises:
         DropbenchError: if it has no rows.
 
     """
-    found = find_papers(read_table(folder, PAPER))
-    papers = [each for each in found if each.experiment_id == experiment_id]
+    read = _reader(folder)
+    papers = [each for each in find_papers(read(PAPER)) if each.experiment_id == experiment_id]
     if not papers:
         raise DropbenchError(f"{folder} holds no run of this experiment that ended.")
-    runs = read_table(folder, RUNS)
+    runs = read(RUNS)
     sweeps = find_sweeps(_without_arms(runs[runs["run_id"].isin(list(papers[0].run_ids))], papers))
-    comparisons, choice = read_table(folder, COMPARISONS), Choice()
-    experiments = [*_papers(papers, choice), *_sweeps(sweeps, comparisons, choice)]
-    return Report(folder, (*experiments, *_panels(folder, sweeps, choice)))
+    return Report(
+        folder,
+        (
+            *map(PaperSubject, papers),
+            *_classifiers(read, sweeps, Choice()),
+            *_panels(read, sweeps),
+            *_features(folder, read, sweeps),
+        ),
+    )
 
 
-def _papers(papers: Collection[PaperResult], choice: Choice) -> Iterator[Experiment]:
-    for paper in papers if "paper" in choice.only else ():
-        yield Experiment("paper", (paper_table(paper),), paper)
+def speed_report(folder: Path, speed_id: str) -> Report:
+    """One session of speed measurements."""
+    speed = read_table(folder, SPEED)
+    return Report(folder, tuple(find_speed(speed[speed["speed_id"] == speed_id])))
 
 
-def _sweeps(sweeps: Collection[Sweep], comparisons: pd.DataFrame, choice: Choice) -> Iterator[Experiment]:
-    """The errors of runs that were only done as parts of a comparison stand in its table and in no other."""
-    parts = {run_id for ids in comparisons["member_run_ids"] for run_id in ids.split()}
-    for sweep in sweeps if "sweep" in choice.only else ():
-        if not sweep.reconstructs and not sweep.run_ids <= parts:
-            chosen = replace(sweep, metric=choice.metric, reference_p=choice.reference_p)
-            yield Experiment("sweep", (sweep_table(chosen, choice.sort),), chosen)
+def verify_report(folder: Path, verify_id: str) -> Report:
+    """The checks that were made at one time."""
+    checks = read_table(folder, CHECKS)
+    return Report(folder, tuple(find_checks(checks[checks["verify_id"] == verify_id])))
+
+
+def _reader(folder: Path) -> _Read:
+    """Reads each CSV file of a folder when it is first asked for, and once."""
+    return functools.cache(functools.partial(read_table, folder))
+
+
+def _epochs(read: _Read) -> Callable[[], pd.DataFrame]:
+    return functools.partial(read, EPOCHS)
+
+
+def _chosen(folder: Path, read: _Read, choice: Choice) -> Iterator[Subject]:
+    papers = find_papers(read(PAPER))
+    wanted = {"sweep", "panel", "features"} & set(choice.only)
+    sweeps = find_sweeps(_without_arms(read(RUNS), papers)) if wanted else []
+    finders: dict[str, Callable[[], Iterator[Subject]]] = {
+        "paper": lambda: map(PaperSubject, papers),
+        "sweep": lambda: _classifiers(read, sweeps, choice),
+        "panel": lambda: _panels(read, sweeps),
+        "features": lambda: _features(folder, read, sweeps),
+        "comparison": lambda: _comparisons(read, read(COMPARISONS)),
+        "speed": lambda: iter(find_speed(read(SPEED))),
+        "verify": lambda: iter(find_checks(read(CHECKS))),
+    }
+    for kind in KINDS:
+        if kind in choice.only:
+            yield from finders[kind]()
+
+
+def _sweeps_of(read: _Read, run_ids: Collection[str]) -> list[Sweep]:
+    runs = read(RUNS)
+    return find_sweeps(runs[runs["run_id"].isin(list(run_ids))])
 
 
 def _without_arms(runs: pd.DataFrame, papers: Collection[PaperResult]) -> pd.DataFrame:
@@ -163,66 +202,25 @@ def _without_arms(runs: pd.DataFrame, papers: Collection[PaperResult]) -> pd.Dat
     return runs[~(runs["run_id"].isin(list(arms)) & (runs["model"] != "autoencoder"))]
 
 
-def _panels(folder: Path, sweeps: Collection[Sweep], choice: Choice) -> Iterator[Experiment]:
-    """Those of classifiers, then those of autoencoders, which have features."""
-    if not {"panel", "features"} & set(choice.only):
-        return
-    panels = find_panels(read_table(folder, PANEL), sweeps)
-    for panel in panels:
-        if "panel" in choice.only and not panel.sweep.reconstructs:
-            yield Experiment("panel", tuple(panel_tables(panel)), panel)
-    for panel in panels:
-        if "features" in choice.only and panel.sweep.reconstructs:
-            yield Experiment("features", (feature_table(panel),), panel)
+def _classifiers(read: _Read, sweeps: Collection[Sweep], choice: Choice) -> Iterator[SweepSubject]:
+    """The errors of runs that were only done as parts of a comparison stand in its table and in no other."""
+    parts = {run_id for ids in read(COMPARISONS)["member_run_ids"] for run_id in ids.split()}
+    for sweep in sweeps:
+        if not sweep.reconstructs and not sweep.run_ids <= parts:
+            chosen = replace(sweep, metric=choice.metric, reference_p=choice.reference_p)
+            yield SweepSubject(chosen, _epochs(read), choice.sort)
 
 
-def _compared(folder: Path, comparisons: pd.DataFrame, choice: Choice) -> Iterator[Experiment]:
-    for comparison in _comparisons(folder, comparisons) if "comparison" in choice.only else ():
-        yield Experiment("comparison", tuple(comparison_tables(comparison)), comparison)
+def _panels(read: _Read, sweeps: Collection[Sweep]) -> Iterator[PanelSubject]:
+    return map(PanelSubject, find_panels(read(PANEL), [s for s in sweeps if not s.reconstructs]))
 
 
-def _each(kind: str, tables: Sequence[Table], choice: Choice) -> Iterator[Experiment]:
-    return (Experiment(kind, (table,)) for table in tables if kind in choice.only)
+def _features(folder: Path, read: _Read, sweeps: Collection[Sweep]) -> Iterator[FeaturesSubject]:
+    for panel in find_panels(read(PANEL), [s for s in sweeps if s.reconstructs]):
+        yield FeaturesSubject(panel, folder)
 
 
-def sweeps_of(folder: Path, run_ids: Collection[str]) -> list[Sweep]:
-    """The sweeps that the runs with these ids make up."""
-    runs = read_table(folder, RUNS)
-    return find_sweeps(runs[runs["run_id"].isin(run_ids)])
-
-
-def panels_of(folder: Path, sweeps: Collection[Sweep]) -> list[Panel]:
-    """The panels of these sweeps' runs."""
-    return find_panels(read_table(folder, PANEL), sweeps)
-
-
-def comparisons_of(folder: Path, comparison_ids: Collection[str]) -> list[Comparison]:
-    """The comparisons that the rows with these ids make up."""
-    comparisons = read_table(folder, COMPARISONS)
-    return _comparisons(folder, comparisons[comparisons["comparison_id"].isin(comparison_ids)])
-
-
-def speed_of(folder: Path, speed_id: str) -> list[Table]:
-    """The table of one session of speed measurements."""
-    speed = read_table(folder, SPEED)
-    return _speed(speed[speed["speed_id"] == speed_id])
-
-
-def checks_of(folder: Path, verify_id: str) -> list[Table]:
-    """The table of the checks that were made at one time."""
-    checks = read_table(folder, CHECKS)
-    return _checks(checks[checks["verify_id"] == verify_id])
-
-
-def _comparisons(folder: Path, comparisons: pd.DataFrame) -> list[Comparison]:
-    if comparisons.empty:
-        return []
-    return find_comparisons(comparisons, read_table(folder, DIFFERENCES), read_table(folder, RELIABILITY))
-
-
-def _speed(speed: pd.DataFrame) -> list[Table]:
-    return speed_tables(speed) if not speed.empty else []
-
-
-def _checks(checks: pd.DataFrame) -> list[Table]:
-    return check_tables(checks) if not checks.empty else []
+def _comparisons(read: _Read, comparisons: pd.DataFrame) -> Iterator[ComparisonSubject]:
+    if not comparisons.empty:
+        found = find_comparisons(comparisons, read(DIFFERENCES), read(RELIABILITY))
+        yield from map(ComparisonSubject, found)

@@ -2,21 +2,38 @@
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
+from dropbench.report.subject import Subject
 from dropbench.report.table import NONE, Column, Row, Table
 
 REFERENCE, OURS = "plain loop", "dropbench"
 _LESS_IS_BETTER = frozenset({"ns a unit", "s", "MB"})
 
 
-def speed_tables(speed: pd.DataFrame) -> list[Table]:
-    """One table for every session of measurements."""
-    return [_table(rows) for _, rows in speed.groupby("speed_id", sort=False)]
+@dataclass(frozen=True, eq=False)
+class SpeedSubject(Subject):
+    """One session of measurements: its rows of speed.csv."""
+
+    session: pd.DataFrame
+    kind = "speed"
+
+    @cached_property
+    def tables(self) -> tuple[Table, ...]:
+        """The table of all items."""
+        return (speed_table(self.session),)
 
 
-def _table(session: pd.DataFrame) -> Table:
+def find_speed(speed: pd.DataFrame) -> list[SpeedSubject]:
+    """The sessions among the rows of speed.csv."""
+    return [SpeedSubject(rows) for _, rows in speed.groupby("speed_id", sort=False)]
+
+
+def speed_table(session: pd.DataFrame) -> Table:
+    """A row for every item and work of one session."""
     rows = [_row(group) for _, group in session.groupby(["item", "work"], sort=False)]
     first = session.iloc[0]
     columns = (

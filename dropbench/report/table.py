@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dropbench.report.figure import Figure
+
 Row = Mapping[str, Any]
 
 NONE = "–"
@@ -38,8 +40,8 @@ class Table:
     notes: tuple[str, ...] = field(default=())
     verdict: tuple[str, ...] = field(default=())
     """What the table says, in words; it stands above it."""
-    drawing: Callable[[int], str] | None = None
-    """Draws it in letters, so many columns wide, for a terminal; empty where there is nothing to draw."""
+    figure: Callable[[], Figure] | None = None
+    """Makes the figure that a terminal draws below the table."""
     lead: int = 1
     """How many columns, from the first, tell the rows apart: they are repeated where a table is folded."""
 

@@ -1,16 +1,34 @@
 """The table of checks against mathematics."""
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import pandas as pd
 
+from dropbench.report.subject import Subject
 from dropbench.report.table import Column, Table
 
 
-def check_tables(checks: pd.DataFrame) -> list[Table]:
-    """One table for every time the checks were made."""
-    return [_table(rows) for _, rows in checks.groupby("verify_id", sort=False)]
+@dataclass(frozen=True, eq=False)
+class VerifySubject(Subject):
+    """The checks that were made at one time: their rows of checks.csv."""
+
+    checks: pd.DataFrame
+    kind = "verify"
+
+    @cached_property
+    def tables(self) -> tuple[Table, ...]:
+        """The table of all checks."""
+        return (check_table(self.checks),)
 
 
-def _table(rows: pd.DataFrame) -> Table:
+def find_checks(checks: pd.DataFrame) -> list[VerifySubject]:
+    """The times that checks were made, among the rows of checks.csv."""
+    return [VerifySubject(rows) for _, rows in checks.groupby("verify_id", sort=False)]
+
+
+def check_table(rows: pd.DataFrame) -> Table:
+    """A row for every check."""
     names = ("check", "theory", "expected", "measured", "tolerance", "unit", "passed")
     columns = (
         Column("check", lambda row: row["check"], left=True),

@@ -11,7 +11,7 @@ import torch
 
 from dropbench.engine.device import resolve_precision
 from dropbench.experiments.speed.measure import STANDARD, measure_speed
-from dropbench.report.folder import speed_of
+from dropbench.report.folder import speed_report
 from dropbench.report.render.terminal import show
 from dropbench.results.store import Store
 
@@ -37,7 +37,7 @@ def rows(tmp_path_factory):
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precision = resolve_precision("auto", device)
     speed_id = measure_speed(STANDARD, device, precision, 5, Store(folder))
-    tables = speed_of(folder, speed_id)
+    tables = speed_report(folder, speed_id).tables
     from dropbench.cli.console import out
 
     show(tables, out)

@@ -4,11 +4,11 @@ import io
 import math
 
 import pytest
+from dropbench.report.comparison.pictures import pareto_front
 from rich.console import Console
 
 from dropbench.catalog.arms import ARMS
 from dropbench.report.comparison.comparison import find_comparisons
-from dropbench.report.comparison.pictures import pareto_front
 from dropbench.report.comparison.tables import comparison_tables
 from dropbench.report.folder import build_report
 from dropbench.report.pictures import save_comparisons

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from dropbench.report.features.pictures import draw_images
+
 from dropbench.report.folder import build_report
 from dropbench.report.pictures import save_pictures
 from dropbench.report.render import as_markdown

@@ -2,32 +2,32 @@
 
 import base64
 import math
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 import dropbench
-from dropbench.report.comparison.charts import comparison_charts
-from dropbench.report.comparison.comparison import Comparison
-from dropbench.report.features.pictures import save_features, save_histograms
-from dropbench.report.folder import Experiment, Report
-from dropbench.report.paper.charts import paper_chart
-from dropbench.report.paper.result import PaperResult
-from dropbench.report.render.chart import Chart
-from dropbench.report.sweep.charts import panel_charts, sweep_charts
-from dropbench.report.sweep.command import comparison_command, sweep_commands
-from dropbench.report.sweep.sweep import Sweep
-from dropbench.report.table import Table
-from dropbench.report.units.panel import Panel
+from dropbench.report.figure import PAGE
+from dropbench.report.folder import Report
+from dropbench.report.render.chart import chart_json
+from dropbench.report.render.picture import png
+from dropbench.report.subject import Subject
 from dropbench.results.read import read_table
-from dropbench.results.schema import EPOCHS, RUNS, SCHEMA_VERSION
+from dropbench.results.schema import RUNS, SCHEMA_VERSION
 
 _MADE_ON = ("device_name", "device", "threads", "torch_version", "dropbench_version", "git_commit")
+
+
+@dataclass(frozen=True)
+class Chart:
+    """An interactive chart inside the page: Plotly's JSON."""
+
+    caption: str
+    alt: str
+    data: str
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """One experiment of the folder."""
+    """One subject of the report."""
 
     anchor: str
-    kind: str
-    title: str
-    verdict: tuple[str, ...]
+    subject: Subject
     charts: tuple[Chart, ...]
     pictures: tuple[Picture, ...]
-    tables: tuple[Table, ...]
-    command: str
     made: tuple[tuple[str, str], ...]
 
 
@@ -64,8 +60,8 @@ def render(report: Report) -> str:
     from jinja2 import Environment, PackageLoader
     from plotly.offline import get_plotlyjs
 
-    pages = _Page(report.folder, read_table(report.folder, EPOCHS), read_table(report.folder, RUNS))
-    sections = [pages.section(number, each) for number, each in enumerate(report.experiments, start=1)]
+    runs = read_table(report.folder, RUNS)
+    sections = [_section(number, subject, runs) for number, subject in enumerate(report.subjects, start=1)]
     environment = Environment(
         loader=PackageLoader("dropbench.report.page", "."),
         autoescape=True,
@@ -88,47 +84,23 @@ def _file(name: str) -> str:
     return files("dropbench.report.page").joinpath(name).read_text(encoding="utf-8")
 
 
-@dataclass(frozen=True)
-class _Page:
-    """What sections are made from."""
-
-    folder: Path
-    epochs: pd.DataFrame
-    runs: pd.DataFrame
-
-    def section(self, number: int, experiment: Experiment) -> Section:
-        first, source = experiment.tables[0], experiment.source
-        charts: list[Chart] = []
-        pictures: list[Picture] = []
-        command, run_ids = f"dropbench {experiment.kind}", frozenset[str]()
-        if isinstance(source, Sweep):
-            charts = sweep_charts(source, self.epochs)
-            command, run_ids = "\n".join(sweep_commands(source)), source.run_ids
-        elif isinstance(source, Comparison):
-            charts = comparison_charts(source)
-            command, run_ids = comparison_command(source), source.run_ids
-        elif isinstance(source, PaperResult):
-            charts = [paper_chart(source)]
-            command, run_ids = source.command(), source.run_ids
-        elif isinstance(source, Panel):
-            run_ids = source.sweep.run_ids
-            if experiment.kind == "features":
-                command = "\n".join(sweep_commands(source.sweep))
-                pictures = list(_images(source, self.folder))
-            else:
-                command = "\n".join(sweep_commands(source.sweep, "--panel"))
-                charts = panel_charts(source)
-        return Section(
-            anchor=f"s{number}",
-            kind=experiment.kind,
-            title=first.title,
-            verdict=first.verdict,
-            charts=tuple(charts),
-            pictures=tuple(pictures),
-            tables=experiment.tables,
-            command=command,
-            made=_made(self.runs, run_ids) if run_ids else (),
-        )
+def _section(number: int, subject: Subject, runs: pd.DataFrame) -> Section:
+    """A chart for each subplot of every figure; a figure of images as one picture."""
+    shown = [figure for figure in subject.figures if PAGE in figure.shown_on]
+    charts = tuple(
+        Chart(caption, f"{caption}. {subplot.alt}", chart_json(subplot))
+        for figure in shown
+        if not figure.has_images
+        for subplot in figure.subplots
+        for caption in [figure.caption_of(subplot)]
+    )
+    pictures = tuple(
+        Picture(figure.caption, figure.alt, f"data:image/png;base64,{base64.b64encode(png(figure)).decode()}")
+        for figure in shown
+        if figure.has_images
+    )
+    made = _made(runs, subject.run_ids) if subject.run_ids else ()
+    return Section(f"s{number}", subject, charts, pictures, made)
 
 
 def _made(runs: pd.DataFrame, run_ids: Iterable[str]) -> tuple[tuple[str, str], ...]:
@@ -153,21 +125,6 @@ def _plain(value: Any) -> str:
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:g}"
     return str(value)
-
-
-def _images(panel: Panel, folder: Path) -> Iterable[Picture]:
-    with tempfile.TemporaryDirectory() as scratch:
-        features = save_features(panel, folder, Path(scratch, "features.png"))
-        activations = save_histograms(panel, Path(scratch, "activations.png"))
-        for caption, path in (
-            ("First-layer weights, and reconstructions of test images", features),
-            ("Histograms of activations", activations),
-        ):
-            if path is not None:
-                alt = f"{caption} of the autoencoder, side by side for each setting of the table."
-                yield Picture(
-                    caption, alt, f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
-                )
 
 
 def _sort_key(text: str) -> str:

@@ -6,8 +6,8 @@ from functools import partial
 
 from dropbench.report.significance import LEVEL, MEANINGFUL, POWER, PairedTest, paired_tests
 from dropbench.report.statistics import ENOUGH_SEEDS, mean_interval
+from dropbench.report.sweep.figures import error_figure
 from dropbench.report.sweep.sweep import AXES, Setting, Sweep, axis_columns, axis_text, mean_of, sweep_title
-from dropbench.report.sweep.terminal_curve import draw_curve
 from dropbench.report.table import Column, Row, Table, number, p_text
 
 _MANY_SEEDS = 1000
@@ -62,7 +62,13 @@ def sweep_table(sweep: Sweep, sort: str = "p") -> Table:
     )
     title = f"{what[0].upper()}{what[1:]} against p: {sweep_title(sweep)}"
     return Table(
-        "sweep", title, columns, tuple(rows), tuple(_notes(sweep)), tuple(verdict), partial(draw_curve, sweep)
+        "sweep",
+        title,
+        columns,
+        tuple(rows),
+        tuple(_notes(sweep)),
+        tuple(verdict),
+        partial(error_figure, sweep),
     )
 
 

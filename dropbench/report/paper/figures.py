@@ -1,0 +1,87 @@
+"""The figure of an experiment of the paper: ours with intervals, the paper's values as hollow marks."""
+
+import math
+from collections.abc import Sequence
+
+from dropbench.report.figure import Axis, Figure, Level, Mark, Series, Subplot, estimates_series, spans_widely
+from dropbench.report.paper.result import PaperResult, Place
+from dropbench.report.style import Style, level_style
+from dropbench.report.subject import safe_name
+from dropbench.report.sweep.lines import AXIS_LABELS, axis_of, seeds_shown
+
+
+def paper_figure(result: PaperResult) -> Figure:
+    """Along the experiment's axis a line for each arm; without one, a row for each arm."""
+    fields = result.fields
+    axis = fields["axis"]
+    beside = ", ours and the paper's" if any(not math.isnan(p.paper) for p in result.places) else ""
+    return Figure(
+        safe_name(fields["paper"]),
+        f"{fields['title']}\n{fields['scale']} scale, {fields['data']}, {seeds_shown(result.seeds)}",
+        f"{fields['title']}: {fields['unit']} "
+        f"{f'along {AXIS_LABELS.get(axis, axis)}' if axis else 'of each arm'}{beside}",
+        (_along(result, axis) if axis else _rows(result),),
+        size=(7.2, 4.4 if axis else 1.6 + 0.42 * len(result.places)),
+    )
+
+
+def _along(result: PaperResult, axis: str) -> Subplot:
+    marks: list[Mark] = []
+    for number, (arm, places) in enumerate(result.arms.items()):
+        if _stands_alone(places, axis):
+            level = places[0].estimate
+            low, high = level.mean - level.below, level.mean + level.above
+            marks.append(Level(arm, level.mean, level_style(number), low, high))
+            continue
+        xs = [place.x for place in places]
+        marks.append(estimates_series(arm, xs, [place.estimate for place in places], Style(number)))
+        theirs = [(place.x, place.paper) for place in places]
+        marks += _theirs(theirs, f"the paper's {arm}", Style(number))
+    means = [place.estimate.mean for place in result.places if place.values]
+    return Subplot(
+        axis_of(axis, (place.x for place in result.places)),
+        Axis(result.fields["unit"], log=spans_widely(means)),
+        tuple(marks),
+    )
+
+
+def _stands_alone(places: Sequence[Place], axis: str) -> bool:
+    """Whether an arm has no place on the axis and is a level for all of it, as a net without dropout is."""
+    return all(math.isnan(place.x) for place in places) or (
+        len(places) == 1 and axis == "p_drop" and places[0].p_drop == 0
+    )
+
+
+def _rows(result: PaperResult) -> Subplot:
+    """The arms under each other, the first at the top."""
+    places = list(reversed(result.places))
+    found = [place.estimate for place in places]
+    heights = [float(height) for height in range(len(places))]
+    ours = Series(
+        "ours, mean and 95 % interval",
+        tuple(each.mean for each in found),
+        tuple(heights),
+        Style(0),
+        tuple(each.mean - each.below for each in found),
+        tuple(each.mean + each.above for each in found),
+        seeds=tuple(place.values for place in places),
+        joined=False,
+        sideways=True,
+    )
+    theirs = [(place.paper, height) for place, height in zip(places, heights, strict=True)]
+    return Subplot(
+        Axis(result.fields["unit"]),
+        Axis(categories=tuple(place.arm for place in places)),
+        (ours, *_theirs(theirs, "the paper's", Style(1), sideways=True)),
+    )
+
+
+def _theirs(
+    points: Sequence[tuple[float, float]], name: str, style: Style, sideways: bool = False
+) -> list[Series]:
+    """The paper's values where they are known; no series where none is."""
+    known = [point for point in points if not any(map(math.isnan, point))]
+    if not known:
+        return []
+    xs, ys = zip(*known, strict=True)
+    return [Series(name, xs, ys, style, joined=False, hollow=True, sideways=sideways)]
