@@ -1,3 +1,31 @@
-"""dropbench: measure what dropout does, on your own machine and data."""
+"""dropbench: measure what dropout does, on your own machine and data.
+
+The calls are imported when they are first used, so that importing the package costs no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dropbench.api.compare import compare as compare
+    from dropbench.api.data import data as data
+    from dropbench.api.features import features as features
+    from dropbench.api.load import load as load
+    from dropbench.api.paper import paper as paper
+    from dropbench.api.sweep import sweep as sweep
+    from dropbench.api.train import train as train
 
 __version__ = "0.1.0"
+__all__ = ["__version__", "compare", "data", "features", "load", "paper", "sweep", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """The call of this name."""
+    if name.startswith("_") or name not in __all__:
+        raise AttributeError(f"module 'dropbench' has no attribute {name!r}")
+    return getattr(import_module(f"dropbench.api.{name}"), name)
+
+
+def __dir__() -> list[str]:
+    """The calls, whether they were used or not."""
+    return __all__

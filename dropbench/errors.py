@@ -22,8 +22,8 @@ class DropbenchError(Exception):
         return " ".join(f"{self.message} {self.hint}".split())
 
 
-class UsageError(DropbenchError):
-    """The command was called wrongly (exit code 2)."""
+class UsageError(DropbenchError, ValueError):
+    """A call or a command was told something that cannot be (exit code 2)."""
 
     exit_code = 2
 

@@ -1,1 +1,1 @@
-"""What ``import dropbench`` offers: the calls that a notebook makes, and the commands are."""
+"""The calls that ``import dropbench`` offers, one a file; the commands are thin callers of them."""

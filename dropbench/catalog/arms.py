@@ -107,7 +107,7 @@ def check_arms(names: Iterable[str], reference: str = REFERENCE) -> tuple[str, .
     """
     wanted = {name for name in names if name}
     for name in sorted(wanted):
-        ARMS.find(name)
+        ARMS.check(name)
     if not wanted - {reference}:
         raise UsageError(f"--arms names nothing to compare with {reference}.", f"Known: {', '.join(ARMS)}.")
     return tuple(name for name in ARMS if name in wanted | {REFERENCE, reference})

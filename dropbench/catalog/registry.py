@@ -22,6 +22,10 @@ class Registry(dict[str, T]):
             UsageError: if there is none; it suggests the nearest.
 
         """
+        return self[self.check(name)]
+
+    def check(self, name: str) -> str:
+        """The name itself; raises UsageError as ``find`` does."""
         if name not in self:
             raise unknown_name(self.kind, name, self)
-        return self[name]
+        return name

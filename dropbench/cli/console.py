@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from dropbench.cli.spoken import spoken
+
 if TYPE_CHECKING:
     from dropbench.report.table import Table
 
@@ -23,6 +25,7 @@ def tell(sentence: str) -> None:
 
     Once each: a damaged row is met at every reading of its file.
     """
+    sentence = spoken(sentence)
     if sentence in _told:
         return
     _told.add(sentence)
@@ -48,7 +51,7 @@ def tell_what_is_logged() -> None:
 
 def fail(sentence: str) -> None:
     """The one line that says why the command ends."""
-    line = Text.assemble(("Error: ", "bold red"), _printable(sentence))
+    line = Text.assemble(("Error: ", "bold red"), _printable(spoken(sentence)))
     err.print(line, soft_wrap=True)
 
 

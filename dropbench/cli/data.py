@@ -1,22 +1,13 @@
 """``dropbench data``: where each data set is, and fetching it."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dropbench.cli.common_flags import option
 from dropbench.cli.console import out
+from dropbench.cli.options import DataDir
 
 app = typer.Typer(no_args_is_help=True, help="Show where each data set is, and fetch it.")
-
-DataDir = Annotated[
-    Path | None,
-    option(
-        "--data-dir",
-        help="Where torchvision's data sets are. (default: the user's data folder)",
-    ),
-]
 
 
 @app.command("list")

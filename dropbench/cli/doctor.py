@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dropbench.cli.common_flags import AsJson, Device, Out, Precision
 from dropbench.cli.console import present
-from dropbench.cli.data import DataDir
+from dropbench.cli.options import OF_MACHINE, AsJson, DataDir, Keywords, Out, takes
 
 if TYPE_CHECKING:
     from dropbench.experiments.doctor.finding import Finding
@@ -18,12 +17,13 @@ if TYPE_CHECKING:
 _STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
 
+@takes("doctor", OF_MACHINE)
 def doctor(
     data_dir: DataDir = None,
-    device: Device = "auto",
-    precision: Precision = "auto",
     folder: Out = Path("results"),
     as_json: AsJson = False,
+    *,
+    given: Keywords,
 ) -> None:
     """Find what is wrong with this installation and machine, and say how it is mended.
 
@@ -38,7 +38,7 @@ def doctor(
     """
     from dropbench.experiments.doctor.run import examine
 
-    findings = list(examine(folder, data_dir, device, precision))
+    findings = list(examine(folder, data_dir, given.get("device", "auto"), given.get("precision", "auto")))
     present([_table(findings)], as_json)
     if any(finding.state == "problem" for finding in findings):
         raise typer.Exit(1)

@@ -1,26 +1,35 @@
-"""How a training command ends: interrupted, with failed runs, or well."""
+"""What surrounds the work of a training command: its progress, Ctrl-C, and how it ends."""
 
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import typer
 
-from dropbench.cli.console import tell
-from dropbench.cli.progress import Progress
-from dropbench.experiments.workbench import Outcome
+from dropbench.cli.console import present, tell
+from dropbench.cli.progress import LiveProgress, PlainProgress, Progress, watching
+
+if TYPE_CHECKING:
+    from dropbench.api.work import Done
+    from dropbench.experiments.workbench import Outcome
 
 INTERRUPTED, FAILED_RUNS = 130, 3
 
 
 @contextmanager
-def resumable(folder: Path, watcher: Progress) -> Iterator[None]:
-    """Let the first Ctrl-C finish the runs in hand and a second one end at once; both end with 130."""
+def working(folder: Path) -> "Iterator[PlainProgress | LiveProgress]":
+    """Show the runs; the first Ctrl-C finishes those in hand, a second one ends at once."""
+    with watching() as watcher, _resumable(folder, watcher):
+        yield watcher
 
+
+@contextmanager
+def _resumable(folder: Path, watcher: Progress) -> Iterator[None]:
     def stop(signum: int, frame: FrameType | None) -> None:
         watcher.stop()
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -37,7 +46,18 @@ def resumable(folder: Path, watcher: Progress) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def exit_for(outcome: Outcome) -> None:
+def conclude(done: "Done", as_json: bool, written: str, formats: Collection[str] = ("png",)) -> None:
+    """Show the tables, draw the pictures, say where everything is, and exit with 3 if runs gave no result."""
+    from dropbench.report.pictures import save_pictures
+
+    present(done.tables, as_json)
+    for picture in save_pictures(done.report, done.out, formats):
+        tell(f"picture: {picture}")
+    tell(written)
+    exit_for(done.outcome)
+
+
+def exit_for(outcome: "Outcome") -> None:
     """Exit with 3 if runs gave no result, now or before, and say how many."""
     if outcome.unsuccessful:
         tell(

@@ -1,59 +1,60 @@
 """``dropbench paper``: the experiments of the lecture and of the 2014 paper."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dropbench.cli.common_flags import DATA, TRAINING, AsJson, option
 from dropbench.cli.console import err, plain_progress, present, tell
-from dropbench.cli.pool_flags import PoolFlags
-from dropbench.cli.signature import with_flags
+from dropbench.cli.options import (
+    DATA,
+    OF_MACHINE,
+    OF_POLICY,
+    TRAINING,
+    AsJson,
+    DataDir,
+    Keywords,
+    Out,
+    option,
+    takes,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from dropbench.report.table import Row, Table
 
 LIST = "list"
+SCALES = ("full", "small", "smoke")
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
-@dataclass(frozen=True, kw_only=True)
-class PaperFlags(PoolFlags):
-    """What every command of many runs can be told, whose settings are given."""
-
-    data: Annotated[
-        str,
-        option(
-            "--data",
-            "auto (the set that the experiment names), or any data set of dropbench sweep in its place.",
-            DATA,
-        ),
-    ] = "auto"
-
-
-@with_flags
+@takes("paper", OF_MACHINE, OF_POLICY)
 def paper(
     name: Annotated[
         str, typer.Argument(help="An experiment, or list: what there is, what it shows and costs.")
     ] = LIST,
+    data: Annotated[
+        str, option("--data", "auto (the set that the experiment names), or any data set of sweep.", DATA)
+    ] = "auto",
+    data_dir: DataDir = None,
     scale: Annotated[
         str,
         option(
             "--scale",
-            "full (towards the original), small (for a few cores, on MNIST minutes) or smoke (seconds: "
-            "whether it works at all).",
+            "full: towards the original. small: for a few cores, minutes on MNIST. smoke: seconds, to see "
+            "whether it works at all.",
             TRAINING,
+            metavar=f"[{'|'.join(SCALES)}]",
         ),
     ] = "small",
     seeds: Annotated[
-        int | None,
-        option("--seeds", "How many seeds, from 0 on. (default: the scale's)", TRAINING, min=1),
+        int | None, option("--seeds", "Number of seeds, from 0 on.", TRAINING, show_default="the scale's")
     ] = None,
+    folder: Out = Path("results"),
     as_json: AsJson = False,
     *,
-    flags: PaperFlags,
+    given: Keywords,
 ) -> None:
     """Repeat an experiment of the lecture or of Srivastava et al. 2014, and set ours beside theirs.
 
@@ -69,43 +70,24 @@ def paper(
 
         dropbench paper lecture --data folder:PATH
     """
-    from dropbench.experiments.paper.definition import find
-
     if name == LIST:
-        present([_listing(scale, seeds, flags)], as_json)
+        present([_listing(scale, seeds, data, data_dir, given)], as_json)
         return
-    chosen = find(name)
-    chosen.scale(scale)
 
-    from dropbench.cli.finish import exit_for, resumable
-    from dropbench.cli.progress import watching
-    from dropbench.experiments.paper.estimate import Bench, Images, estimate
-    from dropbench.experiments.paper.run import PaperExperiment, carry_out_paper
-    from dropbench.experiments.workbench import make_agenda
-    from dropbench.report.folder import paper_report
-    from dropbench.report.pictures import save_pictures
-    from dropbench.results.store import Store
+    import dropbench as db
+    from dropbench.cli.finish import conclude, working
 
-    named = flags if flags.data != "auto" else replace(flags, data=chosen.data)
-    bench = named.set_up()
-    experiment = PaperExperiment.plan(chosen, scale, bench, seeds)
-    store = Store(flags.out)
-    kept = bench.keeps(store.folder, experiment.keeps_predictions)
-    todo = make_agenda(experiment.runs(), store.ended(), flags.policy(), kept).todo
-    if todo:
+    def on_estimate(runs: int, seconds: Callable[[], float]) -> None:
         with _measuring(name):
-            on = Bench.of(bench.device, bench.precision, len(experiment.runs()), bench.runner)
-            expected = estimate(experiment.points, experiment.seeds, Images.of(bench.data), on)
-        share = len(todo) / len(experiment.runs())
-        tell(f"{len(todo)} runs, about {duration(share * expected.seconds)} at the rate just measured here")
-    with watching() as watcher, resumable(flags.out, watcher):
-        outcome = carry_out_paper(experiment, bench, store, watcher, flags.policy())
-    report = paper_report(flags.out, experiment.experiment_id)
-    present(report.tables, as_json)
-    for picture in save_pictures(report, flags.out):
-        tell(f"picture: {picture}")
-    tell(f"rows: {flags.out / 'paper.csv'}; their runs: {flags.out / 'runs.csv'}")
-    exit_for(outcome)
+            expected = seconds()
+        tell(f"{runs} runs, about {duration(expected)} at the rate just measured here")
+
+    with working(folder) as watcher:
+        done = db.paper(
+            name, scale=scale, seeds=seeds, data=data, out=folder, data_dir=data_dir, watcher=watcher,
+            on_estimate=on_estimate, **given,
+        )  # fmt: skip
+    conclude(done, as_json, f"rows: {folder / 'paper.csv'}; their runs: {folder / 'runs.csv'}")
 
 
 @contextmanager
@@ -118,8 +100,9 @@ def _measuring(what: str) -> Iterator[None]:
         yield
 
 
-def _listing(scale: str, seeds: int | None, flags: PaperFlags) -> "Table":
+def _listing(scale: str, seeds: int | None, data: str, data_dir: Path | None, given: Keywords) -> "Table":
     """Every experiment: what it shows, the data it needs, and what it costs here."""
+    from dropbench.api.keywords import sort_out
     from dropbench.datasets.registry import default_data_dir, find_source, prepare
     from dropbench.datasets.split import largest_train_size
     from dropbench.engine.device import resolve_device, resolve_precision
@@ -127,22 +110,22 @@ def _listing(scale: str, seeds: int | None, flags: PaperFlags) -> "Table":
     from dropbench.experiments.paper.estimate import SETS, Bench, Images, estimate
     from dropbench.report.table import Column, Table
 
-    device = resolve_device(flags.device)
-    precision = resolve_precision(flags.precision, device)
-    flags.runner_options().check()
-    folder = flags.data_dir or default_data_dir()
-    given = None if flags.data == "auto" else Images.of(prepare(flags.data, flags.data_dir))
+    machine = sort_out(given).machine
+    device = resolve_device(machine.device)
+    precision = resolve_precision(machine.precision, device)
+    place = data_dir or default_data_dir()
+    images = None if data == "auto" else Images.of(prepare(data, data_dir))
     rows: list[Row] = []
     for name in names():
         chosen = find(name)
-        data = chosen.data if flags.data == "auto" else flags.data
-        here = bool(find_source(data).files(folder))
+        named = chosen.data if data == "auto" else data
+        here = bool(find_source(named).files(place))
         with _measuring(name):
-            points = chosen.points(scale, largest_train_size(given.train) if given else None)
+            points = chosen.points(scale, largest_train_size(images.train) if images else None)
             repeated = seeds or chosen.scale(scale).seeds
-            on = Bench.of(device, precision, repeated * len(points), flags.runner_options())
-            cost = estimate(points, repeated, given or SETS[chosen.data], on)
-        rows.append({"name": name, "shows": chosen.shows, "data": data, "here": here, **vars(cost)})
+            on = Bench.of(device, precision, repeated * len(points), machine)
+            cost = estimate(points, repeated, images or SETS[chosen.data], on)
+        rows.append({"name": name, "shows": chosen.shows, "data": named, "here": here, **vars(cost)})
     columns = (
         Column("name", lambda row: str(row["name"]), left=True),
         Column("what it shows", lambda row: str(row["shows"]), left=True),

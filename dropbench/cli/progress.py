@@ -10,6 +10,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from dropbench.cli.console import err, plain_progress, tell
+from dropbench.run import telling
 from dropbench.run.config import RunConfig
 from dropbench.run.result import EpochRecord, RunResult
 
@@ -22,6 +23,8 @@ class Progress:
 
     def __init__(self) -> None:
         self._stopping = False
+        self.names: tuple[str, ...] = ()
+        """The settings that tell one run from the others."""
 
     def stop(self) -> None:
         """Have no further run begun."""
@@ -43,66 +46,6 @@ def watching() -> "Iterator[PlainProgress | LiveProgress]":
         yield display
 
 
-def label(config: RunConfig) -> str:
-    """What tells a run from the others of its command."""
-    parts = [f"p_drop {config.dropout.p_drop:g}"]
-    if config.dropout.variant != "bernoulli" and not config.without_dropout:
-        parts.insert(0, config.dropout.variant)
-    if config.dropout.p_drop_input:
-        parts.append(f"input {config.dropout.p_drop_input:g}")
-    if config.dropout.p_drop_conv:
-        parts.append(f"conv {config.dropout.p_drop_conv:g}")
-    if config.data.train_size is not None:
-        parts.append(f"{config.data.train_size} images")
-    if config.model.layers:
-        parts.append(f"layers {'-'.join(map(str, config.model.layers))}")
-    if config.dropout.schedule != "constant" and not config.without_dropout:
-        parts.append(f"{config.dropout.schedule} {config.dropout.cutoff_epoch}")
-    if config.model.width != 1:
-        parts.append(f"width {config.model.width:g}")
-    if config.dropout.widened:
-        parts.append("widened")
-    if config.model.activation != "relu":
-        parts.append(config.model.activation)
-    if config.optimizer.max_norm is not None:
-        parts.append(f"max-norm {config.optimizer.max_norm:g}")
-    parts += [
-        f"{what} {value:g}"
-        for what, value in (
-            ("L2", config.optimizer.weight_decay),
-            ("L1", config.penalty.l1),
-            ("KL", config.penalty.kl_sparsity),
-        )
-        if value
-    ]
-    if config.optimizer.snapshots:
-        parts.append(f"{config.optimizer.snapshots} snapshots")
-    parts += [
-        what
-        for what, is_so in (("thinned", config.dropout.thinned), ("boosting", config.dropout.boosting))
-        if is_so
-    ]
-    parts.append(f"seed {config.repetition.seed}")
-    if config.repetition.member or config.repetition.bootstrap:
-        parts.append(
-            f"member {config.repetition.member}{' (bootstrap)' if config.repetition.bootstrap else ''}"
-        )
-    return ", ".join(parts)
-
-
-def outcome(result: RunResult) -> str:
-    """How a run ended, in one line."""
-    if result.status != "ok":
-        return f"{label(result.config)}: {result.status}: {result.message}"
-    classifies = "test_error_percent" in result.metrics
-    what, unit = ("error_percent", " %") if classifies else ("reconstruction_error", "")
-    name = what.replace("_percent", "").replace("_", " ")
-    return (
-        f"{label(result.config)}: validation {name} {result.metrics[f'val_{what}']:.2f}{unit}, "
-        f"test {name} {result.metrics[f'test_{what}']:.2f}{unit}, {result.cost['seconds']:.1f} s"
-    )
-
-
 def _tell_lacking(plan: "Agenda") -> None:
     if plan.lacking:
         tell(f"{len(plan.lacking)} runs are done again: not all was kept of them that is wanted now")
@@ -117,6 +60,7 @@ class PlainProgress(Progress):
 
     def planned(self, plan: "Agenda", jobs: int) -> None:
         """Say how much there is to do, and what of it a second time."""
+        self.names = telling.telling(plan.todo)
         self._total = len(plan.todo)
         before = f", {plan.before} done before" if plan.before else ""
         tell(f"{len(plan.todo)} runs to do{before}, {jobs} at a time")
@@ -128,7 +72,7 @@ class PlainProgress(Progress):
     def finished(self, result: RunResult) -> None:
         """Say how the run ended."""
         self._ended += 1
-        tell(f"[{self._ended}/{self._total}] {outcome(result)}")
+        tell(f"[{self._ended}/{self._total}] {telling.outcome(result, self.names)}")
 
 
 class LiveProgress(Progress):
@@ -152,6 +96,7 @@ class LiveProgress(Progress):
 
     def planned(self, plan: "Agenda", jobs: int) -> None:
         """Start the bar of all runs, measured in epochs; one run has only its own."""
+        self.names = telling.telling(plan.todo)
         self._runs = len(plan.todo)
         if plan.before:
             tell(f"{plan.before} runs were done before and are skipped")
@@ -166,7 +111,7 @@ class LiveProgress(Progress):
             if worker in self._workers:
                 self.bars.remove_task(self._workers[worker])
             self._workers[worker] = self.bars.add_task(
-                escape(label(config)),
+                escape(telling.label(config, self.names)),
                 total=config.optimizer.epochs,
                 state=f"epoch 0/{config.optimizer.epochs}",
             )
@@ -184,7 +129,7 @@ class LiveProgress(Progress):
         self._ended += 1
         if result.status != "ok":
             self._bad += 1
-            self.bars.console.print(Text(outcome(result), style="red"), soft_wrap=True)
+            self.bars.console.print(Text(telling.outcome(result, self.names), style="red"), soft_wrap=True)
         if self._all is not None:
             self.bars.advance(self._all, result.config.optimizer.epochs - len(result.epochs))
             self.bars.update(self._all, state=self._count())

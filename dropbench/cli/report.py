@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from dropbench.cli.common_flags import option
 from dropbench.cli.console import out, tell
+from dropbench.cli.options import option
 from dropbench.errors import UsageError
 from dropbench.run.grammar import parse_names, parse_probability
 

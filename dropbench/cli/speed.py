@@ -3,28 +3,30 @@
 from pathlib import Path
 from typing import Annotated
 
-from dropbench.cli.common_flags import AsJson, Device, Out, Precision, option
 from dropbench.cli.console import present, tell
+from dropbench.cli.options import OF_MACHINE, AsJson, Keywords, Out, option, takes
 from dropbench.run import grammar
 
 
+@takes("speed", OF_MACHINE)
 def speed(
     only: Annotated[
         str | None,
         option(
             "--only",
-            help="Items, with commas: layers, mlp, cnn, sweep, waiting, jobs, compile. "
-            "(default: all but jobs, which takes minutes, and compile, which is for GPUs)",
+            "Items to measure.",
+            metavar="[layers|mlp|cnn|sweep|waiting|jobs|compile],…",
+            show_default="all but jobs, which takes minutes, and compile, which is for GPUs",
         ),
     ] = None,
     repetitions: Annotated[
         int,
-        option("--repetitions", help="Rounds in which the contenders take turns.", min=1),
+        option("--repetitions", "Rounds in which the contenders take turns.", min=1),
     ] = 5,
-    device: Device = "auto",
-    precision: Precision = "auto",
     folder: Out = Path("results"),
     as_json: AsJson = False,
+    *,
+    given: Keywords,
 ) -> None:
     """Measure how fast dropbench trains here, beside a plain PyTorch loop on the same work.
 
@@ -45,8 +47,8 @@ def speed(
 
     items = STANDARD if only is None else grammar.parse_names(only)
     check_items(items)
-    resolved = resolve_device(device)
-    resolved_precision = resolve_precision(precision, resolved)
+    resolved = resolve_device(given.get("device", "auto"))
+    resolved_precision = resolve_precision(given.get("precision", "auto"), resolved)
     store = Store(folder)
     speed_id = measure_speed(items, resolved, resolved_precision, repetitions, store)
     present(speed_report(folder, speed_id).tables, as_json)

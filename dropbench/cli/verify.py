@@ -4,8 +4,8 @@ from pathlib import Path
 
 import typer
 
-from dropbench.cli.common_flags import AsJson, Out
 from dropbench.cli.console import present, tell
+from dropbench.cli.options import AsJson, Out
 
 
 def verify(folder: Out = Path("results"), as_json: AsJson = False) -> None:

@@ -57,9 +57,9 @@ def train(
     """Train ``config``'s net on ``data``, choose nothing, and evaluate the test set once, at the end.
 
     ``on_epoch`` is called after every epoch. ``compiled`` trains through torch.compile. ``panel`` measures
-    what dropout did to the units, too; an autoencoder's are always measured. ``ood``, out-of-distribution images, are predicted
-    by a classifier, too. A loss that is not finite ends the run with the status ``diverged`` and without
-    metrics. The numbers depend on ``config`` and ``data`` alone, up to rounding.
+    what dropout did to the units, too; an autoencoder's are always measured. A classifier also predicts
+    ``ood``, out-of-distribution images. A loss that is not finite ends the run with the status ``diverged``
+    and without metrics. The numbers depend on ``config`` and ``data`` alone, up to rounding.
 
     Raises:
         UsageError: if ``config`` does not fit ``data``.

@@ -45,7 +45,7 @@ def load(folder: Path, run_id: str) -> dict[str, np.ndarray]:
 def save(folder: Path, run_id: str, arrays: Mapping[str, np.ndarray]) -> None:
     """Write a run's arrays, all or none of them.
 
-    Predictions of other out-of-distribution images, from an earlier time that the run was done, stay beside them.
+    Predictions of other out-of-distribution images, from when the run was done before, stay beside them.
 
     Raises:
         DropbenchError: if they cannot be written.

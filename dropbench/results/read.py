@@ -1,6 +1,6 @@
 """Reading the CSV files back as DataFrames."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,3 +45,11 @@ def read_table(folder: Path, table: CsvTable) -> "pd.DataFrame":
     import pandas as pd
 
     return pd.DataFrame(latest(read_rows(folder, table), table), columns=list(table.columns))
+
+
+def rows_of(folder: Path, run_ids: Collection[str] | None = None) -> "pd.DataFrame":
+    """The rows of runs.csv, all or those of some runs, with whole numbers and truth values as such."""
+    rows = read_table(folder, RUNS)
+    if run_ids is not None:
+        rows = rows[rows["run_id"].isin(list(run_ids))]
+    return rows.replace({"True": True, "False": False}).convert_dtypes().reset_index(drop=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 from dropbench.catalog.models import RECIPES
 from dropbench.run.config import SETTINGS, RunConfig
+from dropbench.run.result import RunResult
 
 _NAMED = ("data", "model", "data_key", "model_key", "dropout_key")
 _ALWAYS = ("p_drop", "seed")
@@ -51,3 +52,17 @@ def label(config: RunConfig, names: Iterable[str] = _ALWAYS) -> str:
         and not (SETTINGS[name].of_dropout and config.without_dropout)
     ]
     return ", ".join(shown)
+
+
+def outcome(result: RunResult, names: Iterable[str] = _ALWAYS) -> str:
+    """How a run ended, in one line; ``names`` are the settings that tell it from the others."""
+    told = label(result.config, names)
+    if result.status != "ok":
+        return f"{told}: {result.status}: {result.message}"
+    classifies = "test_error_percent" in result.metrics
+    what, unit = ("error_percent", " %") if classifies else ("reconstruction_error", "")
+    name = what.replace("_percent", "").replace("_", " ")
+    return (
+        f"{told}: validation {name} {result.metrics[f'val_{what}']:.2f}{unit}, "
+        f"test {name} {result.metrics[f'test_{what}']:.2f}{unit}, {result.cost['seconds']:.1f} s"
+    )

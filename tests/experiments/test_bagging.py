@@ -18,7 +18,7 @@ from dropbench.engine.evaluate import as_kept, from_kept, metrics
 from dropbench.errors import UsageError
 from dropbench.experiments.bagging.averaging import Ensemble, log_mean, out_of_bag_error, quality
 from dropbench.experiments.bagging.calibration import at_temperature, detection, entropy, fit_temperature
-from dropbench.experiments.bagging.compare import compare, ood_key
+from dropbench.experiments.bagging.compare import carry_out_comparison, ood_key
 from dropbench.experiments.bagging.cost import boosting_step, count_flops, narrowed
 from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
 from dropbench.experiments.bagging.uncertainty import bootstrap_differences, mcnemar
@@ -373,7 +373,7 @@ def test_a_comparison_of_all_arms_is_consistent_and_resumes(bench, tmp_path):
     (dropout,) = bench.bind([DROPOUT])
     whole = plan(base=dropout, seeds=2, foreign="rotated", ood_key="rotated")
     store, watcher = Store(tmp_path), Quiet()
-    compare(whole, bench, store, watcher)
+    carry_out_comparison(whole, bench, store, watcher)
     assert watcher.runs == 2 * 17
     table, runs = compared(tmp_path), read_table(tmp_path, RUNS).set_index("run_id")
     of_members = [arm for arm, kind in ARMS.items() if kind.is_ensemble]
@@ -408,7 +408,7 @@ def test_a_comparison_of_all_arms_is_consistent_and_resumes(bench, tmp_path):
     assert (bins.groupby("comparison_id")["examples"].sum() == 90).all()
     sizes = [(tmp_path / name).stat().st_size for name in ("comparisons.csv", "differences.csv", "runs.csv")]
     again = Quiet()
-    compare(whole, bench, store, again)
+    carry_out_comparison(whole, bench, store, again)
     assert again.runs == 0
     assert [
         (tmp_path / n).stat().st_size for n in ("comparisons.csv", "differences.csv", "runs.csv")
@@ -418,16 +418,16 @@ def test_a_comparison_of_all_arms_is_consistent_and_resumes(bench, tmp_path):
 def test_fewer_members_are_a_reduction_and_more_seeds_go_on(bench, tmp_path):
     (dropout,) = bench.bind([DROPOUT])
     store, first, second, third = Store(tmp_path), Quiet(), Quiet(), Quiet()
-    compare(plan(base=dropout, arms=DEFAULT_ARMS), bench, store, first)
-    compare(plan(base=dropout, arms=DEFAULT_ARMS, members=2), bench, store, second)
-    compare(plan(base=dropout, arms=DEFAULT_ARMS, seeds=2), bench, store, third)
+    carry_out_comparison(plan(base=dropout, arms=DEFAULT_ARMS), bench, store, first)
+    carry_out_comparison(plan(base=dropout, arms=DEFAULT_ARMS, members=2), bench, store, second)
+    carry_out_comparison(plan(base=dropout, arms=DEFAULT_ARMS, seeds=2), bench, store, third)
     assert (first.runs, second.runs, third.runs) == (9, 0, 9)
     assert set(read_table(tmp_path, DIFFERENCES)["seeds"]) == {"0", "0 1"}
 
 
 def test_an_arm_of_one_member_is_its_member(bench, tmp_path):
     (dropout,) = bench.bind([DROPOUT])
-    compare(plan(base=dropout, arms=DEFAULT_ARMS, members=1), bench, Store(tmp_path), Quiet())
+    carry_out_comparison(plan(base=dropout, arms=DEFAULT_ARMS, members=1), bench, Store(tmp_path), Quiet())
     table = compared(tmp_path)
     for one, other in (("single", "ensemble"), ("dropout", "dropout-ensemble")):
         assert table.loc[(one, "arithmetic", 1, 1, 0), FIGURES].equals(
@@ -446,7 +446,7 @@ def test_a_member_that_diverged_is_left_out_and_said(bench, tmp_path):
                 result = replace(result, status="diverged", message="made", metrics={}, predictions={})
             super().append(result, *more, **options)
 
-    compare(whole, bench, Losing(tmp_path), Quiet())
+    carry_out_comparison(whole, bench, Losing(tmp_path), Quiet())
     table = compared(tmp_path)
     bagged = table.loc[("bagging", "arithmetic")]
     assert bagged["left_out"].tolist() == [1, 1, 1]
@@ -473,11 +473,11 @@ def test_rows_are_made_anew_when_their_members_are_whoever_did_them(bench, tmp_p
                 result = replace(result, status="failed", message="made", metrics={}, predictions={})
             super().append(result, *more, **options)
 
-    compare(large, bench, Losing(tmp_path / "mended"), Quiet())
+    carry_out_comparison(large, bench, Losing(tmp_path / "mended"), Quiet())
     store = Store(tmp_path / "mended")
-    compare(small, bench, store, Quiet(), Policy(retry_failed=True))
-    compare(large, bench, store, Quiet())
-    compare(large, bench, Store(tmp_path / "fresh"), Quiet())
+    carry_out_comparison(small, bench, store, Quiet(), Policy(retry_failed=True))
+    carry_out_comparison(large, bench, store, Quiet())
+    carry_out_comparison(large, bench, Store(tmp_path / "fresh"), Quiet())
     mended, fresh = (compared(tmp_path / name).loc["bagging"] for name in ("mended", "fresh"))
     mended = mended[mended["members"] == 3]
     assert mended[[*FIGURES, "left_out", "message"]].equals(fresh[[*FIGURES, "left_out", "message"]])
@@ -494,7 +494,7 @@ def test_predictions_of_other_foreign_images_are_kept(bench, tmp_path):
     for foreign in ("rotated", "permuted", "rotated", "permuted"):
         watcher = Quiet()
         chosen = plan(base=dropout, arms=("bagging",), foreign=foreign, ood_key=foreign)
-        compare(chosen, bench, Store(tmp_path), watcher)
+        carry_out_comparison(chosen, bench, Store(tmp_path), watcher)
         counts.append(watcher.runs)
     assert counts == [4, 4, 0, 0]
     table = read_table(tmp_path, COMPARISONS)
@@ -507,13 +507,13 @@ def test_predictions_of_other_foreign_images_are_kept(bench, tmp_path):
 def test_a_file_damaged_inside_is_done_again(bench, tmp_path):
     (dropout,) = bench.bind([DROPOUT])
     chosen = plan(base=dropout, arms=("bagging",))
-    compare(chosen, bench, Store(tmp_path), Quiet())
+    carry_out_comparison(chosen, bench, Store(tmp_path), Quiet())
     path = next((tmp_path / "predictions").glob("*.npz"))
     content = bytearray(path.read_bytes())
     content[200:260] = bytes(60)
     path.write_bytes(content)
     again = Quiet()
-    compare(chosen, bench, Store(tmp_path), again)
+    carry_out_comparison(chosen, bench, Store(tmp_path), again)
     assert again.runs == 1
 
 
@@ -522,7 +522,7 @@ def test_under_inference_everything_is_held_against_monte_carlo(bench, tmp_path)
     assert chosen.arms == ("dropout", "dropout-mc", "bagging")
     assert chosen.reference == "dropout-mc"
     (dropout,) = bench.bind([DROPOUT])
-    compare(replace(chosen, base=dropout), bench, Store(tmp_path), Quiet())
+    carry_out_comparison(replace(chosen, base=dropout), bench, Store(tmp_path), Quiet())
     pairs = read_table(tmp_path, DIFFERENCES)
     assert set(pairs["reference"]) == {"", "dropout-mc"}
     rows = compared(tmp_path)
@@ -531,7 +531,9 @@ def test_under_inference_everything_is_held_against_monte_carlo(bench, tmp_path)
 
 def test_an_arm_without_members_is_said(bench, tmp_path):
     (dropout,) = bench.bind([DROPOUT.replace(learning_rate=1e30)])
-    outcome = compare(plan(base=dropout, arms=("single", "bagging")), bench, Store(tmp_path), Quiet())
+    outcome = carry_out_comparison(
+        plan(base=dropout, arms=("single", "bagging")), bench, Store(tmp_path), Quiet()
+    )
     table = read_table(tmp_path, COMPARISONS)
     assert len(outcome.diverged) == 5
     assert table["test_error_percent"].isna().all()

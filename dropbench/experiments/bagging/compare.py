@@ -12,8 +12,8 @@ from dropbench.experiments.bagging.reduce import Reducer, averages_of
 from dropbench.experiments.bagging.rows import Rows
 from dropbench.experiments.workbench import Outcome, Watcher, Workbench, carry_out
 from dropbench.results.predictions import load
-from dropbench.run.machine import CAREFUL, Policy
 from dropbench.results.store import Store
+from dropbench.run.machine import CAREFUL, Policy
 
 NO_FOREIGN = "none"
 
@@ -44,7 +44,7 @@ def ood_key(name: str, data: DataSet, data_dir: Path | None) -> str:
     return foreign.key
 
 
-def compare(
+def carry_out_comparison(
     plan: ComparisonPlan,
     bench: Workbench,
     store: Store,

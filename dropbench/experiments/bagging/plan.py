@@ -37,7 +37,7 @@ class ComparisonPlan:
             raise UsageError(
                 f"--members {self.members}.", "Write 1 or more; the lecture's question wants 5 or so."
             )
-        BUDGETS.find(self.budget)
+        BUDGETS.check(self.budget)
         object.__setattr__(self, "arms", check_arms(self.arms, self.reference))
         if self.base.without_dropout:
             raise UsageError(

@@ -9,7 +9,7 @@ from typing import Any
 from dropbench.catalog.arms import AVERAGINGS
 from dropbench.catalog.models import recipe_of
 from dropbench.datasets.split import largest_train_size
-from dropbench.experiments.bagging.compare import compare
+from dropbench.experiments.bagging.compare import carry_out_comparison
 from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
 from dropbench.experiments.bagging.reduce import averages_of
 from dropbench.experiments.paper.definition import HIGHER, LOWER, MEASURE_TITLES, PASSES, SAME, Paper, Point
@@ -18,8 +18,8 @@ from dropbench.results.csv_file import read_rows
 from dropbench.results.read import latest
 from dropbench.results.schema import COMPARISONS, PANEL, PAPER, RUNS, SCHEMA_VERSION
 from dropbench.results.store import Store
-from dropbench.run.machine import Policy
 from dropbench.run.config import RunConfig
+from dropbench.run.machine import Policy
 
 _NORMAL = 1.96  # standard deviations: a 95 % interval
 
@@ -78,7 +78,7 @@ def carry_out_paper(
     """
     try:
         if experiment.paper.axis == PASSES:
-            return compare(experiment.comparison(), bench, store, watcher, policy)
+            return carry_out_comparison(experiment.comparison(), bench, store, watcher, policy)
         return carry_out(experiment.runs(), bench, store, watcher, policy, experiment.keeps_predictions)
     finally:  # of an interrupted experiment there is a table of what was done
         written = store.recorded(PAPER)

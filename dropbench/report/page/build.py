@@ -5,18 +5,21 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 import dropbench
-from dropbench.report.figure import PAGE
+from dropbench.report.figure import PAGE, Figure
 from dropbench.report.folder import Report
 from dropbench.report.render.chart import chart_json
 from dropbench.report.render.picture import png
 from dropbench.report.subject import Subject
 from dropbench.results.read import read_table
 from dropbench.results.schema import RUNS, SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _MADE_ON = ("device_name", "device", "threads", "torch_version", "dropbench_version", "git_commit")
 
@@ -57,11 +60,29 @@ def render(report: Report) -> str:
         DropbenchError: if a file of features is damaged.
 
     """
-    from jinja2 import Environment, PackageLoader
     from plotly.offline import get_plotlyjs
 
     runs = read_table(report.folder, RUNS)
     sections = [_section(number, subject, runs) for number, subject in enumerate(report.subjects, start=1)]
+    return (
+        templates()
+        .get_template("page.html")
+        .render(
+            title=f"dropbench: {report.folder.resolve().name}",
+            sections=sections,
+            style=_file("page.css"),
+            script=_file("page.js"),
+            plotly=get_plotlyjs() if any(section.charts for section in sections) else "",
+            version=dropbench.__version__,
+            schema=SCHEMA_VERSION,
+        )
+    )
+
+
+def templates() -> "Environment":
+    """The templates of this folder, which escape what they are given."""
+    from jinja2 import Environment, PackageLoader
+
     environment = Environment(
         loader=PackageLoader("dropbench.report.page", "."),
         autoescape=True,
@@ -69,15 +90,13 @@ def render(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.filters["sort_key"] = _sort_key
-    return environment.get_template("page.html").render(
-        title=f"dropbench: {report.folder.resolve().name}",
-        sections=sections,
-        style=_file("page.css"),
-        script=_file("page.js"),
-        plotly=get_plotlyjs() if any(section.charts for section in sections) else "",
-        version=dropbench.__version__,
-        schema=SCHEMA_VERSION,
-    )
+    return environment
+
+
+def picture_of(figure: Figure) -> Picture:
+    """A figure as an image inside a page."""
+    encoded = base64.b64encode(png(figure)).decode()
+    return Picture(figure.caption, figure.alt, f"data:image/png;base64,{encoded}")
 
 
 def _file(name: str) -> str:
@@ -94,11 +113,7 @@ def _section(number: int, subject: Subject, runs: pd.DataFrame) -> Section:
         for subplot in figure.subplots
         for caption in [figure.caption_of(subplot)]
     )
-    pictures = tuple(
-        Picture(figure.caption, figure.alt, f"data:image/png;base64,{base64.b64encode(png(figure)).decode()}")
-        for figure in shown
-        if figure.has_images
-    )
+    pictures = tuple(picture_of(figure) for figure in shown if figure.has_images)
     made = _made(runs, subject.run_ids) if subject.run_ids else ()
     return Section(f"s{number}", subject, charts, pictures, made)
 

@@ -1,0 +1,86 @@
+"""The experiments of the lecture and of the 2014 paper."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dropbench.api.keywords import sort_out
+from dropbench.api.sweep import one_by_one
+from dropbench.api.work import Data, Done, Work
+from dropbench.errors import UsageError
+from dropbench.experiments.paper.definition import find
+from dropbench.experiments.paper.estimate import Bench, Images, estimate
+from dropbench.experiments.paper.run import PaperExperiment, carry_out_paper
+from dropbench.experiments.watching import LogWatcher
+from dropbench.experiments.workbench import Watcher
+from dropbench.report.folder import paper_report
+from dropbench.results.store import Store
+
+OnEstimate = Callable[[int, Callable[[], float]], None]
+"""Called with the number of runs to do and a function that measures how many seconds they take."""
+
+
+@dataclass(frozen=True)
+class PaperDone(Done):
+    """An experiment that was repeated."""
+
+
+def paper(
+    name: str,
+    *,
+    scale: str = "small",
+    seeds: int | None = None,
+    data: Data = "auto",
+    out: Path | str = "results",
+    data_dir: Path | str | None = None,
+    watcher: Watcher | None = None,
+    on_estimate: OnEstimate | None = None,
+    **settings: Any,
+) -> PaperDone:
+    """Repeat an experiment of the lecture or of Srivastava et al. 2014, and set ours beside theirs.
+
+    Args:
+        name: an experiment: ``lecture``, ``table2``, ``fig9a``, …; ``dropbench paper list`` has all.
+        scale: ``full``, ``small`` or ``smoke``.
+        seeds: how many, from 0 on; the scale's unless given.
+        data: a data set, or its name; ``auto`` is the set that the experiment names.
+        out: the folder of the results.
+        data_dir: where torchvision's data sets are, or go when downloaded.
+        watcher: sees the runs happen; they are logged unless given.
+        on_estimate: is told before the first run how many there are, and may measure what they take.
+        settings: of the machine, or of what is done again.
+
+    Raises:
+        UsageError: for an unknown experiment, scale or keyword, or data that do not fit.
+        DropbenchError: if data are not to be had, or a result cannot be written.
+
+    """
+    chosen = find(name)
+    chosen.scale(scale)
+    keywords = sort_out(settings)
+    if keywords.settings:
+        raise UsageError(
+            f"The experiment {name} has its own `{next(iter(keywords.settings))}`.", "A sweep takes any."
+        )
+    if seeds is not None:
+        one_by_one(seeds)
+    named = chosen.data if isinstance(data, str) and data == "auto" else data
+    work = Work.prepare([], named, keywords, out, data_dir)
+    experiment = PaperExperiment.plan(chosen, scale, work.bench, seeds)
+    work = work.with_runs(experiment.runs())
+    todo = len(work.agenda(experiment.keeps_predictions).todo)
+    if todo and on_estimate is not None:
+        on_estimate(todo, partial(_seconds, experiment, work, todo))
+    outcome = carry_out_paper(experiment, work.bench, Store(work.out), watcher or LogWatcher(), work.policy)
+    report = partial(paper_report, work.out, experiment.experiment_id)
+    return PaperDone(work.out, work.run_ids, outcome, report)
+
+
+def _seconds(experiment: PaperExperiment, work: Work, todo: int) -> float:
+    """What so many runs take, by a rate that is measured now."""
+    bench = work.bench
+    on = Bench.of(bench.device, bench.precision, len(work.runs), bench.machine)
+    expected = estimate(experiment.points, experiment.seeds, Images.of(bench.data), on)
+    return todo / len(work.runs) * expected.seconds

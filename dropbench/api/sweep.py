@@ -1,0 +1,137 @@
+"""Sweeps: the error against p, or against any other setting."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dropbench.api.keywords import sort_out
+from dropbench.api.work import Data, Done, Work
+from dropbench.errors import DropbenchError, UsageError
+from dropbench.experiments.sweep import expand
+from dropbench.experiments.workbench import Agenda, Watcher
+from dropbench.report.folder import sweep_report
+from dropbench.report.metrics import METRICS
+from dropbench.report.render.picture import draw
+from dropbench.report.sweep.figures import error_figure
+from dropbench.report.sweep.subject import SweepSubject
+from dropbench.report.sweep.sweep import Sweep, mean_of, typed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+P_DEFAULT = "0.1..0.8"
+SEEDS = 3
+
+
+@dataclass(frozen=True)
+class SweepDone(Done):
+    """A sweep that was carried out."""
+
+    @property
+    def _sweeps(self) -> list[Sweep]:
+        return [subject.sweep for subject in self.report.subjects if isinstance(subject, SweepSubject)]
+
+    @cached_property
+    def best(self) -> dict[str, Any]:
+        """The settings with the lowest mean error on the validation images, by their names.
+
+        Only those that the sweep varied, and ``p_drop``: ``train(data, **sweep.best)`` trains with them.
+
+        Raises:
+            DropbenchError: if no run ended well.
+
+        """
+        found = [(sweep, best) for sweep in self._sweeps if (best := sweep.best(sweep.settings)) is not None]
+        if not found:
+            raise DropbenchError("No run of the sweep ended well.", "See message in runs.csv.")
+        sweep, best = min(found, key=lambda pair: mean_of(pair[0].val(pair[1])))
+        varying = ("p_drop", *(axis for axis in sweep.varying if axis != "dropout_key"))
+        return {name: value for name, value in typed(best.axes).items() if name in varying}
+
+    def plot(self, metric: str = "error", axes: "Axes | None" = None) -> "Axes":
+        """Draw the metric on the test images against p, with intervals, and return the matplotlib axes.
+
+        Args:
+            metric: ``error``, ``nll``, ``brier`` or ``ece``.
+            axes: where to draw; new ones unless given.
+
+        Raises:
+            UsageError: for an unknown metric.
+
+        """
+        (subplot,) = error_figure(replace(self._sweeps[0], metric=METRICS.find(metric))).subplots
+        if axes is None:
+            from matplotlib import pyplot as plt
+
+            _, axes = plt.subplots(layout="constrained")
+        return draw(subplot, axes)
+
+
+def sweep(
+    data: Data = "mnist5k",
+    *,
+    p: str | float | Iterable[float] = P_DEFAULT,
+    seeds: int = SEEDS,
+    baseline: bool = True,
+    panel: bool = False,
+    out: Path | str = "results",
+    data_dir: Path | str | None = None,
+    watcher: Watcher | None = None,
+    **settings: Any,
+) -> SweepDone:
+    """Train every combination of the swept settings on every seed; runs that are done are not done again.
+
+    Args:
+        data: a data set, or its name.
+        p: probabilities of *dropping* a hidden unit: "0.1..0.8", a number or a list of numbers.
+        seeds: how many, from 0 on; every setting runs on the same.
+        baseline: add the net without any dropout, the reference of the differences.
+        panel: also measure what dropout does to the hidden units.
+        out: the folder of the results.
+        data_dir: where torchvision's data sets are, or go when downloaded.
+        watcher: sees the runs happen; they are logged unless given.
+        settings: any setting of a run by its name (docs/files.md has them; a list is swept), of the machine
+            (``device``, ``jobs``, ``threads``, …) or of what is done again (``force``, ``retry_failed``).
+
+    Raises:
+        UsageError: for a setting that nothing knows, or a combination that is no run.
+        DropbenchError: if the data are not to be had, or a result cannot be written.
+
+    """
+    work = prepare_sweep(
+        data, p=p, seeds=seeds, baseline=baseline, panel=panel, out=out, data_dir=data_dir, **settings
+    )
+    outcome = work.carry_out(watcher)
+    return SweepDone(work.out, work.run_ids, outcome, partial(sweep_report, work.out, work.run_ids, panel))
+
+
+def sweep_agenda(data: Data = "mnist5k", **told: Any) -> Agenda:
+    """Which runs ``sweep`` would carry out with these arguments, and which are done."""
+    return prepare_sweep(data, **told).agenda()
+
+
+def prepare_sweep(
+    data: Data,
+    *,
+    p: Any = P_DEFAULT,
+    seeds: int = SEEDS,
+    baseline: bool = True,
+    panel: bool = False,
+    out: Path | str = "results",
+    data_dir: Path | str | None = None,
+    **settings: Any,
+) -> Work:
+    """The runs of a sweep, bound to their data; as ``sweep``, without carrying them out."""
+    keywords = sort_out({"p": p, **settings})
+    one_by_one(seeds)
+    fixed, swept = keywords.swept()
+    runs = expand(fixed, swept, seeds, baseline)
+    return Work.prepare(runs, data, keywords, out, data_dir, panel)
+
+
+def one_by_one(seeds: int) -> None:
+    """Raise UsageError for a number of seeds that is none."""
+    if seeds < 1:
+        raise UsageError(f"`seeds` is {seeds}.", "Write 1 or more.")

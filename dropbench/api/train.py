@@ -1,0 +1,102 @@
+"""One run."""
+
+import contextlib
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dropbench.api.keywords import sort_out
+from dropbench.api.work import Data, Done, Work
+from dropbench.experiments.workbench import Watcher
+from dropbench.report.folder import Report, panel_report
+from dropbench.report.run import RunSubject
+from dropbench.run.config import RunConfig
+from dropbench.run.machine import Policy
+from dropbench.run.result import RunResult
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The metrics of a run on one split; NaN where it has none, as an autoencoder has no error."""
+
+    error: float
+    """Misclassified images, in percent."""
+    nll: float
+    """Negative log-likelihood, in nats."""
+    brier: float
+    """Brier score, 0 to 2."""
+    ece: float
+    """Expected calibration error in 15 bins, 0 to 1."""
+
+    @classmethod
+    def of(cls, metrics: Mapping[str, float], split: str) -> "Figures":
+        """The metrics of ``val`` or ``test``."""
+        names = ("error_percent", "nll", "brier", "ece")
+        return cls(*(metrics.get(f"{split}_{name}", float("nan")) for name in names))
+
+
+@dataclass(frozen=True)
+class RunDone(Done):
+    """A run that was carried out; ``result.status`` says how it ended."""
+
+    result: RunResult
+
+    @property
+    def test(self) -> Figures:
+        """The metrics on the test images."""
+        return Figures.of(self.result.metrics, "test")
+
+    @property
+    def validation(self) -> Figures:
+        """The metrics on the validation images."""
+        return Figures.of(self.result.metrics, "val")
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """One row an epoch: loss and error on training and validation images, as in epochs.csv."""
+        return pd.DataFrame([vars(record) for record in self.result.epochs])
+
+
+def train(
+    data: Data = "mnist5k",
+    *,
+    panel: bool = False,
+    out: Path | str | None = None,
+    data_dir: Path | str | None = None,
+    watcher: Watcher | None = None,
+    **settings: Any,
+) -> RunDone:
+    """Train one net and evaluate it once on the test images.
+
+    Args:
+        data: a data set, or its name.
+        panel: also measure what dropout does to the hidden units.
+        out: the folder that the run is recorded in; nowhere unless told.
+        data_dir: where torchvision's data sets are, or go when downloaded.
+        watcher: sees the run happen; its end is logged unless given.
+        settings: any setting of a run by its name, as ``p=0.5`` or ``dropout=0.5``, and of the machine.
+
+    Raises:
+        UsageError: for a setting that nothing knows, or values that are no run.
+        DropbenchError: if the data are not to be had, or the result cannot be written.
+
+    """
+    keywords = sort_out(settings)
+    run = RunConfig(**keywords.single())
+    keywords = replace(
+        keywords, machine=replace(keywords.machine, runner="serial"), policy=Policy(force=True)
+    )
+    with contextlib.ExitStack() as stack:
+        folder = Path(out if out is not None else stack.enter_context(tempfile.TemporaryDirectory()))
+        work = Work.prepare([run], data, keywords, folder, data_dir, panel)
+        outcome = work.carry_out(watcher)
+        (result,) = [*outcome.ok, *outcome.unsuccessful]
+        panels = panel_report(work.out, work.run_ids).subjects if panel else ()
+    return RunDone(
+        work.out, work.run_ids, outcome, lambda: Report(work.out, (RunSubject(result), *panels)), result
+    )

@@ -1,0 +1,124 @@
+"""The choreography of every call that trains: prepare, bind, carry out what is not done yet, look."""
+
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from dropbench.api.data import data as data_set
+from dropbench.api.keywords import Keywords
+from dropbench.api.shown import Shown
+from dropbench.catalog.dropouts import variant_of
+from dropbench.catalog.models import recipe_of
+from dropbench.datasets.dataset import DataSet
+from dropbench.experiments.watching import LogWatcher
+from dropbench.experiments.workbench import Agenda, Outcome, Watcher, Workbench, carry_out, make_agenda
+from dropbench.report.folder import Report
+from dropbench.results.csv_file import read_rows
+from dropbench.results.read import latest, rows_of
+from dropbench.results.schema import RUNS
+from dropbench.results.store import Store
+from dropbench.run.config import RunConfig
+from dropbench.run.machine import Policy
+
+_log = logging.getLogger(__name__)
+Data = DataSet | str | Path
+
+
+@dataclass(frozen=True)
+class Work:
+    """Runs on a bench, and the folder that their results go into."""
+
+    bench: Workbench
+    runs: tuple[RunConfig, ...]
+    """Bound to the bench's data and precision."""
+    out: Path
+    policy: Policy
+
+    @classmethod
+    def prepare(
+        cls,
+        runs: Collection[RunConfig],
+        data: Data,
+        keywords: Keywords,
+        out: Path | str,
+        data_dir: Path | str | None = None,
+        panel: bool = False,
+    ) -> "Work":
+        """Fetch the data and see that every run can be trained on them, before anything is written.
+
+        Raises:
+            UsageError: if a run does not fit the data or the machine.
+            DropbenchError: if the data or the device are not to be had.
+
+        """
+        warn_of_what_is_in_vain(runs)
+        bench = Workbench.set_up(data_set(data, data_dir=data_dir), keywords.machine, panel)
+        return cls(bench, tuple(bench.bind(runs)), Path(out).expanduser(), keywords.policy)
+
+    def agenda(self, with_predictions: bool = False) -> Agenda:
+        """Which of the runs would be carried out; nothing is written."""
+        rows = latest(read_rows(self.out, RUNS), RUNS)
+        ended = {row["run_id"]: row["status"] for row in rows}
+        return make_agenda(self.runs, ended, self.policy, self.bench.keeps(self.out, with_predictions))
+
+    def carry_out(self, watcher: Watcher | None, with_predictions: bool = False) -> Outcome:
+        """Carry out what is not done yet; each run is on disk before the next is begun.
+
+        Raises:
+            DropbenchError: if a result cannot be written.
+            KeyboardInterrupt: if the watcher wanted to stop before all was done.
+
+        """
+        return carry_out(
+            self.runs, self.bench, Store(self.out), watcher or LogWatcher(), self.policy, with_predictions
+        )
+
+    def with_runs(self, runs: Collection[RunConfig]) -> "Work":
+        """The same with other runs, which are bound already."""
+        return replace(self, runs=tuple(runs))
+
+    @property
+    def run_ids(self) -> frozenset[str]:
+        """The ids of all runs."""
+        return frozenset(run.run_id for run in self.runs)
+
+
+@dataclass(frozen=True)
+class Done(Shown):
+    """What a call has carried out: ``outcome``, and what the folder ``out`` shows of it."""
+
+    out: Path
+    run_ids: frozenset[str]
+    outcome: Outcome
+    make_report: Callable[[], Report]
+
+    @cached_property
+    def report(self) -> Report:
+        """The tables, figures and verdicts of these runs alone, from the CSV files."""
+        return self.make_report()
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The rows of these runs in runs.csv, one a run; docs/files.md explains the columns."""
+        return rows_of(self.out, self.run_ids)
+
+
+def warn_of_what_is_in_vain(runs: Collection[RunConfig]) -> None:
+    """Log where a variant or a schedule was asked for and changes nothing."""
+    for name in {run.dropout.variant for run in runs if not run.without_dropout}:
+        of_this = [run for run in runs if run.dropout.variant == name]
+        if variant_of(name).of_maps and not any(
+            run.dropout.p_drop_conv or run.dropout.p_drop_input or recipe_of(run.model.name).hidden_maps
+            for run in of_this
+        ):
+            where = f"Full layers have no maps, so `dropout={name}` is bernoulli there"
+            _log.warning(f"{where}: add `p_drop_conv`.")
+    if runs and all(run.without_dropout for run in runs):
+        for name in ("dropout", "dropout_schedule"):
+            for value in {run.told[name] for run in runs if name in run.told}:
+                if value != RunConfig().settings()[name]:
+                    _log.warning(f"Every p is 0, so `{name}={value}` does nothing.")

@@ -1,0 +1,152 @@
+"""Options of the commands: those that several share, and those made from the declarations of settings."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+
+from dropbench.catalog.models import RECIPES
+from dropbench.cli.config_file import ConfigFile
+from dropbench.run import machine
+from dropbench.run.blocks import data, dropout, model, optimizer
+from dropbench.run.config import SETTINGS
+from dropbench.run.setting import Declaration, settings_of
+
+DATA, MODEL, DROPOUT, TRAINING = data.PANEL, model.PANEL, dropout.PANEL, optimizer.PANEL
+COMPARISON = "Comparison"
+MACHINE, OUTPUT = machine.PANEL, machine.OUTPUT
+_PANELS = (DATA, MODEL, DROPOUT, TRAINING, COMPARISON, MACHINE, OUTPUT)
+
+OF_RUNS: tuple[Declaration, ...] = tuple(SETTINGS.values())
+OF_MACHINE = settings_of(machine.Machine)
+OF_POLICY = settings_of(machine.Policy)
+
+
+def option(flag: str, help: str, panel: str | None = None, **more: Any) -> Any:
+    """An option with its help, in a panel of the help page; ``--so-called`` is DROPBENCH_SO_CALLED, too."""
+    name = flag.partition("/")[0].removeprefix("--").replace("-", "_").upper()
+    # One sentence in the help of dropbench tells of them all.
+    return typer.Option(
+        flag, help=help, rich_help_panel=panel, envvar=f"DROPBENCH_{name}", show_envvar=False, **more
+    )
+
+
+Data = Annotated[
+    str,
+    option(
+        "--data",
+        "Data set: mnist5k (embedded), mnist, fashion-mnist, kmnist, cifar10, cifar100, svhn, folder:PATH.",
+        DATA,
+    ),
+]
+DataDir = Annotated[
+    Path | None,
+    option(
+        "--data-dir",
+        "Folder that torchvision's data sets are in, or go to when downloaded.",
+        DATA,
+        show_default="the user's data folder",
+    ),
+]
+Seeds = Annotated[
+    int, option("--seeds", "Number of seeds, from 0 on; every setting runs on the same ones.", TRAINING)
+]
+Panel = Annotated[
+    bool,
+    option(
+        "--panel",
+        "Also measure the hidden units: activity, independence, error with a share of them removed.",
+        OUTPUT,
+    ),
+]
+Out = Annotated[Path, option("--out", "Folder of the CSV files.", OUTPUT)]
+AsJson = Annotated[bool, option("--json", "Print the result as JSON.", OUTPUT)]
+
+Keywords = Mapping[str, Any]
+"""The settings that a command was given, by their names, for a call of dropbench.api."""
+
+
+def takes(
+    command: str, *declared: Iterable[Declaration], lists: bool = False, **defaults: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each declaration that it offers, and ``--config``.
+
+    The command's last parameter, ``given``, receives the Keywords of those that were told. ``lists`` says
+    that settings may have several values; ``defaults`` are the command's own, by the names of settings.
+    """
+    offered = [each for group in declared for each in group if each.offered_by(command)]
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        *own, _ = inspect.signature(function).parameters.values()
+        made = [_parameter(each, lists, defaults.get(each.name)) for each in offered]
+        config = inspect.Parameter("config", _KEYWORD, default=None, annotation=ConfigFile)
+        parameters = [each.replace(kind=_KEYWORD) for each in (*own, *made, config)]
+        parameters.sort(key=_place)
+
+        @functools.wraps(function)
+        def wrapped(**values: Any) -> None:
+            given = {each.name: values.pop(each.name) for each in offered}
+            del values["config"]  # its callback has made it the defaults of the others
+            function(**values, given={n: v for n, v in given.items() if v is not None and v is not False})
+
+        wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        wrapped.__annotations__ = {each.name: each.annotation for each in parameters}
+        return wrapped
+
+    return decorate
+
+
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
+
+
+def _parameter(each: Declaration, lists: bool, default: str | None) -> inspect.Parameter:
+    kind = bool if each.type is bool else (str if each.parse or each.open_ended else each.type) | None
+    more: dict[str, Any] = {}
+    if each.type is not bool:
+        if default is None:
+            more["show_default"] = default_text(each)
+        if each.choices:
+            more["autocompletion"] = lambda: list(each.choices)
+        more["metavar"] = _metavar(each, lists)
+    annotation = Annotated[kind, option(each.flag, each.help, each.panel, **more)]  # type: ignore[valid-type]
+    start = False if each.type is bool else default
+    return inspect.Parameter(each.name, _KEYWORD, default=start, annotation=annotation)
+
+
+def _metavar(each: Declaration, lists: bool) -> str | None:
+    """The choices where there are some, else the kind of value; with an ellipsis where lists are taken."""
+    several = lists and each.parse is not None
+    if each.choices:
+        also = "|MODULE:NAME" if each.open_ended else ""
+        return f"[{'|'.join(each.choices)}{also}]{',…' if several else ''}"
+    if each.name == "layers":
+        return "UNITS,…/…" if several else "UNITS,…"
+    if each.name.startswith("p_drop"):
+        return "P|A..B|A..B:STEP,…" if several else "P"
+    if each.parse:
+        return "N|all,…" if several else "N|all"
+    return None
+
+
+def default_text(each: Declaration) -> str:
+    """The default in words: the models' where they differ."""
+    if each.says_default:
+        return each.says_default
+    if not each.from_recipe:
+        return each.text(each.default)
+    by_value: dict[str, list[str]] = {}
+    for name, recipe in RECIPES.items():
+        by_value.setdefault(each.text(getattr(recipe, each.name)) or "fixed", []).append(name)
+    if len(by_value) == 1:
+        return next(iter(by_value))
+    return "; ".join(f"{value} for {', '.join(names)}" for value, names in by_value.items())
+
+
+def _place(parameter: inspect.Parameter) -> int:
+    """Arguments first, then the panels in their order."""
+    info = next((each for each in get_args(parameter.annotation) if hasattr(each, "rich_help_panel")), None)
+    panel = getattr(info, "rich_help_panel", None)
+    return _PANELS.index(panel) if panel in _PANELS else -1

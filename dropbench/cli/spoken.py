@@ -1,0 +1,20 @@
+"""From the library's words to the command line's: a setting in backticks becomes its flag."""
+
+import re
+
+from dropbench.run.config import SETTINGS
+from dropbench.run.machine import Machine, Policy
+from dropbench.run.setting import settings_of
+
+_FLAGS = {each.name: each.flag for each in (*SETTINGS.values(), *settings_of(Machine), *settings_of(Policy))}
+_NAMED = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]+))?`")
+
+
+def spoken(sentence: str) -> str:
+    """The sentence with flags: `` `p_drop_conv` `` is --p-conv, `` `model=mlp` `` is --model mlp."""
+    return _NAMED.sub(lambda found: _flag(found[1], found[2]), sentence)
+
+
+def _flag(name: str, value: str | None) -> str:
+    flag = _FLAGS.get(name, f"--{name.replace('_', '-')}") or name  # no flag: nobody sets it here
+    return flag if value is None or value == "True" else f"{flag} {value}"
