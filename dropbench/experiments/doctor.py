@@ -55,11 +55,9 @@ def examine(results: Path, data_dir: Path | None, device: str, precision: str) -
     yield from _surviving("runs", _runs(results))
     again = _install(PAIR, "--force-reinstall")
     # Importing torch may end the process, by an instruction that the processor lacks: another one tries.
-    tried = _python("-P", "-c", "import torch")
-    if code := tried.returncode:
-        died = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        reason = (tried.stderr.strip() or died).splitlines()[-1][:_LONGEST]
-        yield Finding("torch", f"cannot be imported. {reason}", "problem", again)
+    code, _, said = _python("-P", "-c", "import torch")
+    if code:
+        yield Finding("torch", f"cannot be imported. {said}", "problem", again)
         return
     yield from _surviving("torchvision", _pair(), again)
     yield from _surviving("GPU", _gpu(device))
@@ -79,24 +77,29 @@ def _surviving(name: str, findings: Iterator[Finding], mend: str = "") -> Iterat
         yield Finding(name, text[:_LONGEST], "problem", mend)
 
 
-def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
+def _python(*arguments: str) -> tuple[int, str, str]:
+    """Call this Python: exit code, stdout, and the last line of stderr or what the process died of."""
     words = (sys.executable, *arguments)
-    return subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
+    done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
+    if done.returncode < 0:
+        return done.returncode, done.stdout, signal.Signals(-done.returncode).name
+    lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    return done.returncode, done.stdout, lines[-1][:_LONGEST]
 
 
 def _packages() -> Iterator[Finding]:
     """Versions, and what ``pip check`` says of dropbench's requirements; of other packages, nothing."""
     ours = dict.fromkeys((*PAIR, *_required(), "dropbench"))
-    check = _python("-m", "pip", "check")
-    without_pip = bool(check.returncode) and not check.stdout
-    lines = list(_conflicts(ours)) if without_pip else check.stdout.splitlines()
+    code, conflicts, said = _python("-m", "pip", "check")
+    without_pip = bool(code) and not conflicts
+    lines = list(_conflicts(ours)) if without_pip else conflicts.splitlines()
     versions = ", ".join(f"{name} {_version(name) or 'absent'}" for name in ours)
     if unfit := "\n".join(line for line in lines if line.split(" ")[0] in ours):
         parties = re.findall(r"^(\S+) \S+ (?:requires|has requirement) ([\w.-]+)", unfit, re.MULTILINE)
         names = {name for pair in parties for name in pair} - {"dropbench"}
         yield Finding("packages", unfit.replace("\n", " "), "problem", _install(names, "--upgrade"))
     elif without_pip:
-        value = f"{versions}; they fit, by their metadata alone: {check.stderr.strip()[-_LONGEST:]}"
+        value = f"{versions}; they fit by their metadata, while pip does not run: {said}"
         yield Finding("packages", value, "note", f"{sys.executable} -m ensurepip")
     else:
         yield Finding("packages", versions)
