@@ -211,7 +211,7 @@ def _runs(results: Path) -> Iterator[Finding]:
 
 
 def _pair() -> Iterator[Finding]:
-    """The builds of torch and torchvision, once they are imported."""
+    """The builds of torch and torchvision as they are imported, and that they fit each other."""
     import torch
 
     built_for = f"CUDA {torch.version.cuda or 'no'}, ROCm {torch.version.hip or 'no'}"
@@ -273,7 +273,7 @@ def _training(device_name: str, precision_name: str, data_dir: Path | None) -> I
     yield Finding("device", f"{device.type} ({describe(device)['device_name']})")
     best = resolve_precision("auto", device)
     units = "compute capability 8.0 or more" if device.type == "cuda" else "AMX or AVX512-BF16"
-    why = f"auto takes {best}: bf16 needs {units}, which is {'here' if best == 'bf16' else 'not here'}"
+    why = f"auto takes {best}, for {units} is {'here' if best == 'bf16' else 'absent'}"
     try:
         precision = resolve_precision(precision_name, device)
     except UsageError as error:
@@ -281,7 +281,7 @@ def _training(device_name: str, precision_name: str, data_dir: Path | None) -> I
             raise
         yield Finding("precision", error.message, "problem", "Use --precision auto.")
         return
-    mend = "Use --precision auto." if precision == "bf16" != best else ""
+    mend = "Use --precision auto: fp32 is faster here." if precision == "bf16" != best else ""
     yield Finding("precision", f"{precision}; {why}", "ok" if best == "bf16" else "note", mend)
     jobs, threads = shares(10**6, device, RunnerOptions())
     yield Finding("a sweep", f"runs at a time: {jobs}; CPU threads of each: {threads}")
