@@ -11,7 +11,7 @@ from dropbench.cli.console import present
 from dropbench.cli.options import OF_MACHINE, AsJson, DataDir, Keywords, Out, takes
 
 if TYPE_CHECKING:
-    from dropbench.experiments.doctor.finding import Finding
+    from dropbench.experiments.doctor import Finding
     from dropbench.report.table import Row, Table
 
 _STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
@@ -36,7 +36,7 @@ def doctor(
 
         dropbench doctor --device cpu --data-dir ~/data --json
     """
-    from dropbench.experiments.doctor.run import examine
+    from dropbench.experiments.doctor import examine
 
     findings = list(examine(folder, data_dir, given.get("device", "auto"), given.get("precision", "auto")))
     present([_table(findings)], as_json)
