@@ -68,7 +68,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Level:
-    """A horizontal line through the whole subplot, with a band from ``low`` to ``high`` if they are numbers."""
+    """A horizontal line through the whole subplot, with a band from ``low`` to ``high`` if there is one."""
 
     name: str
     y: float
@@ -124,8 +124,8 @@ class Subplot:
     @property
     def alt(self) -> str:
         """Every mean in words, of long lines the ends and the lowest."""
-        told = [words for mark in self.marks if (words := _in_words(mark, self.y))]
-        return " ".join(part for part in (f"{'; '.join(told)}.", self.remark) if part != ".")
+        told = "; ".join(words for mark in self.marks if (words := _in_words(mark, self.y)))
+        return " ".join(part for part in (told and f"{told}.", self.remark) if part)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def chart_json(subplot: Subplot) -> str:
 
 
 def chart(subplot: Subplot) -> dict[str, Any]:
-    """The ``data`` and ``layout`` of a Plotly figure, without the colours of text and grid, which the theme has."""
+    """The ``data`` and ``layout`` of a Plotly figure; the page's theme gives text and grid their colours."""
     several = sum(bool(series.seeds) for series in subplot.of_kind(Series)) > 1
     data: list[Trace] = []
     for mark in subplot.marks:

@@ -143,7 +143,7 @@ def _draw_series(axes: "Axes", series: Series, dodge: float, small: bool) -> Non
         "ls": series.style.line.file if series.joined else "",
         "lw": 0.8 if series.faint else 1.0 if series.sizes or series.style == REFERENCE else 1.6,
         "marker": series.style.marker.file if series.markers and not series.sizes else "",
-        "markersize": 3 if series.faint else 4 if small or series.band else 5,
+        "markersize": 3 if series.faint else 4 if small or series.band else 5 if series.joined else 6,
         "label": None if series.faint else series.name,
         "zorder": 1 if series.style == REFERENCE else 2,
         "drawstyle": "steps-post" if series.steps else "default",
