@@ -7,7 +7,7 @@ from dataclasses import dataclass
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
 GREY = "#666666"
 """The colour of what is no series: a level without dropout, a diagonal, a Pareto front."""
-_SCALE = (COLOURS[0], COLOURS[2], COLOURS[4], COLOURS[1])
+_SCALE = tuple(COLOURS[number] for number in (0, 5, 2, 4, 1))
 
 
 @dataclass(frozen=True)

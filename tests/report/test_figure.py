@@ -46,7 +46,7 @@ SERIES = {
     "hollow marks": Series("a", (1.0, 2.0), (5.0, 6.0), Style(4), joined=False, hollow=True),
     "sized marks": Series("a", (1.0, 2.0), (5.0, 6.0), Style(5), sizes=(10.0, 40.0)),
     "steps": Series("a", (1.0, 2.0), (5.0, 4.0), Style(dash=1), markers=False, steps=True),
-    "a faint line": Series("a", (1.0, 2.0), (5.0, 4.0), Style(6), faint=True),
+    "a companion": Series("a, fewer", (1.0, 2.0), (5.0, 4.0), Style(6), companion_of="a", faint=True),
     "a hole": Series("a", (1.0, 2.0, 3.0), (5.0, NAN, 4.0), Style(0)),
 }
 
@@ -210,7 +210,7 @@ def test_the_complement_is_a_second_scale():
 
 
 def test_a_legend_lists_the_names_in_order_and_a_single_one_needs_none():
-    marks = (Level("z", 1.0), SERIES["means with intervals"], SERIES["a faint line"])
+    marks = (Level("z", 1.0), SERIES["means with intervals"], SERIES["a companion"])
     legend = in_file(of_one(*marks)).get_legend()
     assert [text.get_text() for text in legend.get_texts()] == ["z", "a"]
     assert in_file(of_one(SERIES["a line"])).get_legend() is None
@@ -301,7 +301,7 @@ def test_every_figure_is_shown_somewhere_and_its_words_have_every_mean(report):
             told = {word.rstrip(",;.") for word in subplot.alt.split()}
             for mark in subplot.of_kind(Series):
                 means = mark.x if mark.sideways else mark.y
-                if not mark.faint:
+                if not mark.companion_of:
                     assert {f"{mean:.4g}" for mean in means} <= told
                     assert mark.name in subplot.alt
             assert all(level.name in subplot.alt for level in subplot.of_kind(Level))

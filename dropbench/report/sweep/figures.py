@@ -104,7 +104,7 @@ def _curve(curve: pd.DataFrame, column: str, split: str, name: str, shade: float
         tuple(map(float, curve[f"{split}_{column}"])),
         Style(dash=DOTTED if training else SOLID, shade=shade),
         markers=False,
-        faint=training,
+        companion_of=name if training else "",
     )
 
 
