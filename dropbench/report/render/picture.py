@@ -139,8 +139,8 @@ def _draw_series(axes: "Axes", series: Series, dodge: float, small: bool) -> Non
     if series.sizes:
         shares = np.asarray(series.sizes) / max(series.sizes)
         axes.plot(xs, series.y, **look | {"alpha": 0.5, "marker": "", "label": None})
-        area = {"s": _LARGEST * shares.clip(_SMALLEST)}
-        axes.scatter(xs, series.y, **area, **{name: look[name] for name in ("color", "marker", "label")})
+        area, marker = _LARGEST * shares.clip(_SMALLEST), look["marker"]
+        axes.scatter(xs, series.y, area, color=look["color"], marker=marker, label=look["label"])
     elif series.low and not series.band:
         reach: dict[str, Any] = {"xerr" if series.sideways else "yerr": _reach(series)}
         axes.errorbar(xs, series.y, **reach, **look, capsize=2 if small else 3)
