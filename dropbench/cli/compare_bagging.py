@@ -45,7 +45,7 @@ def compare_bagging(
             + "; ".join(f"{name}: {arm.phrase.format(members='M')}" for name, arm in ARMS.items())
             + ".",
             COMPARISON,
-            metavar=f"[{'|'.join(ARMS)}],…",
+            metavar="ARM,…",
         ),
     ] = ",".join(DEFAULT_ARMS),
     members: Annotated[
@@ -63,7 +63,7 @@ def compare_bagging(
             "--budget",
             "What is held equal. " + "; ".join(f"{name}: {what}" for name, what in BUDGETS.items()) + ".",
             COMPARISON,
-            metavar=f"[{'|'.join(BUDGETS)}]",
+            metavar="|".join(BUDGETS),
         ),
     ] = "members",
     mc_samples: Annotated[

@@ -17,6 +17,8 @@ from dropbench.run.setting import Declaration, settings_of
 
 DATA, MODEL, DROPOUT, TRAINING = data.PANEL, model.PANEL, dropout.PANEL, optimizer.PANEL
 COMPARISON = "Comparison"
+_WIDEST = 32
+"""Letters of the choices that are shown in place of a value; help texts name more of them."""
 MACHINE, OUTPUT = machine.PANEL, machine.OUTPUT
 _PANELS = (DATA, MODEL, DROPOUT, TRAINING, COMPARISON, MACHINE, OUTPUT)
 
@@ -103,32 +105,33 @@ _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 
 def _parameter(each: Declaration, lists: bool, default: str | None) -> inspect.Parameter:
-    kind = bool if each.type is bool else (str if each.parse or each.open_ended else each.type) | None
+    is_text = each.parse is not None or each.type is str
+    kind = str if is_text else bool if each.type is bool else each.type
     more: dict[str, Any] = {}
     if each.type is not bool:
-        if default is None:
-            more["show_default"] = default_text(each)
+        more["metavar"] = _metavar(each, lists)
         if each.choices:
             more["autocompletion"] = lambda: list(each.choices)
-        more["metavar"] = _metavar(each, lists)
-    annotation = Annotated[kind, option(each.flag, each.help, each.panel, **more)]  # type: ignore[valid-type]
-    start = False if each.type is bool else default
+    start: Any = default
+    if start is None and (each.from_recipe or each.default is None):
+        more["show_default"] = default_text(each)
+    elif start is None:
+        start = each.text(each.default) if each.parse else each.default
+    annotation = Annotated[kind | None, option(each.flag, each.help, each.panel, **more)]  # type: ignore[valid-type]
     return inspect.Parameter(each.name, _KEYWORD, default=start, annotation=annotation)
 
 
 def _metavar(each: Declaration, lists: bool) -> str | None:
-    """The choices where there are some, else the kind of value; with an ellipsis where lists are taken."""
-    several = lists and each.parse is not None
+    """The choices where they are few, else the kind of value; with ,… where lists are taken."""
+    several = ",…" if lists and each.parse is not None else ""
     if each.choices:
-        also = "|MODULE:NAME" if each.open_ended else ""
-        return f"[{'|'.join(each.choices)}{also}]{',…' if several else ''}"
+        few = not each.open_ended and len("|".join(each.choices)) <= _WIDEST
+        return f"{'|'.join(each.choices) if few else 'NAME'}{several}"
     if each.name == "layers":
         return "UNITS,…/…" if several else "UNITS,…"
     if each.name.startswith("p_drop"):
-        return "P|A..B|A..B:STEP,…" if several else "P"
-    if each.parse:
-        return "N|all,…" if several else "N|all"
-    return None
+        return f"P{several}"
+    return f"N|all{several}" if each.parse else None
 
 
 def default_text(each: Declaration) -> str:

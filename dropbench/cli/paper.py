@@ -45,7 +45,7 @@ def paper(
             "full: towards the original. small: for a few cores, minutes on MNIST. smoke: seconds, to see "
             "whether it works at all.",
             TRAINING,
-            metavar=f"[{'|'.join(SCALES)}]",
+            metavar="|".join(SCALES),
         ),
     ] = "small",
     seeds: Annotated[

@@ -15,7 +15,7 @@ def speed(
         option(
             "--only",
             "Items to measure.",
-            metavar="[layers|mlp|cnn|sweep|waiting|jobs|compile],…",
+            metavar="layers|mlp|cnn|sweep|waiting|jobs|compile,…",
             show_default="all but jobs, which takes minutes, and compile, which is for GPUs",
         ),
     ] = None,

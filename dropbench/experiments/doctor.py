@@ -160,8 +160,8 @@ def _machine() -> Iterator[Finding]:
 
 
 def _folders(results: Path, data_dir: Path | None) -> Iterator[Finding]:
-    from dropbench.data.cache import cache_folder
-    from dropbench.data.registry import SOURCES, default_data_dir
+    from dropbench.datasets.cache import cache_folder
+    from dropbench.datasets.registry import SOURCES, default_data_dir
 
     yield _folder("cache", cache_folder(), "set DROPBENCH_CACHE_DIR to another folder")
     yield _folder("results", results, "name another folder with --out")
@@ -262,10 +262,11 @@ def _gpu(device: str) -> Iterator[Finding]:
 
 def _training(device_name: str, precision_name: str, data_dir: Path | None) -> Iterator[Finding]:
     """The device and precision that the flags mean, a sweep's workers, and two steps of training."""
-    from dropbench.data.registry import prepare
+    from dropbench.datasets.registry import prepare
     from dropbench.engine.device import describe, resolve_device, resolve_precision
-    from dropbench.run.config import PRECISIONS, RunConfig
-    from dropbench.runners.base import RunnerOptions
+    from dropbench.run.blocks.optimizer import PRECISIONS
+    from dropbench.run.config import RunConfig
+    from dropbench.run.machine import AUTOMATIC
     from dropbench.runners.choose import shares
     from dropbench.runners.serial import SerialRunner
 
@@ -283,7 +284,7 @@ def _training(device_name: str, precision_name: str, data_dir: Path | None) -> I
         return
     mend = "Use --precision auto: fp32 is faster here." if precision == "bf16" != best else ""
     yield Finding("precision", f"{precision}; {why}", "ok" if best == "bf16" else "note", mend)
-    jobs, threads = shares(10**6, device, RunnerOptions())
+    jobs, threads = shares(10**6, device, AUTOMATIC)
     yield Finding("a sweep", f"runs at a time: {jobs}; CPU threads of each: {threads}")
     data_key = prepare("mnist5k", data_dir).key
     config = RunConfig(
@@ -291,7 +292,7 @@ def _training(device_name: str, precision_name: str, data_dir: Path | None) -> I
     )
     (result,) = SerialRunner(device, threads).run([config], lambda worker, config, record: None)
     if result.status == "ok":
-        yield Finding("a small run", f"{result.cost['seconds']:.1f} s for 2 steps of the {config.model}")
+        yield Finding("a small run", f"{result.cost['seconds']:.1f} s for 2 steps of the {config.model.name}")
     else:
         mend = "Use --device cpu --precision fp32; if that fails too, install torch again."
         yield Finding("a small run", f"{result.status}: {result.message}"[:_LONGEST], "problem", mend)

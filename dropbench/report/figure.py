@@ -6,12 +6,14 @@ A new figure is one function that returns a Figure, and one test of it.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from dropbench.report.statistics import Estimate
 from dropbench.report.style import REFERENCE, Style
+
+if TYPE_CHECKING:  # a terminal that only shows tables need not wait for numpy
+    import numpy as np
+
+    from dropbench.report.statistics import Estimate
 
 FILE, PAGE = "file", "page"
 """Where a figure may be shown; a terminal draws the one that its table names."""
@@ -59,8 +61,9 @@ class Series:
     hollow: bool = False
     steps: bool = False
     """Whether y stays until the next x, as on a Pareto front."""
+    companion_of: str = ""
+    """The name of the series that it goes with; it then has no place of its own in the legend."""
     faint: bool = False
-    """Whether it only accompanies another series, and has no place in the legend."""
     sizes: tuple[float, ...] = ()
     """The areas of the markers, as numbers of what each stands for; none: all the same."""
     sideways: bool = False
@@ -68,7 +71,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Level:
-    """A horizontal line through the whole subplot, with a band from ``low`` to ``high`` if they are numbers."""
+    """A horizontal line through the whole subplot, with a band from ``low`` to ``high`` if there is one."""
 
     name: str
     y: float
@@ -118,14 +121,13 @@ class Subplot:
     @property
     def names(self) -> list[str]:
         """What a legend lists."""
-        named = [m for m in self.marks if not isinstance(m, Images) and not getattr(m, "faint", False)]
-        return [mark.name for mark in named if mark.name]
+        return [m.name for m in self.marks if not isinstance(m, Images) and not _is_companion(m)]
 
     @property
     def alt(self) -> str:
         """Every mean in words, of long lines the ends and the lowest."""
-        told = [words for mark in self.marks if (words := _in_words(mark, self.y))]
-        return " ".join(part for part in (f"{'; '.join(told)}.", self.remark) if part != ".")
+        told = "; ".join(words for mark in self.marks if (words := _in_words(mark, self.y)))
+        return " ".join(part for part in (told and f"{told}.", self.remark) if part)
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ class Figure:
 
 
 def estimates_series(
-    name: str, x: Sequence[float], estimates: Sequence[Estimate], style: Style, **more: Any
+    name: str, x: Sequence[float], estimates: "Sequence[Estimate]", style: Style, **more: Any
 ) -> Series:
     """A series of means with their 95 % intervals; ``more`` are other fields of Series."""
     return Series(
@@ -206,6 +208,10 @@ def values_of(subplot: Subplot, axis: str) -> list[float]:
     return [value for mark in subplot.marks for value in _values(mark, axis) if math.isfinite(value)]
 
 
+def _is_companion(mark: Mark) -> bool:
+    return isinstance(mark, Series) and bool(mark.companion_of)
+
+
 def _values(mark: Mark, axis: str) -> Iterator[float]:
     if isinstance(mark, Series):
         yield from mark.x if axis == "x" else mark.y
@@ -226,7 +232,7 @@ def _in_words(mark: Mark, y_axis: Axis) -> str:
         return f"{mark.name}, highest at {mark.edges[highest]:.3g}"
     if mark.sideways:
         told = [f"{y_axis.categories[round(y)]} {x:.4g}" for x, y in zip(mark.x, mark.y, strict=True)]
-    elif mark.faint:
+    elif mark.companion_of:
         return ""
     else:
         told = [f"{y:.4g} at {x:.4g}" for x, y in zip(mark.x, mark.y, strict=True) if not math.isnan(y)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
 GREY = "#666666"
 """The colour of what is no series: a level without dropout, a diagonal, a Pareto front."""
-_SCALE = (COLOURS[0], COLOURS[2], COLOURS[4], COLOURS[1])
+_SCALE = tuple(COLOURS[number] for number in (0, 5, 2, 4, 1))
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ MARKERS = (
     Marker("P", "cross", "✚"),
     Marker("*", "star", "★"),
 )
-DASHES = (Dash("-", "solid"), Dash("--", "dash"), Dash(":", "dot"), Dash("-.", "dashdot"))
+DASHES = (Dash("-", "solid"), Dash("--", "dash"), Dash("-.", "dashdot"), Dash(":", "dot"))
+SOLID, DASHED, DASH_DOTTED, DOTTED = range(len(DASHES))
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Style:
     """
 
     number: int | None = None
-    dash: int = 0
+    dash: int = SOLID
     shade: float | None = None
 
     @property
@@ -70,13 +71,13 @@ class Style:
         return DASHES[self.dash % len(DASHES)]
 
 
-REFERENCE = Style(dash=1)
+REFERENCE = Style(dash=DASHED)
 """The style of what the series are read against."""
 
 
 def level_style(number: int) -> Style:
     """The style of a horizontal line of this number: never solid, as series are."""
-    return Style(number, dash=1 + number % (len(DASHES) - 1))
+    return Style(number, dash=DASHED + number % (len(DASHES) - DASHED))
 
 
 def channels(colour: str) -> tuple[int, int, int]:

@@ -3,9 +3,10 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dropbench.report.figure import Figure
+if TYPE_CHECKING:
+    from dropbench.report.figure import Figure
 
 Row = Mapping[str, Any]
 
@@ -40,7 +41,7 @@ class Table:
     notes: tuple[str, ...] = field(default=())
     verdict: tuple[str, ...] = field(default=())
     """What the table says, in words; it stands above it."""
-    figure: Callable[[], Figure] | None = None
+    figure: "Callable[[], Figure] | None" = None
     """Makes the figure that a terminal draws below the table."""
     lead: int = 1
     """How many columns, from the first, tell the rows apart: they are repeated where a table is folded."""

@@ -13,7 +13,7 @@ from dropbench.experiments.speed.items import sweep_seconds, worker_memory_bytes
 from dropbench.experiments.speed.measure import check_items
 from dropbench.experiments.speed.session import Session, made_up_data
 from dropbench.models.build import build_model
-from dropbench.report.folder import build_report
+from dropbench.report.folder import load_report
 from dropbench.run.config import RunConfig
 from dropbench.runners.process import ProcessRunner
 
@@ -116,7 +116,7 @@ def test_memory_of_workers_is_told_on_linux_or_not_at_all():
 
 def test_runs_written_for_the_report_are_a_report(tmp_path):
     assert write_runs(tmp_path, 300) == 300
-    (table,) = build_report(tmp_path).tables
+    (table,) = load_report(tmp_path).tables
     assert len(table.rows) == 100
     assert {row["seeds"] for row in table.rows} == {3}
 

@@ -4,14 +4,14 @@ import io
 import math
 
 import pytest
-from dropbench.report.comparison.pictures import pareto_front
 from rich.console import Console
 
 from dropbench.catalog.arms import ARMS
 from dropbench.report.comparison.comparison import find_comparisons
+from dropbench.report.comparison.figures import pareto_front
 from dropbench.report.comparison.tables import comparison_tables
-from dropbench.report.folder import build_report
-from dropbench.report.pictures import save_comparisons
+from dropbench.report.folder import Choice, load_report
+from dropbench.report.pictures import save_pictures
 from dropbench.report.render.export import EXPORTERS, export
 from dropbench.report.render.terminal import show
 from dropbench.results.csv_file import append_rows
@@ -88,6 +88,10 @@ def found(folder):
         *(read_table(folder, table) for table in (COMPARISONS, DIFFERENCES, RELIABILITY))
     )
     return one
+
+
+def pictures(folder):
+    return save_pictures(load_report(folder, Choice(only=("comparison",))), folder)
 
 
 def quality(folder):
@@ -168,12 +172,12 @@ def test_nothing_but_losses_is_said_too(tmp_path):
     table = quality(tmp_path)
     assert table.rows == ()
     assert "nothing to compare" in table.verdict[0]
-    assert save_comparisons([found(tmp_path)], tmp_path) == []
+    assert pictures(tmp_path) == []
 
 
 def test_rows_of_an_older_dropbench_are_shown(tmp_path):
     compare(tmp_path, ERRORS, old=True)
-    table = next(t for t in build_report(tmp_path).tables if t.kind == "comparison")
+    table = next(t for t in load_report(tmp_path).tables if t.kind == "comparison")
     by_arm = {row["arm"]: row for row in table.rows}
     assert {arm: row["averaged"] for arm, row in by_arm.items()} == {
         "single": 1, "dropout": 1, "dropout-mc": 1, "bagging": 3,
@@ -185,14 +189,14 @@ def test_rows_of_an_older_dropbench_are_shown(tmp_path):
 
 def test_every_picture_is_drawn_and_named(tmp_path):
     compare(tmp_path, ERRORS)
-    paths = save_comparisons([found(tmp_path)], tmp_path)
+    paths = pictures(tmp_path)
     assert [path.name.split("-")[1] for path in paths] == ["members", "passes", "cost", "reliability"]
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in paths)
 
 
 def test_one_member_has_no_picture_against_members(tmp_path):
     compare(tmp_path, {"dropout": [3], "bagging": [3]}, members=1)
-    assert [path.name.split("-")[1] for path in save_comparisons([found(tmp_path)], tmp_path)] == [
+    assert [path.name.split("-")[1] for path in pictures(tmp_path)] == [
         "cost",
         "reliability",
     ]
@@ -211,7 +215,7 @@ def test_the_pareto_front_has_what_no_other_beats():
 def test_terminal_never_folds_a_cell_and_shows_every_one(tmp_path, width):
     compare(tmp_path, {"single": [4.5, 5], "dropout": [3, 5], "bagging": [2, 4]})
     differ(tmp_path, {"bagging": (-0.4, -0.7, -0.1)}, 2)
-    for table in build_report(tmp_path).tables:
+    for table in load_report(tmp_path).tables:
         console = Console(width=width, file=io.StringIO())
         show([table], console)
         shown = console.file.getvalue()

@@ -9,7 +9,7 @@ import pytest
 from report.test_bagging import ERRORS, compare, differ
 from report.test_report import runs
 
-from dropbench.report.folder import build_report
+from dropbench.report.folder import load_report
 from dropbench.report.render.as_latex import render
 from dropbench.report.table import Column, Table
 
@@ -41,7 +41,7 @@ def test_pdflatex_compiles_every_kind_of_table(tmp_path):
     runs(tmp_path, {0.0: [4, 5], 0.5: [3, 3]}, data=SIGNS)
     compare(tmp_path, ERRORS)
     differ(tmp_path, {"bagging": (-0.4, -0.7, -0.1)}, 2)
-    tables = render([*build_report(tmp_path).tables, table(SIGNS)])
+    tables = render([*load_report(tmp_path).tables, table(SIGNS)])
     packages = r"\documentclass{article}\usepackage{booktabs,graphicx}"
     document = rf"{packages}\begin{{document}}{tables}\end{{document}}"
     (tmp_path / "document.tex").write_text(document, encoding="utf-8")

@@ -7,7 +7,7 @@ import pytest
 from report.test_report import runs
 
 from dropbench.errors import DropbenchError, UsageError
-from dropbench.report.folder import GROUPS, Choice, build_report
+from dropbench.report.folder import KINDS, Choice, load_report
 from dropbench.report.metrics import METRICS
 from dropbench.report.page.build import render
 from dropbench.results.schema import RUNS
@@ -17,7 +17,7 @@ ERRORS = {0.0: [4.25, 5.5, 4.75], 0.5: [3.125, 3.5, 3.25]}
 
 
 def means(folder, told) -> dict[float, float]:
-    (table,) = build_report(folder, Choice(only=("sweep",))).tables
+    (table,) = load_report(folder, Choice(only=("sweep",))).tables
     return {row["p_drop"]: row["test_error_percent"] for row in table.rows}
 
 
@@ -78,7 +78,7 @@ def test_a_sweep_goes_on_in_a_file_that_a_spreadsheet_saved(tmp_path, saved, tol
 
 def test_one_seed_has_no_interval_and_is_told_why(tmp_path, told):
     runs(tmp_path, {0.0: [4.0], 0.5: [3.0]})
-    (table,) = build_report(tmp_path).tables
+    (table,) = load_report(tmp_path).tables
     assert any("One seed gives no interval" in sentence for sentence in table.verdict)
     assert all("[" not in cells[4] for cells in table.texts())
     assert "one seed tells no more" in table.verdict[0]
@@ -86,12 +86,12 @@ def test_one_seed_has_no_interval_and_is_told_why(tmp_path, told):
 
 def test_runs_that_did_not_end_well_are_counted_in_plain_sight(tmp_path, told):
     runs(tmp_path, {0.0: [None, None], 0.5: [None, None]})
-    (table,) = build_report(tmp_path).tables
+    (table,) = load_report(tmp_path).tables
     assert "No run of it ended well" in table.verdict[0]
     assert any("4 runs diverged" in note for note in table.notes)
-    assert "diverged" in render(build_report(tmp_path))
+    assert "diverged" in render(load_report(tmp_path))
     runs(tmp_path, {0.2: [3.0, 4.0]})
-    rows = {row["p_drop"]: row for row in build_report(tmp_path).tables[0].rows}
+    rows = {row["p_drop"]: row for row in load_report(tmp_path).tables[0].rows}
     assert (rows[0.5]["diverged_runs"], rows[0.2]["diverged_runs"], rows[0.2]["seeds"]) == (2, 0, 2)
 
 
@@ -112,7 +112,7 @@ def test_rows_of_another_schema_are_left_out_and_told(tmp_path, told):
 def test_what_the_folder_lacks_is_said(tmp_path, told):
     runs(tmp_path, ERRORS)
     with pytest.raises(DropbenchError, match="nothing of comparison"):
-        build_report(tmp_path, Choice(only=("comparison",)))
+        load_report(tmp_path, Choice(only=("comparison",)))
     for wrong in (
         lambda: Choice(only=("sweeps",)),
         lambda: Choice(sort="error"),
@@ -126,7 +126,7 @@ def test_a_part_an_order_and_a_reference_can_be_chosen(tmp_path, told):
     runs(tmp_path, {0.0: [5.0, 5.1], 0.2: [3.0, 3.3], 0.5: [4.0, 4.1]})
 
     def rows(**more):
-        return build_report(tmp_path, Choice(**more)).tables[0].rows
+        return load_report(tmp_path, Choice(**more)).tables[0].rows
 
     assert [row["p_drop"] for row in rows(sort="test")] == [0.2, 0.5, 0.0]
     assert [row["p_drop"] for row in rows(sort="difference")] == [0.2, 0.5, 0.0]
@@ -134,4 +134,4 @@ def test_a_part_an_order_and_a_reference_can_be_chosen(tmp_path, told):
     assert by_p[0.5]["reference"]
     assert by_p[0.2]["difference_to_reference"] == pytest.approx(-0.9)
     assert {row["test_nll"] for row in rows(metric=METRICS.find("nll"))} == {0.1}
-    assert set(GROUPS) >= {"sweep", "comparison"}
+    assert set(KINDS) >= {"sweep", "comparison"}

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from dropbench.report.features.pictures import draw_images
 
-from dropbench.report.folder import build_report
+from dropbench.report.figure import Axis, Images, Subplot
+from dropbench.report.folder import load_report
 from dropbench.report.pictures import save_pictures
 from dropbench.report.render import as_markdown
+from dropbench.report.render.picture import draw
 from dropbench.results import predictions
 from dropbench.results.csv_file import append_rows
 from dropbench.results.rows import panel_rows, run_row
@@ -51,7 +52,7 @@ def folder(tmp_path):
 
 
 def tables(folder):
-    return {table.kind: table for table in build_report(folder).tables}
+    return {table.kind: table for table in load_report(folder).tables}
 
 
 def test_differences_are_paired_and_say_what_holds(folder):
@@ -85,7 +86,7 @@ def test_each_net_has_its_own_layers(folder):
         for layers in ((7,), (7, 7)):
             for p in (0.0, 0.5):
                 record(folder, p, seed, 0.1, 9.0, shares(1, 2), len(layers), model="mlp", layers=layers)
-    cnn, mlp = (t for t in build_report(folder).tables if t.kind == "panel-units")
+    cnn, mlp = (t for t in load_report(folder).tables if t.kind == "panel-units")
     assert [(row["p_drop"], row["layer"]) for row in cnn.rows] == [(0.0, "1"), (0.5, "1")]
     assert sorted((row["layers"], row["layer"]) for row in mlp.rows) == [
         *[("7", "1")] * 2, *[("7,7", "1")] * 2, *[("7,7", "2")] * 2
@@ -136,7 +137,7 @@ def test_pictures_of_everything_a_folder_holds(folder, autoencoders):
     figures = folder / "new" / "figures"
     names = {
         path.name.rpartition("-")[0] + path.suffix
-        for path in save_pictures(build_report(folder), figures, ("png", "svg"))
+        for path in save_pictures(load_report(folder), figures, ("png", "svg"))
     }
     assert names == {
         f"{kind}.{ending}"
@@ -156,7 +157,8 @@ def test_every_image_stands_in_its_place(channels):
     from matplotlib.figure import Figure
 
     images = np.stack([np.full((channels, 2, 3), k / 5) for k in range(5)])
-    shown = draw_images(Figure().subplots(), images, columns=3).get_images()[0].get_array()
+    grid = Subplot(Axis(), Axis(), (Images(images, columns=3),))
+    shown = draw(grid, Figure().subplots()).get_images()[0].get_array()
     assert shown.shape[:2] == (5, 11)
     pixels = shown if channels == 1 else shown[..., 0]
     assert [pixels[3 * (k // 3), 4 * (k % 3)] for k in range(5)] == pytest.approx([k / 5 for k in range(5)])

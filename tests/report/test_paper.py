@@ -2,7 +2,7 @@
 
 import pytest
 
-from dropbench.report.folder import build_report, paper_report
+from dropbench.report.folder import load_report, paper_report
 from dropbench.report.paper.result import AGREES, CONTRARY, UNCLEAR, UNSEEN, find_papers, paper_table
 from dropbench.report.pictures import save_pictures
 from dropbench.report.render.export import export
@@ -103,14 +103,14 @@ def test_arms_along_an_axis_are_compared_at_the_same_place(tmp_path):
     )
     rows = [row for row in paper_table(result(tmp_path)).rows if row["arm"] == "dropout"]
     assert [row["difference"] for row in rows] == pytest.approx([0.1, -0.95])
-    (curve,) = save_pictures(build_report(tmp_path), tmp_path)
+    (curve,) = save_pictures(load_report(tmp_path), tmp_path)
     assert curve.read_bytes()[:4] == b"\x89PNG"
 
 
 def test_it_is_a_part_of_the_report_in_every_form(tmp_path):
     write(tmp_path, ARMS)
-    report = build_report(tmp_path)
-    assert [each.kind for each in report.experiments] == ["paper"]
+    report = load_report(tmp_path)
+    assert [subject.kind for subject in report.subjects] == ["paper"]
     for ending in ("md", "csv", "json", "tex"):
         export(report.tables, tmp_path / f"t.{ending}")
         assert "better" in (tmp_path / f"t.{ending}").read_text(encoding="utf-8")
@@ -127,7 +127,8 @@ def test_it_is_a_part_of_the_report_in_every_form(tmp_path):
 def test_a_row_that_was_written_again_takes_the_place_of_the_first(tmp_path):
     write(tmp_path, {("none", None): ([2.0], 1.6, "", "")})
     write(tmp_path, {("none", None): ([3.0], 1.6, "", "")})
-    assert paper_report(tmp_path, "e").papers[0].places[0].estimate.mean == 3.0
+    (subject,) = paper_report(tmp_path, "e").subjects
+    assert subject.tables[0].rows[0]["ours"] == 3.0
 
 
 def test_a_difference_of_which_nothing_is_said_is_shown_and_tested_with_none(tmp_path):
@@ -147,10 +148,10 @@ def test_runs_that_did_not_end_well_are_counted_and_their_arm_stays(tmp_path):
     seeds = {row["arm"]: row["seeds"] for row in table.rows}
     assert (seeds["better"], seeds["worse"], seeds["none"]) == (1, 0, 3)
     assert any(note.startswith("5 runs diverged or failed") for note in table.notes)
-    assert save_pictures(build_report(tmp_path), tmp_path)
+    assert save_pictures(load_report(tmp_path), tmp_path)
 
 
 def test_names_out_of_a_file_stay_within_the_folder_of_pictures(tmp_path):
     write(tmp_path, ARMS, scale="../../small")
-    (picture,) = save_pictures(build_report(tmp_path), tmp_path / "pictures")
+    (picture,) = save_pictures(load_report(tmp_path), tmp_path / "pictures")
     assert picture.parent == tmp_path / "pictures"

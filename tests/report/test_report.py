@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from dropbench.errors import DropbenchError, UsageError
-from dropbench.report.folder import build_report
-from dropbench.report.pictures import save_curves
+from dropbench.report.folder import load_report
+from dropbench.report.pictures import save_pictures
 from dropbench.report.render.export import EXPORTERS, export
 from dropbench.report.sweep.sweep import find_sweeps
 from dropbench.report.sweep.table import sweep_table
@@ -104,7 +104,7 @@ def test_runs_of_a_model_that_another_dropbench_had_are_shown(tmp_path):
     runs(tmp_path, {0.0: [2, 3], 0.5: [4, 5]})
     path = tmp_path / RUNS.file_name
     path.write_text(path.read_text().replace(",lecture-cnn,", ",newer-net,"))
-    (table,) = build_report(tmp_path).tables
+    (table,) = load_report(tmp_path).tables
     assert "newer-net on" in table.title
 
 
@@ -139,13 +139,13 @@ def test_ensemble_members_stay_out_of_the_sweep(tmp_path):
 def test_pictures_are_drawn_for_every_kind_of_sweep(tmp_path, fields):
     runs(tmp_path, {0.0: [4, 5], 0.5: [3, 3]})
     runs(tmp_path, {0.3: [3, 4], 0.5: [3, 4]}, **fields)
-    paths = save_curves(sweeps(tmp_path), tmp_path)
+    paths = save_pictures(load_report(tmp_path), tmp_path)
     assert [path.read_bytes()[:4] for path in paths] == [b"\x89PNG"]
 
 
 def test_exports_hold_the_same_numbers_and_escape_text(tmp_path):
     runs(tmp_path, {0.0: [4, 5], 0.5: [3, 3]}, data="folder:a_b|<script>&%")
-    tables = build_report(tmp_path).tables
+    tables = load_report(tmp_path).tables
     for ending in EXPORTERS:
         export(tables, tmp_path / f"t{ending}")
     from_json = json.loads((tmp_path / "t.json").read_text())["tables"][0]["rows"]
@@ -165,7 +165,7 @@ def test_exports_hold_the_same_numbers_and_escape_text(tmp_path):
 def test_empty_folders_say_what_to_run(tmp_path):
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(DropbenchError, match="dropbench sweep"):
-            build_report(folder)
+            load_report(folder)
 
 
 def test_ten_thousand_runs_are_all_there(tmp_path):

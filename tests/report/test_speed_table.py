@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from dropbench.report.render import as_json
-from dropbench.report.speed import speed_tables
+from dropbench.report.speed import find_speed
 
 WHERE = {
     "device": "cpu",
@@ -31,8 +31,8 @@ def table(*rows: tuple[str, str, str, str]):
             for item, contender, unit, values in rows
         ]
     )
-    (made,) = speed_tables(frame)
-    return made
+    (session,) = find_speed(frame)
+    return session.tables[0]
 
 
 @pytest.mark.parametrize(

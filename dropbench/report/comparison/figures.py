@@ -77,15 +77,14 @@ def _cost(comparison: Comparison, cost: str) -> Subplot:
     marks: list[Mark] = []
     points: list[tuple[float, float]] = []
     for arm in comparison.arms:
-        style = Style(_number(arm))
+        name, style = comparison.name(arm), Style(_number(arm))
         sizes = comparison.readings(arm).groupby(["averaged", "passes_per_prediction"])
         xs, errors = (sizes[cost].mean() / unit).tolist(), sizes["test_error_percent"].mean().tolist()
         if len(xs) > 1:
-            marks.append(
-                Series(f"{comparison.name(arm)}, fewer", tuple(xs), tuple(errors), style, faint=True)
-            )
+            fewer = Series(f"{name}, fewer", tuple(xs), tuple(errors), style, companion_of=name, faint=True)
+            marks.append(fewer)
         error, x = comparison.error(arm), comparison.fullest(arm)[cost].mean() / unit
-        marks.append(estimates_series(comparison.name(arm), [x], [error], style, joined=False))
+        marks.append(estimates_series(name, [x], [error], style, joined=False))
         points += [*zip(xs, errors, strict=True), (x, error.mean)]
     front_xs, front_errors = zip(*pareto_front(points), strict=True)
     front = Series("Pareto front", front_xs, front_errors, REFERENCE_STYLE, markers=False, steps=True)

@@ -32,7 +32,7 @@ def chart_json(subplot: Subplot) -> str:
 
 
 def chart(subplot: Subplot) -> dict[str, Any]:
-    """The ``data`` and ``layout`` of a Plotly figure, without the colours of text and grid, which the theme has."""
+    """The ``data`` and ``layout`` of a Plotly figure; the page's theme gives text and grid their colours."""
     several = sum(bool(series.seeds) for series in subplot.of_kind(Series)) > 1
     data: list[Trace] = []
     for mark in subplot.marks:
@@ -78,7 +78,9 @@ def _series(series: Series, subplot: Subplot, several: bool) -> list[Trace]:
         marker |= {"symbol": "diamond-open", "size": 11}
     if series.faint:
         marker["size"] = 4
-        line |= {"opacity": 0.5, "showlegend": False, "legendgroup": series.name}
+        line["opacity"] = 0.5
+    if series.companion_of:
+        line |= {"showlegend": False, "legendgroup": series.companion_of}
     if series.sizes:
         largest = max(series.sizes)
         marker["sizemode"], marker["sizeref"] = "area", 2 * largest / _LARGEST**2
@@ -129,12 +131,12 @@ def _level(level: Level, xs: list[float]) -> list[Trace]:
     """A line from the first to the last place of the chart, which its legend can name."""
     ends = [min(xs, default=0.0), max(xs, default=1.0)]
     line = {"color": level.style.colour, "dash": level.style.line.page, "width": 1.5}
-    band = _band(level.name, ends, [level.low] * 2, [level.high] * 2, level.style)
+    band = _band(level.name, ends, [level.low] * 2, [level.high] * 2, level.style, 0.08)
     drawn = _trace(level.name, ends, [level.y] * 2, mode="lines", line=line)
     return [*(band if level.low < level.high else []), drawn]
 
 
-def _band(name: str, xs: Any, low: Any, high: Any, style: Style) -> list[Trace]:
+def _band(name: str, xs: Any, low: Any, high: Any, style: Style, opacity: float = 0.15) -> list[Trace]:
     """The area between ``low`` and ``high``, where both are numbers."""
     points = [p for p in zip(xs, low, high, strict=True) if not any(map(math.isnan, p))]
     around = [x for x, _, _ in points], [high for _, _, high in points], [low for _, low, _ in points]
@@ -144,7 +146,7 @@ def _band(name: str, xs: Any, low: Any, high: Any, style: Style) -> list[Trace]:
         outline
         | {
             "mode": "lines", "line": {"width": 0}, "fill": "toself",
-            "fillcolor": f"rgba({red},{green},{blue},0.15)", "hoverinfo": "skip", "showlegend": False,
+            "fillcolor": f"rgba({red},{green},{blue},{opacity})", "hoverinfo": "skip", "showlegend": False,
         }
     ]  # fmt: skip
 

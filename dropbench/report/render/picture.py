@@ -135,38 +135,39 @@ def _dodges(subplot: Subplot) -> dict[int, float]:
 
 
 def _draw_series(axes: "Axes", series: Series, dodge: float, small: bool) -> None:
-    colour, alpha = series.style.colour, 0.45 if series.faint else 1.0
-    xs = [x + dodge for x in series.x]
-    look: dict[str, Any] = {
-        "color": colour,
-        "alpha": alpha,
-        "ls": series.style.line.file if series.joined else "",
-        "lw": 0.8 if series.faint else 1.0 if series.sizes or series.style == REFERENCE else 1.6,
-        "marker": series.style.marker.file if series.markers and not series.sizes else "",
-        "markersize": 3 if series.faint else 4 if small or series.band else 5,
-        "label": None if series.faint else series.name,
-        "zorder": 1 if series.style == REFERENCE else 2,
-        "drawstyle": "steps-post" if series.steps else "default",
-    }
-    if series.hollow:
-        axes.plot(xs, series.y, **look | {"marker": "D", "markersize": 7, "mfc": "none"})
-    elif series.sizes:
-        axes.plot(xs, series.y, **look | {"alpha": 0.5, "label": None})
+    xs, look = [x + dodge for x in series.x], _look(series, small)
+    if series.sizes:
         shares = np.asarray(series.sizes) / max(series.sizes)
-        marker = series.style.marker.file
-        area = _LARGEST * shares.clip(_SMALLEST)
-        axes.scatter(xs, series.y, area, color=colour, marker=marker, label=series.name)
+        axes.plot(xs, series.y, **look | {"alpha": 0.5, "marker": "", "label": None})
+        area, marker = _LARGEST * shares.clip(_SMALLEST), look["marker"]
+        axes.scatter(xs, series.y, area, color=look["color"], marker=marker, label=look["label"])
     elif series.low and not series.band:
         reach: dict[str, Any] = {"xerr" if series.sideways else "yerr": _reach(series)}
         axes.errorbar(xs, series.y, **reach, **look, capsize=2 if small else 3)
     else:
         axes.plot(xs, series.y, **look)
     if series.band:
-        axes.fill_between(xs, series.low, series.high, color=colour, alpha=0.12, lw=0)
+        axes.fill_between(xs, series.low, series.high, color=series.style.colour, alpha=0.12, lw=0)
     for x, y, by_seed in zip(xs, series.y, series.seeds, strict=False):
         values, places = list(by_seed.values()), [y if series.sideways else x] * len(by_seed)
         points = (values, places) if series.sideways else (places, values)
-        axes.plot(*points, ".", color=colour, alpha=0.45, markersize=4)
+        axes.plot(*points, ".", color=series.style.colour, alpha=0.45, markersize=4)
+
+
+def _look(series: Series, small: bool) -> dict[str, Any]:
+    """Colour, line and marker of a series, as matplotlib takes them."""
+    look = {
+        "color": series.style.colour,
+        "alpha": 0.45 if series.faint else 1.0,
+        "ls": series.style.line.file if series.joined else "",
+        "lw": 0.8 if series.faint else 1.0 if series.sizes or series.style == REFERENCE else 1.6,
+        "marker": series.style.marker.file if series.markers else "",
+        "markersize": 3 if series.faint else 4 if small or series.band else 5 if series.joined else 6,
+        "label": None if series.companion_of else series.name,
+        "zorder": 1 if series.style == REFERENCE else 2,
+        "drawstyle": "steps-post" if series.steps else "default",
+    }
+    return look | {"marker": "D", "markersize": 7, "mfc": "none"} if series.hollow else look
 
 
 def _reach(series: Series) -> list[list[float]]:

@@ -14,7 +14,7 @@ from dropbench.report.figure import (
     spans_widely,
 )
 from dropbench.report.statistics import mean_interval
-from dropbench.report.style import Style
+from dropbench.report.style import DOTTED, SOLID, Style
 from dropbench.report.sweep.lines import axis_of, horizontal_axis, lines_of, sweep_picture_title
 from dropbench.report.sweep.sweep import Setting, Sweep, mean_of
 
@@ -81,7 +81,7 @@ def _curve_figure(
 ) -> Figure:
     """One quantity against the epoch; ``means`` are by the setting's number and the epoch."""
     curves = [
-        _curve(means.xs(number), column, split, sweep.label(setting) or "the run", shade)
+        _curve(means.loc[[number]].droplevel(0), column, split, sweep.label(setting) or "the run", shade)
         for number, setting in enumerate(settings)
         if number in means.index.get_level_values(0)
         for shade in [number / max(1, len(settings) - 1)]
@@ -102,9 +102,9 @@ def _curve(curve: pd.DataFrame, column: str, split: str, name: str, shade: float
         f"{name}, training" if training else name,
         tuple(map(float, curve.index)),
         tuple(map(float, curve[f"{split}_{column}"])),
-        Style(dash=2 if training else 0, shade=shade),
+        Style(dash=DOTTED if training else SOLID, shade=shade),
         markers=False,
-        faint=training,
+        companion_of=name if training else "",
     )
 
 
