@@ -109,5 +109,5 @@ def check_arms(names: Iterable[str], reference: str = REFERENCE) -> tuple[str, .
     for name in sorted(wanted):
         ARMS.check(name)
     if not wanted - {reference}:
-        raise UsageError(f"--arms names nothing to compare with {reference}.", f"Known: {', '.join(ARMS)}.")
+        raise UsageError(f"`arms` names nothing to compare with {reference}.", f"Known: {', '.join(ARMS)}.")
     return tuple(name for name in ARMS if name in wanted | {REFERENCE, reference})

@@ -51,7 +51,7 @@ RECIPES = Registry(
         ),
         "mlp": Recipe(
             factory="dropbench.models.mlp:MLP",
-            summary="fully connected layers of --layers units, softmax",
+            summary="fully connected layers, softmax",
             sites=("input", "hidden"),
             epochs=20,
             learning_rate=0.1,

@@ -9,6 +9,7 @@ import typer
 
 from dropbench.cli.console import present
 from dropbench.cli.options import OF_MACHINE, AsJson, DataDir, Keywords, Out, takes
+from dropbench.cli.spoken import spoken
 
 if TYPE_CHECKING:
     from dropbench.experiments.doctor import Finding
@@ -63,7 +64,7 @@ def _table(findings: "Sequence[Finding]") -> "Table":
         "doctor",
         "This installation and this machine",
         columns,
-        tuple(vars(finding) for finding in findings),
+        tuple({**vars(each), "value": spoken(each.value), "mend": spoken(each.mend)} for each in findings),
         verdict=(verdict,),
         lead=2,
     )

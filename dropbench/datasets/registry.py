@@ -32,7 +32,7 @@ def find_source(name: str) -> Source:
     if name.startswith(FOLDER_PREFIX):
         path = name.removeprefix(FOLDER_PREFIX)
         if not path:
-            raise UsageError("folder: names no folder.", "Write --data folder:PATH.")
+            raise UsageError("folder: names no folder.", "Write `data=folder:PATH`.")
         return ImageFolder(Path(path))
     if name not in SOURCES:
         raise unknown_name("data set", name, [*SOURCES, "folder:PATH"])

@@ -55,7 +55,7 @@ def split(labels: np.ndarray, config: RunConfig) -> SplitPositions:
     most = largest_train_size(len(labels))
     if config.data.train_size is not None and config.data.train_size > most:
         raise UsageError(
-            f"--train-size {config.data.train_size:,} is more than {config.data.name} has.",
+            f"`train_size` {config.data.train_size:,} is more than {config.data.name} has.",
             f"After the validation split it has {most:,} training images.",
         )
     order = stratified_order(labels, numpy_generator(config.repetition.seed, "validation"))

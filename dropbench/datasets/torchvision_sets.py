@@ -52,7 +52,7 @@ class TorchvisionSet:
             raise DropbenchError(
                 f"The data set {self.name} is not in {self.place(data_dir)} and cannot be downloaded "
                 f"({reason[:_LONGEST_REASON].rstrip('.')}).",
-                f"Put {', '.join(self.needed)} there, or name another folder with --data-dir.",
+                f"Put {', '.join(self.needed)} there, or name another folder with `data_dir`.",
             ) from error
 
     def decode(self, data_dir: Path) -> DataSet:

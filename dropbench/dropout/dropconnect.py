@@ -34,7 +34,7 @@ class DropConnect(DropoutLayer):
         if p_drop and not isinstance(layer_before(site, "dropconnect"), nn.Linear):
             raise UsageError(
                 f"DropConnect drops weights of fully connected layers; none follows the site {site.name}.",
-                "Give --p alone.",
+                "Leave out the p of other sites.",
             )
         return cls(p_drop)
 

@@ -25,7 +25,7 @@ class Standout(DropoutLayer):
         """Behind a layer only."""
         if p_drop and site.name == "input":
             raise UsageError(
-                "Standout drops units by their own input; pixels have none.", "Leave out --p-input."
+                "Standout drops units by their own input; pixels have none.", "Leave out `p_drop_input`."
             )
         return cls(p_drop)
 

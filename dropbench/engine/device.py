@@ -31,7 +31,7 @@ def resolve_device(name: str) -> torch.device:
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         reason = "this build of torch is without CUDA" if torch.version.cuda is None else "no usable GPU"
-        raise DropbenchError(f"There is no CUDA device here ({reason}).", "Use --device cpu or auto.")
+        raise DropbenchError(f"There is no CUDA device here ({reason}).", "Use `device=cpu` or auto.")
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
@@ -45,7 +45,7 @@ def resolve_precision(name: str, device: torch.device) -> str:
     if name not in ("auto", *PRECISIONS):
         raise unknown_name("precision", name, ("auto", *PRECISIONS))
     if name == "tf32" and (device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0)):
-        raise UsageError("--precision tf32 needs a CUDA GPU of compute capability 8.0 or more.", "Use auto.")
+        raise UsageError("`precision=tf32` needs a CUDA GPU of compute capability 8.0 or more.", "Use auto.")
     if name != "auto":
         return name
     if device.type == "cuda":
@@ -70,7 +70,7 @@ def prepare_process(threads: int | None = None) -> None:
     """Set threads and allocator for a process that is going to train; harmless to call again."""
     if threads is not None:
         if threads < 1:
-            raise UsageError(f"--threads {threads}.", "Write 1 or more.")
+            raise UsageError(f"`threads` is {threads}.", "Write 1 or more.")
         torch.set_num_threads(threads)
     keep_memory()
 

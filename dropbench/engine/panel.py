@@ -31,7 +31,7 @@ def hidden_sites(model: nn.Module) -> list[DropoutLayer]:
     sites = [layer for layer in dropout_layers(model) if layer.site == "hidden"]
     if not sites:
         raise UsageError(
-            "This model has no hidden dropout site, whose units could be looked at.", "No --panel."
+            "This model has no hidden dropout site, whose units could be looked at.", "Leave out `panel`."
         )
     return sites
 

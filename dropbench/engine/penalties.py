@@ -17,7 +17,7 @@ _LEAST = 1e-6  # of a mean activation: the logarithm of 0 is none
 def check_compiles(config: RunConfig) -> None:
     """Raise UsageError where a compiled net could not be trained."""
     if config.penalty.kl_sparsity:
-        raise UsageError("A compiled net cannot show its units to --kl-sparsity.", "Leave out --compile.")
+        raise UsageError("A compiled net cannot show its units to `kl_sparsity`.", "Leave out `compile`.")
 
 
 class Penalties:

@@ -153,7 +153,7 @@ def _machine() -> Iterator[Finding]:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
     value = f"{usable} of the machine's {machine}"
     if granted < usable:  # a sweep starts a worker for each usable core, and knows of no quota
-        mend = f"Use --jobs {granted}, or set DROPBENCH_JOBS={granted}."
+        mend = f"Use `jobs={granted}`, or set DROPBENCH_JOBS={granted}."
         yield Finding("cores", f"{value}, but time for {granted} only (a container's quota)", "note", mend)
     else:
         yield Finding("cores", value, "ok" if usable == machine else "note")
@@ -164,12 +164,12 @@ def _folders(results: Path, data_dir: Path | None) -> Iterator[Finding]:
     from dropbench.datasets.registry import SOURCES, default_data_dir
 
     yield _folder("cache", cache_folder(), "set DROPBENCH_CACHE_DIR to another folder")
-    yield _folder("results", results, "name another folder with --out")
+    yield _folder("results", results, "name another folder with `out`")
     folder = data_dir or default_data_dir()
     here = [name for name, source in SOURCES.items() if source.files(folder)]
     # mnist5k is in a package. Other sets that are there can be used even if no more can be written.
     state: State = "note" if set(here) - {"mnist5k"} else "problem"
-    yield _folder("data", folder, "name another folder with --data-dir or DROPBENCH_DATA_DIR", state)
+    yield _folder("data", folder, "name another folder with `data_dir` or DROPBENCH_DATA_DIR", state)
     yield Finding("data sets", f"{', '.join(here) or 'none'}; dropbench data list tells of all")
 
 
@@ -204,7 +204,7 @@ def _runs(results: Path) -> Iterator[Finding]:
     value = ", ".join(f"{count} {status}" for status, count in counts.most_common()) or "none"
     value += "".join(f"; {record.getMessage()}" for record in damage.buffer)[:_LONGEST]
     if counts.total() > counts["ok"] or damage.buffer:
-        mend = f"The same command with --retry-failed does them again; {RUNS.file_name} says why they failed."
+        mend = f"The same command with `retry_failed` does them again; {RUNS.file_name} says why they failed."
         yield Finding("runs", value, "note", mend)
     else:
         yield Finding("runs", value)
@@ -280,9 +280,9 @@ def _training(device_name: str, precision_name: str, data_dir: Path | None) -> I
     except UsageError as error:
         if precision_name not in PRECISIONS:
             raise
-        yield Finding("precision", error.message, "problem", "Use --precision auto.")
+        yield Finding("precision", error.message, "problem", "Use `precision=auto`.")
         return
-    mend = "Use --precision auto: fp32 is faster here." if precision == "bf16" != best else ""
+    mend = "Use `precision=auto`: fp32 is faster here." if precision == "bf16" != best else ""
     yield Finding("precision", f"{precision}; {why}", "ok" if best == "bf16" else "note", mend)
     jobs, threads = shares(10**6, device, AUTOMATIC)
     yield Finding("a sweep", f"runs at a time: {jobs}; CPU threads of each: {threads}")
@@ -294,5 +294,5 @@ def _training(device_name: str, precision_name: str, data_dir: Path | None) -> I
     if result.status == "ok":
         yield Finding("a small run", f"{result.cost['seconds']:.1f} s for 2 steps of the {config.model.name}")
     else:
-        mend = "Use --device cpu --precision fp32; if that fails too, install torch again."
+        mend = "Use `device=cpu` and `precision=fp32`; if that fails too, install torch again."
         yield Finding("a small run", f"{result.status}: {result.message}"[:_LONGEST], "problem", mend)

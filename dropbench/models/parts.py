@@ -45,6 +45,6 @@ def at_least_8(image_shape: tuple[int, int, int], config: RunConfig) -> tuple[in
     if min(height, width) < 8:
         raise UsageError(
             f"{config.model.name} pools three times and needs images of 8×8 or more, not {height}×{width}.",
-            "Use --model mlp.",
+            "Use `model=mlp`.",
         )
     return image_shape

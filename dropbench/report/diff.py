@@ -36,7 +36,7 @@ def diff_table(old: Path, new: Path, choice: Choice) -> tuple[Table, bool]:
     if not compared:
         raise DropbenchError(
             f"{old} and {new} have no setting with a seed in common.",
-            "Run the same command into both, with another --out.",
+            "Run the same command into both, with another `out`.",
         )
     rows = [_row(before[key], after[key], test, column) for key, test in compared]
     worse = [row for row in rows if row["worse"]]

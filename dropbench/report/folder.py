@@ -91,7 +91,7 @@ def load_report(folder: Path, choice: Choice = Choice()) -> Report:  # frozen
     subjects = tuple(_chosen(folder, read, choice))
     if not subjects:
         raise DropbenchError(
-            f"{folder} holds nothing of {', '.join(choice.only)}.", "Leave out --only to see what it holds."
+            f"{folder} holds nothing of {', '.join(choice.only)}.", "Leave out `only` to see what it holds."
         )
     return Report(folder, subjects)
 

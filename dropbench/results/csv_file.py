@@ -184,7 +184,7 @@ def widen(folder: Path, table: CsvTable) -> None:
     if not set(table.key) <= set(header) <= set(table.columns):
         raise DropbenchError(
             f"{path} has other columns than this dropbench writes (schema {SCHEMA_VERSION}).",
-            "Name another folder with --out.",
+            "Name another folder with `out`.",
         )
     # A row with a wrong number of cells cannot be placed; readers leave it out, and told so.
     rows = (

@@ -36,7 +36,7 @@ class Store:
                 pass
         except OSError as error:
             raise DropbenchError(
-                f"Cannot write into {folder}: {error.strerror or error}.", "Name another folder with --out."
+                f"Cannot write into {folder}: {error.strerror or error}.", "Name another folder with `out`."
             ) from error
         self._file_lock = FileLock(folder / ".dropbench.lock")
         self._statuses: dict[str, str] = {}

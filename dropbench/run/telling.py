@@ -26,9 +26,9 @@ def unusual(values: Mapping[str, Any], names: Iterable[str]) -> list[str]:
     ]
 
 
-def title(values: Mapping[str, Any], names: Iterable[str]) -> str:
-    """The model and the data, and what is told of the named settings."""
-    parts = [f"{values['model']} on {values['data']}", *unusual(values, names)]
+def title(values: Mapping[str, Any], names: Iterable[str], *first: str) -> str:
+    """The model and the data, what comes ``first``, and what is told of the named settings."""
+    parts = [f"{values['model']} on {values['data']}", *first, *unusual(values, names)]
     return ", ".join(parts).replace(", (", " (")
 
 

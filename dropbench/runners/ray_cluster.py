@@ -50,7 +50,7 @@ class RayRunner:
             self._disconnect()
             raise DropbenchError(
                 f"The Ray cluster has no room for a run of {self._threads} CPUs and {self._gpus:g} GPUs.",
-                "Ask for less with --threads and --gpus-per-run, or use --device cpu.",
+                "Ask for less with `threads` and `gpus_per_run`, or use `device=cpu`.",
             )
         self.jobs = min(machine.jobs or room, room, runs)
 
@@ -124,7 +124,7 @@ class RayRunner:
         except Exception as error:  # Ray raises many kinds: connection, version, value
             raise DropbenchError(
                 f"Cannot reach the Ray cluster {address or 'on this machine'}: {str(error).rstrip('.')}.",
-                "Start one with: ray start --head; and name it: --ray-address HOST:PORT",
+                "Start one with: ray start --head; and name it: `ray_address=HOST:PORT`",
             ) from error
 
     def _disconnect(self) -> None:

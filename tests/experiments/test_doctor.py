@@ -152,7 +152,7 @@ def test_a_gpu_that_torch_cannot_use(monkeypatch, tmp_path, program, cuda, usabl
 def test_a_device_that_is_absent_is_a_problem_and_an_unknown_one_wrong_use(monkeypatch, tmp_path):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     found = named(doctor._surviving("device", doctor._training("cuda", "auto", tmp_path)))
-    fails(found["device"], "problem", "--device cpu")
+    fails(found["device"], "problem", "device=cpu")
     for device, precision in (("tpu", "auto"), ("cpu", "fp7")):
         with pytest.raises(UsageError):
             list(doctor._surviving("device", doctor._training(device, precision, tmp_path)))

@@ -15,7 +15,7 @@ from dropbench.results.predictions import load
 from dropbench.results.store import Store
 from dropbench.run.machine import CAREFUL, Policy
 
-NO_FOREIGN = "none"
+NO_OOD = "none"
 
 
 def ood_key(name: str, data: DataSet, data_dir: Path | None) -> str:
@@ -26,21 +26,23 @@ def ood_key(name: str, data: DataSet, data_dir: Path | None) -> str:
         DropbenchError: if it cannot be fetched.
 
     """
-    if name == NO_FOREIGN:
+    if name == NO_OOD:
         return ""
     if name in DERIVED:
         return name
     if not name.startswith(FOLDER_PREFIX) and name not in SOURCES:
-        raise unknown_name("foreign data", name, [*DERIVED, NO_FOREIGN, *SOURCES, f"{FOLDER_PREFIX}PATH"])
+        raise unknown_name(
+            "out-of-distribution data", name, [*DERIVED, NO_OOD, *SOURCES, f"{FOLDER_PREFIX}PATH"]
+        )
     foreign = prepare(name, data_dir)
     if foreign.image_shape != data.image_shape:
         theirs, ours = ("×".join(map(str, each.image_shape)) for each in (foreign, data))
         raise UsageError(
-            f"--ood {name} has images of {theirs}, and {data.name} of {ours}.",
+            f"`ood={name}` has images of {theirs}, and {data.name} of {ours}.",
             f"Take one of the same shape, or {' or '.join(DERIVED)}.",
         )
     if foreign.key == data.key:
-        raise UsageError(f"--ood {name} is the data set itself, and nothing foreign.")
+        raise UsageError(f"`ood={name}` is the data set itself, which is in its own distribution.")
     return foreign.key
 
 

@@ -116,6 +116,6 @@ def narrowed(config: RunConfig, members: int, data: DataSet) -> float:
     if low == 0:
         raise UsageError(
             f"{members} members have more parameters than one net, however narrow they are.",
-            "Take fewer --members, or another --budget.",
+            "Take fewer `members`, or another `budget`.",
         )
     return low / _WIDTHS

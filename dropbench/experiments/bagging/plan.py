@@ -35,13 +35,14 @@ class ComparisonPlan:
         """Raise UsageError for what cannot be compared."""
         if self.members < 1:
             raise UsageError(
-                f"--members {self.members}.", "Write 1 or more; the lecture's question wants 5 or so."
+                f"`members` is {self.members}.", "Write 1 or more; the lecture's question wants 5 or so."
             )
         BUDGETS.check(self.budget)
         object.__setattr__(self, "arms", check_arms(self.arms, self.reference))
         if self.base.without_dropout:
             raise UsageError(
-                "With --p 0 there is no dropout to compare.", "Write a probability of dropping, like --p 0.5."
+                "With `p_drop=0` there is no dropout to compare.",
+                "Write a probability of dropping, like 0.5.",
             )
         self.of_seed(0)  # a member that cannot be is said now
 

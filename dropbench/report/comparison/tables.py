@@ -48,7 +48,7 @@ def comparison_title(comparison: Comparison) -> str:
         told.append(f"out-of-distribution images: {fields['foreign']}")
     equal = BUDGETS[fields["budget"]].partition(",")[0].partition(":")[0]
     return (
-        f"Dropout ({fields['dropout']}) and bagging: {telling.title(values, told_of)}, {p}; equal: {equal}; "
+        f"Dropout ({fields['dropout']}) and bagging: {telling.title(values, told_of, p)}; equal: {equal}; "
         f"{', '.join(told)}"
     )
 
@@ -136,12 +136,12 @@ def _notes(comparison: Comparison) -> list[str]:
     if comparison.seeds == 1:
         notes.append(
             "One seed: the intervals hold for these nets and leave out what another seed would change. "
-            f"Repeat with --seeds {ENOUGH_SEEDS}."
+            f"Repeat with {ENOUGH_SEEDS} seeds."
         )
     elif comparison.seeds < ENOUGH_SEEDS:
         notes.append(
             f"{comparison.seeds} seeds tell little of what another seed would change. "
-            f"--seeds {ENOUGH_SEEDS} or more is better."
+            f"{ENOUGH_SEEDS} or more are better."
         )
     return notes
 

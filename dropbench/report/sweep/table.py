@@ -208,7 +208,7 @@ class _Net:
         if seeds == 0:
             return ""
         if seeds < 2:
-            return f"One seed gives no interval and no test: repeat with --seeds {ENOUGH_SEEDS} or more."
+            return f"One seed gives no interval and no test: repeat with {ENOUGH_SEEDS} seeds or more."
         effects = sorted(test.smallest_effect for test in tests if test.smallest_effect > 0)
         if not effects:  # all differences are the same: nothing tells how far they vary
             return ""
@@ -223,7 +223,7 @@ class _Net:
         if seeds < ENOUGH_SEEDS:
             text += (
                 f". Under {ENOUGH_SEEDS} seeds intervals and tests lean on the normal distribution: "
-                f"--seeds {ENOUGH_SEEDS} or more would do"
+                f"{ENOUGH_SEEDS} or more would do"
             )
         return f"{text}."
 

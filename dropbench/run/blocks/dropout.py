@@ -41,7 +41,7 @@ class DropoutSettings(Block):
         axis=2,
         title="p_drop input",
         label="p_drop at the input",
-        words="input {}",
+        words="p_drop {} at the input",
     )
     p_drop_conv: float = setting(
         0.0,
@@ -54,7 +54,7 @@ class DropoutSettings(Block):
         axis=3,
         title="p_drop conv",
         label="p_drop after the convolutions",
-        words="conv {}",
+        words="p_drop {} after convolutions",
     )
     variant: str = setting(
         "bernoulli",
