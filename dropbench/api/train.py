@@ -21,7 +21,7 @@ from dropbench.run.result import RunResult
 
 
 @dataclass(frozen=True)
-class Figures:
+class SplitMetrics:
     """The metrics of a run on one split; NaN where it has none, as an autoencoder has no error."""
 
     error: float
@@ -34,7 +34,7 @@ class Figures:
     """Expected calibration error in 15 bins, 0 to 1."""
 
     @classmethod
-    def of(cls, metrics: Mapping[str, float], split: str) -> "Figures":
+    def of(cls, metrics: Mapping[str, float], split: str) -> "SplitMetrics":
         """The metrics of ``val`` or ``test``."""
         names = ("error_percent", "nll", "brier", "ece")
         return cls(*(metrics.get(f"{split}_{name}", float("nan")) for name in names))
@@ -47,14 +47,14 @@ class RunDone(Done):
     result: RunResult
 
     @property
-    def test(self) -> Figures:
+    def test(self) -> SplitMetrics:
         """The metrics on the test images."""
-        return Figures.of(self.result.metrics, "test")
+        return SplitMetrics.of(self.result.metrics, "test")
 
     @property
-    def validation(self) -> Figures:
+    def validation(self) -> SplitMetrics:
         """The metrics on the validation images."""
-        return Figures.of(self.result.metrics, "val")
+        return SplitMetrics.of(self.result.metrics, "val")
 
     @cached_property
     def curves(self) -> pd.DataFrame:

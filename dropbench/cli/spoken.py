@@ -7,7 +7,7 @@ from dropbench.run.machine import Machine, Policy
 from dropbench.run.setting import settings_of
 
 _FLAGS = {each.name: each.flag for each in (*SETTINGS.values(), *settings_of(Machine), *settings_of(Policy))}
-_NAMED = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]+))?`")
+_NAMED = re.compile(r"(?<!`)`([a-z][a-z0-9_]*)(?:=([^`]+))?`(?!`)")
 
 
 def spoken(sentence: str) -> str:

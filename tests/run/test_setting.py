@@ -63,10 +63,8 @@ def test_every_setting_parts_runs_or_says_that_it_does_not():
 
 def test_a_new_setting_is_a_column_a_group_a_flag_and_a_title(monkeypatch):
     """What the declaration alone gives: nothing else in the package names the setting."""
-    noise = setting(0.0, help="Noise.", flag="--noise", panel="Training", words="noise {}").metadata[
-        "setting"
-    ]
-
+    declared = setting(0.0, help="Noise.", flag="--noise", panel="Training", words="noise {}")
+    noise = declared.metadata["setting"]
     each = replace(noise, name="noise", attribute="noise", type=float, title="noise")
     monkeypatch.setitem(SETTINGS, "noise", each)
     values = {**RunConfig().settings(), "noise": 0.25}
