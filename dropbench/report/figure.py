@@ -58,8 +58,8 @@ class Series:
     hollow: bool = False
     steps: bool = False
     """Whether y stays until the next x, as on a Pareto front and in a histogram."""
-    sizes: tuple[float, ...] = ()
-    """The areas of the markers, as numbers of what each stands for; none: all the same."""
+    examples: tuple[float, ...] = ()
+    """How many examples each point stands for, by the area of its marker; none: all areas are the same."""
     sideways: bool = False
     """Whether intervals and seeds are of x, as in rows under each other."""
     companion_of: str = ""
@@ -152,7 +152,8 @@ class Subplot:
 class Figure:
     """One picture: subplots in a grid of ``columns``, with the title above them.
 
-    ``name`` starts the name of its file; ``size`` is in inches. The page shows each subplot as a chart.
+    ``name`` starts the name of its file; ``size`` is in inches. The page shows each subplot as a chart. The
+    caption says what the figure shows; with several subplots, what all of them have in common.
     """
 
     name: str
@@ -178,12 +179,13 @@ class Figure:
         if len(self.subplots) == 1:
             return self.caption
         what = subplot.title or subplot.y.label
-        return f"{what[:1].upper()}{what[1:]} against {subplot.x.label}; {self.caption}"
+        shown = f"{what[:1].upper()}{what[1:]}"
+        return shown if subplot.images else f"{shown} against {subplot.x.label}; {self.caption}"
 
     @property
     def alt(self) -> str:
         """The figure in words, for whoever does not see it."""
-        return " ".join([f"{self.caption}.", *(subplot.alt for subplot in self.subplots)])
+        return " ".join(f"{self.caption_of(subplot)}. {subplot.alt}" for subplot in self.subplots)
 
 
 def estimates_series(

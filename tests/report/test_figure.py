@@ -40,7 +40,7 @@ SERIES = {
     "a band": Series("a", (1.0, 2.0), (5.0, 6.0), Style(2), (4.0, 5.5), (7.0, 6.5), band=True),
     "seeds": Series("a", (1.0, 2.0), (5.0, 6.0), Style(3), seeds=({0: 4.0, 3: 6.0}, {1: 6.0})),
     "hollow marks": Series("a", (1.0, 2.0), (5.0, 6.0), Style(4), joined=False, hollow=True),
-    "sized marks": Series("a", (1.0, 2.0), (5.0, 6.0), Style(5), sizes=(10.0, 40.0)),
+    "markers of examples": Series("a", (1.0, 2.0), (5.0, 6.0), Style(5), examples=(10.0, 40.0)),
     "steps": Series("a", (1.0, 2.0), (5.0, 4.0), Style(dash=1), markers=False, steps=True),
     "a companion": Series("a, fewer", (1.0, 2.0), (5.0, 4.0), Style(6), companion_of="a", faint=True),
     "a hole": Series("a", (1.0, 2.0, 3.0), (5.0, NAN, 4.0), Style(0)),
@@ -108,8 +108,8 @@ def test_every_seed_is_a_dot():
     assert trace["text"] == ["seed 0", "seed 3", "seed 1"]
 
 
-def test_the_area_of_a_mark_is_in_proportion_to_its_size():
-    series = SERIES["sized marks"]
+def test_the_area_of_a_marker_is_in_proportion_to_its_examples():
+    series = SERIES["markers of examples"]
     (drawn,) = in_file(of(series)).collections
     assert drawn.get_sizes()[1] / drawn.get_sizes()[0] == pytest.approx(4)
     marker = in_page(of(series))["data"][0]["marker"]

@@ -117,7 +117,7 @@ def reliability_figure(comparison: Comparison) -> Figure:
     for arm in comparison.arms:
         bins, name = pooled(comparison, arm), comparison.name(arm)
         xs, ys, examples = (tuple(map(float, bins[c])) for c in ("confidence", "accuracy", "examples"))
-        series.append(Series(name, xs, ys, _style(arm), sizes=examples))
+        series.append(Series(name, xs, ys, _style(arm), examples=examples))
         eces.append(f"{name} {comparison.fullest(arm)['test_ece'].mean():.3f}")
     remark = f"Expected calibration errors: {'; '.join(eces)}."
     return Figure(

@@ -55,24 +55,17 @@ def _series(series: Series, y_axis: Axis, seeds_named: bool) -> list[Trace]:
     """The band, the line and the seeds of a series; a legend may have a word for the seeds."""
     style, group = series.style, series.companion_of or series.name
     kinds = ["lines"] * series.joined + ["markers"] * series.markers
-    line = _trace(group, series.x, _named(series.y, y_axis), mode="+".join(kinds))
+    line = _trace(group, series.x, _named(series.y, y_axis), mode="+".join(kinds), marker=_marker(series))
     line |= {
         "name": series.name,
         "showlegend": not series.companion_of,
         "opacity": 0.5 if series.faint else 1,
         "line": {
             "color": style.colour, "dash": style.line.page, "shape": "hv" if series.steps else "linear",
-            "width": 1 if series.sizes or series.faint else 2,
+            "width": 1 if series.examples or series.faint else 2,
         },
-        "marker": {"color": style.colour, "symbol": style.marker.page, "size": 4 if series.faint else 8},
+        "text": [f"{size:,.0f} examples" for size in series.examples],
     }  # fmt: skip
-    if series.hollow:
-        line["marker"] |= {"symbol": "diamond-open", "size": 11}
-    if series.sizes:
-        largest = max(series.sizes)
-        sizes = [max(size, _SMALLEST * largest) for size in series.sizes]
-        line["marker"] |= {"sizemode": "area", "sizeref": 2 * largest / _LARGEST**2, "size": sizes}
-        line["text"] = [f"{size:,.0f} examples" for size in series.sizes]
     if series.low and not series.joined:
         below, above = series.reach
         bars = {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
@@ -80,6 +73,16 @@ def _series(series: Series, y_axis: Axis, seeds_named: bool) -> list[Trace]:
     banded = series.joined and series.has_intervals
     band = [_band(group, series.x, series.low, series.high, style)] if banded else []
     return [*band, line, *([_seeds(series, y_axis, seeds_named)] if series.dots else [])]
+
+
+def _marker(series: Series) -> dict[str, Any]:
+    symbol = "diamond-open" if series.hollow else series.style.marker.page
+    marker = {"color": series.style.colour, "symbol": symbol}
+    if series.examples:
+        largest = max(series.examples)
+        sizes = [max(size, _SMALLEST * largest) for size in series.examples]
+        return {**marker, "sizemode": "area", "sizeref": 2 * largest / _LARGEST**2, "size": sizes}
+    return {**marker, "size": 4 if series.faint else 8 if series.joined else 11}
 
 
 def _seeds(series: Series, y_axis: Axis, named: bool) -> Trace:

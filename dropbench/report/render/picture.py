@@ -115,8 +115,8 @@ def _dodges(subplot: Subplot) -> list[float]:
 
 def _draw_series(axes: "Axes", series: Series, moved: float, small: bool) -> None:
     xs, look = [x + moved for x in series.x], _look(series, small)
-    if series.sizes:
-        areas = _LARGEST * (np.asarray(series.sizes) / max(series.sizes)).clip(_SMALLEST)
+    if series.examples:
+        areas = _LARGEST * (np.asarray(series.examples) / max(series.examples)).clip(_SMALLEST)
         axes.plot(xs, series.y, **look | {"alpha": 0.5, "marker": "", "label": None})
         alike = {name: look[name] for name in ("color", "marker", "label")}
         axes.scatter(xs, series.y, areas, **alike)
@@ -139,7 +139,7 @@ def _look(series: Series, small: bool) -> dict[str, Any]:
         "color": series.style.colour,
         "alpha": 0.45 if series.faint else 1.0,
         "ls": series.style.line.file if series.joined else "",
-        "lw": 0.8 if series.faint else 1.0 if series.sizes or series.style == REFERENCE else 1.6,
+        "lw": 0.8 if series.faint else 1.0 if series.examples or series.style == REFERENCE else 1.6,
         "marker": series.style.marker.file if series.markers else "",
         "markersize": 3 if series.faint else 4 if small or series.band else 5 if series.joined else 6,
         "label": None if series.companion_of else series.name,
