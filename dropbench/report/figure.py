@@ -4,7 +4,7 @@ A new figure is one function that returns a Figure, and one test of it.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,9 @@ if TYPE_CHECKING:  # a terminal that only shows tables need not wait for numpy
 
     from dropbench.report.statistics import Estimate
 
-FILE, PAGE = "file", "page"
-"""Where a figure may be shown; a terminal draws the one that its table names."""
 _MOST_TOLD = 20
-_ONE_TWO_FIVE = tuple(digit * 10.0**power for power in range(-9, 10) for digit in (1, 2, 5))
-_DECADES = tuple(10.0**power for power in range(-9, 10))
+_POWERS = [10.0**power for power in range(-9, 10)]
 _MANY_DECADES = 1e4
-_SIDE_BY_SIDE = (10, 5.2)
 
 
 @dataclass(frozen=True)
@@ -37,15 +33,14 @@ class Axis:
     complement: str = ""
     """The label of a second scale, of 1 − value, on the other side; empty where there is none."""
     categories: tuple[str, ...] = ()
-    """What stands at 0, 1, 2, …, from the bottom up, in place of numbers."""
+    """The words that stand at 0, 1, 2, …, from the bottom up, in place of numbers."""
 
 
 @dataclass(frozen=True)
 class Series:
     """Points ``(x, y)`` in order, with intervals from ``low`` to ``high`` and the values of their seeds.
 
-    Intervals are drawn as bars, with ``band`` as a band. ``sideways`` says that intervals and seeds are of x,
-    as in rows under each other. NaN marks where nothing was measured.
+    NaN marks where nothing was measured.
     """
 
     name: str
@@ -55,18 +50,41 @@ class Series:
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
     seeds: tuple[Mapping[int, float], ...] = ()
+    """Of each point, the values by seed."""
     band: bool = False
+    """Whether intervals are a band everywhere; else they are bars in a file."""
     joined: bool = True
     markers: bool = True
     hollow: bool = False
     steps: bool = False
-    """Whether y stays until the next x, as on a Pareto front."""
+    """Whether y stays until the next x, as on a Pareto front and in a histogram."""
+    examples: tuple[float, ...] = ()
+    """How many examples each point stands for, by the area of its marker; none: all areas are the same."""
+    sideways: bool = False
+    """Whether intervals and seeds are of x, as in rows under each other."""
     companion_of: str = ""
     """The name of the series that it goes with; it then has no place of its own in the legend."""
     faint: bool = False
-    sizes: tuple[float, ...] = ()
-    """The areas of the markers, as numbers of what each stands for; none: all the same."""
-    sideways: bool = False
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether any interval has a width: one seed has none."""
+        return any(low < high for low, high in zip(self.low, self.high, strict=True))
+
+    @property
+    def reach(self) -> tuple[list[float], list[float]]:
+        """How far each interval reaches below its mean, and above."""
+        bounds = list(zip(self.x if self.sideways else self.y, self.low, self.high, strict=True))
+        return [mean - low for mean, low, _ in bounds], [high - mean for mean, _, high in bounds]
+
+    @property
+    def dots(self) -> list[tuple[float, float, int]]:
+        """Every seed's ``(x, y, seed)``."""
+        return [
+            (value, y, seed) if self.sideways else (x, value, seed)
+            for x, y, by_seed in zip(self.x, self.y, self.seeds, strict=bool(self.seeds))
+            for seed, value in by_seed.items()
+        ]
 
 
 @dataclass(frozen=True)
@@ -80,16 +98,6 @@ class Level:
     high: float = math.nan
 
 
-@dataclass(frozen=True)
-class Stairs:
-    """The outline of a histogram: ``heights`` between ``edges``, of which there is one more."""
-
-    name: str
-    edges: tuple[float, ...]
-    heights: tuple[float, ...]
-    style: Style
-
-
 @dataclass(frozen=True, eq=False)
 class Images:
     """A grid of images ``(n, channels, height, width)`` of values 0 to 1, row by row."""
@@ -98,43 +106,54 @@ class Images:
     columns: int
 
 
-Mark = Series | Level | Stairs | Images
-
-
 @dataclass(frozen=True)
 class Subplot:
-    """Marks on a pair of axes."""
+    """Series and levels on a pair of axes, or a grid of images."""
 
-    x: Axis
-    y: Axis
-    marks: tuple[Mark, ...]
+    x: Axis = Axis()
+    y: Axis = Axis()
+    series: tuple[Series, ...] = ()
+    levels: tuple[Level, ...] = ()
+    images: Images | None = None
     title: str = ""
-    caption: str = ""
-    """What this subplot shows, where its figure has several."""
     remark: str = ""
-    """What else should be heard by whoever does not see it."""
-
-    def of_kind(self, kind: type[Any]) -> list[Any]:
-        """The marks of one class, in order."""
-        return [mark for mark in self.marks if isinstance(mark, kind)]
+    """A sentence more for whoever does not see it."""
 
     @property
     def names(self) -> list[str]:
-        """What a legend lists."""
-        return [m.name for m in self.marks if not isinstance(m, Images) and not _is_companion(m)]
+        """The names that a legend lists."""
+        shown = [series.name for series in self.series if not series.companion_of]
+        return [*shown, *(level.name for level in self.levels)]
+
+    @property
+    def xs(self) -> list[float]:
+        """All finite places."""
+        return [x for series in self.series for x in series.x if math.isfinite(x)]
+
+    @property
+    def ys(self) -> list[float]:
+        """All finite heights."""
+        heights = [y for series in self.series for y in series.y] + [level.y for level in self.levels]
+        return [y for y in heights if math.isfinite(y)]
 
     @property
     def alt(self) -> str:
-        """Every mean in words, of long lines the ends and the lowest."""
-        told = "; ".join(words for mark in self.marks if (words := _in_words(mark, self.y)))
-        return " ".join(part for part in (told and f"{told}.", self.remark) if part)
+        """Every mean in words; of long lines the ends, the lowest and the highest."""
+        told = [_in_words(series, self.y) for series in self.series if not series.companion_of]
+        told += [f"{level.name} {level.y:.4g}" for level in self.levels]
+        if self.images is not None:
+            number, _, height, width = self.images.images.shape
+            told.append(f"{number} images of {height} × {width} pixels")
+        means = "; ".join(words for words in told if words)
+        return " ".join(sentence for sentence in (means and f"{means}.", self.remark) if sentence)
 
 
 @dataclass(frozen=True)
 class Figure:
     """One picture: subplots in a grid of ``columns``, with the title above them.
 
-    ``name`` starts the name of its file; ``size`` is in inches.
+    ``name`` starts the name of its file; ``size`` is in inches. The page shows each subplot as a chart. The
+    caption says what the figure shows; with several subplots, what all of them have in common.
     """
 
     name: str
@@ -147,43 +166,35 @@ class Figure:
     """How high the rows of the grid are, relative to each other; none: all the same."""
     one_legend: bool = False
     """Whether one legend below serves all subplots."""
-    shown_on: frozenset[str] = frozenset({FILE, PAGE})
+    page_only: bool = False
+    """Whether it is no picture file."""
 
     @property
     def has_images(self) -> bool:
         """Whether any subplot shows images, which no chart can hold."""
-        return any(subplot.of_kind(Images) for subplot in self.subplots)
+        return any(subplot.images is not None for subplot in self.subplots)
 
     def caption_of(self, subplot: Subplot) -> str:
         """The caption of one of its subplots alone."""
-        return subplot.caption or self.caption
+        if len(self.subplots) == 1:
+            return self.caption
+        what = subplot.title or subplot.y.label
+        shown = f"{what[:1].upper()}{what[1:]}"
+        return shown if subplot.images else f"{shown} against {subplot.x.label}; {self.caption}"
 
     @property
     def alt(self) -> str:
         """The figure in words, for whoever does not see it."""
-        return " ".join([f"{self.caption}.", *(subplot.alt for subplot in self.subplots)])
+        return " ".join(f"{self.caption_of(subplot)}. {subplot.alt}" for subplot in self.subplots)
 
 
 def estimates_series(
-    name: str, x: Sequence[float], estimates: "Sequence[Estimate]", style: Style, **more: Any
+    name: str, x: Iterable[float], estimates: "Sequence[Estimate]", style: Style, **more: Any
 ) -> Series:
     """A series of means with their 95 % intervals; ``more`` are other fields of Series."""
-    return Series(
-        name,
-        tuple(map(float, x)),
-        tuple(each.mean for each in estimates),
-        style,
-        tuple(each.mean - each.below for each in estimates),
-        tuple(each.mean + each.above for each in estimates),
-        **more,
-    )
-
-
-def side_by_side(name: str, title: str, caption: str, subplots: Sequence[Subplot]) -> Figure:
-    """A figure of subplots in one row with one legend below."""
-    return Figure(
-        name, title, caption, tuple(subplots), columns=len(subplots), size=_SIDE_BY_SIDE, one_legend=True
-    )
+    low = tuple(each.mean - each.below for each in estimates)
+    high = tuple(each.mean + each.above for each in estimates)
+    return Series(name, tuple(map(float, x)), tuple(e.mean for e in estimates), style, low, high, **more)
 
 
 def spans_widely(values: Sequence[float]) -> bool:
@@ -191,52 +202,24 @@ def spans_widely(values: Sequence[float]) -> bool:
     return bool(values) and min(values) > 0 and max(values) > 5 * min(values)
 
 
-def log_ticks(values: Sequence[float]) -> tuple[float, ...]:
+def log_ticks(values: Iterable[float]) -> list[float]:
     """The ticks of a logarithmic axis that shows these values: 1, 2, 5, 10, …, or only powers of ten."""
     positive = [value for value in values if value > 0]
     many = bool(positive) and max(positive) > _MANY_DECADES * min(positive)
-    return _DECADES if many else _ONE_TWO_FIVE
+    return _POWERS if many else [digit * power for power in _POWERS for digit in (1, 2, 5)]
 
 
 def tick_text(value: float) -> str:
-    """A tick as people write it: 0.2, 50,000; powers of ten beyond as 1e-05."""
+    """A tick as people write it: 0.2, 50,000; small powers of ten as 1e-05."""
     return f"{value:g}" if value < 1e-3 else f"{value:,.12g}"
 
 
-def values_of(subplot: Subplot, axis: str) -> list[float]:
-    """All finite values on ``x`` or ``y``, without levels' on x: they have none."""
-    return [value for mark in subplot.marks for value in _values(mark, axis) if math.isfinite(value)]
-
-
-def _is_companion(mark: Mark) -> bool:
-    return isinstance(mark, Series) and bool(mark.companion_of)
-
-
-def _values(mark: Mark, axis: str) -> Iterator[float]:
-    if isinstance(mark, Series):
-        yield from mark.x if axis == "x" else mark.y
-    elif isinstance(mark, Stairs):
-        yield from mark.edges if axis == "x" else mark.heights
-    elif isinstance(mark, Level) and axis == "y":
-        yield mark.y
-
-
-def _in_words(mark: Mark, y_axis: Axis) -> str:
-    if isinstance(mark, Images):
-        number, _, height, width = mark.images.shape
-        return f"{number} images of {height} × {width} pixels"
-    if isinstance(mark, Level):
-        return f"{mark.name} {mark.y:.4g}"
-    if isinstance(mark, Stairs):
-        highest = max(range(len(mark.heights)), key=mark.heights.__getitem__)
-        return f"{mark.name}, highest at {mark.edges[highest]:.3g}"
-    if mark.sideways:
-        told = [f"{y_axis.categories[round(y)]} {x:.4g}" for x, y in zip(mark.x, mark.y, strict=True)]
-    elif mark.companion_of:
-        return ""
-    else:
-        told = [f"{y:.4g} at {x:.4g}" for x, y in zip(mark.x, mark.y, strict=True) if not math.isnan(y)]
-    if len(told) > _MOST_TOLD:
-        lowest = min((y, x) for x, y in zip(mark.x, mark.y, strict=True) if not math.isnan(y))
-        told = [told[0], f"lowest {lowest[0]:.4g} at {lowest[1]:.4g}", told[-1]]
-    return f"{mark.name}: {', '.join(told)}" if told else ""
+def _in_words(series: Series, y_axis: Axis) -> str:
+    points = [(x, y) for x, y in zip(series.x, series.y, strict=True) if not math.isnan(x + y)]
+    told = [f"{y:.4g} at {x:.4g}" for x, y in points]
+    if series.sideways:
+        told = [f"{y_axis.categories[round(y)]} {x:.4g}" for x, y in points]
+    elif len(told) > _MOST_TOLD:
+        order = sorted(range(len(points)), key=lambda place: points[place][1])
+        told = [told[0], f"lowest {told[order[0]]}", f"highest {told[order[-1]]}", told[-1]]
+    return f"{series.name}: {', '.join(told)}" if told else ""

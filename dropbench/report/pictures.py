@@ -1,9 +1,8 @@
 """The picture files of a report, each named after what it shows."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
-from dropbench.report.figure import FILE
 from dropbench.report.folder import Report
 from dropbench.report.render.picture import save
 
@@ -17,12 +16,10 @@ def save_pictures(report: Report, folder: Path, formats: Collection[str] = ("png
         DropbenchError: if a picture cannot be written, or a file that one is made from is damaged.
 
     """
-    return list(_saved(report, folder, formats))
-
-
-def _saved(report: Report, folder: Path, formats: Collection[str]) -> Iterator[Path]:
-    for subject in report.subjects:
-        for figure in subject.figures:
-            if FILE in figure.shown_on:
-                for ending in formats:
-                    yield save(figure, folder / f"{figure.name}-{subject.file_name}.{ending}")
+    return [
+        save(figure, folder / f"{figure.name}-{subject.file_name}.{ending}")
+        for subject in report.subjects
+        for figure in subject.figures
+        if not figure.page_only
+        for ending in formats
+    ]

@@ -1,6 +1,7 @@
 """Colours, markers and dashes by number: the same in files, on the page and in the terminal."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 # Okabe & Ito's colours, told apart with every kind of colour vision, but for yellow, which is too light on
 # white, and black, which vanishes on the dark page: a grey stands for both.
@@ -10,8 +11,7 @@ GREY = "#666666"
 _SCALE = tuple(COLOURS[number] for number in (0, 5, 2, 4, 1))
 
 
-@dataclass(frozen=True)
-class Marker:
+class Marker(NamedTuple):
     """One marker as matplotlib, Plotly and a terminal write it."""
 
     file: str
@@ -19,8 +19,7 @@ class Marker:
     letter: str
 
 
-@dataclass(frozen=True)
-class Dash:
+class Dash(NamedTuple):
     """One kind of line as matplotlib and Plotly write it."""
 
     file: str
@@ -80,15 +79,14 @@ def level_style(number: int) -> Style:
     return Style(number, dash=DASHED + number % (len(DASHES) - DASHED))
 
 
-def channels(colour: str) -> tuple[int, int, int]:
+def channels(colour: str) -> tuple[int, ...]:
     """Red, green and blue of ``#rrggbb``, from 0 to 255."""
-    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
-    return red, green, blue
+    return tuple(bytes.fromhex(colour[1:]))
 
 
 def _between(place: float) -> str:
     """The colour at a place, from 0 to 1, of the scale from blue to vermilion."""
     step, share = divmod(place * (len(_SCALE) - 1), 1)
     ends = _SCALE[int(step)], _SCALE[min(int(step) + 1, len(_SCALE) - 1)]
-    pairs = zip(*map(channels, ends), strict=True)
-    return "#" + "".join(f"{round(low + share * (high - low)):02x}" for low, high in pairs)
+    mixed = (round(low + share * (high - low)) for low, high in zip(*map(channels, ends), strict=True))
+    return f"#{bytes(mixed).hex()}"

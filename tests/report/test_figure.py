@@ -15,19 +15,15 @@ from report.test_paper import ARMS, write
 
 from dropbench.catalog.arms import ARMS as BAGGING_ARMS
 from dropbench.report.figure import (
-    FILE,
-    PAGE,
     Axis,
     Figure,
     Images,
     Level,
     Series,
-    Stairs,
     Subplot,
     log_ticks,
     spans_widely,
     tick_text,
-    values_of,
 )
 from dropbench.report.folder import KINDS, Choice, load_report
 from dropbench.report.render.chart import chart, chart_json
@@ -44,15 +40,17 @@ SERIES = {
     "a band": Series("a", (1.0, 2.0), (5.0, 6.0), Style(2), (4.0, 5.5), (7.0, 6.5), band=True),
     "seeds": Series("a", (1.0, 2.0), (5.0, 6.0), Style(3), seeds=({0: 4.0, 3: 6.0}, {1: 6.0})),
     "hollow marks": Series("a", (1.0, 2.0), (5.0, 6.0), Style(4), joined=False, hollow=True),
-    "sized marks": Series("a", (1.0, 2.0), (5.0, 6.0), Style(5), sizes=(10.0, 40.0)),
+    "markers of examples": Series("a", (1.0, 2.0), (5.0, 6.0), Style(5), examples=(10.0, 40.0)),
     "steps": Series("a", (1.0, 2.0), (5.0, 4.0), Style(dash=1), markers=False, steps=True),
     "a companion": Series("a, fewer", (1.0, 2.0), (5.0, 4.0), Style(6), companion_of="a", faint=True),
     "a hole": Series("a", (1.0, 2.0, 3.0), (5.0, NAN, 4.0), Style(0)),
 }
 
 
-def of_one(*marks, x=None, y=None):
-    return Subplot(x or Axis("x"), y or Axis("y"), marks)
+def of(*marks, x=None, y=None):
+    series = tuple(mark for mark in marks if isinstance(mark, Series))
+    levels = tuple(mark for mark in marks if isinstance(mark, Level))
+    return Subplot(x or Axis("x"), y or Axis("y"), series, levels)
 
 
 def in_file(subplot):
@@ -74,7 +72,7 @@ def from_json(numbers):
 @pytest.mark.parametrize("name", SERIES)
 def test_the_points_of_a_series_are_the_same_in_a_file_and_on_the_page(name):
     series = SERIES[name]
-    axes, page = in_file(of_one(series)), in_page(of_one(series))
+    axes, page = in_file(of(series)), in_page(of(series))
     assert any(same(line.get_xdata(), series.x) and same(line.get_ydata(), series.y) for line in axes.lines)
     traces = [trace for trace in page["data"] if trace["name"] == series.name and "fill" not in trace]
     assert any(same(t["x"], series.x) and same(from_json(t["y"]), series.y) for t in traces)
@@ -85,7 +83,7 @@ def test_the_points_of_a_series_are_the_same_in_a_file_and_on_the_page(name):
 @pytest.mark.parametrize("name", ["means with intervals", "a band"])
 def test_intervals_are_the_same_in_a_file_and_on_the_page(name):
     series = SERIES[name]
-    axes, page = in_file(of_one(series)), in_page(of_one(series))
+    axes, page = in_file(of(series)), in_page(of(series))
     (drawn,) = axes.collections
     heights = {round(y, 9) for path in drawn.get_paths() for _, y in path.vertices}
     assert heights == {*series.low, *series.high}
@@ -97,31 +95,31 @@ def test_intervals_are_the_same_in_a_file_and_on_the_page(name):
 
 def test_single_points_have_bars_on_the_page_too():
     series = Series("a", (1.0,), (5.0,), Style(1), (4.0,), (7.0,), joined=False)
-    (trace,) = in_page(of_one(series))["data"]
+    (trace,) = in_page(of(series))["data"]
     assert (trace["error_y"]["array"], trace["error_y"]["arrayminus"]) == ([2.0], [1.0])
 
 
 def test_every_seed_is_a_dot():
     series, expected = SERIES["seeds"], [(1.0, 4.0), (1.0, 6.0), (2.0, 6.0)]
-    dots = [line for line in in_file(of_one(series)).lines if line.get_marker() == "."]
+    dots = [line for line in in_file(of(series)).lines if line.get_marker() == "."]
     assert [tuple(map(float, xy)) for dot in dots for xy in dot.get_xydata()] == expected
-    trace = in_page(of_one(series))["data"][-1]
+    trace = in_page(of(series))["data"][-1]
     assert [*zip(trace["x"], trace["y"], strict=True)] == expected
     assert trace["text"] == ["seed 0", "seed 3", "seed 1"]
 
 
-def test_the_area_of_a_mark_is_in_proportion_to_its_size():
-    series = SERIES["sized marks"]
-    (drawn,) = in_file(of_one(series)).collections
+def test_the_area_of_a_marker_is_in_proportion_to_its_examples():
+    series = SERIES["markers of examples"]
+    (drawn,) = in_file(of(series)).collections
     assert drawn.get_sizes()[1] / drawn.get_sizes()[0] == pytest.approx(4)
-    marker = in_page(of_one(series))["data"][0]["marker"]
+    marker = in_page(of(series))["data"][0]["marker"]
     assert (marker["sizemode"], marker["size"]) == ("area", [10.0, 40.0])
 
 
 @pytest.mark.parametrize(("low", "high", "banded"), [(4.0, 6.0, True), (NAN, NAN, False), (5.0, 5.0, False)])
 def test_a_level_goes_all_through_with_its_band(low, high, banded):
     level = Level("reference", 5.0, Style(1, dash=1), low, high)
-    subplot = of_one(SERIES["a line"], level)
+    subplot = of(SERIES["a line"], level)
     axes, page = in_file(subplot), in_page(subplot)
     line = next(line for line in axes.lines if line.get_label() == "reference")
     assert {*line.get_ydata()} == {5.0}
@@ -131,21 +129,12 @@ def test_a_level_goes_all_through_with_its_band(low, high, banded):
     assert len(traces) == 1 + banded
 
 
-def test_stairs_are_the_same_outline():
-    stairs = Stairs("a", (0.0, 1.0, 2.0), (3.0, 1.0), Style(2))
-    (patch,) = in_file(of_one(stairs)).patches
-    assert same(patch.get_data().values, stairs.heights)
-    assert same(patch.get_data().edges, stairs.edges)
-    (trace,) = in_page(of_one(stairs))["data"]
-    assert (trace["x"], trace["y"], trace["line"]["shape"]) == ([0, 1, 2], [3, 1, 1], "hv")
-
-
 def test_rows_have_their_names_at_their_heights_and_their_intervals_sideways():
     ours = Series(
         "ours", (2.0, 3.0), (0.0, 1.0), Style(0), (1.0, 2.5), (4.0, 3.5),
         seeds=({0: 2.0}, {0: 3.0}), joined=False, sideways=True,
     )  # fmt: skip
-    subplot = of_one(ours, y=Axis(categories=("below", "above")))
+    subplot = of(ours, y=Axis(categories=("below", "above")))
     axes, page = in_file(subplot), in_page(subplot)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["below", "above"]
     (bars,) = axes.collections
@@ -159,7 +148,7 @@ def test_rows_have_their_names_at_their_heights_and_their_intervals_sideways():
 def test_lines_with_intervals_are_moved_apart_by_little_in_a_file_alone():
     lines = [Series(name, (0.0, 0.5, 1.0), (1.0,) * 3, Style(k), (0.5,) * 3, (2.0,) * 3)
              for k, name in enumerate("abc")]  # fmt: skip
-    axes, page = in_file(of_one(*lines)), in_page(of_one(*lines))
+    axes, page = in_file(of(*lines)), in_page(of(*lines))
     drawn = {container.get_label(): container.lines[0].get_xdata() for container in axes.containers}
     assert same(drawn["b"], (0.0, 0.5, 1.0))
     assert 0 < abs(drawn["a"][1] - drawn["c"][1]) < 0.02
@@ -171,7 +160,7 @@ def test_lines_with_intervals_are_moved_apart_by_little_in_a_file_alone():
 def test_a_log_axis_has_the_same_ticks_everywhere_and_they_are_plain_numbers(letter, values, expected):
     other = (1.0, 2.0)
     xs, ys = (values, other) if letter == "x" else (other, values)
-    subplot = of_one(Series("a", xs, ys, Style(0)), **{letter: Axis("l", log=True)})
+    subplot = of(Series("a", xs, ys, Style(0)), **{letter: Axis("l", log=True)})
     axes, page = in_file(subplot), in_page(subplot)
     assert getattr(axes, f"get_{letter}scale")() == "log"
     assert page["layout"][f"{letter}axis"]["type"] == "log"
@@ -187,17 +176,17 @@ def test_a_log_axis_has_the_same_ticks_everywhere_and_they_are_plain_numbers(let
 
 def test_ticks_are_as_people_write_them():
     assert [tick_text(tick) for tick in (1e-5, 0.2, 20.0, 50_000.0)] == ["1e-05", "0.2", "20", "50,000"]
-    assert log_ticks([1.0, 1e6]) == tuple(10.0**power for power in range(-9, 10))
+    assert log_ticks([1.0, 1e6]) == [10.0**power for power in range(-9, 10)]
 
 
 def test_an_axis_with_ticks_of_its_own_has_no_others():
-    subplot = of_one(SERIES["a line"], x=Axis("n", log=True, ticks=(1.0, 4.0)))
+    subplot = of(SERIES["a line"], x=Axis("n", log=True, ticks=(1.0, 4.0)))
     assert [*in_file(subplot).get_xticks()] == [1, 4]
     assert in_page(subplot)["layout"]["xaxis"]["tickvals"] == [1, 4]
 
 
 def test_the_complement_is_a_second_scale():
-    subplot = of_one(Series("a", (0.2, 0.5), (1.0, 2.0), Style(0)), x=Axis("p_drop", complement="p_keep"))
+    subplot = of(Series("a", (0.2, 0.5), (1.0, 2.0), Style(0)), x=Axis("p_drop", complement="p_keep"))
     axes = in_file(subplot)
     (top,) = axes.child_axes
     axes.figure.draw_without_rendering()
@@ -210,22 +199,22 @@ def test_the_complement_is_a_second_scale():
 
 
 def test_a_legend_lists_the_names_in_order_and_a_single_one_needs_none():
-    marks = (Level("z", 1.0), SERIES["means with intervals"], SERIES["a companion"])
-    legend = in_file(of_one(*marks)).get_legend()
-    assert [text.get_text() for text in legend.get_texts()] == ["z", "a"]
-    assert in_file(of_one(SERIES["a line"])).get_legend() is None
-    assert in_page(of_one(SERIES["a line"]))["layout"]["showlegend"] is False
+    marks = (SERIES["means with intervals"], Level("z", 1.0), SERIES["a companion"])
+    legend = in_file(of(*marks)).get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "z"]
+    assert in_file(of(SERIES["a line"])).get_legend() is None
+    assert in_page(of(SERIES["a line"]))["layout"]["showlegend"] is False
 
 
 def test_letters_show_each_line_its_points_and_its_intervals():
     series = Series("a", (0.1, 0.2, 0.3), (2.0, 4.0, 1.0), Style(1), (1.5, 3.0, 0.5), (2.5, 5.0, 1.5))
-    drawn = draw_in_letters(of_one(series, Level("none", 3.0)), 60)
+    drawn = draw_in_letters(of(series, Level("none", 3.0)), 60)
     assert drawn.count(Style(1).marker.letter) >= 3
     assert "│" in drawn
     assert "none" in drawn
     assert all(text in drawn for text in ("0.1", "0.2", "0.3"))
     assert max(map(len, drawn.splitlines())) <= 60
-    assert draw_in_letters(of_one(Series("a", (1.0, 2.0), (1.0, 2.0), Style(0))), 60) == ""
+    assert draw_in_letters(of(Series("a", (1.0, 2.0), (1.0, 2.0), Style(0))), 60) == ""
 
 
 def test_styles_tell_as_many_apart_as_there_are_arms_and_light_and_dark_show_them_all():
@@ -292,19 +281,14 @@ def test_every_subject_gives_what_the_report_the_page_and_the_pictures_need(repo
         assert subject.file_name
 
 
-def test_every_figure_is_shown_somewhere_and_its_words_have_every_mean(report):
-    for figure in figures(report):
-        assert figure.shown_on <= {FILE, PAGE}
-        assert figure.shown_on
-        for subplot in figure.subplots:
-            assert subplot.marks
-            told = {word.rstrip(",;.") for word in subplot.alt.split()}
-            for mark in subplot.of_kind(Series):
-                means = mark.x if mark.sideways else mark.y
-                if not mark.companion_of:
-                    assert {f"{mean:.4g}" for mean in means} <= told
-                    assert mark.name in subplot.alt
-            assert all(level.name in subplot.alt for level in subplot.of_kind(Level))
+def test_the_words_of_every_figure_have_every_mean_and_every_name(report):
+    for subplot in (subplot for figure in figures(report) for subplot in figure.subplots):
+        assert subplot.series
+        told = {word.rstrip(",;.") for word in subplot.alt.split()}
+        for series in subplot.series:
+            if not series.companion_of:
+                assert {f"{mean:.4g}" for mean in (series.x if series.sideways else series.y)} <= told
+        assert all(name in subplot.alt for name in subplot.names)
 
 
 def test_plotly_knows_every_word_of_every_chart(report):
@@ -324,7 +308,7 @@ def test_an_arm_has_one_colour_in_all_figures(report):
             mark.style.colour
             for figure in comparison.figures
             for subplot in figure.subplots
-            for mark in subplot.marks
+            for mark in (*subplot.series, *subplot.levels)
             if re.fullmatch(rf"{re.escape(title)}( × \d+)?", mark.name)
         }
         assert len(colours) == 1
@@ -332,12 +316,12 @@ def test_an_arm_has_one_colour_in_all_figures(report):
 
 def test_the_papers_values_are_hollow_beside_ours_and_an_arm_without_a_place_is_a_level(report, along_p):
     rows, along = (each.subjects[0].figures[0].subplots[0] for each in (report, along_p))
-    ours, theirs = rows.marks
+    ours, theirs = rows.series
     assert theirs.hollow
     by_arm = dict(zip(rows.y.categories, ours.x, strict=True))
     assert by_arm["better"] == pytest.approx((1.5 + 1.62 + 1.7) / 3)
     assert theirs.x[-1] == 1.6
-    level, line, hollow = along.marks
+    (level,), (line, hollow) = along.levels, along.series
     assert (level.name, level.y) == ("none", pytest.approx(9.25))
     assert line.x == (0.1, 0.5)
     assert (hollow.x, hollow.y, hollow.style) == ((0.1,), (8.0,), line.style)
@@ -348,7 +332,8 @@ def test_the_curve_of_a_sweep_has_its_means_and_seeds_on_a_scale_that_fits(repor
     sweep = next(s for s in report.subjects if isinstance(s, SweepSubject)).sweep
     figure = error_figure(sweep)
     (subplot,) = figure.subplots
-    (line,) = subplot.marks
+    (line,) = subplot.series
+    assert subplot.levels == ()
     assert line.x == (0.0, 0.2, 0.5, 0.8)
     assert line.y == pytest.approx((4.5, 3.2333, 2.5, 15.6667), rel=1e-4)
     assert [list(by_seed.values()) for by_seed in line.seeds][2] == [2, 3, 2.5]
@@ -358,27 +343,29 @@ def test_the_curve_of_a_sweep_has_its_means_and_seeds_on_a_scale_that_fits(repor
 
 def test_curves_of_training_are_for_the_page_alone(report, tmp_path):
     sweep = next(subject for subject in report.subjects if subject.kind == "sweep")
-    shown = {figure.name: figure.shown_on for figure in sweep.figures}
-    assert shown["loss-against-epoch"] == shown["error-against-epoch"] == {PAGE}
+    assert [figure.name for figure in sweep.figures if figure.page_only] == [
+        "loss-against-epoch",
+        "error-against-epoch",
+    ]
     loss = next(figure for figure in sweep.figures if figure.name == "loss-against-epoch").subplots[0]
-    assert {mark.x for mark in loss.marks} == {(1.0, 2.0, 3.0)}
-    assert {mark.y for mark in loss.marks} == {(2.0, 1.0, 2 / 3), (1.0, 0.5, 1 / 3)}
+    assert {mark.x for mark in loss.series} == {(1.0, 2.0, 3.0)}
+    assert {mark.y for mark in loss.series} == {(2.0, 1.0, 2 / 3), (1.0, 0.5, 1 / 3)}
 
 
 def test_a_panel_has_a_subplot_for_every_measure_and_both_errors(report):
     (figure,) = next(subject for subject in report.subjects if subject.kind == "panel").figures
     assert len(figure.subplots) == 8
     correlation = next(s for s in figure.subplots if "correlation" in s.title)
-    assert [(mark.x, mark.y) for mark in correlation.marks] == [((0.0, 0.5), (0.2, 0.1))]
+    assert [(mark.x, mark.y) for mark in correlation.series] == [((0.0, 0.5), (0.2, 0.1))]
     whole, without = figure.subplots[-2:]
-    assert {mark.name: mark.y for mark in whole.marks} == {"test": (4.0, 3.0), "train": (1.0, 1.0)}
-    assert [mark.name for mark in without.marks] == ["p_drop 0", "p_drop 0.5"]
-    assert without.marks[1].y == pytest.approx([shares(3, 5)[k / 10] for k in range(10)])
+    assert {mark.name: mark.y for mark in whole.series} == {"test": (4.0, 3.0), "train": (1.0, 1.0)}
+    assert [mark.name for mark in without.series] == ["p_drop 0", "p_drop 0.5"]
+    assert without.series[1].y == pytest.approx([shares(3, 5)[k / 10] for k in range(10)])
 
 
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
 def test_a_file_carries_its_words(tmp_path, ending):
-    subplot = Subplot(Axis("x"), Axis("y"), (SERIES["a line"],))
+    subplot = of(SERIES["a line"])
     figure = Figure("f", "a $title$ of a\nfigure", "What it shows", (subplot,))
     content = save(figure, tmp_path / "made" / f"f.{ending}").read_bytes()
     assert content[:4] in (b"\x89PNG", b"<?xm", b"%PDF")
@@ -387,20 +374,20 @@ def test_a_file_carries_its_words(tmp_path, ending):
 
 def test_a_figure_with_images_is_no_chart_and_says_how_many():
     images = Images(np.zeros((5, 1, 2, 3)), columns=3)
-    figure = Figure("f", "t", "Features", (Subplot(Axis(), Axis(), (images,)),))
+    figure = Figure("f", "t", "Features", (Subplot(images=images),))
     assert figure.has_images
     assert figure.alt == "Features. 5 images of 2 × 3 pixels."
 
 
 def test_values_leave_out_what_was_not_measured():
-    assert values_of(of_one(SERIES["a hole"], Level("l", 9.0)), "y") == [5.0, 4.0, 9.0]
-    assert values_of(of_one(SERIES["a hole"], Level("l", 9.0)), "x") == [1.0, 2.0, 3.0]
+    subplot = of(SERIES["a hole"], Level("l", 9.0))
+    assert (subplot.xs, subplot.ys) == ([1.0, 2.0, 3.0], [5.0, 4.0, 9.0])
 
 
 def test_long_lines_are_told_by_their_ends_and_their_lowest():
     ys = tuple(float(abs(k - 30)) for k in range(100))
-    words = of_one(Series("a", tuple(map(float, range(100))), ys, Style(0))).alt
-    assert words == "a: 30 at 0, lowest 0 at 30, 69 at 99."
+    words = of(Series("a", tuple(map(float, range(100))), ys, Style(0))).alt
+    assert words == "a: 30 at 0, lowest 0 at 30, highest 69 at 99, 69 at 99."
 
 
 def test_the_choice_of_kinds_chooses_the_figures(report):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dropbench.report.figure import Axis, Images, Subplot
+from dropbench.report.figure import Images, Subplot
 from dropbench.report.folder import load_report
 from dropbench.report.pictures import save_pictures
 from dropbench.report.render import as_markdown
@@ -133,6 +133,20 @@ def test_features_have_a_table_of_their_own_and_are_in_no_sweep(autoencoders):
     assert row["difference_to_reference"] == 1.5
 
 
+def test_a_histogram_begins_and_ends_at_nothing_and_has_the_area_of_one(autoencoders):
+    (subject,) = load_report(autoencoders).subjects
+    names = [figure.name for figure in subject.figures]
+    assert names == ["features", "activations"]
+    for subplot in subject.figures[1].subplots:
+        for series in subplot.series:
+            assert series.steps
+            assert series.y[0] == series.y[-1] == 0
+            areas = [
+                y * (right - left) for left, right, y in zip(series.x, series.x[1:], series.y, strict=False)
+            ]
+            assert sum(areas) == pytest.approx(1)
+
+
 def test_pictures_of_everything_a_folder_holds(folder, autoencoders):
     figures = folder / "new" / "figures"
     names = {
@@ -157,7 +171,7 @@ def test_every_image_stands_in_its_place(channels):
     from matplotlib.figure import Figure
 
     images = np.stack([np.full((channels, 2, 3), k / 5) for k in range(5)])
-    grid = Subplot(Axis(), Axis(), (Images(images, columns=3),))
+    grid = Subplot(images=Images(images, columns=3))
     shown = draw(grid, Figure().subplots()).get_images()[0].get_array()
     assert shown.shape[:2] == (5, 11)
     pixels = shown if channels == 1 else shown[..., 0]

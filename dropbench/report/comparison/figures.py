@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from dropbench.catalog.arms import ARMS, REFERENCE
 from dropbench.report.comparison.comparison import Comparison, pooled
-from dropbench.report.figure import Axis, Figure, Level, Mark, Series, Subplot, estimates_series, side_by_side
+from dropbench.report.figure import Axis, Figure, Level, Series, Subplot, estimates_series
 from dropbench.report.style import REFERENCE as REFERENCE_STYLE
 from dropbench.report.style import Style, level_style
 from dropbench.report.sweep.lines import picture_title
@@ -53,46 +53,49 @@ def _against(
         Subplot(
             axis,
             Axis(label),
-            (
-                *(_line(comparison, arm, size, column) for arm in lines),
-                *(_level(comparison, arm, column) for arm in levels),
-            ),
-            caption=f"{label[0].upper()}{label[1:]} against {axis.label}; bands: lowest to highest seed",
+            tuple(_line(comparison, arm, size, column) for arm in lines),
+            tuple(_level(comparison, arm, column) for arm in levels),
         )
         for column, label in LABELS.items()
     ]
-    title = picture_title(comparison.fields, f"{_seeds(comparison)}, bands from the lowest to the highest")
-    return side_by_side(f"bagging-{name}", title, f"Error and likelihood against {axis.label}", subplots)
+    return _side_by_side(comparison, name, subplots, "bands from the lowest to the highest")
+
+
+def _line(comparison: Comparison, arm: str, size: str, column: str) -> Series:
+    found = comparison.readings(arm).groupby(size)[column].agg(["mean", "min", "max"])
+    mean, low, high = (tuple(map(float, found[name])) for name in ("mean", "min", "max"))
+    return Series(ARMS[arm].title, tuple(map(float, found.index)), mean, _style(arm), low, high, band=True)
+
+
+def _level(comparison: Comparison, arm: str, column: str) -> Level:
+    values = [float(value) for value in comparison.fullest(arm)[column]]
+    style = level_style(list(ARMS).index(arm))
+    return Level(comparison.name(arm), sum(values) / len(values), style, min(values), max(values))
 
 
 def cost_figure(comparison: Comparison) -> Figure:
     """Test error against what it takes: every arm, faint its smaller readings, and the Pareto front."""
-    subplots = [_cost(comparison, cost) for cost in COSTS]
-    title = picture_title(comparison.fields, f"{_seeds(comparison)} with 95 % bootstrap interval")
-    return side_by_side("bagging-cost", title, "Test error against what it takes", subplots)
+    subplots = [_cost(comparison, cost, label) for cost, label in COSTS.items()]
+    return _side_by_side(comparison, "cost", subplots, "95 % bootstrap interval")
 
 
-def _cost(comparison: Comparison, cost: str) -> Subplot:
+def _cost(comparison: Comparison, cost: str, label: str) -> Subplot:
     unit = comparison.fullest(comparison.reference)[cost].mean()
-    marks: list[Mark] = []
+    series = []
     points: list[tuple[float, float]] = []
     for arm in comparison.arms:
-        name, style = comparison.name(arm), Style(_number(arm))
+        name, style = comparison.name(arm), _style(arm)
         sizes = comparison.readings(arm).groupby(["averaged", "passes_per_prediction"])
         xs, errors = (sizes[cost].mean() / unit).tolist(), sizes["test_error_percent"].mean().tolist()
         if len(xs) > 1:
             fewer = Series(f"{name}, fewer", tuple(xs), tuple(errors), style, companion_of=name, faint=True)
-            marks.append(fewer)
+            series.append(fewer)
         error, x = comparison.error(arm), comparison.fullest(arm)[cost].mean() / unit
-        marks.append(estimates_series(name, [x], [error], style, joined=False))
+        series.append(estimates_series(name, [x], [error], style, joined=False))
         points += [*zip(xs, errors, strict=True), (x, error.mean)]
     front_xs, front_errors = zip(*pareto_front(points), strict=True)
     front = Series("Pareto front", front_xs, front_errors, REFERENCE_STYLE, markers=False, steps=True)
-    label = COSTS[cost]
-    caption = f"Test error against {label}, with 95 % bootstrap intervals"
-    return Subplot(
-        Axis(label, log=True), Axis(LABELS["test_error_percent"]), (*marks, front), caption=caption
-    )
+    return Subplot(Axis(label, log=True), Axis(LABELS["test_error_percent"]), (*series, front))
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -109,53 +112,34 @@ def reliability_figure(comparison: Comparison) -> Figure:
 
     The area of a marker tells how many examples the bin has.
     """
-    diagonal = Series("calibrated", (0.0, 1.0), (0.0, 1.0), REFERENCE_STYLE, markers=False)
-    marks = [diagonal, *(_reliability(comparison, arm) for arm in comparison.arms)]
-    eces = "; ".join(
-        f"{comparison.name(arm)} {comparison.fullest(arm)['test_ece'].mean():.3f}" for arm in comparison.arms
-    )
-    shown = f"{comparison.seeds} seeds together" if comparison.seeds > 1 else "one seed"
+    series = [Series("calibrated", (0.0, 1.0), (0.0, 1.0), REFERENCE_STYLE, markers=False)]
+    eces = []
+    for arm in comparison.arms:
+        bins, name = pooled(comparison, arm), comparison.name(arm)
+        xs, ys, examples = (tuple(map(float, bins[c])) for c in ("confidence", "accuracy", "examples"))
+        series.append(Series(name, xs, ys, _style(arm), examples=examples))
+        eces.append(f"{name} {comparison.fullest(arm)['test_ece'].mean():.3f}")
+    remark = f"Expected calibration errors: {'; '.join(eces)}."
     return Figure(
         "bagging-reliability",
-        picture_title(comparison.fields, shown),
+        picture_title(comparison.fields, _seeds(comparison, "{} together")),
         "Reliability: accuracy against confidence in fifteen bins, all seeds together",
-        (
-            Subplot(
-                Axis("confidence (mean of the bin)"),
-                Axis("accuracy"),
-                tuple(marks),
-                remark=f"Expected calibration errors: {eces}.",
-            ),
-        ),
+        (Subplot(Axis("confidence (mean of the bin)"), Axis("accuracy"), tuple(series), remark=remark),),
         size=(5.6, 5.2),
     )
 
 
-def _reliability(comparison: Comparison, arm: str) -> Series:
-    bins = pooled(comparison, arm)
-    confidence, accuracy, examples = (
-        tuple(map(float, bins[column])) for column in ("confidence", "accuracy", "examples")
-    )
-    return Series(comparison.name(arm), confidence, accuracy, Style(_number(arm)), sizes=examples)
+def _side_by_side(comparison: Comparison, name: str, subplots: Sequence[Subplot], caption: str) -> Figure:
+    """Subplots in one row with one legend below; ``caption`` says what the intervals are."""
+    joint = "," if caption.startswith("bands") else " with"
+    title = picture_title(comparison.fields, f"{_seeds(comparison, 'mean of {}')}{joint} {caption}")
+    return Figure(f"bagging-{name}", title, caption, tuple(subplots), 2, (10, 5.2), one_legend=True)
 
 
-def _number(arm: str) -> int:
-    """The number of an arm's style, the same in every figure."""
-    return list(ARMS).index(arm)
+def _seeds(comparison: Comparison, several: str) -> str:
+    return several.format(f"{comparison.seeds} seeds") if comparison.seeds > 1 else "one seed"
 
 
-def _seeds(comparison: Comparison) -> str:
-    return f"mean of {comparison.seeds} seeds" if comparison.seeds > 1 else "one seed"
-
-
-def _line(comparison: Comparison, arm: str, size: str, column: str) -> Series:
-    found = comparison.readings(arm).groupby(size)[column].agg(["mean", "min", "max"])
-    means, lowest, highest = (tuple(map(float, found[name])) for name in ("mean", "min", "max"))
-    xs = tuple(map(float, found.index))
-    return Series(ARMS[arm].title, xs, means, Style(_number(arm)), lowest, highest, band=True)
-
-
-def _level(comparison: Comparison, arm: str, column: str) -> Level:
-    values = comparison.fullest(arm)[column]
-    style = level_style(_number(arm))
-    return Level(comparison.name(arm), float(values.mean()), style, float(values.min()), float(values.max()))
+def _style(arm: str) -> Style:
+    """The style of an arm, the same in every figure."""
+    return Style(list(ARMS).index(arm))

@@ -1,12 +1,11 @@
 """What autoencoders learn, as in Figs. 7 and 8 of the 2014 paper: features, reconstructions, histograms."""
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from dropbench.report.figure import Axis, Figure, Images, Stairs, Subplot
+from dropbench.report.figure import Axis, Figure, Images, Series, Subplot
 from dropbench.report.style import Style
 from dropbench.report.sweep.lines import picture_title, setting_name
 from dropbench.report.sweep.sweep import Setting
@@ -19,6 +18,7 @@ HISTOGRAMS = {
     "mean_activation_histogram": "mean activation of a unit over the images",
 }
 _LOG = ("activation_histogram",)  # most activations are at or near 0
+_ONE_SEED = "the first seed"
 
 
 def features_figure(panel: Panel, folder: Path) -> Figure | None:
@@ -34,14 +34,17 @@ def features_figure(panel: Panel, folder: Path) -> Figure | None:
     for setting in panel.settings:
         if predictions.path_of(folder, _first_run(setting)).exists():
             arrays = predictions.load(folder, _first_run(setting))
-            name = setting_name(panel.sweep, setting)
-            above.append(_features(arrays, f"first-layer weights, {name}"))
-            below.append(_reconstructions(arrays, "test images, and what the net makes of them"))
+            features, originals = _centred(arrays["features"]), arrays["originals"]
+            grid = Images(features, columns=math.ceil(math.sqrt(len(features))))
+            pairs = Images(np.concatenate([originals, arrays["reconstructions"]]), columns=len(originals))
+            name = f"first-layer weights, {setting_name(panel.sweep, setting)}"
+            above.append(Subplot(images=grid, title=name))
+            below.append(Subplot(images=pairs, title="test images, and what the net makes of them"))
     if not above:
         return None
     return Figure(
         "features",
-        _title(panel),
+        picture_title(panel.sweep.fields, _ONE_SEED),
         "First-layer weights, and reconstructions of test images",
         (*above, *below),
         columns=len(above),
@@ -52,54 +55,34 @@ def features_figure(panel: Panel, folder: Path) -> Figure | None:
 
 def histograms_figure(panel: Panel) -> Figure:
     """The histograms of activations and of the units' mean activations, of the lowest seed."""
-    subplots = tuple(
-        Subplot(
-            Axis(label),
-            Axis("density", log=measure in _LOG),
-            tuple(_stairs(panel, setting, measure, number) for number, setting in enumerate(panel.settings)),
-            caption=f"Histogram: {label}",
-        )
-        for measure, label in HISTOGRAMS.items()
-    )
-    return Figure(
-        "activations", _title(panel), "Histograms of activations", subplots, columns=2, size=(10, 4)
-    )
+    subplots = []
+    for measure, label in HISTOGRAMS.items():
+        outlines = (_outline(panel, setting, measure, n) for n, setting in enumerate(panel.settings))
+        subplots.append(Subplot(Axis(label), Axis("density", log=measure in _LOG), tuple(outlines)))
+    title = picture_title(panel.sweep.fields, _ONE_SEED)
+    caption = "histograms of activations"
+    return Figure("activations", title, caption, tuple(subplots), columns=2, size=(10, 4))
 
 
-def _features(arrays: Mapping[str, np.ndarray], title: str) -> Subplot:
-    """A square grid of features, each on a scale of its own from 0 to 1, with a weight of 0 in the middle."""
-    features = arrays["features"]
+def _centred(features: np.ndarray) -> np.ndarray:
+    """Each feature on a scale of its own from 0 to 1, with a weight of 0 in the middle."""
     largest = np.abs(features).max(axis=(1, 2, 3), keepdims=True)
-    scaled = 0.5 + 0.5 * features / np.where(largest > 0, largest, 1)
-    return _images(scaled, math.ceil(math.sqrt(len(features))), title)
+    scaled: np.ndarray = 0.5 + 0.5 * features / np.where(largest > 0, largest, 1)
+    return scaled
 
 
-def _reconstructions(arrays: Mapping[str, np.ndarray], title: str) -> Subplot:
-    """A row of test images above a row of what the net makes of them."""
-    pairs = np.concatenate([arrays["originals"], arrays["reconstructions"]])
-    return _images(pairs, len(arrays["originals"]), title)
+def _outline(panel: Panel, setting: Setting, measure: str, number: int) -> Series:
+    """The outline of a histogram, from 0 at its lower end to 0 at its upper end."""
 
-
-def _images(images: np.ndarray, columns: int, title: str) -> Subplot:
-    return Subplot(Axis(), Axis(), (Images(images, columns),), title)
-
-
-def _stairs(panel: Panel, setting: Setting, measure: str, number: int) -> Stairs:
     def value(name: str, at: float = 0.0) -> float:
         return panel.values[name, "1", at][_first_run(setting)]
 
     low, width = value(f"{measure}_low"), value(f"{measure}_width")
-    return Stairs(
-        setting_name(panel.sweep, setting),
-        tuple(low + width * edge for edge in range(HISTOGRAM_BINS + 1)),
-        tuple(value(measure, bin_) / width for bin_ in range(HISTOGRAM_BINS)),
-        Style(number),
-    )
+    edges = [low + width * edge for edge in range(HISTOGRAM_BINS + 1)]
+    heights = [value(measure, bin_) / width for bin_ in range(HISTOGRAM_BINS)]
+    name, xs, ys = setting_name(panel.sweep, setting), (edges[0], *edges), (0.0, *heights, 0.0)
+    return Series(name, xs, ys, Style(number), markers=False, steps=True)
 
 
 def _first_run(setting: Setting) -> str:
     return setting.run_ids[min(setting.run_ids)]
-
-
-def _title(panel: Panel) -> str:
-    return picture_title(panel.sweep.fields, "the first seed")

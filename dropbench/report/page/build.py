@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 import dropbench
-from dropbench.report.figure import PAGE, Figure
+from dropbench.report.figure import Figure
 from dropbench.report.folder import Report
+from dropbench.report.render import picture
 from dropbench.report.render.chart import chart_json
-from dropbench.report.render.picture import png
 from dropbench.report.subject import Subject
 from dropbench.results.read import read_table
 from dropbench.results.schema import RUNS, SCHEMA_VERSION
@@ -25,21 +25,12 @@ _MADE_ON = ("device_name", "device", "threads", "torch_version", "dropbench_vers
 
 
 @dataclass(frozen=True)
-class Chart:
-    """An interactive chart inside the page: Plotly's JSON."""
+class Shown:
+    """A chart of Plotly's JSON, or an image's address, with what it shows in words."""
 
     caption: str
     alt: str
     data: str
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image inside the page."""
-
-    caption: str
-    alt: str
-    source: str
 
 
 @dataclass(frozen=True)
@@ -48,8 +39,8 @@ class Section:
 
     anchor: str
     subject: Subject
-    charts: tuple[Chart, ...]
-    pictures: tuple[Picture, ...]
+    charts: tuple[Shown, ...]
+    pictures: tuple[Shown, ...]
     made: tuple[tuple[str, str], ...]
 
 
@@ -93,10 +84,10 @@ def templates() -> "Environment":
     return environment
 
 
-def picture_of(figure: Figure) -> Picture:
+def picture_of(figure: Figure) -> Shown:
     """A figure as an image inside a page."""
-    encoded = base64.b64encode(png(figure)).decode()
-    return Picture(figure.caption, figure.alt, f"data:image/png;base64,{encoded}")
+    encoded = base64.b64encode(picture.render(figure, "png")).decode()
+    return Shown(figure.caption, figure.alt, f"data:image/png;base64,{encoded}")
 
 
 def _file(name: str) -> str:
@@ -105,15 +96,14 @@ def _file(name: str) -> str:
 
 def _section(number: int, subject: Subject, runs: pd.DataFrame) -> Section:
     """A chart for each subplot of every figure; a figure of images as one picture."""
-    shown = [figure for figure in subject.figures if PAGE in figure.shown_on]
     charts = tuple(
-        Chart(caption, f"{caption}. {subplot.alt}", chart_json(subplot))
-        for figure in shown
+        Shown(caption, f"{caption}. {subplot.alt}", chart_json(subplot))
+        for figure in subject.figures
         if not figure.has_images
         for subplot in figure.subplots
         for caption in [figure.caption_of(subplot)]
     )
-    pictures = tuple(picture_of(figure) for figure in shown if figure.has_images)
+    pictures = tuple(picture_of(figure) for figure in subject.figures if figure.has_images)
     made = _made(runs, subject.run_ids) if subject.run_ids else ()
     return Section(f"s{number}", subject, charts, pictures, made)
 

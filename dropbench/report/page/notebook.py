@@ -1,6 +1,5 @@
 """A report inside a notebook: its verdicts, tables and pictures as a piece of HTML."""
 
-from dropbench.report.figure import FILE
 from dropbench.report.folder import Report
 from dropbench.report.page.build import picture_of, templates
 
@@ -13,7 +12,7 @@ def fragment(report: Report) -> str:
 
     """
     shown = [
-        (subject, [picture_of(figure) for figure in subject.figures if FILE in figure.shown_on])
+        (subject, [picture_of(figure) for figure in subject.figures if not figure.page_only])
         for subject in report.subjects
     ]
     return templates().get_template("notebook.html").render(shown=shown)

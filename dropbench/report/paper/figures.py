@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from dropbench.report.figure import Axis, Figure, Level, Mark, Series, Subplot, estimates_series, spans_widely
+from dropbench.report.figure import Axis, Figure, Level, Series, Subplot, estimates_series, spans_widely
 from dropbench.report.paper.result import PaperResult, Place
 from dropbench.report.style import Style, level_style
 from dropbench.report.subject import safe_name
@@ -26,22 +26,24 @@ def paper_figure(result: PaperResult) -> Figure:
 
 
 def _along(result: PaperResult, axis: str) -> Subplot:
-    marks: list[Mark] = []
+    series: list[Series] = []
+    levels = []
     for number, (arm, places) in enumerate(result.arms.items()):
         if _stands_alone(places, axis):
             level = places[0].estimate
             low, high = level.mean - level.below, level.mean + level.above
-            marks.append(Level(arm, level.mean, level_style(number), low, high))
+            levels.append(Level(arm, level.mean, level_style(number), low, high))
             continue
         xs = [place.x for place in places]
-        marks.append(estimates_series(arm, xs, [place.estimate for place in places], Style(number)))
+        series.append(estimates_series(arm, xs, [place.estimate for place in places], Style(number)))
         theirs = [(place.x, place.paper) for place in places]
-        marks += _theirs(theirs, f"the paper's {arm}", Style(number))
+        series += _theirs(theirs, f"the paper's {arm}", Style(number))
     means = [place.estimate.mean for place in result.places if place.values]
     return Subplot(
         axis_of(axis, (place.x for place in result.places)),
         Axis(result.fields["unit"], log=spans_widely(means)),
-        tuple(marks),
+        tuple(series),
+        tuple(levels),
     )
 
 

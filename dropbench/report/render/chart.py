@@ -4,26 +4,22 @@ import json
 import math
 from typing import Any
 
-from dropbench.report.figure import (
-    Axis,
-    Level,
-    Series,
-    Stairs,
-    Subplot,
-    log_ticks,
-    tick_text,
-    values_of,
-)
+from dropbench.report.figure import Axis, Level, Series, Subplot, log_ticks, tick_text
 from dropbench.report.style import Style, channels
 
 Trace = dict[str, Any]
-_LARGEST = 18
+_LARGEST, _SMALLEST = 18, 0.03
 """The diameter of the largest marker, in pixels, and the least share of its area."""
-_SMALLEST = 0.03
 _MARGIN = 0.03
 """How far an axis of probabilities reaches beyond its outermost points."""
-_WHOLE = 10
+_EACH_WHOLE = 10
 """Up to so many whole numbers there is a tick at each."""
+_LAYOUT = {
+    "template": "none",
+    "margin": {"l": 64, "r": 16, "t": 48, "b": 56},
+    "legend": {"orientation": "h", "y": -0.25, "x": 0, "yanchor": "top"},
+    "hovermode": "closest",
+}
 
 
 def chart_json(subplot: Subplot) -> str:
@@ -33,136 +29,106 @@ def chart_json(subplot: Subplot) -> str:
 
 def chart(subplot: Subplot) -> dict[str, Any]:
     """The ``data`` and ``layout`` of a Plotly figure; the page's theme gives text and grid their colours."""
-    several = sum(bool(series.seeds) for series in subplot.of_kind(Series)) > 1
-    data: list[Trace] = []
-    for mark in subplot.marks:
-        if isinstance(mark, Series):
-            data += _series(mark, subplot, several)
-        elif isinstance(mark, Level):
-            data += _level(mark, values_of(subplot, "x"))
-        elif isinstance(mark, Stairs):
-            data.append(_stairs(mark))
+    seeds_named = sum(bool(series.dots) for series in subplot.series) == 1
+    data = [trace for series in subplot.series for trace in _series(series, subplot.y, seeds_named)]
+    data += [trace for level in subplot.levels for trace in _level(level, subplot.xs)]
     layout: dict[str, Any] = {
-        "template": "none",
-        "margin": {"l": 64, "r": 16, "t": 48, "b": 56},
-        "legend": {"orientation": "h", "y": -0.25, "x": 0, "yanchor": "top"},
-        "hovermode": "closest",
-        "showlegend": len(subplot.names) > 1 or any(trace.get("showlegend") for trace in data),
-        "xaxis": _axis(subplot.x, values_of(subplot, "x")),
-        "yaxis": _axis(subplot.y, values_of(subplot, "y")),
+        **_LAYOUT,
+        "showlegend": len(subplot.names) > 1 or seeds_named,
+        "xaxis": _axis(subplot.x, subplot.xs),
+        "yaxis": _axis(subplot.y, subplot.ys, subplot.title),
     }
-    if not subplot.y.label:
-        layout["yaxis"]["title"] = {"text": subplot.title}
-    if subplot.x.complement and (places := sorted(set(values_of(subplot, "x")))):
+    if subplot.x.complement and (places := sorted(set(subplot.xs))):
         layout["xaxis"]["range"] = [places[0] - _MARGIN, places[-1] + _MARGIN]
         layout["xaxis2"] = _complement(subplot.x, places)
         # An axis is only drawn where a trace is on it.
-        data.append({**_trace("", places, [None] * len(places)), "xaxis": "x2", "hoverinfo": "skip",
-                     "showlegend": False, "mode": "markers"})  # fmt: skip
+        unseen = _trace("", places, [None] * len(places), mode="markers")
+        data.append(unseen | {"xaxis": "x2", "hoverinfo": "skip", "showlegend": False})
     return {"data": data, "layout": layout}
 
 
-def _trace(name: str, xs: Any, ys: Any, **more: Any) -> Trace:
-    return {"type": "scatter", "name": name, "x": list(xs), "y": list(ys), "legendgroup": name, **more}
+def _trace(group: str, xs: Any, ys: Any, **more: Any) -> Trace:
+    return {"type": "scatter", "name": group, "legendgroup": group, "x": list(xs), "y": list(ys), **more}
 
 
-def _series(series: Series, subplot: Subplot, several: bool) -> list[Trace]:
-    """The band, the line and the seeds of a series; ``several`` says that others have seeds, too."""
-    colour, symbol = series.style.colour, series.style.marker.page
-    ys: list[Any] = list(series.y)
-    if subplot.y.categories:
-        ys = [subplot.y.categories[round(y)] for y in series.y]
-    marker: dict[str, Any] = {"color": colour, "symbol": symbol, "size": 8}
-    line = _trace(series.name, series.x, ys, mode=_mode(series), marker=marker, line=_line(series))
-    if series.hollow:
-        marker |= {"symbol": "diamond-open", "size": 11}
-    if series.faint:
-        marker["size"] = 4
-        line["opacity"] = 0.5
-    if series.companion_of:
-        line |= {"showlegend": False, "legendgroup": series.companion_of}
-    if series.sizes:
-        largest = max(series.sizes)
-        marker["sizemode"], marker["sizeref"] = "area", 2 * largest / _LARGEST**2
-        marker["size"] = [max(size, _SMALLEST * largest) for size in series.sizes]
-        line["text"] = [f"{size:,.0f} examples" for size in series.sizes]
-    banded = series.joined and any(low < high for low, high in zip(series.low, series.high, strict=True))
-    if series.low and not series.joined:
-        line["error_x" if series.sideways else "error_y"] = _error(series)
-    band = _band(series.name, series.x, series.low, series.high, series.style) if banded else []
-    seeds = _seeds(series, ys, several) if any(series.seeds) else []
-    return [*band, line, *seeds]
-
-
-def _mode(series: Series) -> str:
+def _series(series: Series, y_axis: Axis, seeds_named: bool) -> list[Trace]:
+    """The band, the line and the seeds of a series; a legend may have a word for the seeds."""
+    style, group = series.style, series.companion_of or series.name
     kinds = ["lines"] * series.joined + ["markers"] * series.markers
-    return "+".join(kinds)
-
-
-def _line(series: Series) -> dict[str, Any]:
-    width = 1 if series.sizes or series.faint else 2
-    shape = "hv" if series.steps else "linear"
-    return {"color": series.style.colour, "dash": series.style.line.page, "width": width, "shape": shape}
-
-
-def _error(series: Series) -> dict[str, Any]:
-    means = series.x if series.sideways else series.y
-    above = [high - mean for mean, high in zip(means, series.high, strict=True)]
-    below = [mean - low for mean, low in zip(means, series.low, strict=True)]
-    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
-
-
-def _seeds(series: Series, ys: list[Any], several: bool) -> list[Trace]:
-    """A dot for the value of each seed."""
-    xs, values, texts = [], [], []
-    for x, y, by_seed in zip(series.x, ys, series.seeds, strict=True):
-        for seed, value in by_seed.items():
-            xs.append(value if series.sideways else x)
-            values.append(y if series.sideways else value)
-            texts.append(f"seed {seed}")
-    look = {
-        "color": series.style.colour, "size": 5, "opacity": 0.5, "symbol": series.style.marker.page
+    line = _trace(group, series.x, _named(series.y, y_axis), mode="+".join(kinds), marker=_marker(series))
+    line |= {
+        "name": series.name,
+        "showlegend": not series.companion_of,
+        "opacity": 0.5 if series.faint else 1,
+        "line": {
+            "color": style.colour, "dash": style.line.page, "shape": "hv" if series.steps else "linear",
+            "width": 1 if series.examples or series.faint else 2,
+        },
+        "text": [f"{size:,.0f} examples" for size in series.examples],
     }  # fmt: skip
-    dots = _trace("every seed", xs, values, mode="markers", marker=look, text=texts, showlegend=not several)
-    return [dots | {"legendgroup": series.name}]
+    if series.low and not series.joined:
+        below, above = series.reach
+        bars = {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
+        line["error_x" if series.sideways else "error_y"] = bars
+    banded = series.joined and series.has_intervals
+    band = [_band(group, series.x, series.low, series.high, style)] if banded else []
+    return [*band, line, *([_seeds(series, y_axis, seeds_named)] if series.dots else [])]
+
+
+def _marker(series: Series) -> dict[str, Any]:
+    symbol = "diamond-open" if series.hollow else series.style.marker.page
+    marker = {"color": series.style.colour, "symbol": symbol}
+    if series.examples:
+        largest = max(series.examples)
+        sizes = [max(size, _SMALLEST * largest) for size in series.examples]
+        return {**marker, "sizemode": "area", "sizeref": 2 * largest / _LARGEST**2, "size": sizes}
+    return {**marker, "size": 4 if series.faint else 8 if series.joined else 11}
+
+
+def _seeds(series: Series, y_axis: Axis, named: bool) -> Trace:
+    """A dot for the value of each seed."""
+    xs, ys, seeds = zip(*series.dots, strict=True)
+    look = {"color": series.style.colour, "symbol": series.style.marker.page, "size": 5, "opacity": 0.5}
+    dots = _trace(series.name, xs, _named(ys, y_axis), mode="markers", marker=look, showlegend=named)
+    return dots | {"name": "every seed", "text": [f"seed {seed}" for seed in seeds]}
+
+
+def _named(ys: tuple[float, ...], y_axis: Axis) -> list[Any]:
+    """The words at these heights where the axis has words, else the heights."""
+    return [y_axis.categories[round(y)] for y in ys] if y_axis.categories else list(ys)
 
 
 def _level(level: Level, xs: list[float]) -> list[Trace]:
     """A line from the first to the last place of the chart, which its legend can name."""
-    ends = [min(xs, default=0.0), max(xs, default=1.0)]
+    ends = (min(xs, default=0.0), max(xs, default=1.0))
     line = {"color": level.style.colour, "dash": level.style.line.page, "width": 1.5}
-    band = _band(level.name, ends, [level.low] * 2, [level.high] * 2, level.style, 0.08)
     drawn = _trace(level.name, ends, [level.y] * 2, mode="lines", line=line)
-    return [*(band if level.low < level.high else []), drawn]
+    if not level.low < level.high:
+        return [drawn]
+    return [_band(level.name, ends, (level.low,) * 2, (level.high,) * 2, level.style, 0.08), drawn]
 
 
-def _band(name: str, xs: Any, low: Any, high: Any, style: Style, opacity: float = 0.15) -> list[Trace]:
+def _band(
+    group: str, xs: tuple[float, ...], low: tuple[float, ...], high: tuple[float, ...], style: Style,
+    opacity: float = 0.15,
+) -> Trace:  # fmt: skip
     """The area between ``low`` and ``high``, where both are numbers."""
-    points = [p for p in zip(xs, low, high, strict=True) if not any(map(math.isnan, p))]
-    around = [x for x, _, _ in points], [high for _, _, high in points], [low for _, low, _ in points]
-    red, green, blue = channels(style.colour)
-    outline = _trace(name, [*around[0], *reversed(around[0])], [*around[1], *reversed(around[2])])
-    return [
-        outline
-        | {
-            "mode": "lines", "line": {"width": 0}, "fill": "toself",
-            "fillcolor": f"rgba({red},{green},{blue},{opacity})", "hoverinfo": "skip", "showlegend": False,
-        }
-    ]  # fmt: skip
+    upper = [(x, y) for x, y in zip(xs, high, strict=True) if not math.isnan(y)]
+    lower = [(x, y) for x, y in zip(xs, low, strict=True) if not math.isnan(y)]
+    outline = zip(*upper, *reversed(lower), strict=True)
+    colour = ",".join(map(str, (*channels(style.colour), opacity)))
+    area = _trace(
+        group, *outline, mode="lines", line={"width": 0}, fill="toself", fillcolor=f"rgba({colour})"
+    )
+    return area | {"hoverinfo": "skip", "showlegend": False}
 
 
-def _stairs(stairs: Stairs) -> Trace:
-    heights = [*stairs.heights, stairs.heights[-1]]
-    line = {"color": stairs.style.colour, "shape": "hv", "width": 2}
-    return _trace(stairs.name, stairs.edges, heights, mode="lines", line=line)
-
-
-def _axis(axis: Axis, values: list[float]) -> dict[str, Any]:
-    shown: dict[str, Any] = {"title": {"text": axis.label}, "automargin": True, "zeroline": False}
+def _axis(axis: Axis, values: list[float], title: str = "") -> dict[str, Any]:
+    shown: dict[str, Any] = {"title": {"text": axis.label or title}, "automargin": True, "zeroline": False}
     if axis.log:
-        ticks = axis.ticks or log_ticks(values)
-        shown |= {"type": "log", "tickvals": list(ticks), "ticktext": [tick_text(tick) for tick in ticks]}
-    if axis.whole and max(values, default=0) <= _WHOLE:
+        ticks = list(axis.ticks) or log_ticks(values)
+        shown |= {"type": "log", "tickvals": ticks, "ticktext": [tick_text(tick) for tick in ticks]}
+    if axis.whole and max(values, default=0) <= _EACH_WHOLE:
         shown["dtick"] = 1
     if axis.categories:
         shown |= {"type": "category", "categoryorder": "array", "categoryarray": list(axis.categories)}

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from dropbench.report.figure import Level, Series, Subplot, tick_text
+from dropbench.report.figure import Subplot, tick_text
 from dropbench.report.table import Table
 
 _WIDEST, _HEIGHT = 100, 17
@@ -55,7 +55,7 @@ def draw_in_letters(subplot: Subplot, width: int) -> str:
 
     Empty where there are fewer than three points to join.
     """
-    lines = [series for series in subplot.of_kind(Series) if series.joined]
+    lines = [series for series in subplot.series if series.joined]
     if max((len(series.x) for series in lines), default=0) < _FEWEST:
         return ""
     from plotext import figure, uncolorize
@@ -75,7 +75,7 @@ def draw_in_letters(subplot: Subplot, width: int) -> str:
         figure.draw(figure.signal(xs, ys, marker="braille").lines())
         points = figure.signal(xs, ys, marker=series.style.marker.letter)
         figure.draw(points.label(series.name) if named else points)
-    for level in subplot.of_kind(Level):
+    for level in subplot.levels:
         line = figure.signal([ticks[0], ticks[-1]], [level.y, level.y], marker="╌").lines()
         figure.draw(line.label(level.name))
     if len(ticks) <= _MOST_TICKS:

@@ -2,19 +2,9 @@
 
 import pandas as pd
 
-from dropbench.report.figure import (
-    PAGE,
-    Axis,
-    Figure,
-    Level,
-    Mark,
-    Series,
-    Subplot,
-    estimates_series,
-    spans_widely,
-)
+from dropbench.report.figure import Axis, Figure, Level, Series, Subplot, estimates_series, spans_widely
 from dropbench.report.statistics import mean_interval
-from dropbench.report.style import DOTTED, SOLID, Style
+from dropbench.report.style import DOTTED, Style
 from dropbench.report.sweep.lines import axis_of, horizontal_axis, lines_of, sweep_picture_title
 from dropbench.report.sweep.sweep import Setting, Sweep, mean_of
 
@@ -31,7 +21,7 @@ def error_figure(sweep: Sweep) -> Figure:
     x_axis = horizontal_axis(sweep)
     lines = lines_of(sweep, x_axis)
     on_lines = {id(setting) for settings in lines.values() for setting in settings}
-    marks: list[Mark] = [
+    series = tuple(
         estimates_series(
             label or "mean and 95 % interval",
             [setting.axes[x_axis] for setting in settings],
@@ -40,21 +30,18 @@ def error_figure(sweep: Sweep) -> Figure:
             seeds=tuple(sweep.test(setting) for setting in settings),
         )
         for number, (label, settings) in enumerate(lines.items())
-    ]
-    marks += [
+    )
+    levels = tuple(
         Level("no dropout", mean_of(sweep.test(setting)))
         for setting in sweep.settings
         if setting.drops_nothing and sweep.test(setting) and id(setting) not in on_lines
-    ]
+    )
     means = [mean_of(sweep.test(setting)) for setting in sweep.settings if sweep.test(setting)]
     places = [setting.axes[x_axis] for settings in lines.values() for setting in settings]
-    what = f"test {sweep.metric.label}"
-    return Figure(
-        f"{sweep.metric.name}-against-p",
-        sweep_picture_title(sweep),
-        f"Test {sweep.metric.label} against {x_axis}",
-        (Subplot(axis_of(x_axis, places), Axis(what, log=spans_widely(means)), tuple(marks)),),
-    )
+    y_axis = Axis(f"test {sweep.metric.label}", log=spans_widely(means))
+    subplot = Subplot(axis_of(x_axis, places), y_axis, series, levels)
+    caption = f"Test {sweep.metric.label} against {x_axis}"
+    return Figure(f"{sweep.metric.name}-against-p", sweep_picture_title(sweep), caption, (subplot,))
 
 
 def curve_figures(sweep: Sweep, epochs: pd.DataFrame) -> list[Figure]:
@@ -69,43 +56,32 @@ def curve_figures(sweep: Sweep, epochs: pd.DataFrame) -> list[Figure]:
     means = (
         rows.assign(setting=rows["run_id"].map(by_run)).groupby(["setting", "epoch"]).mean(numeric_only=True)
     )
-    return [
-        _curve_figure(sweep, settings, means, column, label)
-        for column, label in _LOSSES
-        if not means[f"val_{column}"].isna().all()
-    ]
+    figures = []
+    for column, label in _LOSSES:
+        if means[f"val_{column}"].isna().all():
+            continue
+        curves = [
+            _curve(means.loc[[number], f"{split}_{column}"], split, sweep.label(setting) or "the run", shade)
+            for number, setting in enumerate(settings)
+            if number in means.index.get_level_values(0)
+            for shade in [number / max(1, len(settings) - 1)]
+            for split in ("train", "val")
+        ]
+        what = label.partition(",")[0]
+        shown = f"Training ({what} with dropout on, dotted) and validation ({what}, solid) against the epoch"
+        subplot = Subplot(Axis("epoch"), Axis(f"{label} (mean over seeds)"), tuple(curves))
+        title = sweep_picture_title(sweep)
+        figures.append(Figure(f"{what}-against-epoch", title, shown, (subplot,), page_only=True))
+    return figures
 
 
-def _curve_figure(
-    sweep: Sweep, settings: list[Setting], means: pd.DataFrame, column: str, label: str
-) -> Figure:
-    """One quantity against the epoch; ``means`` are by the setting's number and the epoch."""
-    curves = [
-        _curve(means.loc[[number]].droplevel(0), column, split, sweep.label(setting) or "the run", shade)
-        for number, setting in enumerate(settings)
-        if number in means.index.get_level_values(0)
-        for shade in [number / max(1, len(settings) - 1)]
-        for split in ("train", "val")
-    ]
-    what = label.partition(",")[0]
-    caption = f"Training ({what} with dropout on, dotted) and validation ({what}, solid) against the epoch"
-    subplot = Subplot(Axis("epoch"), Axis(f"{label} (mean over seeds)"), tuple(curves))
-    return Figure(
-        f"{what}-against-epoch", sweep_picture_title(sweep), caption, (subplot,), shown_on=frozenset({PAGE})
-    )
-
-
-def _curve(curve: pd.DataFrame, column: str, split: str, name: str, shade: float) -> Series:
-    """The column of one split against the epoch; training is dotted."""
-    training = split == "train"
-    return Series(
-        f"{name}, training" if training else name,
-        tuple(map(float, curve.index)),
-        tuple(map(float, curve[f"{split}_{column}"])),
-        Style(dash=DOTTED if training else SOLID, shade=shade),
-        markers=False,
-        companion_of=name if training else "",
-    )
+def _curve(values: "pd.Series[float]", split: str, name: str, shade: float) -> Series:
+    """The values of one split by setting and epoch; training is dotted."""
+    xs, ys = (tuple(map(float, each)) for each in (values.index.get_level_values("epoch"), values))
+    if split == "val":
+        return Series(name, xs, ys, Style(shade=shade), markers=False)
+    dotted = Style(dash=DOTTED, shade=shade)
+    return Series(f"{name}, training", xs, ys, dotted, markers=False, companion_of=name)
 
 
 def _told_apart(sweep: Sweep) -> list[Setting]:
