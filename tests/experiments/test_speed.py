@@ -110,7 +110,7 @@ def test_memory_of_workers_is_told_on_linux_or_not_at_all():
     with made_up_data((1, 8, 8), train=90, test=10) as data:
         config = RunConfig(data=data.name, data_key=data.key, model="mlp", layers=(8,), epochs=1)
         used = worker_memory_bytes(config, CPU)
-    # A forked worker shares torch with its server and writes some MB to train; a spawned one has all for itself.
+    # A forked worker shares torch with its server and writes some MB to train; a spawned one shares nothing.
     assert all(2e6 < bytes_ < 2e9 for bytes_ in used)
 
 
