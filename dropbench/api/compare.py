@@ -8,7 +8,7 @@ from typing import Any
 
 from dropbench.api.keywords import sort_out
 from dropbench.api.sweep import one_by_one
-from dropbench.api.work import Data, Done, Work
+from dropbench.api.work import Data, Done, Work, check_classifier
 from dropbench.catalog.arms import DEFAULT_ARMS, check_arms, reference_under
 from dropbench.errors import UsageError
 from dropbench.experiments.bagging.compare import carry_out_comparison, ood_key, row_ids
@@ -77,6 +77,7 @@ def compare(
             "With early dropout the net ends without masks, so dropout-mc has nothing to average over.",
             f"Write `arms={','.join(name for name in names if name != 'dropout-mc')}`.",
         )
+    check_classifier(told.get("model", "lecture-cnn"))
     base = RunConfig(**told, mc_samples=0 if early else mc_samples)
     plan = ComparisonPlan(base, members, seeds, names, budget)  # a fault is told before any data are fetched
     work = Work.prepare([base], data, keywords, out, data_dir, panel)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dropbench.api.keywords import sort_out
-from dropbench.api.work import Data, Done, Work
+from dropbench.api.work import Data, Done, Work, check_classifier
 from dropbench.errors import DropbenchError, UsageError
 from dropbench.experiments.sweep import expand
 from dropbench.experiments.workbench import Agenda, Watcher
@@ -127,6 +127,8 @@ def prepare_sweep(
     keywords = sort_out({"p": p, **settings})
     one_by_one(seeds)
     fixed, swept = keywords.swept()
+    for name in keywords.settings.get("model", ()):
+        check_classifier(name)
     runs = expand(fixed, swept, seeds, baseline)
     return Work.prepare(runs, data, keywords, out, data_dir, panel)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from dropbench.api.keywords import sort_out
-from dropbench.api.work import Data, Done, Work
+from dropbench.api.work import Data, Done, Work, check_classifier
 from dropbench.experiments.workbench import Watcher
 from dropbench.report.folder import Report, panel_report
 from dropbench.report.run import RunSubject
@@ -88,6 +88,7 @@ def train(
     """
     keywords = sort_out(settings)
     run = RunConfig(**keywords.single())
+    check_classifier(run.model.name)
     keywords = replace(
         keywords, machine=replace(keywords.machine, runner="serial"), policy=Policy(force=True)
     )

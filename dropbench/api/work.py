@@ -14,6 +14,7 @@ from dropbench.api.shown import Shown
 from dropbench.catalog.dropouts import variant_of
 from dropbench.catalog.models import recipe_of
 from dropbench.datasets.dataset import DataSet
+from dropbench.errors import UsageError
 from dropbench.experiments.watching import LogWatcher
 from dropbench.experiments.workbench import Agenda, Outcome, Watcher, Workbench, carry_out, make_agenda
 from dropbench.report.folder import Report
@@ -105,6 +106,14 @@ class Done(Shown):
     def frame(self) -> pd.DataFrame:
         """The rows of these runs in runs.csv, one a run; docs/files.md explains the columns."""
         return rows_of(self.out, self.run_ids)
+
+
+def check_classifier(model: str) -> None:
+    """Raise UsageError for a model that does not classify, or that there is not."""
+    if recipe_of(model).task != "classify":
+        raise UsageError(
+            f"The {model} does not classify.", "Features are what it is trained for: dropbench features."
+        )
 
 
 def warn_of_what_is_in_vain(runs: Collection[RunConfig]) -> None:

@@ -4,7 +4,8 @@ import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Generator, Iterable
+import sys
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -18,7 +19,7 @@ from dropbench.runners.base import NO_EXTRAS, Attempt, Extras, OnProgress, Queue
 
 
 class ProcessRunner:
-    """Carries out runs in ``jobs`` spawned workers, each with ``threads`` CPU threads.
+    """Carries out runs in ``jobs`` worker processes, each with ``threads`` CPU threads.
 
     On CUDA the workers take the GPUs in turn. A worker that dies (out of memory, a signal) is replaced and
     its run tried once more; then the run has failed.
@@ -65,12 +66,8 @@ class ProcessRunner:
         device = self.device
         if device.type == "cuda":
             device = torch.device("cuda", number % torch.cuda.device_count())
-        context = multiprocessing.get_context("spawn")  # fork would copy a torch that already has threads
-        ours, theirs = context.Pipe()
-        arguments = (theirs, device, self.threads, self.extras)
-        process = context.Process(target=_work, args=arguments, daemon=True)
-        with interrupts_ignored():  # inherited: a Ctrl-C while the worker starts is the driver's, too
-            process.start()
+        ours, theirs = multiprocessing.Pipe()
+        process = _start(theirs, device, self.threads, self.extras, dict(os.environ))
         theirs.close()  # so that the worker's death reads as the end of the connection
         return _Worker(number, process, ours)
 
@@ -99,9 +96,72 @@ class _Worker:
         return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
 
 
-def _work(connection: Connection, device: torch.device, threads: int, extras: Extras) -> None:
+def _start(
+    connection: Connection, device: torch.device, threads: int, extras: Extras, environment: dict[str, str]
+) -> BaseProcess:
+    """A worker, started: forked where that is safe, spawned elsewhere. Ctrl-C it inherits as ignored.
+
+    The driver's torch already has threads, and a fork would copy it without them. So workers are forked from
+    a server that has imported torch and done nothing: once for all of them, and for those that replace the
+    dead. On CUDA, and where forks of system libraries are unsafe (macOS) or unknown (Windows), each spawned
+    worker imports torch itself.
+    """
+    arguments = (connection, device, threads, extras, environment)
+    if sys.platform != "linux" or device.type == "cuda":
+        spawned = multiprocessing.get_context("spawn").Process(target=_work, args=arguments, daemon=True)
+        with interrupts_ignored(), _main_left_out():
+            spawned.start()
+        return spawned
+    from multiprocessing import forkserver  # here, since not every platform has it
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with interrupts_ignored(), _safe_path():
+        forkserver.ensure_running()
+    forked = context.Process(target=_work, args=arguments, daemon=True)
+    with _main_left_out():
+        forked.start()  # the first waits until torch is imported, and the driver hears Ctrl-C in that time
+    return forked
+
+
+@contextlib.contextmanager
+def _main_left_out() -> Iterator[None]:
+    """Let a worker that is started here not run the driver's script again, as multiprocessing would have it.
+
+    A worker needs nothing of it: so a script that calls dropbench works without a main guard.
+    """
+    main = sys.modules["__main__"]
+    hidden = {name: getattr(main, name) for name in ("__spec__", "__file__") if hasattr(main, name)}
+    main.__spec__ = None
+    if "__file__" in hidden:
+        del main.__file__
+    try:
+        yield
+    finally:
+        for name, value in hidden.items():
+            setattr(main, name, value)
+
+
+@contextlib.contextmanager
+def _safe_path() -> Iterator[None]:
+    """Let no file of the working folder stand in for a module that a Python started here imports."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONSAFEPATH"]
+        if before is not None:
+            os.environ["PYTHONSAFEPATH"] = before
+
+
+def _work(
+    connection: Connection, device: torch.device, threads: int, extras: Extras, environment: dict[str, str]
+) -> None:
     """A worker's life: take a config, send its epochs and its result, until the driver is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to answer
+    os.environ.clear()  # a fork has the server's, as it was when that started
+    os.environ.update(environment)
     try:
         prepare_process(threads)
         while True:

@@ -1,16 +1,16 @@
 """A sweep that is killed, interrupted, starved of disk or doubled loses nothing. Through the real script."""
 
+import contextlib
 import os
 import random
 import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from end_to_end.console import SCRIPT, dropbench, rows
+from end_to_end.console import dropbench, rows, start, wait_for
 
 TINY = ["--model", "mlp", "--layers", "8", "--epochs", "2", "--train-size", "200", "--no-baseline"]
 SWEEP = ["sweep", "--p", "0.1..0.8", "--seeds", "5", *TINY]
@@ -31,12 +31,6 @@ PASSING = {
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits are those of POSIX")
 
 
-def start(*arguments: str, cwd: Path, **more: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [str(SCRIPT), *arguments], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
-    )
-
-
 def lasting(folder: Path, file: str = "runs.csv") -> list[tuple[tuple[str, str], ...]]:
     """The rows of a results file, in any order, without what may differ."""
     kept = [{k: v for k, v in row.items() if k not in PASSING} for row in rows(folder / "results" / file)]
@@ -48,23 +42,20 @@ def rows_so_far(folder: Path) -> int:
     return max(0, path.read_bytes().count(b"\n") - 1) if path.exists() else 0
 
 
-def wait_for(condition, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def children(pid: int) -> list[int]:
+    """The processes that one started and that have not ended."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid and b"spawn_main" in (stat.parent / "cmdline").read_bytes():
-            found.append(int(stat.parent.name))
+        with contextlib.suppress(OSError):
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            if int(parent) == pid and state != "Z":
+                found.append(int(stat.parent.name))
     return found
+
+
+def workers(pid: int) -> list[int]:
+    """The workers of a command: what its children forked, of which one is the server that forks."""
+    return [worker for child in children(pid) for worker in children(child)]
 
 
 @pytest.fixture(scope="module")
@@ -77,17 +68,20 @@ def undisturbed(tmp_path_factory) -> Path:
 
 
 def test_a_sweep_killed_at_ten_random_moments_ends_as_if_undisturbed(tmp_path, undisturbed):
-    moments = random.Random(7)
+    moments, ends = random.Random(7), []
     for _ in range(10):
         before = rows_so_far(tmp_path)
         process = start(*SWEEP, cwd=tmp_path)
         # From within the start to some rows later, wherever in a row's writing that may be.
-        rows_more, after = moments.choice([0, 1, 1, 2, 3]), moments.uniform(0, 0.2)
+        rows_more, after = moments.choice([0, 1, 1, 2, 3]), moments.uniform(0, 0.04)
         wait_for(lambda: rows_so_far(tmp_path) >= before + rows_more or process.poll() is not None)  # noqa: B023
-        time.sleep(after)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(after)
         process.kill()
         process.communicate()
+        ends.append(process.wait())
     assert rows_so_far(tmp_path) > 0
+    assert -signal.SIGKILL in ends
     done = dropbench(*SWEEP, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert lasting(tmp_path) == lasting(undisturbed)
@@ -100,9 +94,9 @@ def test_killed_workers_cost_no_run(tmp_path, undisturbed):
     process = start(*SWEEP, "--jobs", "2", cwd=tmp_path)
     for wanted in (3, 12):
         wait_for(lambda: rows_so_far(tmp_path) >= wanted)  # noqa: B023
-        os.kill(children(process.pid)[0], signal.SIGKILL)
+        os.kill(workers(process.pid)[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
+    assert process.wait() == 0, errors
     assert lasting(tmp_path) == lasting(undisturbed)
 
 
@@ -110,17 +104,17 @@ def test_two_sweeps_at_once_into_one_folder_are_both_right(tmp_path, undisturbed
     processes = [start(*SWEEP, "--jobs", "1", "--threads", "1", cwd=tmp_path) for _ in range(2)]
     for process in processes:
         output, errors = process.communicate(timeout=200)
-        assert process.returncode == 0, errors
+        assert process.wait() == 0, errors
         assert output.count("0.") > 8
     assert lasting(tmp_path) == lasting(undisturbed), "every run once, whichever sweep was first"
 
 
 def test_first_interrupt_finishes_the_runs_in_hand_and_names_the_command(tmp_path, undisturbed):
-    process = start(*SWEEP, "--jobs", "2", cwd=tmp_path, start_new_session=True)
+    process = start(*SWEEP, "--jobs", "2", cwd=tmp_path, new_session=True, scratch=True)
     wait_for(lambda: rows_so_far(tmp_path) >= 2)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the driver and its workers alike
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.wait() == 130
     assert "dropbench sweep --p 0.1..0.8" in errors
     assert "Traceback" not in errors
     assert 2 <= rows_so_far(tmp_path) < RUNS
@@ -130,32 +124,38 @@ def test_first_interrupt_finishes_the_runs_in_hand_and_names_the_command(tmp_pat
 
 
 def test_second_interrupt_ends_at_once(tmp_path):
-    long = ["train", "--epochs", "100000", "--model", "mlp", "--layers", "8", "--train-size", "200"]
+    (tmp_path / "mine.py").write_text(
+        "from pathlib import Path\n"
+        "from torch import nn\n"
+        "class Net(nn.Sequential):\n"
+        "    def __init__(self, shape, classes, config):\n"
+        "        super().__init__(nn.Flatten(), nn.Linear(784, classes))\n"
+        "    def forward(self, images):\n"
+        "        if self.training and images.device.type != 'meta':\n"
+        "            Path('begun').touch()\n"
+        "        return super().forward(images)\n"
+    )
+    long = ["train", "--epochs", "100000", "--model", "mine:Net", "--p", "0", "--train-size", "200"]
     process = start(*long, cwd=tmp_path)
-    wait_for((tmp_path / "results" / ".dropbench.lock").exists)
-    time.sleep(1)
+    wait_for((tmp_path / "begun").exists)
     process.send_signal(signal.SIGINT)
-    time.sleep(1)
+    process.wait_to_be_told("Ctrl-C again ends at once")
+    (tmp_path / "begun").unlink()
+    wait_for((tmp_path / "begun").exists)
     assert process.poll() is None, "the run in hand goes on"
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=20)
-    assert process.returncode == 130
+    assert process.wait() == 130
     assert "Traceback" not in errors
     assert rows_so_far(tmp_path) == 0
 
 
 def test_a_full_disk_stops_the_sweep_and_spoils_nothing(tmp_path, undisturbed):
-    import resource
-
     dropbench("data", "prepare", "mnist5k", cwd=tmp_path)  # so that only the results meet the limit
     size = (undisturbed / "results" / "runs.csv").stat().st_size
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
-
-    process = start(*SWEEP, cwd=tmp_path, preexec_fn=limit)
+    process = start(*SWEEP, cwd=tmp_path, largest_file=size // 2)
     _, errors = process.communicate(timeout=120)
-    assert process.returncode == 1
+    assert process.wait() == 1
     assert re.search(r"Error: Cannot write .*(runs|epochs)\.csv: File too large", errors)
     assert "Traceback" not in errors
     left = lasting(tmp_path)
@@ -170,7 +170,7 @@ def test_a_results_folder_that_goes_away_stops_the_sweep(tmp_path):
     wait_for(lambda: rows_so_far(tmp_path) >= 2)
     (tmp_path / "results").rename(tmp_path / "elsewhere")
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1
+    assert process.wait() == 1
     assert "is gone" in errors or "No such file" in errors
     assert "Traceback" not in errors
     assert not (tmp_path / "results").exists()
@@ -201,14 +201,17 @@ def test_a_comparison_killed_at_any_moment_ends_as_if_undisturbed(tmp_path):
     for folder in (whole, killed):
         folder.mkdir()
     assert dropbench(*command, cwd=whole).returncode == 0
-    moments = random.Random(11)
+    moments, ends = random.Random(11), []
     for _ in range(5):
         before = rows_so_far(killed)
         process = start(*command, cwd=killed)
         wait_for(lambda b=before, p=process: rows_so_far(killed) > b or p.poll() is not None)
-        time.sleep(moments.uniform(0, 0.5))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(moments.uniform(0, 0.1))
         process.kill()
         process.communicate()
+        ends.append(process.wait())
+    assert -signal.SIGKILL in ends
     assert dropbench(*command, cwd=killed).returncode == 0
     for file in ("runs.csv", "comparisons.csv", "differences.csv", "reliability.csv"):
         assert set(lasting(killed, file)) == set(lasting(whole, file)), file

@@ -110,13 +110,14 @@ def test_memory_of_workers_is_told_on_linux_or_not_at_all():
     with made_up_data((1, 8, 8), train=90, test=10) as data:
         config = RunConfig(data=data.name, data_key=data.key, model="mlp", layers=(8,), epochs=1)
         used = worker_memory_bytes(config, CPU)
-    # An interpreter with torch imported writes more than 20 MB and less than 2 GB of its own.
-    assert all(20e6 < bytes_ < 2e9 for bytes_ in used)
+    # A forked worker shares torch with its server and writes some MB to train; a spawned one shares nothing.
+    assert all(2e6 < bytes_ < 2e9 for bytes_ in used)
 
 
-def test_runs_written_for_the_report_are_a_report(tmp_path):
+def test_runs_written_for_the_report_are_a_report(tmp_path, told):
     assert write_runs(tmp_path, 300) == 300
     (table,) = load_report(tmp_path).tables
+    assert told == []
     assert len(table.rows) == 100
     assert {row["seeds"] for row in table.rows} == {3}
 
