@@ -50,7 +50,7 @@ class Series:
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
     seeds: tuple[Mapping[int, float], ...] = ()
-    """Of each point, the values by seed."""
+    """The values by seed, for each point."""
     band: bool = False
     """Whether intervals are a band everywhere; else they are bars in a file."""
     joined: bool = True
@@ -67,9 +67,10 @@ class Series:
     faint: bool = False
 
     @property
-    def has_intervals(self) -> bool:
-        """Whether any interval has a width: one seed has none."""
-        return any(low < high for low, high in zip(self.low, self.high, strict=True))
+    def intervals(self) -> list[tuple[float, float, float]]:
+        """The ``(x, low, high)`` of every interval that has a width: that of one seed has none."""
+        bounds = zip(self.x, self.low, self.high, strict=bool(self.low))
+        return [(x, low, high) for x, low, high in bounds if low < high]
 
     @property
     def reach(self) -> tuple[list[float], list[float]]:

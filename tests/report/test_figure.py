@@ -214,6 +214,10 @@ def test_letters_show_each_line_its_points_and_its_intervals():
     assert "none" in drawn
     assert all(text in drawn for text in ("0.1", "0.2", "0.3"))
     assert max(map(len, drawn.splitlines())) <= 60
+    two = (series, Series("b", (0.1, 0.2, 0.3), (3.0, NAN, 2.0), Style(2)))
+    both = draw_in_letters(of(*two, x=Axis("n", log=True), y=Axis("e", log=True)), 60)
+    assert both.count(Style(2).marker.letter) >= 2
+    assert both.count("│") < drawn.count("│"), "no intervals that would hide the other line"
     assert draw_in_letters(of(Series("a", (1.0, 2.0), (1.0, 2.0), Style(0))), 60) == ""
 
 

@@ -70,8 +70,8 @@ def _series(series: Series, y_axis: Axis, seeds_named: bool) -> list[Trace]:
         below, above = series.reach
         bars = {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
         line["error_x" if series.sideways else "error_y"] = bars
-    banded = series.joined and series.has_intervals
-    band = [_band(group, series.x, series.low, series.high, style)] if banded else []
+    shaded = series.joined and series.intervals
+    band = [_band(group, series.x, series.low, series.high, style)] if shaded else []
     return [*band, line, *([_seeds(series, y_axis, seeds_named)] if series.dots else [])]
 
 

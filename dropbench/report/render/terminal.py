@@ -1,13 +1,14 @@
 """Tables in the terminal, and the curve of a figure in letters."""
 
 from collections.abc import Sequence
+from math import isnan, log10
 
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from dropbench.report.figure import Subplot, tick_text
+from dropbench.report.figure import Subplot, log_ticks, tick_text
 from dropbench.report.table import Table
 
 _WIDEST, _HEIGHT = 100, 17
@@ -63,26 +64,26 @@ def draw_in_letters(subplot: Subplot, width: int) -> str:
     figure.clear()
     figure.theme("colorless").canvas("default")
     figure.plot_size(width, _HEIGHT)
-    ticks = sorted({x for series in lines for x in series.x})
-    named = len(subplot.names) > 1
+    place = log10 if subplot.x.log else float  # plotext's own logarithmic x puts all points in one column
     for series in lines:
-        if len(lines) == 1:
-            for x, low, high in zip(series.x, series.low, series.high, strict=True):
-                if low < high:
-                    seen = [max(low, _LEAST) if subplot.y.log else low, high]
-                    figure.draw(figure.signal([x, x], seen, marker="│").lines())
-        xs, ys = list(series.x), list(series.y)
+        points = [point for point in zip(series.x, series.y, strict=True) if not any(map(isnan, point))]
+        xs, ys = [place(x) for x, _ in points], [y for _, y in points]
+        for x, low, high in series.intervals if len(lines) == 1 else ():
+            seen = [max(low, _LEAST) if subplot.y.log else low, high]
+            figure.draw(figure.signal([place(x)] * 2, seen, marker="│").lines())
         figure.draw(figure.signal(xs, ys, marker="braille").lines())
-        points = figure.signal(xs, ys, marker=series.style.marker.letter)
-        figure.draw(points.label(series.name) if named else points)
+        marked = figure.signal(xs, ys, marker=series.style.marker.letter)
+        figure.draw(marked.label(series.name) if len(subplot.names) > 1 else marked)
+    ticks = sorted(set(subplot.xs))
     for level in subplot.levels:
-        line = figure.signal([ticks[0], ticks[-1]], [level.y, level.y], marker="╌").lines()
-        figure.draw(line.label(level.name))
-    if len(ticks) <= _MOST_TICKS:
-        figure.ruler("x").ticks(ticks, [tick_text(tick) for tick in ticks])
-    for axis, ruler in ((subplot.x, "x"), (subplot.y, "y")):
-        if axis.log:
-            figure.ruler(ruler).scale("log")
+        ends = [place(ticks[0]), place(ticks[-1])]
+        figure.draw(figure.signal(ends, [level.y] * 2, marker="╌").lines().label(level.name))
+    if subplot.x.log and len(ticks) > _MOST_TICKS:
+        ticks = [tick for tick in log_ticks(ticks) if ticks[0] <= tick <= ticks[-1]]
+    if subplot.x.log or len(ticks) <= _MOST_TICKS:
+        figure.ruler("x").ticks([place(tick) for tick in ticks], [tick_text(tick) for tick in ticks])
+    if subplot.y.log:
+        figure.ruler("y").scale("log")
     figure.label(subplot.x.label)
     figure.title(subplot.title or subplot.y.label)
     text = uncolorize(str(figure.build()))
