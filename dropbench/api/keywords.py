@@ -15,7 +15,7 @@ _POLICY = {each.name for each in fields(Policy)}
 
 @dataclass(frozen=True)
 class Keywords:
-    """What a call was told; ``settings`` has every value of a setting, by its name."""
+    """The keywords of one call; ``settings`` has all values of each setting, by its name."""
 
     settings: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     machine: Machine = field(default_factory=Machine)

@@ -79,7 +79,7 @@ def paper(
 
 
 def _seconds(experiment: PaperExperiment, work: Work, todo: int) -> float:
-    """What so many runs take, by a rate that is measured now."""
+    """Measure this machine's rate, and return the seconds that so many runs take."""
     bench = work.bench
     on = Bench.of(bench.device, bench.precision, len(work.runs), bench.machine)
     expected = estimate(experiment.points, experiment.seeds, Images.of(bench.data), on)

@@ -90,7 +90,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Done(Shown):
-    """What a call has carried out: ``outcome``, and what the folder ``out`` shows of it."""
+    """The result of a call: how its runs ended, and the report on them."""
 
     out: Path
     run_ids: frozenset[str]

@@ -61,7 +61,7 @@ def _check(given: Iterable[str], known: Collection[str], what: str) -> None:
 
 
 def _text(value: Any) -> str:
-    """As it is written on the command line: lists with commas."""
+    """The value as the command line takes it: lists with commas."""
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

@@ -33,7 +33,7 @@ def tell(sentence: str) -> None:
 
 
 class _Teller(logging.Handler):
-    """What the library logs, told as the commands tell things."""
+    """Tells on stderr the messages that the library logs."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Tell a record's message."""

@@ -1,4 +1,4 @@
-"""What surrounds the work of a training command: its progress, Ctrl-C, and how it ends."""
+"""The frame of a training command: its progress, Ctrl-C, and how it ends."""
 
 import shlex
 import signal

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """What both displays share: whether somebody wants the runs to stop."""
+    """Base of both displays: it knows whether somebody wants the runs to stop."""
 
     def __init__(self) -> None:
         self._stopping = False

@@ -1,4 +1,4 @@
-"""From the library's words to the command line's: a setting in backticks becomes its flag."""
+"""The library's sentences in the words of the command line: a setting in backticks becomes its flag."""
 
 import re
 

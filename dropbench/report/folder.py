@@ -1,4 +1,4 @@
-"""From a results folder to the subjects of a report, out of its CSV files alone."""
+"""The subjects of a results folder, out of its CSV files alone."""
 
 import functools
 from collections.abc import Callable, Collection, Iterator
@@ -47,7 +47,7 @@ _Read = Callable[[CsvTable], pd.DataFrame]
 
 @dataclass(frozen=True)
 class Choice:
-    """What of a folder is reported, and how settings are compared."""
+    """The subjects that are reported, and how settings are compared."""
 
     only: tuple[str, ...] = KINDS
     metric: Metric = ERROR
@@ -105,13 +105,13 @@ def sweep_report(folder: Path, run_ids: Collection[str], panels: bool = False) -
 
 
 def panel_report(folder: Path, run_ids: Collection[str]) -> Report:
-    """What the units of the runs with these ids do."""
+    """The panels of the runs with these ids."""
     read = _reader(folder)
     return Report(folder, tuple(_panels(read, _sweeps_of(read, run_ids))))
 
 
 def features_report(folder: Path, run_ids: Collection[str]) -> Report:
-    """What the autoencoders with these ids learned."""
+    """The features of the autoencoders with these ids."""
     read = _reader(folder)
     return Report(folder, tuple(_features(folder, read, _sweeps_of(read, run_ids))))
 

@@ -11,12 +11,12 @@ class Metric:
     """One figure of runs.csv, lower is better: ``val_`` and ``test_`` stand before ``column``."""
 
     name: str
-    """On the command line and in files' names."""
+    """Its name on the command line and in the names of files."""
     column: str
     label: str
-    """With its unit, for the axis of a picture."""
+    """Its name with the unit, for the axis of a picture."""
     unit: str
-    """Of a difference."""
+    """The unit of a difference."""
     digits: int
 
     def value(self, number: float) -> str:
@@ -25,7 +25,7 @@ class Metric:
 
     @property
     def suffix(self) -> str:
-        """What stands after a figure."""
+        """The unit as it stands after a figure."""
         return " %" if self.unit == "points" else f" {self.unit}".rstrip()
 
 

@@ -104,7 +104,7 @@ def _share_below(values: Sequence[float]) -> float:
 
 @functools.cache
 def _effect_size(seeds: int) -> float:
-    """In standard deviations of the differences."""
+    """The smallest effect that so many seeds find, in standard deviations of the differences."""
     from statsmodels.stats.power import TTestPower
 
     return float(TTestPower().solve_power(nobs=seeds, alpha=LEVEL, power=POWER, alternative="two-sided"))

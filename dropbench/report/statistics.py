@@ -9,7 +9,7 @@ import numpy as np
 
 CONFIDENCE = 0.95
 ENOUGH_SEEDS = 6
-"""From here on intervals are the bootstrap's, and nothing warns of too few seeds."""
+"""The least number of seeds for intervals by the bootstrap, without a warning of too few."""
 _RESAMPLES = 2000
 
 

@@ -1,4 +1,4 @@
-"""What a report is made of: one protocol for a sweep, a panel, a comparison and all others."""
+"""The parts of a report: one protocol for a sweep, a panel, a comparison and all others."""
 
 import hashlib
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ class Subject(Protocol):
 
     @property
     def title(self) -> str:
-        """What was run, and how."""
+        """The runs that are shown, and how they were made."""
         return self.tables[0].title
 
     @property

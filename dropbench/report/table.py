@@ -40,7 +40,7 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = field(default=())
     verdict: tuple[str, ...] = field(default=())
-    """What the table says, in words; it stands above it."""
+    """The sentences above the table: its result in words."""
     figure: "Callable[[], Figure] | None" = None
     """Makes the figure that a terminal draws below the table."""
     lead: int = 1

@@ -1,1 +1,1 @@
-"""What a run is: its settings, its identity, its random streams and its result."""
+"""A run: its settings, its identity, its random streams and its result."""

@@ -47,7 +47,7 @@ class RunConfig(Blocks):
     """
 
     told: Mapping[str, Any] = field(compare=False)
-    """What it was made from: ``replace`` resolves the defaults of the others anew."""
+    """The settings that it was made from; ``replace`` resolves the defaults of all others anew."""
 
     def __init__(self, **told: Any) -> None:
         known = {find_setting(name).name: value for name, value in told.items() if value is not None}
@@ -60,7 +60,7 @@ class RunConfig(Blocks):
             rule(self)
 
     def __repr__(self) -> str:
-        """What it was made from."""
+        """Show the settings that it was made from."""
         return f"RunConfig({', '.join(f'{name}={value!r}' for name, value in self.told.items())})"
 
     def replace(self, **changes: Any) -> "RunConfig":

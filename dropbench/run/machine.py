@@ -116,6 +116,6 @@ class Policy(Block):
 
 
 AUTOMATIC = Machine()
-"""Everything as suits where the runs are."""
+"""Every choice is made where the runs are."""
 CAREFUL = Policy()
-"""What was done, well or not, is left alone, and a failure stops nothing."""
+"""Runs that were done, well or not, are left alone, and a failure stops nothing."""

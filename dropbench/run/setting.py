@@ -30,7 +30,7 @@ class Range:
         return self.least <= value < self.below and value > self.above
 
     def text(self) -> str:
-        """What to write, as a sentence."""
+        """The numbers in words, as an instruction."""
         if self.hint:
             return self.hint
         if self.below < math.inf:
@@ -58,9 +58,9 @@ class Declaration:
     help: str
     """One sentence, for ``--help`` and docs/files.md."""
     flag: str = ""
-    """On the command line; empty for what no user sets."""
+    """The option of the command line; empty for a setting that no user makes."""
     panel: str = ""
-    """Of the help page."""
+    """The panel of the help page that has the flag."""
     commands: tuple[str, ...] = ()
     """The commands that take the flag; empty for all that train."""
     parse: Callable[[str, str], Sequence[Any]] | None = None
@@ -76,7 +76,7 @@ class Declaration:
     says_default: str = ""
     """Says what the default is, where it is no single value."""
     empty: str = ""
-    """Stands for None on the command line and in a table."""
+    """The word for None on the command line and in a table."""
     of_dropout: bool = False
     """Changes nothing where no unit is dropped."""
     axis: int = 0

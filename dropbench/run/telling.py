@@ -1,4 +1,4 @@
-"""What a run is called: in a title all that is not usual of it, in a label what tells it from others."""
+"""Words for runs: a title has every setting that is not usual, a label those that tell a run from others."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -305,8 +305,11 @@ def test_variables_are_read_and_checked_like_options(tmp_path):
     assert "Invalid value for '--epochs'" in wrong.stderr
     assert "dropbench sweep --help" in wrong.stderr
     (tmp_path / "flags.toml").write_text('widen = true\njson = true\nmodel = "mlp"\nseeds = 1\n')
-    widened = dropbench("sweep", "--p", "0.5", "--config", "flags.toml", "--dry-run", cwd=tmp_path)
-    assert "widened" in widened.stdout
+    from_file = dropbench("sweep", "--p", "0.5", "--config", "flags.toml", "--dry-run", cwd=tmp_path)
+    flags = ["--widen", "--model", "mlp", "--seeds", "1"]
+    from_flags = dropbench("sweep", "--p", "0.5", *flags, "--dry-run", cwd=tmp_path)
+    without = dropbench("sweep", "--p", "0.5", *flags[1:], "--dry-run", cwd=tmp_path)
+    assert from_file.stdout == from_flags.stdout != without.stdout
 
 
 def test_interrupted_sweep_keeps_its_rows_and_says_how_to_go_on(tmp_path):

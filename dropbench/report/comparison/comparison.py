@@ -1,4 +1,4 @@
-"""From the rows of comparisons.csv to what a comparison of arms shows."""
+"""Comparisons of arms out of the rows of comparisons.csv."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -46,7 +46,7 @@ class Comparison:
     found: tuple[tuple[str, str, str, ArmDifference], ...]
     """Arm, reference (empty: the arm by itself), loss, and what is known of it, of these and other seeds."""
     bins: pd.DataFrame
-    """Of reliability, of these rows."""
+    """The bins of reliability that belong to these rows."""
 
     @property
     def reference(self) -> str:
@@ -55,7 +55,7 @@ class Comparison:
 
     @property
     def arms(self) -> tuple[str, ...]:
-        """Those that have figures."""
+        """The arms that have figures."""
         return tuple(arm for arm in ARMS if (self.rows["arm"] == arm).any())
 
     @property
@@ -65,7 +65,7 @@ class Comparison:
 
     @property
     def run_ids(self) -> frozenset[str]:
-        """Of all members."""
+        """The runs of all members."""
         return frozenset(run_id for ids in self.rows["member_run_ids"] for run_id in ids.split())
 
     @property
@@ -80,7 +80,7 @@ class Comparison:
         return self.rows[(self.rows["arm"] == arm) & (self.rows["averaging"] == averaging)]
 
     def fullest(self, arm: str, averaging: str = AVERAGINGS[0]) -> pd.DataFrame:
-        """Of each seed, the row with all members or passes that there are."""
+        """The row of each seed that has most members or passes."""
         rows = self.readings(arm, averaging).sort_values(["averaged", "passes_per_prediction"], kind="stable")
         return rows.groupby("seed").tail(1).sort_values("seed")
 

@@ -147,7 +147,7 @@ def _notes(comparison: Comparison) -> list[str]:
 
 
 def _left_out(comparison: Comparison) -> list[str]:
-    """What diverged or failed, arm by arm and seed by seed."""
+    """Sentences on the runs that diverged or failed, arm by arm and seed by seed."""
     notes = []
     lacking = comparison.rows[comparison.rows["left_out"] > 0].drop_duplicates(["arm", "seed"])
     for _, row in lacking.iterrows():
@@ -203,7 +203,7 @@ def _cost(comparison: Comparison, title: str, rows: tuple[Row, ...]) -> Table:
     reference: Row = {row["arm"]: row for row in rows}.get(comparison.reference, {})
 
     def flops(name: str, what: str) -> tuple[Column, Column]:
-        """In the unit in which dropout's are 1 or more, and as a multiple of them."""
+        """FLOPs in the unit in which dropout's are 1 or more, and as a multiple of dropout's."""
         base = reference.get(name, math.nan)
         unit, prefix = next(((u, p) for u, p in _PREFIXES if base >= u), _PREFIXES[-1])
 

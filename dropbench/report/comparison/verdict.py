@@ -1,4 +1,4 @@
-"""What a comparison of arms says, in words: effect, interval, seeds and cost."""
+"""The verdict of a comparison, in words: effect, interval, seeds and cost."""
 
 from collections.abc import Iterable, Sequence
 
@@ -54,7 +54,7 @@ def _points(difference: ArmDifference) -> str:
 
 
 def _cost(comparison: Comparison, arm: str) -> str:
-    """What the arm takes, as multiples of what the reference takes."""
+    """The cost of an arm, as multiples of the reference's."""
     ours, theirs = (comparison.fullest(each) for each in (arm, comparison.reference))
     parts = []
     for column, what in (("train_flops", "training"), ("prediction_flops", "inference")):

@@ -1,4 +1,4 @@
-"""What autoencoders learn, as in Figs. 7 and 8 of the 2014 paper: features, reconstructions, histograms."""
+"""Features, reconstructions and histograms of autoencoders, as in Figs. 7 and 8 of the 2014 paper."""
 
 import math
 from pathlib import Path

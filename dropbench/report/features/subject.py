@@ -15,7 +15,7 @@ from dropbench.report.units.panel import Panel
 
 @dataclass(frozen=True)
 class FeaturesSubject(Subject):
-    """What autoencoders learn with and without dropout: their errors, units and features."""
+    """Autoencoders with and without dropout: their errors, units and features."""
 
     panel: Panel
     folder: Path

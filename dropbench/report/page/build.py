@@ -1,4 +1,4 @@
-"""From a report to its page."""
+"""The page of a report."""
 
 import base64
 import math
@@ -109,7 +109,7 @@ def _section(number: int, subject: Subject, runs: pd.DataFrame) -> Section:
 
 
 def _made(runs: pd.DataFrame, run_ids: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """On what, with what and when these runs were made, with every value that any of them has."""
+    """The device, the versions and the time of these runs, with every value that any of them has."""
     rows = runs[runs["run_id"].isin(list(run_ids))]
     found = []
     for name in _MADE_ON:
@@ -133,7 +133,7 @@ def _plain(value: Any) -> str:
 
 
 def _sort_key(text: str) -> str:
-    """What a cell is sorted by: its first number, else its text."""
+    """The key that a cell is sorted by: its first number, else its text."""
     head = text.replace(",", "").replace("–", "").split(" ")[0]
     try:
         return str(float(head))

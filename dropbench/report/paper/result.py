@@ -1,4 +1,4 @@
-"""From the rows of paper.csv to what an experiment of the lecture or the paper says: theirs beside ours."""
+"""Experiments of the lecture and the paper out of the rows of paper.csv: theirs beside ours."""
 
 import logging
 import math
@@ -47,7 +47,7 @@ class Place:
     """Than ``against``, as there: ``lower``, ``higher``, ``same``, ``not lower``, ``not higher``; empty where
     nothing is said."""
     test: PairedTest | None = None
-    """Of ours, against ``against``."""
+    """The test of our values against those of ``against``."""
     paper_difference: float = math.nan
 
     @property
@@ -98,7 +98,7 @@ class PaperResult:
 
     @property
     def seeds(self) -> int:
-        """Of the place that has most, ended well or not."""
+        """The number of seeds at the place that has most, ended well or not."""
         return max(len(place.values) + place.lost for place in self.places)
 
     @property
@@ -108,7 +108,7 @@ class PaperResult:
 
     @property
     def unit(self) -> str:
-        """Of a difference."""
+        """The unit of a difference."""
         return "points" if self.fields["measure"] == ERROR else ""
 
     def command(self) -> str:

@@ -1,1 +1,1 @@
-"""From tables and figures to text, pictures and the page's charts."""
+"""Renderers of tables and figures: text, pictures, and the page's charts."""

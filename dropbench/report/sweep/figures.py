@@ -85,7 +85,7 @@ def _curve(values: "pd.Series[float]", split: str, name: str, shade: float) -> S
 
 
 def _told_apart(sweep: Sweep) -> list[Setting]:
-    """As many settings as curves can be told apart: all, or evenly chosen ones with both ends."""
+    """The settings whose curves are drawn: all, or as many as can be told apart, evenly chosen."""
     with_runs = [setting for setting in sweep.settings if setting.run_ids]
     if len(with_runs) <= _MOST_CURVES:
         return with_runs

@@ -1,4 +1,4 @@
-"""From the rows of runs.csv to sweeps: which runs belong together, and what tells them apart."""
+"""Sweeps out of the rows of runs.csv: which runs belong together, and what tells them apart."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from dropbench.run import telling
 from dropbench.run.config import SETTINGS
 
 AXES = tuple(name for _, name in sorted((each.axis, name) for name, each in SETTINGS.items() if each.axis))
-"""What a sweep may vary, in the order of the table's columns."""
+"""The settings that a sweep may vary, in the order of the table's columns."""
 SETTING = tuple(name for name, each in SETTINGS.items() if each.groups and not each.axis)
 """Runs that differ in one of these belong to different experiments and never share a table."""
 _PROBABILITIES = ("p_drop", "p_drop_input", "p_drop_conv")
@@ -30,17 +30,17 @@ class Setting:
 
     axes: Mapping[str, Any]
     test: Mapping[str, Mapping[int, float]]
-    """By the column of a dropbench.report.metrics.Metric."""
+    """The metrics on the test images, by the column of a dropbench.report.metrics.Metric, then by seed."""
     val: Mapping[str, Mapping[int, float]]
     reconstruction_error: Mapping[int, float]
-    """On the test images, of autoencoders; empty else."""
+    """The error of an autoencoder on the test images, by seed; empty for classifiers."""
     learned_p_drop: Mapping[int, float]
-    """At the hidden sites, of variants that learn it; empty else."""
+    """The drop probability that the hidden sites learned, by seed; empty where none is learned."""
     diverged: frozenset[int]
     """Seeds."""
     failed: frozenset[int]
     run_ids: Mapping[int, str]
-    """Of the ok runs, by seed."""
+    """The ids of the runs that ended well, by seed."""
 
     @property
     def drops_nothing(self) -> bool:
@@ -49,7 +49,7 @@ class Setting:
 
     @property
     def net(self) -> tuple[Any, ...]:
-        """What it shares with the settings that it can be compared with."""
+        """The values that it shares with the settings that it can be compared with."""
         return tuple(sortable(self.axes[name]) for name in _SAME_NET)
 
 
@@ -62,7 +62,7 @@ class Sweep:
     varying: tuple[str, ...]
     run_ids: frozenset[str]
     metric: Metric = ERROR
-    """What the settings are compared in."""
+    """The metric that the settings are compared in."""
     reference_p: float = 0.0
     """p_drop of the setting that the others are compared with; 0 is the net without any dropout."""
 
@@ -102,13 +102,13 @@ class Sweep:
         return alike and math.isclose(other.axes["p_drop"], self.reference_p)
 
     def best(self, settings: Sequence[Setting]) -> Setting | None:
-        """Of these settings the one with the lowest mean on validation; the test set has no say."""
+        """The setting with the lowest mean on the validation images; the test images have no say."""
         with_runs = [setting for setting in settings if self.val(setting)]
         return min(with_runs, key=lambda setting: mean_of(self.val(setting)), default=None)
 
     @cached_property
     def _telling(self) -> list[str]:
-        """Of ``varying``, what differs among those that have it: without dropout there is no variant."""
+        """The axes that differ among the settings that have them: without dropout there is no variant."""
         dropping = [setting for setting in self.settings if not setting.drops_nothing]
         return [
             axis
@@ -117,7 +117,7 @@ class Sweep:
         ]
 
     def label(self, setting: Setting) -> str:
-        """What tells a setting from the others, in words; without what it has none of."""
+        """The values that tell a setting from the others, in words."""
         cells = ((axis, _axis_cell(axis)(setting.axes)) for axis in self._telling)
         return ", ".join(f"{axis} = {cell}" for axis, cell in cells if cell != NONE)
 
@@ -148,7 +148,7 @@ def find_sweeps(runs: pd.DataFrame) -> list[Sweep]:
 
 
 def axis_columns(sweep: Sweep) -> tuple[Column, ...]:
-    """Those that tell the settings apart, for rows that have the axes and p_keep."""
+    """The columns that tell the settings apart, for rows that have the axes and p_keep."""
     extra = [axis for axis in sweep.varying if axis != "p_drop"]
     return (
         Column("p_drop", lambda row: axis_text(row["p_drop"])),

@@ -202,7 +202,7 @@ class _Net:
         return f"{start}, a difference of {change} to {reference}: {verdict}, Holm; {meaning})."
 
     def _power(self, best: Setting) -> str:
-        """What so many seeds can find."""
+        """The difference that so many seeds can find, in a sentence."""
         tests = list(self.tests.values())
         seeds = max((test.difference.count for test in tests), default=0)
         if seeds == 0:

@@ -1,4 +1,4 @@
-"""From the rows of panel.csv to tables of what dropout did to the units, beside the sweep they belong to."""
+"""Panels out of the rows of panel.csv: what dropout did to the units of a sweep's nets."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -71,7 +71,7 @@ class Panel:
 
     @property
     def settings(self) -> list[Setting]:
-        """Those of the sweep of which anything was measured."""
+        """The settings of the sweep whose units were measured."""
         return [setting for setting in self.sweep.settings if self.has(setting, "1")]
 
     def has(self, setting: Setting, layer: str) -> bool:
@@ -139,7 +139,7 @@ def panel_tables(panel: Panel) -> list[Table]:
 
 
 def units_columns() -> tuple[Column, ...]:
-    """Those of units_row."""
+    """The columns for rows of units_row."""
     return (
         Column("units", lambda row: f"{row['units']:.0f}"),
         *(Column(m.title, estimate_text(m.name, m.digits)) for m in MEASURES),
@@ -192,7 +192,7 @@ def _errors_row(panel: Panel, setting: Setting) -> Row:
 
 
 def estimate_text(name: str, digits: int) -> Callable[[Row], str]:
-    """What writes the estimate of that name in a cell."""
+    """Return a function that writes a row's estimate of that name."""
 
     def text(row: Row) -> str:
         estimate: Estimate = row[f"_{name}"]

@@ -1,4 +1,4 @@
-"""What a run is trained on."""
+"""The data that a run is trained on."""
 
 from dataclasses import dataclass
 
