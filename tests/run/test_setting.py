@@ -5,10 +5,11 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from dropbench.errors import UsageError
-from dropbench.report.sweep.sweep import AXES, SETTING
+from dropbench.report.sweep.sweep import AXES, SETTING, find_sweeps
 from dropbench.results.schema import RUNS
 from dropbench.run import telling
 from dropbench.run.config import BLOCKS, SETTINGS, RunConfig, find_setting
@@ -140,3 +141,22 @@ def test_flags_name_settings_too():
     assert RunConfig(p=0.5, p_input=0.1, schedule="late", widen=True) == RunConfig(
         p_drop=0.5, p_drop_input=0.1, dropout_schedule="late", widened=True
     )
+
+
+def row(**cells: object) -> dict[str, object]:
+    """A row of runs.csv as it is read back, of a run that ended well."""
+    read = {name: each.read_back(each.default) for name, each in SETTINGS.items()}
+    read |= {name: SETTINGS[name].read_back(value) for name, value in RunConfig().settings().items()}
+    empty = dict.fromkeys(RUNS.number_columns, math.nan) | dict.fromkeys(RUNS.text_columns, "")
+    return {**empty, **read, "p_keep": 0.5, "status": "ok", "p_drop": 0.5, **cells}
+
+
+@pytest.mark.parametrize("name", [name for name, each in SETTINGS.items() if each.groups])
+def test_runs_that_differ_in_one_setting_alone_are_never_one(name):
+    """Else the second error would replace the first."""
+    other = "x" if not SETTINGS[name].is_number else 0.125
+    rows = [row(run_id="a"), row(run_id="b", **{name: other})]
+    found = find_sweeps(pd.DataFrame(rows))
+    settings = [setting for sweep in found for setting in sweep.settings]
+    assert sorted(run_id for each in settings for run_id in each.run_ids.values()) == ["a", "b"]
+    assert len(found) == (1 if SETTINGS[name].axis else 2)
