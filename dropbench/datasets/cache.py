@@ -1,8 +1,8 @@
 """The cache of decoded data sets: .npy files, keyed by their content, that workers map into memory.
 
 Each data set has a folder that is named by the digest of its arrays. The folder ``sources`` maps the
-*fingerprint* of a source (the name, size and modification time of each of its files) to that digest, so a data
-set that was decoded before is found without reading its source.
+*fingerprint* of a source (the name, size and modification time of each of its files) to that digest, so a
+data set that was decoded before is found without reading its source.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ def cache_folder() -> Path:
 
 
 def fingerprint(name: str, files: Iterable[Path]) -> str:
-    """Return a digest of the names, sizes and modification times of a source's files, not of their content."""
+    """Return a digest of the names, sizes and modification times of a source's files; they are not read."""
     sha = hashlib.sha256(f"{DECODER_VERSION} {name}".encode())
     for file in files:
         stat = file.stat()
