@@ -64,7 +64,7 @@ class OwnDropout(DropoutLayer):
     be drawn, which includes Monte-Carlo dropout, and in eval mode otherwise. A ramp sets its attribute ``p``.
 
     Raises:
-        UsageError: if ``factory`` raises, or returns no module; in a pass, if a ramp needs an attribute ``p``.
+        UsageError: if ``factory`` raises, or returns no module; in a pass, if a ramp needs a missing ``p``.
 
     """
 

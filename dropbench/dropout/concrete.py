@@ -16,9 +16,9 @@ _EDGE = 1e-7
 class ConcreteDropout(DropoutLayer):
     """Multiplies units by a smooth relaxation of the mask, whose drop probability p each site learns.
 
-    The relaxed mask of a unit is m = 1 − σ((logit p + logit u)/0.1) with u uniform on [0, 1], divided by
-    1 − p; m is close to 0 or 1, and differentiable in p. On feature maps all units of a channel share a mask,
-    as in the paper's convolutional nets. At test the layer is the identity.
+    A unit is multiplied by m / (1 − p), where m = 1 − σ((logit p + logit u)/0.1) with u uniform on [0, 1] is
+    close to 0 or 1, and differentiable in p. On feature maps all units of a channel share a mask, as in the
+    paper's convolutional nets. At test the layer is the identity.
 
     The penalty is the divergence from the prior: −K H(p) for the Bernoulli masks of K units with entropy H,
     plus l² ‖W‖² / (2(1 − p)) for the weights W of the next layer. The length scale l = 0.01 leaves the

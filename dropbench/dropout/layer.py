@@ -37,7 +37,7 @@ class DropoutLayer(nn.Module):
     Shapes: any, unchanged.
 
     Raises:
-        UsageError: if ``p_drop`` is out of range, or if the variant lacks ``disturb`` (on weights ``connect``).
+        UsageError: if ``p_drop`` is out of range, or if the variant has no ``disturb`` (``connect``).
 
     """
 
