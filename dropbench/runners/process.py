@@ -1,4 +1,4 @@
-"""A pool of worker processes, each taking one run after another."""
+"""A pool of worker processes, each of which carries out one run after another."""
 
 import contextlib
 import multiprocessing
@@ -20,8 +20,8 @@ from dropbench.runners.base import NO_EXTRAS, Attempt, Extras, OnProgress, Queue
 class ProcessRunner:
     """Carries out runs in ``jobs`` spawned workers, each with ``threads`` CPU threads.
 
-    On CUDA the workers take the GPUs in turn. A worker that dies (out of memory, a signal) is replaced and
-    its run tried once more; then the run has failed.
+    On CUDA the workers are distributed over the GPUs. A worker that dies (out of memory, a signal) is
+    replaced, and its run is tried once more before it counts as failed.
     """
 
     def __init__(self, device: torch.device, jobs: int, threads: int, extras: Extras = NO_EXTRAS) -> None:
@@ -31,23 +31,23 @@ class ProcessRunner:
         self.extras = extras
 
     def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Generator[RunResult, None, None]:
-        """Yield results as they finish; workers end when the iterator is closed."""
+        """Yield one result per config as the runs finish; closing the iterator stops the workers."""
         queue = Queue(configs)
         workers: list[_Worker] = []
         try:
             while len(workers) < self.jobs and (task := queue.take()):
                 workers.append(self._start(len(workers)))
-                workers[-1].give(task, on_progress)
+                workers[-1].assign(task, on_progress)
             while busy := {worker.connection: worker for worker in workers if worker.task is not None}:
                 for connection in wait(list(busy)):
-                    worker = busy[connection]  # type: ignore[index]  # wait returns what it was given
+                    worker = busy[connection]  # type: ignore[index]  # wait returns some of the connections
                     task = worker.task
-                    assert task is not None  # busy holds no others
+                    assert task is not None  # busy has only workers with a task
                     try:
                         message = worker.connection.recv()
                     except (EOFError, OSError):
                         worker.stop()
-                        yield from queue.died(task, worker.last_words())
+                        yield from queue.retry_or_fail(task, worker.exit_reason())
                         workers[worker.number] = worker = self._start(worker.number)
                     else:
                         if not isinstance(message, RunResult):
@@ -55,8 +55,8 @@ class ProcessRunner:
                             continue
                         worker.task = None
                         yield message
-                    if following := queue.take():
-                        worker.give(following, on_progress)
+                    if next_task := queue.take():
+                        worker.assign(next_task, on_progress)
         finally:
             for worker in workers:
                 worker.stop()
@@ -65,14 +65,15 @@ class ProcessRunner:
         device = self.device
         if device.type == "cuda":
             device = torch.device("cuda", number % torch.cuda.device_count())
-        context = multiprocessing.get_context("spawn")  # fork would copy a torch that already has threads
-        ours, theirs = context.Pipe()
-        arguments = (theirs, device, self.threads, self.extras)
-        process = context.Process(target=_work, args=arguments, daemon=True)
-        with interrupts_ignored():  # inherited: a Ctrl-C while the worker starts is the driver's, too
+        context = multiprocessing.get_context("spawn")  # fork is unsafe once torch has started threads
+        driver_end, worker_end = context.Pipe()
+        arguments = (worker_end, device, self.threads, self.extras)
+        process = context.Process(target=_worker_main, args=arguments, daemon=True)
+        # The worker inherits this, so only the driver reacts to a Ctrl-C while the worker starts.
+        with interrupts_ignored():
             process.start()
-        theirs.close()  # so that the worker's death reads as the end of the connection
-        return _Worker(number, process, ours)
+        worker_end.close()  # so that the connection ends when the worker dies
+        return _Worker(number, process, driver_end)
 
 
 @dataclass
@@ -82,10 +83,10 @@ class _Worker:
     connection: Connection
     task: Attempt | None = field(default=None)
 
-    def give(self, task: Attempt, on_progress: OnProgress) -> None:
+    def assign(self, task: Attempt, on_progress: OnProgress) -> None:
         self.task = task
         on_progress(self.number, task.config, None)
-        # If it died while idle, reading from it says so, and the run is tried elsewhere.
+        # If the worker died while idle, the next recv() fails and its run is tried again.
         with contextlib.suppress(OSError):
             self.connection.send(task.config)
 
@@ -94,18 +95,18 @@ class _Worker:
         self.process.join()
         self.connection.close()
 
-    def last_words(self) -> str:
+    def exit_reason(self) -> str:
         code = self.process.exitcode
         return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
 
 
-def _work(connection: Connection, device: torch.device, threads: int, extras: Extras) -> None:
-    """A worker's life: take a config, send its epochs and its result, until the driver is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to answer
+def _worker_main(connection: Connection, device: torch.device, threads: int, extras: Extras) -> None:
+    """Run a worker: receive a config, send its epochs and its result, until the driver is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the driver reacts to Ctrl-C
     try:
         prepare_process(threads)
         while True:
             config = connection.recv()
             connection.send(carry_out_run(config, device, extras, connection.send))
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        os._exit(0)  # the driver is gone; nobody is left to tell
+        os._exit(0)  # the driver is gone
