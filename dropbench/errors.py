@@ -24,7 +24,7 @@ class DropbenchError(Exception):
 
 
 class UsageError(DropbenchError, ValueError):
-    """An argument of a call or a command that is invalid (exit code 2)."""
+    """An invalid argument of a call or a command (exit code 2)."""
 
     exit_code = 2
 

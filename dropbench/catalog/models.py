@@ -71,7 +71,7 @@ RECIPES = Registry(
         ),
         "autoencoder": Recipe(
             factory="dropbench.models.autoencoder:Autoencoder",
-            summary="one hidden layer, and logistic outputs that give the image again",
+            summary="one hidden layer, and logistic outputs that reconstruct the image",
             sites=("input", "hidden"),
             epochs=20,
             learning_rate=0.01,

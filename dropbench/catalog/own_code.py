@@ -70,7 +70,7 @@ def make(name: str, kind: type[T], hint: str, factory: Callable[..., Any], *argu
 
 
 def _error_in_own_code(what: str, error: Exception, hint: str = "") -> UsageError:
-    """Return an error that names the exception with the file and line of the user's code that raised it."""
+    """Return an error that names an exception of the user's code, with the file and line that raised it."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -29,7 +29,7 @@ class DataSet:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """``(channels, height, width)``."""
+        """The shape of one image, ``(channels, height, width)``."""
         channels, height, width = self.train_images.shape[1:]
         return channels, height, width
 

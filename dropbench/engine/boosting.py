@@ -15,14 +15,12 @@ def boosting_objective(thinned: torch.Tensor, averaged: torch.Tensor, labels: to
 
     so a random mask gives an unbiased estimate of it, if P̄ is known. As in the paper, P̄ is approximated by
     weight scaling, the net's prediction at test. This is exact for a single layer before the softmax, and
-    biased for deeper nets.
+    biased for deeper nets. Only the gradient of the result has a meaning, not its value.
 
     Args:
         thinned: logits z of the thinned nets of this step's masks, ``(batch, classes)``.
         averaged: logits of P̄, ``(batch, classes)``; no gradient flows through them.
         labels: ``(batch,)``.
-
-    Only the gradient of the result has a meaning, not its value.
 
     """
     with torch.no_grad():

@@ -41,9 +41,8 @@ def compiled_for(
     compiled = cast(nn.Module, torch.compile(model))
     compiled.train()
     for images in batches:
-        with (
-            warnings.catch_warnings()
-        ):  # raised by torch itself, as it inspects tensors that pass between graphs
+        with warnings.catch_warnings():
+            # torch itself causes this warning, since it inspects the tensors that pass between graphs.
             warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf")
             with autocast(images.device, precision):
                 logits = compiled(images)

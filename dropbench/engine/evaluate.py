@@ -75,9 +75,9 @@ def expected_calibration_error(probabilities: torch.Tensor, labels: torch.Tensor
 def reliability(
     probabilities: torch.Tensor, labels: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the examples, the correct ones and the summed confidence in each of fifteen bins of confidence.
+    """Return the numbers of examples and of correct ones, and the summed confidence, per bin of confidence.
 
-    The bins are equally wide and include their upper end. Each result is ``(bins,)`` in float64.
+    The fifteen bins are equally wide and include their upper end. Each result is ``(bins,)`` in float64.
     """
     confidence, predicted = probabilities.max(dim=1)
     bins = (confidence * ECE_BINS).ceil().clamp(1, ECE_BINS).long() - 1  # a confidence of 1 may be rounded up

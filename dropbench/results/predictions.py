@@ -47,8 +47,7 @@ def load(folder: Path, run_id: str) -> dict[str, np.ndarray]:
 def save(folder: Path, run_id: str, arrays: Mapping[str, np.ndarray]) -> None:
     """Save a run's arrays, all or none of them.
 
-    Saved predictions for other out-of-distribution images, from an earlier time that the run was done, are
-    kept.
+    Saved predictions for other out-of-distribution images, from an earlier training of the run, are kept.
 
     Raises:
         DropbenchError: if they cannot be written.

@@ -35,7 +35,7 @@ class EpochRecord:
     seconds: float
     """Time spent on training, without the validation."""
     p_drop: float = math.nan
-    """Drop probability of the hidden sites at the end of the epoch, after its schedule and after learning."""
+    """Drop probability of the hidden sites at the end of the epoch, as scheduled or learned."""
 
 
 ERROR_WITHOUT_UNITS = "test_error_percent"
@@ -62,6 +62,7 @@ class PanelRecord:
 
 
 MC_STEPS = (1, 2, 5)
+"""Leading digits of the numbers of passes in mc_ladder."""
 
 
 def mc_ladder(samples: int) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Random streams: one seed per run, and an independent named generator for every random choice.
+"""Random streams: each use of randomness has its own named generator, derived from the run's seed.
 
 Draws from one stream do not affect any other, so two runs with the same seed and different drop probabilities
 start from the same weights and see the same batches. Nothing draws from a global generator.
