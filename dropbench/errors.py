@@ -1,13 +1,14 @@
-"""The errors a user is meant to read: one line that says what is wrong and what to do instead."""
+"""Errors meant for the user: one line that says what is wrong and what to do about it."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class DropbenchError(Exception):
-    """Something outside the program is wrong; ``message`` says what, ``hint`` what to do (exit code 1).
+    """A problem outside the program, such as a missing file (exit code 1).
 
-    A traceback that a user sees means a bug; this class is how everything else is said.
+    ``message`` says what is wrong, ``hint`` what to do. A traceback that a user sees is a bug in dropbench;
+    every other error is one of these.
     """
 
     exit_code = 1
@@ -18,18 +19,18 @@ class DropbenchError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        """Both sentences on one line, whatever line breaks a file name or a library's message had."""
+        """Return message and hint on one line, even if a file name or a library's text had line breaks."""
         return " ".join(f"{self.message} {self.hint}".split())
 
 
 class UsageError(DropbenchError, ValueError):
-    """A call or a command was told something that cannot be (exit code 2)."""
+    """An invalid argument of a call or a command (exit code 2)."""
 
     exit_code = 2
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for a ``name`` that is none of the ``known`` ones, with the nearest as a suggestion."""
+    """Return the error for a ``name`` that is not among the ``known`` ones; it suggests the nearest."""
     known = list(known)
     near = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
     hint = f"Did you mean {near[0]!r}? " if near else ""

@@ -1,1 +1,1 @@
-"""What can be named in a call or on the command line: models, dropout variants, arms; plain data."""
+"""Names that a call or the command line takes (models, dropout variants, arms), as plain data."""

@@ -1,6 +1,6 @@
-"""The arms of compare-bagging by name, and what it can hold equal between them.
+"""The arms of compare-bagging by name, and the budgets that can be held equal between them.
 
-Plain data, so that help texts and reports can tell of them without importing torch.
+This is plain data, so that help texts and reports can describe it without importing torch.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,29 +13,32 @@ from dropbench.errors import UsageError
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to predict; ``many`` averages several nets, the members, each with weights of its own."""
+    """One of the compared ways to train and predict.
+
+    ``many`` means that it averages several nets, the members, that are trained separately.
+    """
 
     title: str
     phrase: str
-    """Names it in a sentence; ``{members}`` is the number of members."""
+    """Name to use within a sentence; ``{members}`` stands for the number of members."""
     many: bool = False
     drops: bool = False
     """Its nets are trained with dropout."""
     changes: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of a run in which its nets differ from the dropout arm's."""
+    """Settings in which the runs of its nets differ from the run of the dropout arm."""
     monte_carlo: bool = False
-    """Predicts by the mean of passes with fresh masks."""
+    """Predicts by Monte-Carlo dropout: the mean of several passes, each with a new mask."""
     snapshots: bool = False
-    """Its members are states of one run."""
+    """Its members are the states of one run at the ends of its learning-rate cycles."""
 
     @property
     def is_ensemble(self) -> bool:
-        """Whether it can be taken with more or fewer members."""
+        """Whether it has members, whose number can vary."""
         return self.many or self.snapshots
 
     @property
     def bootstraps(self) -> bool:
-        """Whether each member trains on a bootstrap of its own."""
+        """Whether each member trains on its own bootstrap of the training images."""
         return bool(self.changes.get("bootstrap"))
 
 
@@ -74,13 +77,13 @@ ARMS = Registry(
 )
 DEFAULT_ARMS = tuple(ARMS)[:6]
 REFERENCE = "dropout"
-"""The arm that all others are compared with."""
+"""The arm that all others are compared with; see also reference_under."""
 
 AVERAGINGS = ("arithmetic", "geometric")
-"""How members' predictions are averaged; the first is what arms are compared by."""
+"""Ways to average the members' predictions; arms are compared by the first."""
 
 LOSSES = ("error_percent", "nll", "nll_scaled", "brier")
-"""What arms are compared in; each is a mean over test images, and lower is better."""
+"""Losses that the arms are compared in; each is a mean over the test images, and lower is better."""
 
 BUDGETS = Registry(
     "budget",
@@ -94,20 +97,22 @@ BUDGETS = Registry(
 
 
 def reference_under(budget: str) -> str:
-    """The arm that all others are compared with: dropout, read so that the budget can hold."""
+    """Return the reference arm: Monte-Carlo dropout if forward passes are held equal, else dropout."""
     return "dropout-mc" if budget == "inference" else REFERENCE
 
 
 def check_arms(names: Iterable[str], reference: str = REFERENCE) -> tuple[str, ...]:
-    """The arms in their order, dropout and the reference among them.
+    """Return the named arms in the order of ARMS, with dropout and the reference added.
 
     Raises:
-        UsageError: for an unknown name, or if there is nothing to compare with the reference.
+        UsageError: if a name is unknown, or if only the reference is named.
 
     """
     wanted = {name for name in names if name}
     for name in sorted(wanted):
         ARMS.check(name)
     if not wanted - {reference}:
-        raise UsageError(f"`arms` names nothing to compare with {reference}.", f"Known: {', '.join(ARMS)}.")
+        raise UsageError(
+            f"`arms` names nothing to compare with the reference {reference}.", f"Known: {', '.join(ARMS)}."
+        )
     return tuple(name for name in ARMS if name in wanted | {REFERENCE, reference})

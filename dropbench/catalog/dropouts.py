@@ -1,7 +1,7 @@
-"""The dropout variants by name: where each is built, and what it does, in a line.
+"""The dropout variants by name, each with its class and a one-line summary.
 
-Plain data, so that help texts can tell of them without importing torch. A new variant is one file with its
-class and one line in ``VARIANTS``.
+This is plain data, so that help texts can describe the variants without importing torch. A new variant is one
+file with its class and one line in ``VARIANTS``.
 """
 
 from dataclasses import dataclass
@@ -12,52 +12,66 @@ from dropbench.catalog.registry import Registry
 
 @dataclass(frozen=True)
 class Variant:
-    """How to build a variant. ``factory`` is ``module:Class``, a dropbench.dropout.layer.DropoutLayer."""
+    """A dropout variant; ``factory`` is the ``module:Class`` of a dropbench.dropout.layer.DropoutLayer."""
 
     factory: str
     summary: str
     scaled: bool = False
-    """Its noise has the mean 1 − p, so that both of the lecture's conventions apply."""
+    """Its masks have the mean 1 − p, so inverted dropout and weight scaling both apply."""
     activation: str = ""
-    """The only activation it is meant for; empty for any."""
+    """The only activation that it is made for; empty: any."""
     learns: bool = False
-    """p_drop is where its rate starts; what was learned is recorded beside it."""
+    """Its drop probability is learned, starting from p_drop; the learned one is recorded beside p_drop."""
     of_maps: bool = False
-    """Only on feature maps is it anything else than Bernoulli's."""
+    """It differs from Bernoulli dropout only on feature maps."""
 
 
 VARIANTS = Registry(
     "dropout",
     {
-        "bernoulli": Variant("dropbench.dropout.bernoulli:BernoulliDropout", "zeros", scaled=True),
+        "bernoulli": Variant(
+            "dropbench.dropout.bernoulli:BernoulliDropout", "units are set to 0", scaled=True
+        ),
         "gaussian": Variant("dropbench.dropout.noise:GaussianDropout", "normal noise of variance p/(1 − p)"),
-        "uniform": Variant("dropbench.dropout.noise:UniformDropout", "uniform noise of that variance"),
+        "uniform": Variant("dropbench.dropout.noise:UniformDropout", "uniform noise of the same variance"),
         "dropconnect": Variant(
-            "dropbench.dropout.dropconnect:DropConnect", "zeros on the next layer's weights, for every sample"
+            "dropbench.dropout.dropconnect:DropConnect", "the next layer's weights are dropped, per sample"
         ),
         "spatial": Variant(
-            "dropbench.dropout.bernoulli:SpatialDropout", "whole channels", scaled=True, of_maps=True
+            "dropbench.dropout.bernoulli:SpatialDropout",
+            "whole channels are dropped",
+            scaled=True,
+            of_maps=True,
         ),
         "dropblock": Variant(
-            "dropbench.dropout.borrowed:DropBlock", "squares of a feature map", of_maps=True
+            "dropbench.dropout.borrowed:DropBlock", "squares of a feature map are dropped", of_maps=True
         ),
         "alpha": Variant(
-            "dropbench.dropout.borrowed:AlphaDropout", "keeps mean and variance, for SELU", activation="selu"
+            "dropbench.dropout.borrowed:AlphaDropout", "for SELU, keeps mean and variance", activation="selu"
         ),
         "variational": Variant(
             "dropbench.dropout.variational:VariationalDropout",
-            "normal noise on weights, its rate learned",
+            "normal noise on weights, with a learned p",
             learns=True,
         ),
-        "concrete": Variant("dropbench.dropout.concrete:ConcreteDropout", "p learned", learns=True),
-        "standout": Variant("dropbench.dropout.standout:Standout", "strongly driven units are dropped less"),
+        "concrete": Variant(
+            "dropbench.dropout.concrete:ConcreteDropout", "relaxed masks with a learned p", learns=True
+        ),
+        "standout": Variant(
+            "dropbench.dropout.standout:Standout", "units with a large input are dropped less often"
+        ),
     },
 )
 _OWN = Variant("", "a module of the user's own")
 
 
 def variant_of(name: str) -> Variant:
-    """What ``name`` means: one of VARIANTS, or ``package.module:Class``; raises UsageError for another."""
+    """Return the variant ``name``, which is one of VARIANTS or ``package.module:Class``.
+
+    Raises:
+        UsageError: if it is neither.
+
+    """
     if is_own(name):
         return _OWN
     return VARIANTS.find(name)

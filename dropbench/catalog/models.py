@@ -1,7 +1,7 @@
-"""The models by name: where each is built, and the settings under which it trains well.
+"""The models by name, each with its factory and the default settings that train it well.
 
-A recipe is plain data, so that help texts can state the defaults without importing torch. A new model
-is one file with its factory and one line in ``RECIPES``.
+A recipe is plain data, so that help texts can state the defaults without importing torch. A new model is one
+file with its factory and one line in ``RECIPES``.
 """
 
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from dropbench.catalog.registry import Registry
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to build a model and the defaults for training it.
+    """The factory of a model and the defaults for training it.
 
-    ``factory`` is ``module:callable``; it takes ``(channels, height, width)``, the number of classes and
-    a RunConfig, and returns an ``nn.Module`` (see dropbench.models). ``sites`` are where it can drop units.
+    ``factory`` is ``module:callable``; it takes ``(channels, height, width)``, the number of classes and a
+    RunConfig, and returns an ``nn.Module`` (see dropbench.models). ``sites`` are its dropout sites.
     """
 
     factory: str
@@ -29,13 +29,13 @@ class Recipe:
     batch_size: int = 128
     learning_rate_schedule: str = "one-cycle"
     task: str = "classify"
-    """Or ``reconstruct``: the images themselves, for dropbench features."""
+    """``classify``, or ``reconstruct`` for autoencoders (dropbench features)."""
     scales: bool = False
-    """Whether its hidden layers obey RunConfig.width and RunConfig.widened."""
+    """Whether the settings ``width`` and ``widened`` change the sizes of its hidden layers."""
     maxout: bool = False
     """Whether its hidden units can be maxout units."""
     hidden_maps: bool = False
-    """Whether feature maps are among its hidden sites."""
+    """Whether some of its hidden sites have feature maps."""
 
 
 RECIPES = Registry(
@@ -71,7 +71,7 @@ RECIPES = Registry(
         ),
         "autoencoder": Recipe(
             factory="dropbench.models.autoencoder:Autoencoder",
-            summary="one hidden layer, and logistic outputs that give the image again",
+            summary="one hidden layer, and logistic outputs that reconstruct the image",
             sites=("input", "hidden"),
             epochs=20,
             learning_rate=0.01,
@@ -85,10 +85,12 @@ _OWN = Recipe("", "a model of the user's own", ("input", "conv", "hidden"), epoc
 
 
 def recipe_of(model: str) -> Recipe:
-    """The recipe of ``model``: one of RECIPES, or for ``package.module:factory`` that of the lecture's CNN.
+    """Return the recipe of ``model``, which is one of RECIPES or ``package.module:factory``.
+
+    A model of the user's own has the training defaults of the lecture's CNN.
 
     Raises:
-        UsageError: for a name that is neither.
+        UsageError: if it is neither.
 
     """
     if is_own(model):

@@ -1,4 +1,4 @@
-"""Code of the user's own, named ``package.module:attribute`` on the command line."""
+"""The user's own code, named ``package.module:attribute`` on the command line."""
 
 import hashlib
 import inspect
@@ -15,22 +15,23 @@ T = TypeVar("T")
 
 
 def is_own(name: str) -> bool:
-    """Whether ``name`` is of that form, rather than one of dropbench's own names."""
+    """Return whether ``name`` has the form ``package.module:attribute``, which no built-in name has."""
     return ":" in name
 
 
 def load(name: str) -> Any:
-    """The object that ``name`` stands for; modules are found as Python does, and in the working folder.
+    """Import the object ``name``; its module is looked up on Python's path, then in the working folder.
 
     Raises:
-        UsageError: if there is no such module or attribute, or importing it fails; it says where.
+        UsageError: if the name is malformed, if there is no such module or attribute, or if the import fails;
+            then it names the file and line.
 
     """
     module_name, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), attribute)):
-        raise UsageError(f"{name!r} is no name of Python code.", "Write package.module:Name.")
+        raise UsageError(f"{name!r} is not a valid name of Python code.", "Write package.module:Name.")
     here = os.getcwd()
-    if here not in sys.path:  # last, so that nothing in the folder stands in for an installed module
+    if here not in sys.path:  # last, so that no file in the folder shadows an installed module
         sys.path.append(here)
     try:
         module = import_module(module_name)
@@ -39,11 +40,11 @@ def load(name: str) -> Any:
         if module_name == missing or module_name.startswith(f"{missing}."):
             raise UsageError(
                 f"There is no module {missing!r}, neither installed nor in {here}.",
-                "Run the command in the folder that holds it.",
+                "Run the command in the folder that contains it.",
             ) from error
         raise UsageError(f"{module_name} imports {missing!r}, which is not installed.") from error
-    except Exception as error:  # whatever a module of theirs raises
-        raise _raised(f"Importing {module_name}", error) from error
+    except Exception as error:  # the user's module may raise anything
+        raise _error_in_own_code(f"Importing {module_name}", error) from error
     if not hasattr(module, attribute):
         public = [known for known in vars(module) if not known.startswith("_")]
         raise unknown_name(f"name in {module_name}", attribute, public)
@@ -51,25 +52,25 @@ def load(name: str) -> Any:
 
 
 def make(name: str, kind: type[T], hint: str, factory: Callable[..., Any], *arguments: Any) -> T:
-    """What ``factory``, of that name, makes of the arguments.
+    """Call ``factory`` with the arguments and return the result; ``name`` is its name in errors.
 
     Raises:
-        UsageError: if it raises, or makes something that is no ``kind``; ``hint`` says how it is called.
+        UsageError: if it raises, or returns something that is not a ``kind``; ``hint`` says how it is called.
 
     """
     try:
         made = factory(*arguments)
-    except UsageError:  # from a part of ours that they use
+    except UsageError:  # raised by dropbench itself, called from the user's code
         raise
-    except Exception as error:  # whatever code of theirs raises
-        raise _raised(name, error, hint) from error
+    except Exception as error:  # the user's code may raise anything
+        raise _error_in_own_code(name, error, hint) from error
     if not isinstance(made, kind):
-        raise UsageError(f"{name} makes no torch.nn.{kind.__name__} but {type(made).__name__}.", hint)
+        raise UsageError(f"{name} returned {type(made).__name__}, not a torch.nn.{kind.__name__}.", hint)
     return made
 
 
-def _raised(what: str, error: Exception, hint: str = "") -> UsageError:
-    """What a user needs to find an error in code of their own."""
+def _error_in_own_code(what: str, error: Exception, hint: str = "") -> UsageError:
+    """Return an error that names an exception of the user's code, with the file and line that raised it."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -78,13 +79,13 @@ def _raised(what: str, error: Exception, hint: str = "") -> UsageError:
 
 
 def source_key(name: str) -> str:
-    """Twelve hexadecimal digits of the SHA-256 of the file that defines ``name``.
+    """Return 12 hexadecimal digits of the SHA-256 of the file that defines ``name``.
 
-    Part of a run's identity: runs of an edited file are other runs. Files that this one imports are not
-    looked at.
+    The key is part of a run's identity, so runs after an edit of the file are different runs. Files that it
+    imports are not taken into account.
 
     Raises:
-        UsageError: as load does.
+        UsageError: see load.
 
     """
     loaded = load(name)

@@ -1,1 +1,1 @@
-"""Data sets as uint8 images in memory: one file per kind of source, one registry, one cache."""
+"""Data sets as uint8 images in memory: their sources, a registry and a cache."""

@@ -1,8 +1,8 @@
-"""The cache of decoded data sets: .npy files that every worker maps, keyed by their content.
+"""The cache of decoded data sets: .npy files, keyed by their content, that workers map into memory.
 
-A set's folder is named by the digest of its arrays. A small file beside them maps the *fingerprint* of
-the source (each file's name, size and time of change) to that digest, so a set that was decoded once is
-found again without reading its source.
+Each data set has a folder that is named by the digest of its arrays. The folder ``sources`` maps the
+*fingerprint* of a source (the name, size and modification time of each of its files) to that digest, so a
+data set that was decoded before is found without reading its source.
 """
 
 import contextlib
@@ -22,16 +22,16 @@ from platformdirs import user_cache_path
 from dropbench.datasets.dataset import ARRAYS, DataSet
 from dropbench.errors import DropbenchError
 
-DECODER_VERSION = 1  # raise it when a source decodes to other arrays than before
+DECODER_VERSION = 1  # increase it when a source is decoded to different arrays than before
 
 
 def cache_folder() -> Path:
-    """``$DROPBENCH_CACHE_DIR``, or the place the platform keeps caches in."""
+    """Return the folder of the cache: in ``$DROPBENCH_CACHE_DIR``, or in the platform's cache folder."""
     return Path(os.environ.get("DROPBENCH_CACHE_DIR") or user_cache_path("dropbench")) / "datasets"
 
 
 def fingerprint(name: str, files: Iterable[Path]) -> str:
-    """Digest of a source's files without reading them: their names, sizes and times of change."""
+    """Return a digest of the names, sizes and modification times of a source's files; they are not read."""
     sha = hashlib.sha256(f"{DECODER_VERSION} {name}".encode())
     for file in files:
         stat = file.stat()
@@ -40,8 +40,8 @@ def fingerprint(name: str, files: Iterable[Path]) -> str:
 
 
 def find(source_fingerprint: str, name: str) -> DataSet | None:
-    """The set that a source with this fingerprint was decoded to, or None where it must be decoded."""
-    # A cache entry that is missing, torn or half deleted only costs decoding again.
+    """Return the data set decoded from the source with this fingerprint, or None if it is not cached."""
+    # If an entry is missing or incomplete, the source is simply decoded again.
     with contextlib.suppress(OSError, ValueError, EOFError, KeyError):
         key = (cache_folder() / "sources" / source_fingerprint).read_text(encoding="utf-8").strip()
         return replace(load(key), name=name)
@@ -49,7 +49,7 @@ def find(source_fingerprint: str, name: str) -> DataSet | None:
 
 
 def save(data: DataSet, source_fingerprint: str) -> DataSet:
-    """Keep a checked set under its digest and remember where it came from; returns it as cached.
+    """Save a data set that passed its check, with its source's fingerprint; return it mapped from the cache.
 
     Raises:
         DropbenchError: if the cache cannot be written.
@@ -67,7 +67,7 @@ def save(data: DataSet, source_fingerprint: str) -> DataSet:
 
 
 def keep(data: DataSet) -> None:
-    """Take in a set that another machine's cache holds, unless it is here already.
+    """Save a data set that came from another machine's cache, unless it is cached here already.
 
     Raises:
         DropbenchError: if the cache cannot be written.
@@ -86,28 +86,28 @@ def _writing() -> Iterator[None]:
         yield
     except OSError as error:
         raise DropbenchError(
-            f"Cannot write the cache {cache_folder()}: {error.strerror or error}.",
-            "Name another folder in DROPBENCH_CACHE_DIR.",
+            f"Cannot write to the cache {cache_folder()}: {error.strerror or error}.",
+            "Set DROPBENCH_CACHE_DIR to another folder.",
         ) from error
 
 
 def remove(key: str, source_fingerprint: str) -> None:
-    """Take a set out of the cache; no error where it is not in it."""
+    """Remove a data set from the cache, if it is there."""
     (cache_folder() / "sources" / source_fingerprint).unlink(missing_ok=True)
     shutil.rmtree(cache_folder() / key, ignore_errors=True)
     (cache_folder() / f"{key}.lock").unlink(missing_ok=True)
 
 
 def load(key: str) -> DataSet:
-    """The cached set with this digest, its arrays mapped into memory and shared between processes.
+    """Load the cached data set with this digest; its arrays are memory-mapped and shared between processes.
 
     Raises:
-        OSError, ValueError, EOFError, KeyError: if it is not there or damaged.
+        OSError, ValueError, EOFError, KeyError: if it is not cached, or its files are damaged.
 
     """
     folder = cache_folder() / key
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    # Mode "c": pages are shared until written, and torch gets the writable array it asks for.
+    # Mode "c" is copy-on-write: pages are shared until written, and torch gets the writable array it needs.
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in ARRAYS}
     return DataSet(name=meta["name"], classes=tuple(meta["classes"]), key=key, **arrays)
 
@@ -119,6 +119,6 @@ def _write_folder(data: DataSet, folder: Path) -> None:
             np.save(partial / f"{name}.npy", np.ascontiguousarray(getattr(data, name)), allow_pickle=False)
         meta = {"name": data.name, "classes": list(data.classes)}
         (partial / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
-        partial.rename(folder)  # the folder appears whole or not at all
+        partial.rename(folder)  # atomic: the folder appears complete or not at all
     finally:
         shutil.rmtree(partial, ignore_errors=True)

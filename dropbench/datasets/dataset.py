@@ -1,4 +1,4 @@
-"""DataSet: images and labels as arrays, and the checks every source's data must pass."""
+"""DataSet: images and labels as arrays, with the checks that every source's data must pass."""
 
 import hashlib
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 class DataSet:
     """A data set in memory.
 
-    Images are uint8 ``(examples, channels, height, width)`` with 1 or 3 channels, labels int64
-    ``(examples,)`` counting from 0, ``classes`` their names.
+    Images are uint8 ``(examples, channels, height, width)`` with 1 or 3 channels. Labels are int64
+    ``(examples,)``, counted from 0; ``classes`` has their names.
     """
 
     name: str
@@ -25,16 +25,16 @@ class DataSet:
     test_labels: np.ndarray
     classes: tuple[str, ...]
     key: str = ""
-    """Digest of all of the above but the names; empty until the cache has taken the set in."""
+    """The digest of the arrays; empty until the data set is saved in the cache."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """``(channels, height, width)``."""
+        """The shape of one image, ``(channels, height, width)``."""
         channels, height, width = self.train_images.shape[1:]
         return channels, height, width
 
     def check(self) -> None:
-        """Raise DropbenchError unless the arrays fit each other and can train a classifier."""
+        """Raise DropbenchError unless the arrays are consistent and a classifier can be trained on them."""
         for split in ("train", "test"):
             images, labels = getattr(self, f"{split}_images"), getattr(self, f"{split}_labels")
             wrong = (
@@ -54,13 +54,13 @@ class DataSet:
                 raise DropbenchError(f"The data set {self.name} is damaged: {wrong}.", "Fetch it again.")
         if len(np.unique(self.train_labels)) < 2:
             raise DropbenchError(
-                f"The data set {self.name} has one class only.", "A classifier needs at least two."
+                f"The data set {self.name} has only one class.", "A classifier needs at least two."
             )
         if len(self.train_images) < 2:
-            raise DropbenchError(f"The data set {self.name} has one training image.", "Add more.")
+            raise DropbenchError(f"The data set {self.name} has only one training image.", "Add more.")
 
     def digest(self) -> str:
-        """Sixteen hexadecimal digits of the SHA-256 of the arrays: what the net sees, nothing else."""
+        """Return 16 hexadecimal digits of the SHA-256 of the arrays; names are not part of it."""
         sha = hashlib.sha256()
         for name in ARRAYS:
             array = np.ascontiguousarray(getattr(self, name))

@@ -1,4 +1,4 @@
-"""A folder of images: PATH/train/CLASS/* and PATH/test/CLASS/*, in any format that Pillow reads."""
+"""The user's own images: PATH/train/CLASS/* and PATH/test/CLASS/*, in any format that Pillow reads."""
 
 import logging
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _LAYOUT = "Lay it out as PATH/train/CLASS/* and PATH/test/CLASS/*."
 
 
 class ImageFolder:
-    """The images below one folder, called ``folder:NAME`` in results: where it lies is nobody's business."""
+    """The images in one folder, called ``folder:NAME`` in results, which do not reveal the folder's path."""
 
     summary = "your own images: PATH/train/CLASS/* and PATH/test/CLASS/*"
 
@@ -26,26 +26,38 @@ class ImageFolder:
         self.name = f"folder:{self.path.name}"
 
     def place(self, data_dir: Path) -> str:
-        """The folder itself; the data directory plays no part."""
+        """Return the folder itself; ``data_dir`` is not used."""
         return str(self.path)
 
     def files(self, data_dir: Path) -> Sequence[Path]:
-        """All image files, by split, class and name."""
+        """Return all image files, ordered by split, class and name.
+
+        Raises:
+            DropbenchError: if the folder does not have the expected layout.
+
+        """
         return [file for split in ("train", "test") for _, file in self._labelled_files(split)]
 
     def fetch(self, data_dir: Path) -> None:
-        """Raise: nobody can fetch a user's own images."""
+        """Raise DropbenchError: the user's own images cannot be downloaded."""
         raise DropbenchError(f"The folder {self.path} holds no images.", _LAYOUT)
 
     def decode(self, data_dir: Path) -> DataSet:
-        """Read all images in the size and number of channels of the first, and tell if others differed."""
+        """Read all images, converted to the size and number of channels of the first training image.
+
+        A warning is logged if other images differed from it.
+
+        Raises:
+            DropbenchError: if an image cannot be read.
+
+        """
         labelled = {split: self._labelled_files(split) for split in ("train", "test")}
         first = _open(labelled["train"][0][1])
         channels = 1 if first.mode in ("1", "L", "LA") or first.mode.startswith("I") else 3
         size = first.size
         arrays: dict[str, np.ndarray] = {}
         changed = 0
-        with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter lock
+        with ThreadPoolExecutor() as pool:  # Pillow releases the interpreter lock while it decodes
             for split, items in labelled.items():
                 images = np.empty((len(items), channels, size[1], size[0]), dtype=np.uint8)
                 decoded = pool.map(lambda item: _decode(item[1], size, channels), items)
@@ -56,7 +68,7 @@ class ImageFolder:
                 arrays[f"{split}_labels"] = np.array([label for label, _ in items], dtype=np.int64)
         if changed:
             _log.warning(
-                f"{changed} images of {self.name} were brought to the first image's "
+                f"{changed} images of {self.name} were converted to the first image's "
                 f"{size[0]}×{size[1]} pixels and {channels} channel{'s' * (channels > 1)}."
             )
         return DataSet(
@@ -83,11 +95,11 @@ class ImageFolder:
         folder = self.path / split
         if not folder.is_dir():
             raise DropbenchError(f"There is no folder {folder}.", _LAYOUT)
-        strange = {e.name for e in folder.iterdir() if e.is_dir() and e.name[0] != "."} - set(classes)
-        if strange:
+        unknown = {e.name for e in folder.iterdir() if e.is_dir() and e.name[0] != "."} - set(classes)
+        if unknown:
             raise DropbenchError(
-                f"{folder} has the class {min(strange)!r}, which the training images lack.",
-                "Every test class needs training images.",
+                f"{folder} has the class {min(unknown)!r}, which has no training images.",
+                "Add training images, or remove the class.",
             )
         extensions = Image.registered_extensions()
         items = []
@@ -105,19 +117,19 @@ class ImageFolder:
 def _open(file: Path) -> Image.Image:
     try:
         with Image.open(file) as image:
-            return ImageOps.exif_transpose(image)  # loads the pixels, so that a damaged file ends here
-    except Exception as error:  # Pillow's plugins raise nearly anything on a damaged file
+            return ImageOps.exif_transpose(image)  # loads the pixels, so that a damaged file fails here
+    except Exception as error:  # a damaged file can make Pillow raise anything
         raise DropbenchError(
-            f"Cannot read the image {file} ({str(error) or type(error).__name__}).", "Mend or remove it."
+            f"Cannot read the image {file} ({str(error) or type(error).__name__}).", "Repair or remove it."
         ) from error
 
 
 def _decode(file: Path, size: tuple[int, int], channels: int) -> tuple[np.ndarray, bool]:
-    """The image as uint8 ``(channels, height, width)``, and whether it had that size and kind already."""
+    """Read an image as uint8 ``(channels, height, width)``, and say whether it needed no conversion."""
     image = _open(file)
     sixteen_bits = image.mode.startswith("I")
     fitted = image.size == size and (image.mode in ("1", "L", "LA") or sixteen_bits) == (channels == 1)
-    if sixteen_bits:  # Pillow would clip 16 bits at 255 instead of scaling them
+    if sixteen_bits:  # Pillow would clip 16-bit values at 255 instead of scaling them
         image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
     image = image.convert("L" if channels == 1 else "RGB")
     if image.size != size:

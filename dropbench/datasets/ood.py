@@ -1,4 +1,4 @@
-"""Foreign images: what a net was not trained to know, to see whether its uncertainty tells."""
+"""Out-of-distribution images, for which a net's predictions should be uncertain."""
 
 from collections.abc import Callable
 
@@ -11,29 +11,29 @@ _PERMUTATION_SEED = 0
 
 
 def rotated(images: np.ndarray) -> np.ndarray:
-    """Images ``(examples, channels, height, width)`` turned by 90°; by 180° where they are not square."""
+    """Return images ``(examples, channels, height, width)`` rotated by 90°, or by 180° if not square."""
     square = images.shape[2] == images.shape[3]
     return np.ascontiguousarray(np.rot90(images, 1 if square else 2, axes=(2, 3)))
 
 
 def permuted(images: np.ndarray) -> np.ndarray:
-    """Images with their pixels in one random order, the same for all of them and for their channels."""
+    """Return the images with their pixels in random order, the same for all images and channels."""
     places = np.random.default_rng(_PERMUTATION_SEED).permutation(images.shape[2] * images.shape[3])
     flat = images.reshape(*images.shape[:2], -1)[:, :, places]
     return np.ascontiguousarray(flat.reshape(images.shape))
 
 
 DERIVED: dict[str, Callable[[np.ndarray], np.ndarray]] = {"rotated": rotated, "permuted": permuted}
-"""Made from the test images themselves, for whoever has no other set."""
+"""Out-of-distribution images that are made from the test images, so no second data set is needed."""
 
 
-def ood_images(foreign: str, data: DataSet) -> np.ndarray:
-    """The images that ``foreign`` names: one of DERIVED, or the test images of the cached set of that digest.
+def ood_images(ood: str, data: DataSet) -> np.ndarray:
+    """Return the images that ``ood`` names: one of DERIVED, or the digest of a cached data set (test images).
 
     Raises:
-        OSError, ValueError, EOFError, KeyError: if that set is not in the cache.
+        OSError, ValueError, EOFError, KeyError: if that data set is not in the cache.
 
     """
-    if foreign in DERIVED:
-        return DERIVED[foreign](data.test_images)
-    return cache.load(foreign).test_images
+    if ood in DERIVED:
+        return DERIVED[ood](data.test_images)
+    return cache.load(ood).test_images

@@ -1,4 +1,4 @@
-"""The data sets by name, and the way from a name to arrays in memory."""
+"""The data sets by name, and loading one of them into memory."""
 
 import os
 from pathlib import Path
@@ -18,21 +18,21 @@ FOLDER_PREFIX = "folder:"
 
 
 def default_data_dir() -> Path:
-    """``$DROPBENCH_DATA_DIR``, or the place the platform keeps an application's data in."""
+    """Return ``$DROPBENCH_DATA_DIR``, or the platform's folder for an application's data."""
     return Path(os.environ.get("DROPBENCH_DATA_DIR") or user_data_path("dropbench"))
 
 
 def find_source(name: str) -> Source:
-    """The source that ``--data`` names.
+    """Return the source of the data set ``name``.
 
     Raises:
-        UsageError: if there is none; it names the nearest.
+        UsageError: if there is none; it suggests the nearest name.
 
     """
     if name.startswith(FOLDER_PREFIX):
         path = name.removeprefix(FOLDER_PREFIX)
         if not path:
-            raise UsageError("folder: names no folder.", "Write `data=folder:PATH`.")
+            raise UsageError("`data=folder:` has no path.", "Write `data=folder:PATH`.")
         return ImageFolder(Path(path))
     if name not in SOURCES:
         raise unknown_name("data set", name, [*SOURCES, "folder:PATH"])
@@ -40,11 +40,11 @@ def find_source(name: str) -> Source:
 
 
 def prepare(name: str, data_dir: Path | None = None) -> DataSet:
-    """The data set ``name``, fetched if absent, decoded if new, and mapped from the cache.
+    """Load the data set ``name`` from the cache, after fetching and decoding it where necessary.
 
     Raises:
-        UsageError: if there is no such set.
-        DropbenchError: if it is absent and cannot be fetched, or is damaged; it says what to do.
+        UsageError: if there is no such data set.
+        DropbenchError: if it cannot be fetched, or is damaged; it says what to do.
 
     """
     source = find_source(name)

@@ -1,4 +1,4 @@
-"""What a source of data must be able to do."""
+"""The protocol that every source of a data set follows."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,24 +8,34 @@ from dropbench.datasets.dataset import DataSet
 
 
 class Source(Protocol):
-    """A data set that may be on this machine, or could be fetched."""
+    """A source of a data set, whose files are on this machine or can be fetched."""
 
     @property
     def name(self) -> str:
-        """What ``--data`` calls it and results are recorded under."""
+        """Its name, for ``--data`` and in results."""
 
     @property
     def summary(self) -> str:
-        """What it is, in a few words."""
+        """A few words on what it contains."""
 
     def place(self, data_dir: Path) -> str:
-        """Where its files are, or belong."""
+        """Return the place where its files are or belong, as text."""
 
     def files(self, data_dir: Path) -> Sequence[Path]:
-        """The files it is read from; empty where it is absent."""
+        """Return the files that it is read from; empty if it must be fetched."""
 
     def fetch(self, data_dir: Path) -> None:
-        """Put the files into place, or raise DropbenchError saying where they belong."""
+        """Put the files into place.
+
+        Raises:
+            DropbenchError: if they cannot be fetched; it says where they belong.
+
+        """
 
     def decode(self, data_dir: Path) -> DataSet:
-        """Read the files into arrays, or raise DropbenchError naming the file at fault."""
+        """Read the files into arrays.
+
+        Raises:
+            DropbenchError: if they are damaged; it says which file or folder to repair.
+
+        """

@@ -1,4 +1,4 @@
-"""Which examples a run trains on and which choose: all of it decided by its seed."""
+"""The split into training and validation images, decided by a run's seed and member."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,15 @@ from dropbench.run.config import RunConfig
 from dropbench.run.streams import numpy_generator
 
 VALIDATION_SHARE = 0.1
+"""Share of the training images that form the validation split."""
 
 
 @dataclass(frozen=True)
 class SplitPositions:
     """Positions in the training images, int64 ``(examples,)``.
 
-    ``train`` holds each example once; ``drawn`` is what the run trains on, which differs from ``train``
-    only under a bootstrap, where it has duplicates.
+    ``train`` holds each example of the training split once. ``drawn`` is what the run trains on: the same, or
+    with ``bootstrap`` a sample of ``train`` that has duplicates.
     """
 
     train: np.ndarray
@@ -25,38 +26,38 @@ class SplitPositions:
 
 
 def stratified_order(labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """A random order of the examples in which every prefix has each class in its share, up to rounding.
+    """Return a random order of the examples in which every prefix is a stratified subset, up to rounding.
 
-    A prefix is thus a stratified subset, and a smaller subset is part of every larger one.
+    Smaller subsets are therefore contained in larger ones.
     """
     shuffled = generator.permutation(len(labels))
     position_in_class = np.empty(len(labels))
     for label in np.unique(labels):
-        members = np.flatnonzero(labels[shuffled] == label)
-        position_in_class[members] = (np.arange(len(members)) + 0.5) / len(members)
+        of_class = np.flatnonzero(labels[shuffled] == label)
+        position_in_class[of_class] = (np.arange(len(of_class)) + 0.5) / len(of_class)
     return shuffled[np.argsort(position_in_class, kind="stable")]
 
 
 def largest_train_size(examples: int) -> int:
-    """How many of ``examples`` training images the validation split leaves to train on."""
+    """Return how many of ``examples`` training images remain after the validation split."""
     return examples - max(1, round(VALIDATION_SHARE * examples))
 
 
 def split(labels: np.ndarray, config: RunConfig) -> SplitPositions:
-    """SplitPositions the training examples with these labels ``(examples,)`` as ``config`` says.
+    """Split the training images with these labels ``(examples,)`` into training and validation images.
 
-    The validation split and the subset depend on the seed alone, so the members of an ensemble share
-    them; the bootstrap is each member's own.
+    The validation split and the subset of ``train_size`` images depend on the seed alone, so the members of
+    an ensemble share them; the bootstrap also depends on the member.
 
     Raises:
-        UsageError: if ``config.data.train_size`` is more than there is.
+        UsageError: if ``train_size`` is larger than the training split.
 
     """
     most = largest_train_size(len(labels))
     if config.data.train_size is not None and config.data.train_size > most:
         raise UsageError(
             f"`train_size` {config.data.train_size:,} is more than {config.data.name} has.",
-            f"After the validation split it has {most:,} training images.",
+            f"Write at most {most:,}, the training images that the validation split leaves.",
         )
     order = stratified_order(labels, numpy_generator(config.repetition.seed, "validation"))
     validation, train = order[: len(labels) - most], order[len(labels) - most :]

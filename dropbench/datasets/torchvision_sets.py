@@ -1,4 +1,4 @@
-"""The data sets of torchvision, read and downloaded by torchvision's own classes."""
+"""The data sets of torchvision, downloaded and read by torchvision's own classes."""
 
 import contextlib
 import io
@@ -21,7 +21,10 @@ _LONGEST_REASON = 300
 
 @dataclass(frozen=True)
 class TorchvisionSet:
-    """One of torchvision's sets; ``needed`` are its files under ``folder`` of the data directory."""
+    """One of torchvision's data sets.
+
+    ``needed`` are the names of its files, which are in ``folder`` of the data directory.
+    """
 
     name: str
     summary: str
@@ -30,23 +33,28 @@ class TorchvisionSet:
     needed: tuple[str, ...]
 
     def place(self, data_dir: Path) -> str:
-        """The folder torchvision expects."""
+        """Return the folder where torchvision expects the files."""
         return str(data_dir / self.folder)
 
     def files(self, data_dir: Path) -> Sequence[Path]:
-        """The files under the data directory, if all are there."""
+        """Return the files in the data directory; empty if one is missing."""
         files = [data_dir / self.folder / name for name in self.needed]
         return files if all(file.is_file() for file in files) else []
 
     def fetch(self, data_dir: Path) -> None:
-        """Download by torchvision, which checks what it got."""
+        """Download the files by torchvision, which verifies their checksums.
+
+        Raises:
+            DropbenchError: if the download fails; it names the files and where they belong.
+
+        """
         made = _missing_folders(data_dir / self.folder)
         try:
             data_dir.mkdir(parents=True, exist_ok=True)
             self._open(data_dir, download=True)
-        except Exception as error:  # torchvision passes on whatever its download library raised
+        except Exception as error:  # torchvision passes on whatever the download raised
             for folder in made:
-                with contextlib.suppress(OSError):  # something was downloaded into it: that stays
+                with contextlib.suppress(OSError):  # a folder that already has downloads in it stays
                     folder.rmdir()
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DropbenchError(
@@ -56,7 +64,12 @@ class TorchvisionSet:
             ) from error
 
     def decode(self, data_dir: Path) -> DataSet:
-        """Read the files by torchvision."""
+        """Read the files by torchvision.
+
+        Raises:
+            DropbenchError: if they are damaged.
+
+        """
         try:
             train, test = self._open(data_dir, download=False)
             return DataSet(
@@ -67,7 +80,7 @@ class TorchvisionSet:
                 test_labels=_labels(test),
                 classes=tuple(getattr(train, "classes", None) or map(str, range(10))),
             )
-        except Exception as error:  # whatever a damaged file makes torchvision raise
+        except Exception as error:  # a damaged file can make torchvision raise anything
             raise DropbenchError(
                 f"The data set {self.name} in {self.place(data_dir)} is corrupt or cut short "
                 f"({type(error).__name__}: {error}).",
@@ -78,14 +91,14 @@ class TorchvisionSet:
         from torchvision import datasets
 
         make = getattr(datasets, self.class_name)
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints each mirror that failed
+        with contextlib.redirect_stdout(io.StringIO()):  # torchvision prints each mirror that failed
             if self.class_name == "SVHN":
                 return tuple(make(data_dir, split=s, download=download) for s in ("train", "test"))
             return tuple(make(data_dir, train=t, download=download) for t in (True, False))
 
 
 def _missing_folders(folder: Path) -> list[Path]:
-    """``folder`` and those above it that do not exist, the innermost first."""
+    """Return ``folder`` and its parents, as far as they do not exist, the innermost first."""
     return [place for place in (folder, *folder.parents) if not place.exists()]
 
 

@@ -1,1 +1,1 @@
-"""Dropout itself: the masks, the layer in both scaling conventions, and control over a model's layers."""
+"""Dropout: the masks, a layer for every variant, and control over the dropout layers of a model."""

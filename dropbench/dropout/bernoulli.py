@@ -1,4 +1,4 @@
-"""The Bernoulli dropout layer of the lecture and of Srivastava et al. (2014), in both conventions."""
+"""Bernoulli dropout as in the lecture and in Srivastava et al. (2014): inverted, or with weight scaling."""
 
 from typing import Self
 
@@ -14,14 +14,15 @@ from dropbench.run.blocks.dropout import CONVENTIONS
 class BernoulliDropout(DropoutLayer):
     """Sets every unit of every sample to zero with probability ``p_drop``, independently.
 
-    The lecture's E(DX) = (1 − p) E(X) leaves two ways to make training and test agree:
+    With a mask D, E(DX) = (1 − p) E(X) (see the lecture). Two conventions make training and test agree:
 
-    - ``inverted``: kept units are divided by 1 − p in training; at test the layer is the identity.
-    - ``weight-scaling``: kept units stay as they are in training; at test all are multiplied by 1 − p,
-      which is the paper's scaling of the outgoing weights (Srivastava et al. 2014, section 2).
+    - ``inverted`` (inverted dropout): kept units are divided by 1 − p in training; at test the layer is the
+      identity.
+    - ``weight-scaling``: kept units are left unchanged in training; at test all units are multiplied by
+      1 − p, which equals the paper's scaling of the outgoing weights (Srivastava et al. 2014, section 2).
 
-    Both use the probability that the mask really has (``p_drop`` rounded to 2⁻¹⁶), so the expected
-    output in training is the output at test exactly.
+    Both use the actual drop probability of the mask (``p_drop`` rounded to a multiple of 2⁻¹⁶), so the
+    expected output in training is exactly the output at test.
 
     Args:
         p_drop: probability of *dropping* a unit, in [0, 1).
@@ -40,55 +41,55 @@ class BernoulliDropout(DropoutLayer):
 
     @classmethod
     def at(cls, p_drop: float, site: Site) -> Self:
-        """With the convention of the run."""
+        """Return the layer for a site, with the run's convention."""
         return cls(p_drop, site.convention)
 
     @property
     def levels(self) -> int:
-        """Of 65,536 equally likely values, those that mean *drop*; see drop_levels."""
+        """How many of 65,536 equally likely values mean *drop*; see drop_levels."""
         return drop_levels(self.p_now)
 
     @property
     def keep(self) -> float:
-        """The probability of keeping a unit that the mask really has."""
+        """The actual probability that the mask keeps a unit."""
         return 1 - self.levels / LEVELS
 
     @property
     def scale(self) -> float:
-        """Of kept units, in training."""
+        """The factor on kept units in training."""
         return 1 / self.keep if self.convention == "inverted" else 1.0
 
     @property
     def does_nothing(self) -> bool:
-        """Whether the mask would keep every unit."""
+        """Whether the mask keeps every unit."""
         return self.levels == 0
 
     def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Units × a mask of their own × the convention's scale."""
+        """Multiply the units by a new mask and by ``scale``."""
         if torch.compiler.is_compiling():
             return drop_in_graph(units, self.levels, self.scale, self.generator_number)
         return drop(units, self.levels, self.scale, generator)
 
     def at_test(self, units: torch.Tensor) -> torch.Tensor:
-        """The identity, or the convention's map."""
+        """Return the units, multiplied by the keep probability under weight scaling."""
         return units if self.convention == "inverted" else units * self.keep
 
     def extra_repr(self) -> str:
-        """With the convention."""
+        """Name the convention too."""
         return f"{super().extra_repr()}, convention={self.convention!r}"
 
 
 class SpatialDropout(BernoulliDropout):
-    """Drops whole channels of each sample (Tompson et al. 2015); on units without a map it is Bernoulli's.
+    """Drops whole channels of each sample (Tompson et al. 2015).
 
-    Neighbouring pixels of a feature map tell much the same, so a mask of single ones drops little of what
-    it says.
+    Neighbouring pixels of a feature map are strongly correlated, so dropping single pixels removes little
+    information. Units that are not feature maps are dropped one by one.
 
-    Shapes: ``(batch, channels, height, width)``, or any other.
+    Shapes: feature maps ``(batch, channels, height, width)``, or units of any other shape; unchanged.
     """
 
     def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Units × a mask of their channels × the convention's scale."""
+        """Multiply the channels by a new mask and by ``scale``."""
         if units.ndim != 4:
             return super().disturb(units, generator)
         mask = keep_mask(units.new_empty(units.shape[:2]), self.levels, generator)

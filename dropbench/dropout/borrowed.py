@@ -1,6 +1,6 @@
-"""Variants whose noise others draw: torch, torchvision, or a module of the user's own.
+"""Variants whose noise is drawn by torch, by torchvision, or by a module of the user's own.
 
-They know no generator but torch's default one, which for the time of a draw takes the place of the run's.
+They draw from torch's default generator, so during a draw it is given the state of the run's generator.
 """
 
 from collections.abc import Callable
@@ -21,22 +21,22 @@ LARGEST_BLOCK = 3
 class DropBlock(BernoulliDropout):
     """Drops squares of each feature map (Ghiasi et al. 2018), by torchvision's drop_block2d.
 
-    The squares are 3×3, or smaller on smaller maps: the nets here pool their maps down to 3×3, where the
-    paper's 7×7 would be everything. What stays is scaled so that the batch keeps its mean. On units without
-    a map it is Bernoulli's. As squares overlap, somewhat less than p is dropped (torchvision aims at p
-    without counting overlaps).
+    The squares are 3×3, or smaller on smaller maps: the nets here pool their maps down to 3×3, which the
+    paper's 7×7 squares would cover entirely. Kept units are scaled so that the mean mask of the batch is 1.
+    Somewhat less than p is dropped, since torchvision does not account for overlapping squares. Without
+    feature maps it is Bernoulli dropout.
 
-    Shapes: ``(batch, channels, height, width)``, or any other.
+    Shapes: feature maps ``(batch, channels, height, width)``, or units of any other shape; unchanged.
     """
 
     def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Units × torchvision's mask and scale."""
+        """Multiply the units by torchvision's mask and scale."""
         if units.ndim != 4:
             return super().disturb(units, generator)
-        from torchvision.ops import drop_block2d  # here: only this variant needs torchvision in a worker
+        from torchvision.ops import drop_block2d  # here, since no other variant needs torchvision in a worker
 
         block = min(LARGEST_BLOCK, *units.shape[2:])
-        with as_default(generator):  # in float32: the scale is one over a sum of zeros and ones
+        with as_default(generator):  # in float32: the scale is 1 over the mean of a mask
             noise: torch.Tensor = drop_block2d(
                 torch.ones_like(units, dtype=torch.float32), self.p_now, block - (block + 1) % 2
             )
@@ -44,43 +44,47 @@ class DropBlock(BernoulliDropout):
 
 
 class AlphaDropout(DropoutLayer):
-    """Sets units to SELU's negative limit and maps them linearly, so that mean and variance stay as they are.
+    """Sets units to SELU's negative limit, then maps all linearly to restore mean and variance.
 
-    Klambauer et al. 2017, by torch's alpha_dropout; made for units of mean 0 and variance 1.
+    It is due to Klambauer et al. (2017), computed by torch's alpha_dropout, and made for units of mean 0 and
+    variance 1.
     """
 
     def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Torch's alpha dropout of the units."""
+        """Apply torch's alpha dropout."""
         with as_default(generator):
             out: torch.Tensor = F.alpha_dropout(units, self.p_now, training=True)
         return out
 
 
 class OwnDropout(DropoutLayer):
-    """A module of the user's own, made by ``factory(p_drop)``, that takes units and gives units.
+    """A module of the user's own, made by ``factory(p_drop)``, that maps units to units.
 
-    Its draws from torch's default generator come from the run's stream. It is in train mode when noise is
-    wanted, Monte-Carlo passes included, and in eval mode else. A ramp sets its attribute ``p``.
+    Its draws from torch's default generator come from the run's stream. It is in train mode when masks are to
+    be drawn, which includes Monte-Carlo dropout, and in eval mode otherwise. A ramp sets its attribute ``p``.
 
     Raises:
-        UsageError: if ``factory`` raises or makes no module.
+        UsageError: if ``factory`` raises, or returns no module; in a pass, if a ramp needs a missing ``p``.
 
     """
 
     def __init__(self, p_drop: float, factory: Callable[[float], nn.Module]) -> None:
         super().__init__(p_drop)
         name = f"{getattr(factory, '__name__', factory)}({p_drop:g})"
-        hint = "Dropout of your own is a torch.nn.Module that is made by Class(p_drop)."
+        hint = "Dropout of your own is a torch.nn.Module, called as Class(p_drop)."
         self.module = own_code.make(name, nn.Module, hint, factory, p_drop) if p_drop else nn.Identity()
         self._ramped = False
 
     def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """What the module makes of the units in train mode."""
+        """Apply the module in train mode."""
         self._ramped = self._ramped or self.strength != 1
         if self._ramped:
             if not hasattr(self.module, "p"):
-                raise UsageError("A ramp sets the attribute p of the dropout, and yours has none.")
-            setattr(self.module, "p", self.p_now)  # noqa: B010  # theirs, of a type that nobody knows
+                raise UsageError(
+                    "`dropout_schedule=ramp` sets the attribute p of your dropout, which has none.",
+                    "Add the attribute, or use another schedule.",
+                )
+            setattr(self.module, "p", self.p_now)  # noqa: B010  # the user's class, whose type is unknown here
         was_training = self.module.training
         self.module.train()
         with as_default(generator):
@@ -89,6 +93,6 @@ class OwnDropout(DropoutLayer):
         return out
 
     def at_test(self, units: torch.Tensor) -> torch.Tensor:
-        """What the module makes of the units in eval mode."""
+        """Apply the module in eval mode."""
         out: torch.Tensor = self.module.eval()(units)
         return out

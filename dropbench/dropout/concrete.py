@@ -1,4 +1,4 @@
-"""Concrete dropout: the probability of dropping is learned by gradient descent (Gal, Hron & Kendall 2017)."""
+"""Concrete dropout: the drop probability is learned by gradient descent (Gal, Hron & Kendall 2017)."""
 
 import math
 from typing import Self
@@ -14,17 +14,19 @@ _EDGE = 1e-7
 
 
 class ConcreteDropout(DropoutLayer):
-    """Multiplies by a smooth relaxation of the mask, whose p_drop is a parameter, one for each site.
+    """Multiplies units by a smooth relaxation of the mask, whose drop probability p each site learns.
 
-    A unit's mask is 1 − σ((logit p + logit u)/0.1) over 1 − p with u uniform: nearly 0 or 1, and smooth in
-    p. On feature maps the mask is one for a channel, as in the paper's convolutional nets. Added to the
-    loss is the divergence from the prior: −K H(p) of the K units' Bernoulli masks, and l² ‖W‖² / (2(1 − p))
-    of the next layer's weights W, with the length scale l = 0.01, under which the weights are as good as
-    free. At test the mask is left out.
+    A unit is multiplied by m / (1 − p), where m = 1 − σ((logit p + logit u)/0.1) with u uniform on [0, 1] is
+    close to 0 or 1, and differentiable in p. On feature maps all units of a channel share a mask, as in the
+    paper's convolutional nets. At test the layer is the identity.
+
+    The penalty is the divergence from the prior: −K H(p) for the Bernoulli masks of K units with entropy H,
+    plus l² ‖W‖² / (2(1 − p)) for the weights W of the next layer. The length scale l = 0.01 leaves the
+    weights almost unpenalised.
 
     Args:
-        p_drop: where p starts.
-        before: the layer that the units go into; None leaves out the term of its weights.
+        p_drop: the initial p.
+        before: the next layer, which the units go into; if None, the penalty has no term for its weights.
 
     """
 
@@ -32,26 +34,26 @@ class ConcreteDropout(DropoutLayer):
 
     def __init__(self, p_drop: float, before: nn.Module | None = None) -> None:
         super().__init__(p_drop)
-        self._before = (before,)  # in a tuple, so that it does not become a part of this module
+        self._before = (before,)  # in a tuple, so that it is not registered as a part of this module
         self._units = 0
         start = math.log(p_drop / (1 - p_drop)) if p_drop else 0.0
         self.logit = nn.Parameter(torch.tensor(start), requires_grad=p_drop > 0)
 
     @classmethod
     def at(cls, p_drop: float, site: Site) -> Self:
-        """With the layer that comes next, for its penalty."""
+        """Return the layer for a site, with the next layer, whose weights are part of the penalty."""
         return cls(p_drop, site.before)
 
     def p_learned(self) -> torch.Tensor:
-        """The probability of dropping, times the schedule's strength."""
+        """Return the learned drop probability × the schedule's strength, as a differentiable scalar."""
         return self.strength * torch.sigmoid(self.logit)
 
     def rate(self) -> float:
-        """The learned probability."""
+        """Return the learned drop probability in force."""
         return 0.0 if self.does_nothing else self.p_learned().item()
 
     def penalty(self) -> torch.Tensor | None:
-        """The divergence, of the units seen in the last pass."""
+        """Return the divergence from the prior in nats, for the number of units in the last pass."""
         if self.does_nothing:
             return None
         p = self.p_learned()
@@ -62,7 +64,7 @@ class ConcreteDropout(DropoutLayer):
         return total
 
     def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Units × their relaxed mask."""
+        """Multiply the units by a new relaxed mask."""
         shape = (*units.shape[:2], 1, 1) if units.ndim == 4 else units.shape
         self._units = math.prod(shape[1:])
         p = self.p_learned()

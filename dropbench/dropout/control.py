@@ -1,4 +1,4 @@
-"""What the engine does to the dropout layers of a whole model: give them streams, let them sample."""
+"""Control over the dropout layers of a model: their streams, schedule, rates, penalties and taps."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,14 +13,14 @@ from dropbench.run.streams import torch_generator
 
 
 def dropout_layers(model: nn.Module) -> list[DropoutLayer]:
-    """The dropout layers of ``model``, in the order of its definition."""
+    """Return the dropout layers of ``model`` in the order of their definition."""
     return [module for module in model.modules() if isinstance(module, DropoutLayer)]
 
 
 def set_streams(model: nn.Module, stream: str, seed: int, member: int, device: torch.device) -> None:
     """Give each dropout layer its own generator of ``stream`` (``mask`` or ``mc``).
 
-    One per layer, so that dropping at one site never moves the masks of another.
+    With one generator per layer, dropping units at one site does not change the masks of another.
     """
     for site, layer in enumerate(dropout_layers(model)):
         layer.generator = torch_generator(seed, stream, member, site, device=device)
@@ -28,9 +28,9 @@ def set_streams(model: nn.Module, stream: str, seed: int, member: int, device: t
 
 @contextmanager
 def monte_carlo(model: nn.Module) -> Iterator[None]:
-    """Within this context the dropout layers of ``model`` draw masks although it is in eval mode.
+    """Let the dropout layers of ``model`` draw masks in eval mode too (Monte-Carlo dropout), in this context.
 
-    Only they do: a batch-norm layer, say, keeps its eval behaviour.
+    Other layers, such as batch norm, stay in eval mode.
     """
     layers = dropout_layers(model)
     for layer in layers:
@@ -43,16 +43,16 @@ def monte_carlo(model: nn.Module) -> Iterator[None]:
 
 
 def set_strength(model: nn.Module, strength: float) -> None:
-    """Multiply every p_drop of ``model`` by ``strength``, in [0, 1], from now on."""
+    """Multiply the drop probability of every layer by ``strength``, in [0, 1], from now on."""
     for layer in dropout_layers(model):
         layer.strength = strength
 
 
 def schedule_strength(config: RunConfig, epoch: int) -> float:
-    """What p_drop is multiplied by in ``epoch``, counted from 1.
+    """Return the factor on drop probabilities in ``epoch``, counted from 1.
 
-    ``early`` and ``late`` dropout are those of Liu et al. (2023); the ramp is a curriculum (Morerio et al.
-    2017) in its simplest form, a straight line.
+    ``early`` and ``late`` dropout follow Liu et al. (2023). The ``ramp`` is linear, the simplest form of
+    curriculum dropout (Morerio et al. 2017).
     """
     cutoff = config.dropout.cutoff_epoch or 1
     if config.dropout.schedule == "early":
@@ -65,7 +65,7 @@ def schedule_strength(config: RunConfig, epoch: int) -> float:
 
 
 def rates(model: nn.Module) -> dict[str, float]:
-    """The mean probability of dropping that is in force at each site."""
+    """Return the mean drop probability in force at each kind of site (input, conv, hidden)."""
     found: dict[str, list[float]] = {}
     for layer in dropout_layers(model):
         found.setdefault(layer.site, []).append(layer.rate())
@@ -73,19 +73,19 @@ def rates(model: nn.Module) -> dict[str, float]:
 
 
 def learns(model: nn.Module) -> bool:
-    """Whether a layer of ``model`` learns its rate."""
+    """Return whether a layer of ``model`` learns its drop probability."""
     return any(layer.learns and layer.p_drop for layer in dropout_layers(model))
 
 
 def penalty(model: nn.Module) -> torch.Tensor | None:
-    """The sum of the layers' penalties, in nats for the whole training set; None where none has any."""
+    """Return the sum of the layers' penalties in nats for the whole training set; None if there are none."""
     found = [part for layer in dropout_layers(model) if (part := layer.penalty()) is not None]
     return torch.stack(found).sum() if found else None
 
 
 @contextmanager
 def tapped(taps: dict[DropoutLayer, Callable[[torch.Tensor], torch.Tensor]]) -> Iterator[None]:
-    """Within this context, let each of these layers pass on what its tap makes of the units that arrive."""
+    """Replace the units that arrive at each of these layers by the result of its tap, in this context."""
     for layer, tap in taps.items():
         layer.tap = tap
     try:
@@ -96,9 +96,9 @@ def tapped(taps: dict[DropoutLayer, Callable[[torch.Tensor], torch.Tensor]]) -> 
 
 
 def copies_fit(config: RunConfig) -> bool:
-    """Whether a tap may multiply the batch at a site: what follows sees the units of that site and no other.
+    """Return whether a tap may enlarge the batch at a site, because all later layers see only its output.
 
-    Not so in a model of the user's own, which may have connections around the site, nor under standout, which
-    also sees the units before their activation.
+    This does not hold for a model of the user's own, which may have connections around the site, nor for
+    standout, which also sees the pre-activations.
     """
     return not is_own(config.model.name) and config.dropout.variant != "standout"

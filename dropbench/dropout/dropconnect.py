@@ -10,19 +10,19 @@ from dropbench.dropout.layer import DropoutLayer, Site, layer_before
 from dropbench.dropout.masks import LEVELS, drop_levels, keep_mask
 from dropbench.errors import UsageError
 
-_CHUNK = 1 << 24  # weights of as many samples as fit are masked at a time: 64 MB
+_CHUNK = 1 << 24  # mask values that are held at once: 64 MB
 
 
 class DropConnect(DropoutLayer):
-    """Drops every weight of the next fully connected layer with probability p, for each sample anew.
+    """Drops each weight of the next fully connected layer with probability p, with a new mask per sample.
 
-    Kept weights are divided by 1 − p in training, so that the net at test is the one without noise; biases
-    are left alone. The mask is each sample's own, as in the paper, which found one for a mini-batch to
-    regularise too little. That is a mask of batch × weights: a step costs so much more than with other
-    variants, in time; memory stays bounded, as the backward pass draws the masks again.
+    Kept weights are divided by 1 − p in training, so that at test the layer is used unchanged; biases are not
+    dropped. Each sample has its own mask, as in the paper, which found that one mask for a mini-batch
+    regularises too little. A step therefore draws batch × weights mask values and takes much longer than with
+    other variants. Memory stays bounded, since the backward pass draws the masks again.
 
     Raises:
-        UsageError: where the next layer is not fully connected.
+        UsageError: if the next layer is not fully connected.
 
     """
 
@@ -30,20 +30,25 @@ class DropConnect(DropoutLayer):
 
     @classmethod
     def at(cls, p_drop: float, site: Site) -> Self:
-        """Before a fully connected layer only."""
+        """Return the layer for a site.
+
+        Raises:
+            UsageError: if units are dropped and the next layer is not fully connected.
+
+        """
         if p_drop and not isinstance(layer_before(site, "dropconnect"), nn.Linear):
             raise UsageError(
                 f"DropConnect drops weights of fully connected layers; none follows the site {site.name}.",
-                "Leave out the p of other sites.",
+                "Leave out the drop probabilities of other sites.",
             )
         return cls(p_drop)
 
     def connect(self, layer: nn.Module, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """The layer's output ``(batch, outputs)`` with masked weights."""
+        """Return the output ``(batch, outputs)`` of ``layer`` with masked weights."""
         linear = cast(nn.Linear, layer)
         levels = drop_levels(self.p_now)
         units = units.to(linear.weight.dtype)
-        # Each sample's product is with a matrix of its own: no blocks that bf16 would multiply faster.
+        # Each sample is multiplied by its own matrix, so bf16's block products would not make it faster.
         with torch.autocast(units.device.type, enabled=False):
             product: torch.Tensor = _MaskedProduct.apply(units, linear.weight, levels, generator)
         product = product / (1 - levels / LEVELS)
@@ -51,7 +56,7 @@ class DropConnect(DropoutLayer):
 
 
 class _MaskedProduct(torch.autograd.Function):
-    """``(batch, inputs)`` and ``(outputs, inputs)`` to ``(batch, outputs)``, in the weights' precision."""
+    """Units ``(batch, inputs)`` × masked weights ``(outputs, inputs)``, in the weights' precision."""
 
     @staticmethod
     def forward(
@@ -72,10 +77,10 @@ class _MaskedProduct(torch.autograd.Function):
         generator = ctx.generator.clone_state()
         to_units, to_weight = [], torch.zeros_like(weight)
         size = _samples(weight)
-        for part, back in zip(torch.split(units, size), torch.split(gradient, size), strict=True):
+        for part, part_gradient in zip(torch.split(units, size), torch.split(gradient, size), strict=True):
             mask = keep_mask(weight.expand(len(part), -1, -1).contiguous(), ctx.levels, generator)
-            to_weight += torch.einsum("bo,bi,boi->oi", back, part, mask)
-            to_units.append((back[:, None, :] @ mask.mul_(weight))[:, 0])
+            to_weight += torch.einsum("bo,bi,boi->oi", part_gradient, part, mask)
+            to_units.append((part_gradient[:, None, :] @ mask.mul_(weight))[:, 0])
         return torch.cat(to_units), to_weight, None, None
 
 

@@ -1,4 +1,4 @@
-"""Dropout inside a graph of torch.compile: the draw is one opaque operation, the product is fused."""
+"""Dropout inside a graph of torch.compile: the draw is an opaque operation, the product is fused."""
 
 from weakref import WeakValueDictionary
 
@@ -10,7 +10,7 @@ _generators: WeakValueDictionary[int, torch.Generator] = WeakValueDictionary()
 
 
 def number_of(generator: torch.Generator) -> int:
-    """The number that stands for ``generator`` in a graph, which can hold no generator itself."""
+    """Return the number that stands for ``generator`` in a graph, which cannot contain the object itself."""
     _generators[id(generator)] = generator
     return id(generator)
 
@@ -30,6 +30,6 @@ def _(like: torch.Tensor, levels: int, generator: int) -> torch.Tensor:
 
 
 def drop_in_graph(units: torch.Tensor, levels: int, scale: float, generator: int) -> torch.Tensor:
-    """As dropbench.dropout.masks.drop, with the number of the generator."""
+    """Drop units like dropbench.dropout.masks.drop; ``generator`` is the number_of the generator."""
     mask: torch.Tensor = _keep_mask(units.detach(), levels, generator)
     return units * mask * scale

@@ -1,4 +1,4 @@
-"""What every dropout layer is: noise in training from the run's stream, a deterministic map at test."""
+"""DropoutLayer, the base class of all variants: random noise in training, a deterministic map at test."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from dropbench.errors import UsageError
 
 @dataclass(frozen=True)
 class Site:
-    """Where a dropout layer stands.
+    """The place of a dropout layer in a model.
 
-    ``name`` is ``input``, ``conv`` or ``hidden``; ``before`` the layer that its units go into, where the
-    model told it; ``convention`` the run's.
+    ``name`` is ``input``, ``conv`` or ``hidden``. ``before`` is the next layer, which the units go into, or
+    None if the model does not name it. ``convention`` is the run's.
     """
 
     name: str
@@ -24,71 +24,71 @@ class Site:
 
 
 class DropoutLayer(nn.Module):
-    """Multiplies units by random noise in training, and while sampling in eval mode (Monte-Carlo dropout).
+    """Multiplies units by random noise in training, and in eval mode while sampling (Monte-Carlo dropout).
 
-    A variant says in ``disturb`` what it does to the units and, if it is not the identity, in ``at_test``
-    what their expectation is; one that disturbs the weights of the next layer says so in ``connect``.
-    Noise comes from ``generator`` alone, which the run sets to its own stream; without one, a draw is an
-    error rather than a use of the global state.
+    A variant overrides ``disturb``, which adds the noise, and ``at_test`` if the layer is not the identity at
+    test. A variant with noise on the weights of the next layer sets ``on_weights`` and overrides ``connect``.
+    Noise is drawn from ``generator`` alone, which the run sets to its own stream; if there is none, a draw
+    raises RuntimeError instead of using torch's global generator.
 
     Args:
-        p_drop: probability of *dropping* a unit, in [0, 1); other noise has the variance p/(1 − p) of it.
+        p_drop: probability of *dropping* a unit, in [0, 1); continuous noise has the same variance p/(1 − p).
 
     Shapes: any, unchanged.
 
     Raises:
-        UsageError: for a probability out of range, or if the variant says nowhere what it does.
+        UsageError: if ``p_drop`` is out of range, or if the variant has no ``disturb`` (``connect``).
 
     """
 
     on_weights = False
-    """Disturbs the weights of the next layer rather than the units."""
+    """The noise is on the weights of the next layer, not on the units."""
     learns = False
-    """Learns its rate; p_drop is where it starts."""
+    """The drop probability is learned, starting from p_drop."""
 
     def __init__(self, p_drop: float) -> None:
         super().__init__()
         if not 0 <= p_drop < 1:
-            raise UsageError(f"p_drop = {p_drop} is no drop probability.", "Write at least 0 and below 1.")
-        said_in = ("connect", "into") if self.on_weights else ("disturb", "forward")
-        if all(getattr(type(self), name) is getattr(DropoutLayer, name) for name in said_in):
+            raise UsageError(f"`p_drop` {p_drop} is not a drop probability.", "Write at least 0 and below 1.")
+        required = ("connect", "into") if self.on_weights else ("disturb", "forward")
+        if all(getattr(type(self), name) is getattr(DropoutLayer, name) for name in required):
             raise UsageError(
-                f"{type(self).__name__}, a DropoutLayer without {said_in[0]}(), does not say what it does.",
-                "docs/extending.md shows a whole one.",
+                f"{type(self).__name__} is a DropoutLayer without {required[0]}().",
+                f"Define {required[0]}(); docs/extending.md has an example.",
             )
         self.p_drop = p_drop
         self.site = "hidden"
         self.strength = 1.0
-        """What a schedule multiplies p_drop by; see dropbench.dropout.control."""
+        """The schedule's factor on p_drop; see dropbench.dropout.control."""
         self.generator: torch.Generator | None = None
         self.generator_number = 0
         """Stands for ``generator`` in a graph of torch.compile; see dropbench.dropout.in_graph."""
         self.sampling = False
-        """Draw noise in eval mode too; see dropbench.dropout.control."""
+        """Whether to draw noise in eval mode too; see dropbench.dropout.control."""
         self.tap: Callable[[torch.Tensor], torch.Tensor] | None = None
-        """Sees, and may replace, the units that arrive here; see dropbench.dropout.control."""
+        """A function that sees, and may replace, the units that arrive; see dropbench.dropout.control."""
 
     @classmethod
     def at(cls, p_drop: float, site: Site) -> Self:
-        """The layer for a site of a model; a variant that wants to know more of the site overrides it."""
+        """Return the layer for a site of a model; a variant that needs the site overrides this."""
         return cls(p_drop)
 
     @property
     def p_now(self) -> float:
-        """The probability of dropping that is in force."""
+        """The drop probability in force: p_drop × the schedule's strength."""
         return self.p_drop * self.strength
 
     def rate(self) -> float:
-        """As ``p_now``; what was learned, where it is learned."""
+        """Return the drop probability in force: ``p_now``, or the learned one."""
         return self.p_now
 
     def penalty(self) -> torch.Tensor | None:
-        """What a variant adds to the negative log-likelihood of the whole training set, in nats."""
+        """Return the variant's own penalty in nats for the whole training set; None if it has none."""
         return None
 
     @property
     def does_nothing(self) -> bool:
-        """Whether the layer is the identity in training and at test: it then costs nothing."""
+        """Whether the layer is the identity in training and at test, and is skipped."""
         return self.p_now == 0
 
     @property
@@ -97,7 +97,7 @@ class DropoutLayer(nn.Module):
         return (self.training or self.sampling) and not self.does_nothing
 
     def forward(self, units: torch.Tensor, pre_activations: torch.Tensor | None = None) -> torch.Tensor:
-        """Noise in training and while sampling; otherwise the deterministic map."""
+        """Add noise in training and while sampling; otherwise apply the deterministic map."""
         units = self.tapped(units)
         if self.does_nothing:
             return units
@@ -106,10 +106,10 @@ class DropoutLayer(nn.Module):
     def into(
         self, layer: nn.Module, units: torch.Tensor, pre_activations: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """What ``layer``, the next one, makes of the units, under dropout.
+        """Apply dropout and then ``layer``, the next layer; return its output.
 
-        ``pre_activations`` are the units before their activation, in the same shape: standout wants them.
-        Units of a feature map are flattened for a fully connected layer.
+        ``pre_activations`` are the units before their activation, in the same shape; standout needs them.
+        Feature maps are flattened if ``layer`` is fully connected.
         """
         if self.on_weights:
             units = flat_for(layer, self.tapped(units))
@@ -119,47 +119,47 @@ class DropoutLayer(nn.Module):
         return cast(torch.Tensor, layer(flat_for(layer, self(units, pre_activations))))
 
     def tapped(self, units: torch.Tensor) -> torch.Tensor:
-        """The units, shown to whoever looks."""
+        """Return the units after the tap, if there is one."""
         return units if self.tap is None else self.tap(units)
 
     def stream(self) -> torch.Generator:
-        """The generator; raises RuntimeError where none was given."""
+        """Return the generator; raise RuntimeError if there is none."""
         if self.generator is None:
-            raise RuntimeError("this dropout layer was given no random stream; set its generator")
+            raise RuntimeError("This dropout layer has no random stream; set its generator.")
         return self.generator
 
     def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """The units with fresh noise on them."""
-        raise NotImplementedError  # a variant has this or connect, so neither is abstract; see __init__
+        """Return the units with new noise on them."""
+        raise NotImplementedError  # not abstract: a variant overrides this or connect; see __init__
 
     def connect(self, layer: nn.Module, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """What ``layer`` makes of the units with fresh noise on its weights."""
-        raise NotImplementedError  # as disturb
+        """Return the output of ``layer`` with new noise on its weights."""
+        raise NotImplementedError  # not abstract, like disturb
 
     def at_test(self, units: torch.Tensor) -> torch.Tensor:
-        """What the net sees at test: the units as they are, where the noise has mean 1."""
+        """Return the units that the net sees at test; they are unchanged if the noise has mean 1."""
         return units
 
     def extra_repr(self) -> str:
-        """Both probabilities, since papers differ in which they call p."""
+        """Show both probabilities, since papers differ in which one they call p."""
         return f"p_drop={self.p_drop}, p_keep={1 - self.p_drop:g}"
 
 
 def flat_for(layer: nn.Module, units: torch.Tensor) -> torch.Tensor:
-    """``(batch, features)`` of a feature map that goes into a fully connected layer; else as they are."""
+    """Return the units flattened to ``(batch, features)`` if ``layer`` is fully connected; else unchanged."""
     return units.flatten(1) if isinstance(layer, nn.Linear) else units
 
 
 def layer_before(site: Site, variant: str) -> nn.Linear | nn.Conv2d:
-    """The layer that a site's units go into, for variants that work on its weights.
+    """Return the next layer after a site, for variants that use its weights.
 
     Raises:
-        UsageError: where the model did not tell it.
+        UsageError: if the model does not name it, or if it is neither nn.Linear nor nn.Conv2d.
 
     """
     if not isinstance(site.before, nn.Linear | nn.Conv2d):
         raise UsageError(
-            f"The dropout {variant} works on the weights of the layer after it, and the model names none.",
+            f"The dropout {variant} needs the weights of the next layer, and the model names none.",
             "In your model write make_dropout(config, site, before=layer), and dropout.into(layer, units).",
         )
     return site.before

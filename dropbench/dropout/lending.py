@@ -1,4 +1,4 @@
-"""Random draws by code that knows no generator but torch's default one."""
+"""Random draws by code that can only use torch's default generator."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +8,10 @@ import torch
 
 @contextmanager
 def as_default(generator: torch.Generator) -> Iterator[None]:
-    """Let the device's default generator take the place of ``generator``; it gets its own state back.
+    """Let the device's default generator draw from the stream of ``generator``, in this context.
 
-    The states live in host memory, on CUDA too: nothing waits for the device.
+    Afterwards ``generator`` has advanced, and the default generator has its former state again. The states
+    are in host memory, even for CUDA, so nothing waits for the device.
     """
     device = generator.device
     default = torch.default_generator

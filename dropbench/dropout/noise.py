@@ -1,4 +1,4 @@
-"""Dropout without zeros: continuous noise of mean 1 and of the variance that Bernoulli's has."""
+"""Continuous noise of mean 1 and variance p/(1 − p), the same as inverted Bernoulli dropout's."""
 
 import math
 
@@ -8,20 +8,20 @@ from dropbench.dropout.layer import DropoutLayer
 
 
 class GaussianDropout(DropoutLayer):
-    """Multiplies by N(1, σ²) with σ² = p/(1 − p) (Srivastava et al. 2014, section 10)."""
+    """Multiplies units by N(1, σ²) with σ² = p/(1 − p) (Srivastava et al. 2014, section 10)."""
 
     def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Units × normal noise of their own, drawn in float32 whatever the units are in."""
+        """Multiply the units by new normal noise, drawn in float32 whatever the dtype of the units."""
         noise = torch.empty_like(units, dtype=torch.float32)
         deviation = math.sqrt(self.p_now / (1 - self.p_now))
         return (units * noise.normal_(1.0, deviation, generator=generator)).to(units.dtype)
 
 
 class UniformDropout(DropoutLayer):
-    """Multiplies by a uniform number of mean 1 and variance p/(1 − p), so of half-width √(3p/(1 − p))."""
+    """Multiplies units by uniform noise of mean 1 and variance p/(1 − p), so of half-width √(3p/(1 − p))."""
 
     def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Units × uniform noise of their own, drawn in float32 whatever the units are in."""
+        """Multiply the units by new uniform noise, drawn in float32 whatever the dtype of the units."""
         noise = torch.empty_like(units, dtype=torch.float32)
         half = math.sqrt(3 * self.p_now / (1 - self.p_now))
         return (units * noise.uniform_(1 - half, 1 + half, generator=generator)).to(units.dtype)

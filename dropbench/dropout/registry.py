@@ -1,4 +1,4 @@
-"""From a variant's name to the layer at a site of a model; the names stand in dropbench.catalog.dropouts."""
+"""Building the dropout layer for a site of a model; dropbench.catalog.dropouts has the variants' names."""
 
 from importlib import import_module
 from typing import cast
@@ -14,12 +14,12 @@ from dropbench.run.config import RunConfig
 
 
 def make_dropout(config: RunConfig, site: str, before: nn.Module | None = None) -> DropoutLayer:
-    """The layer of ``config``'s variant at ``site`` (input, conv or hidden).
+    """Return a dropout layer of ``config``'s variant for ``site`` (input, conv or hidden).
 
-    ``before`` is the layer that the units go into. It is not registered as a part of the dropout layer.
+    ``before`` is the next layer, which the units go into. It is not a submodule of the dropout layer.
 
     Raises:
-        UsageError: if the variant cannot stand there, or is no usable code of the user's own.
+        UsageError: if the variant cannot be used at this site, or if the user's own code fails.
 
     """
     p_drop = config.dropout.p_at(site)

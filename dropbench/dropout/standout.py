@@ -1,4 +1,4 @@
-"""Standout: a unit's own input decides how likely it is dropped (Ba & Frey 2013)."""
+"""Standout: the drop probability of a unit depends on its own input (Ba & Frey 2013)."""
 
 from typing import Self
 
@@ -9,34 +9,41 @@ from dropbench.errors import UsageError
 
 
 class Standout(DropoutLayer):
-    """Keeps a unit with probability σ(z + logit(1 − p)) of its pre-activation z.
+    """Keeps a unit with probability σ(z + logit(1 − p)), where z is its pre-activation.
 
-    The paper's belief network with the net's own weights (α = 1): p_drop is the probability of dropping a
-    unit whose input is 0; strongly driven units are kept. No gradient passes the probability. Kept units
-    stay as they are in training; at test every unit is multiplied by its probability.
+    This is the paper's belief network with the net's own weights (α = 1). p_drop is the drop probability of a
+    unit whose input is 0; units with a large input are almost always kept. No gradient flows through the
+    probability. Kept units are left unchanged in training; at test every unit is multiplied by its keep
+    probability.
 
     Raises:
-        UsageError: at the input, whose values have no pre-activation.
+        UsageError: at the input, whose values have no pre-activation; in a pass, if none are given.
 
     """
 
     @classmethod
     def at(cls, p_drop: float, site: Site) -> Self:
-        """Behind a layer only."""
+        """Return the layer for a site.
+
+        Raises:
+            UsageError: if values of the input are dropped.
+
+        """
         if p_drop and site.name == "input":
             raise UsageError(
-                "Standout drops units by their own input; pixels have none.", "Leave out `p_drop_input`."
+                "Standout drops units according to their own input; pixels have none.",
+                "Leave out `p_drop_input`.",
             )
         return cls(p_drop)
 
     def forward(self, units: torch.Tensor, pre_activations: torch.Tensor | None = None) -> torch.Tensor:
-        """Units × a mask of their own probability, or × that probability at test."""
+        """Multiply each unit by its mask, or at test by its keep probability."""
         units = self.tapped(units)
         if self.does_nothing:
             return units
         if pre_activations is None:
             raise UsageError(
-                "Standout wants to see the units before their activation.",
+                "Standout needs the units before their activation.",
                 "In your model write dropout(units, pre_activations).",
             )
         keep = self.keep_probability(pre_activations)
@@ -46,6 +53,6 @@ class Standout(DropoutLayer):
         return units * (uniform < keep).to(units.dtype)
 
     def keep_probability(self, pre_activations: torch.Tensor) -> torch.Tensor:
-        """Of each unit, in float32, with the schedule's strength on the probability of dropping."""
+        """Return each unit's keep probability in float32; the strength multiplies its drop probability."""
         odds = torch.logit(torch.tensor(1 - self.p_drop, device=pre_activations.device))
         return 1 - self.strength * torch.sigmoid(-(pre_activations.detach().float() + odds))

@@ -1,4 +1,4 @@
-"""One mask for ever: a thinned net of its own, of the kind that dropout shares weights across."""
+"""ThinnedDropout: one fixed mask, which makes the net one of the thinned nets that dropout averages."""
 
 import torch
 
@@ -9,22 +9,22 @@ from dropbench.dropout.masks import keep_mask
 class ThinnedDropout(BernoulliDropout):
     """Drops the same units of every sample, in training and at test.
 
-    The mask is drawn once, by the first units that arrive. Nets under such masks are the members of the
-    ensemble that dropout approximates, with the difference that they share no weights: the *untied* masks of
-    Warde-Farley et al. (2014). Kept units have the scale that they have in training with dropout.
+    The mask is drawn once, at the first pass. Nets with such masks are the members of the ensemble that
+    dropout approximates, except that they share no weights: they are the *untied* nets of Warde-Farley et al.
+    (2014). Kept units are scaled as in training with dropout.
 
-    Shapes: any, unchanged; after the first, all but the batch must stay the same.
+    Shapes: any, unchanged; after the first pass only the batch size may differ.
     """
 
     mask: torch.Tensor | None = None
 
     def forward(self, units: torch.Tensor, pre_activations: torch.Tensor | None = None) -> torch.Tensor:
-        """The same map in training and at test."""
+        """Multiply the units by the mask, in training and at test alike."""
         units = self.tapped(units)
         return units if self.does_nothing else self.disturb(units, self.stream())
 
     def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Units × the run's mask × the convention's scale in training."""
+        """Multiply the units by the run's mask, drawn if it is the first pass, and by ``scale``."""
         if self.mask is None:
             self.mask = keep_mask(units[:1].detach(), self.levels, generator)
         return units * self.mask.to(units.dtype) * self.scale

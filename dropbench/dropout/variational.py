@@ -1,4 +1,4 @@
-"""Variational dropout with a learned rate, by the local reparameterisation trick (Kingma et al. 2015)."""
+"""Variational dropout with learned rates, by the local reparameterisation trick (Kingma et al. 2015)."""
 
 import math
 from typing import Self, cast
@@ -9,21 +9,22 @@ from torch import nn
 
 from dropbench.dropout.layer import DropoutLayer, Site, layer_before
 
-_LARGEST = 8.0  # of |log α|: beyond, the noise is none or everything, and float32 has no use for more
+_LARGEST = 8.0  # bound of |log α|; beyond it the noise is negligible or overwhelming
 
 
 class VariationalDropout(DropoutLayer):
-    """Normal noise of variance α θ² on the weights θ of the next layer, with α of each unit learned.
+    """Adds normal noise of variance α θ² to the weights θ of the next layer, and learns α for each unit.
 
-    α = p/(1 − p), so that p_drop says where it starts. A sum of normal noises is normal: what is drawn is
-    the output of each sample, of mean x θ and variance x² (α θ²), which is far less than a mask of weights
-    and a gradient of less variance (section 2.2 of the paper). The Kullback–Leibler divergence from the
-    log-uniform prior is added to the loss, in full, in the approximation of Molchanov et al. (2017), which
-    holds for every α. At test the weights are θ.
+    α = p/(1 − p), starting from p_drop. A sum of normal noise is normal, so the output of each sample is
+    drawn directly, with mean x θ and variance x² (α θ²). This takes far fewer draws than noise on every
+    weight, and its gradient has less variance (section 2.2 of the paper). At test the weights are θ.
+
+    The penalty is the Kullback–Leibler divergence from the log-uniform prior, with factor 1, in the
+    approximation of Molchanov et al. (2017), which holds for every α.
 
     Args:
-        p_drop: where the rate starts.
-        before: the layer that the units go into, nn.Linear or nn.Conv2d.
+        p_drop: the initial drop probability.
+        before: the next layer, which the units go into, nn.Linear or nn.Conv2d.
 
     """
 
@@ -39,25 +40,30 @@ class VariationalDropout(DropoutLayer):
 
     @classmethod
     def at(cls, p_drop: float, site: Site) -> Self:
-        """With one rate for every unit that goes into the next layer."""
+        """Return the layer for a site, with one α for every unit or channel that goes into the next layer.
+
+        Raises:
+            UsageError: if the model does not name the next layer.
+
+        """
         return cls(p_drop, layer_before(site, "variational"))
 
     def p_learned(self) -> torch.Tensor:
-        """The probability of dropping that each unit's α stands for, times the schedule's strength."""
+        """Return each unit's drop probability α/(1 + α), multiplied by the schedule's strength."""
         return self.strength * torch.sigmoid(self.log_alpha.clamp(-_LARGEST, _LARGEST))
 
     def rate(self) -> float:
-        """The mean over the units."""
+        """Return the mean learned drop probability of the units."""
         return 0.0 if self.does_nothing else self.p_learned().mean().item()
 
     def penalty(self) -> torch.Tensor | None:
-        """The divergence of all weights of the next layer."""
+        """Return the divergence of all weights of the next layer from the prior, in nats."""
         if self.does_nothing:
             return None
         return self.weights_per_unit * divergence(self.log_alpha.clamp(-_LARGEST, _LARGEST)).sum()
 
     def connect(self, layer: nn.Module, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """The layer's output, drawn."""
+        """Return the output of ``layer``, drawn from its normal distribution."""
         p = self.p_learned()
         alpha = p / (1 - p)
         mean = layer(units)
@@ -70,14 +76,14 @@ class VariationalDropout(DropoutLayer):
             variance = F.linear(units.square() * alpha, cast(nn.Linear, layer).weight.square())
         wide = torch.promote_types(mean.dtype, torch.float32)
         noise = torch.empty_like(mean, dtype=wide).normal_(generator=generator)
-        # The root has no slope at 0, where all units are 0.
+        # The root has no finite slope at 0, which is the variance if all units are 0.
         return cast(torch.Tensor, mean + (variance.to(wide) + 1e-12).sqrt() * noise)
 
 
 def divergence(log_alpha: torch.Tensor) -> torch.Tensor:
-    """KL(N(θ, αθ²) ‖ log-uniform) of a weight in nats, up to a constant: 0 for α → ∞.
+    """Return KL(N(θ, αθ²) ‖ log-uniform) of a weight in nats, up to a constant; it is 0 for α → ∞.
 
-    Molchanov et al. 2017, equation 14; off by at most about 0.01.
+    The approximation is equation 14 of Molchanov et al. (2017), with an error of at most about 0.01.
     """
     k1, k2, k3 = 0.63576, 1.87320, 1.48695
     negative = k1 * torch.sigmoid(k2 + k3 * log_alpha) - 0.5 * F.softplus(-log_alpha) - k1

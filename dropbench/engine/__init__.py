@@ -1,1 +1,1 @@
-"""The one training loop, the one evaluation loop, and the device they run on."""
+"""Training, evaluation, and the device and process settings for both."""

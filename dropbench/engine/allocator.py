@@ -1,4 +1,4 @@
-"""The C library's allocator, which by default gives large blocks back at every step; without torch."""
+"""The C library's allocator, set to keep large blocks between steps; does not import torch."""
 
 import ctypes
 import platform
@@ -9,16 +9,16 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def can_keep_memory() -> bool:
-    """Whether it can be told to keep freed memory: glibc's can (not musl, macOS, Windows)."""
+    """Return whether the allocator can keep freed memory: glibc's can (not musl, macOS, Windows)."""
     return sys.platform == "linux" and platform.libc_ver()[0] == "glibc"
 
 
 def keep_memory() -> None:
-    """Have freed memory kept for the next step, where that can be told; harmless to call again.
+    """Keep freed memory for the next step, where the allocator can; further calls have no effect.
 
-    By default glibc maps, page-faults and unmaps every large activation at every step. Keeping freed
-    memory makes the lecture's CNN 1.1 to 1.5 times faster on the CPU. No use of mmap at all is better
-    than a high threshold, which glibc caps at 32 MiB: one fp32 activation of that net.
+    By default glibc maps, page-faults and unmaps every large activation at every step. Keeping freed memory
+    makes the lecture's CNN 1.1 to 1.5 times as fast on the CPU. Not using mmap at all is better than a high
+    threshold for it: glibc caps the threshold at 32 MiB, the size of one fp32 activation of that net.
     """
     if can_keep_memory():
         libc = ctypes.CDLL(None)

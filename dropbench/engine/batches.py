@@ -1,4 +1,4 @@
-"""Normalised batches out of uint8 images in memory."""
+"""Normalised batches of uint8 images in memory."""
 
 from dataclasses import dataclass
 
@@ -10,17 +10,17 @@ _CHUNK = 4096
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Mean and standard deviation per channel, each ``(channels, 1, 1)``, of pixel values 0 to 255."""
+    """Mean and standard deviation of each channel, both ``(channels, 1, 1)``, of pixel values 0 to 255."""
 
     mean: torch.Tensor
     deviation: torch.Tensor
 
 
 def measure(images: np.ndarray, positions: np.ndarray, device: torch.device) -> Normalisation:
-    """The normalisation of the images at ``positions``, out of ``(examples, channels, height, width)``.
+    """Return mean and deviation of the images ``(examples, channels, height, width)`` at ``positions``.
 
-    Sums of integers are exact, so the result does not depend on threads or order. A channel that never
-    varies keeps the deviation 1.
+    Sums of integers are exact, so the result does not depend on threads or order. A constant channel gets the
+    deviation 1.
     """
     channels = images.shape[1]
     total = np.zeros(channels, dtype=np.int64)
@@ -43,13 +43,13 @@ def measure(images: np.ndarray, positions: np.ndarray, device: torch.device) -> 
 
 
 def pixel_values(channels: int, device: torch.device) -> Normalisation:
-    """The normalisation that leaves pixel values as they are, from 0 to 1."""
+    """Return the normalisation that only scales pixel values to 0 to 1."""
     ones = torch.ones(channels, 1, 1, device=device)
     return Normalisation(0 * ones, 255 * ones)
 
 
 class Examples:
-    """Images and labels of one split on the device, handed out as normalised batches."""
+    """Images and labels on the device, from which normalised batches are taken."""
 
     def __init__(
         self, images: np.ndarray, labels: np.ndarray, normalisation: Normalisation, device: torch.device
@@ -59,7 +59,10 @@ class Examples:
         self.normalisation = normalisation
 
     def batch(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images ``(batch, channels, height, width)``, float32 and channels_last, and labels ``(batch,)``."""
+        """Return the images and the labels ``(batch,)`` at ``positions``.
+
+        The images are normalised, ``(batch, channels, height, width)`` in float32 and channels_last.
+        """
         images = self.images[positions].to(torch.float32, memory_format=torch.channels_last)
         images.sub_(self.normalisation.mean).div_(self.normalisation.deviation)
         return images, self.labels[positions]

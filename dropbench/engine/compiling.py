@@ -1,4 +1,4 @@
-"""torch.compile for the steps of training, done before the first of them so that its time stands apart."""
+"""torch.compile for training, done before the first step so that the compile time is measured separately."""
 
 import copy
 import warnings
@@ -17,23 +17,23 @@ from dropbench.engine.device import autocast
 def compiled_for(
     model: nn.Module, batches: Iterable[torch.Tensor], precision: str, constant: bool = True
 ) -> nn.Module:
-    """``model`` compiled for training on each of these batches' shapes; it shares the weights.
+    """Compile ``model`` for training on batches of these shapes; the result shares its weights.
 
-    ``constant`` says that no p will change: a p in a graph is compiled into it, and another would compile
-    the graph again.
+    ``constant`` says that no drop probability will change: a probability within a graph is compiled into it,
+    and a new one would make torch compile the graph again.
 
-    The masks are those that the model draws without it. The passes that make torch compile leave no
-    trace: weights, buffers and random streams are afterwards what they were.
+    The compiled model draws the same masks as ``model``. The passes that trigger the compilation have no side
+    effects: weights, buffers and random streams are restored afterwards.
 
     Raises:
-        Exception: as torch.compile does, on the CPU for want of a C++ compiler.
+        Exception: whatever torch.compile raises, for instance on the CPU if there is no C++ compiler.
 
     """
     generators = [layer.generator for layer in dropout_layers(model) if layer.generator is not None]
     streams = [generator.get_state() for generator in generators]
     before = copy.deepcopy(model.state_dict())
     for layer in dropout_layers(model):
-        if not constant or type(layer) is not BernoulliDropout:  # it draws outside the graph
+        if not constant or type(layer) is not BernoulliDropout:  # draws its masks outside the graph
             name = "into" if layer.on_weights else "forward"
             setattr(layer, name, torch.compiler.disable(getattr(layer, name)))  # type: ignore[no-untyped-call]
         elif layer.generator is not None:
@@ -41,7 +41,8 @@ def compiled_for(
     compiled = cast(nn.Module, torch.compile(model))
     compiled.train()
     for images in batches:
-        with warnings.catch_warnings():  # torch's own: it looks at every tensor that passes between graphs
+        with warnings.catch_warnings():
+            # torch itself causes this warning, since it inspects the tensors that pass between graphs.
             warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf")
             with autocast(images.device, precision):
                 logits = compiled(images)

@@ -1,4 +1,4 @@
-"""Device, precision, threads and the allocator: every setting that can change the process."""
+"""Device, precision, threads and memory: every setting that affects the whole process."""
 
 import contextlib
 import functools
@@ -19,55 +19,64 @@ from dropbench.run.machine import DEVICES
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device that ``--device`` means here; ``auto`` is CUDA where there is one.
+    """Return the device called ``name``; ``auto`` is CUDA if there is a CUDA device, else the CPU.
 
     Raises:
-        UsageError: for an unknown name.
-        DropbenchError: for ``cuda`` where there is none.
+        UsageError: if the name is unknown.
+        DropbenchError: if it is ``cuda`` and there is no CUDA device.
 
     """
     if name not in DEVICES:
         raise unknown_name("device", name, DEVICES)
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
-        reason = "this build of torch is without CUDA" if torch.version.cuda is None else "no usable GPU"
-        raise DropbenchError(f"There is no CUDA device here ({reason}).", "Use `device=cpu` or auto.")
+        reason = "torch was built without CUDA" if torch.version.cuda is None else "no usable GPU"
+        raise DropbenchError(
+            f"There is no CUDA device here ({reason}).", "Use `device=cpu` or `device=auto`."
+        )
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
-    """``fp32``, ``tf32`` or ``bf16``; ``auto`` is bf16 where the hardware multiplies it faster than fp32.
+    """Return ``fp32``, ``tf32`` or ``bf16``; ``auto`` is bf16 if the hardware computes it faster than fp32.
 
     Raises:
-        UsageError: for an unknown name, or for tf32 where the hardware has none.
+        UsageError: if the name is unknown, or if it is tf32 and the device does not have it.
 
     """
     if name not in ("auto", *PRECISIONS):
         raise unknown_name("precision", name, ("auto", *PRECISIONS))
     if name == "tf32" and (device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0)):
-        raise UsageError("`precision=tf32` needs a CUDA GPU of compute capability 8.0 or more.", "Use auto.")
+        raise UsageError(
+            "`precision=tf32` needs a CUDA GPU of compute capability 8.0 or more.", "Use `precision=auto`."
+        )
     if name != "auto":
         return name
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
-    # Elsewhere bf16 is emulated and several times slower than fp32.
+    # Other processors emulate bf16, which is several times slower than fp32.
     return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Matrix products in ``precision``; weights, optimizer state and loss stay in fp32."""
+    """Return a context in which matrix products have ``precision``; weights, optimizer and loss stay fp32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
 def allow_tf32(allowed: bool) -> None:
-    """Let CUDA multiply fp32 numbers in TF32, or not: torch's own default is yes in convolutions only."""
+    """Allow or forbid TF32 for fp32 products on CUDA; torch's own default allows it in convolutions only."""
     precision = "tf32" if allowed else "ieee"
     torch.backends.cuda.matmul.fp32_precision = precision
     torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
 
 
 def prepare_process(threads: int | None = None) -> None:
-    """Set threads and allocator for a process that is going to train; harmless to call again."""
+    """Set the threads and the allocator of a process before it trains; may be called again.
+
+    Raises:
+        UsageError: if ``threads`` is less than 1.
+
+    """
     if threads is not None:
         if threads < 1:
             raise UsageError(f"`threads` is {threads}.", "Write 1 or more.")
@@ -77,10 +86,10 @@ def prepare_process(threads: int | None = None) -> None:
 
 @contextlib.contextmanager
 def interrupts_ignored() -> Iterator[None]:
-    """Ctrl-C passes by this process, and by those that are started in the context and inherit this."""
+    """Ignore Ctrl-C in this context, in this process and in those that are started in it."""
     try:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not in the main thread, to which alone signals belong
+    except ValueError:  # not in the main thread, the only one that may set handlers
         yield
         return
     try:
@@ -90,7 +99,7 @@ def interrupts_ignored() -> Iterator[None]:
 
 
 def describe(device: torch.device) -> dict[str, Any]:
-    """On what a run is carried out, as CSV cells."""
+    """Return the device, its threads and the software versions, as CSV cells."""
     return {
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name(),
@@ -102,7 +111,7 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 @functools.cache
 def processor_name() -> str:
-    """The processor's model name, as far as the platform tells."""
+    """Return the processor's model name, or its architecture where the platform has no name for it."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
@@ -111,15 +120,15 @@ def processor_name() -> str:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Start measuring peak memory anew, where the platform can."""
+    """Reset the measurement of peak memory, where the platform allows it."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    with contextlib.suppress(OSError):  # Linux only; elsewhere the peak is that of the whole process
+    with contextlib.suppress(OSError):  # Linux only; elsewhere the peak since the process started is reported
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def peak_memory_bytes(device: torch.device) -> int | None:
-    """Peak memory since the reset: of the device on CUDA, else of the process; None where nobody tells."""
+    """Return peak memory since the reset: the device's on CUDA, else the process's; None if not available."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     with contextlib.suppress(OSError):
@@ -135,7 +144,7 @@ def peak_memory_bytes(device: torch.device) -> int | None:
 
 
 def private_memory_bytes(pid: int) -> int | None:
-    """Memory that a process shares with no other; None where the platform does not tell (not Linux)."""
+    """Return the memory that a process does not share with others; None where this is not Linux."""
     with contextlib.suppress(OSError):
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
         return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))

@@ -1,4 +1,4 @@
-"""The one evaluation loop, and the metrics of predicted probabilities."""
+"""Evaluation: predictions of a net, and metrics of predicted probabilities."""
 
 import numpy as np
 import torch
@@ -8,13 +8,13 @@ from torch import nn
 from dropbench.engine.batches import Examples
 from dropbench.engine.device import autocast
 
-EVALUATION_BATCH = 256  # larger is no faster, and takes memory that training does not
+EVALUATION_BATCH = 256  # larger batches are no faster, and would take more memory than training
 ECE_BINS = 15
 
 
 @torch.no_grad()
 def predict(model: nn.Module, examples: Examples, positions: torch.Tensor, precision: str) -> torch.Tensor:
-    """Log-probabilities ``(examples, classes)`` in float32, with the model in eval mode."""
+    """Return log-probabilities ``(examples, classes)`` in float32, with the model in eval mode."""
     model.eval()
     outputs = []
     for part in torch.split(positions, EVALUATION_BATCH):
@@ -26,27 +26,30 @@ def predict(model: nn.Module, examples: Examples, positions: torch.Tensor, preci
 
 
 def as_kept(log_probabilities: torch.Tensor) -> np.ndarray:
-    """Log-probabilities as they are kept beside the CSV, in float16.
+    """Return log-probabilities in float16, as they are saved beside the CSV files.
 
-    Logarithms, since probabilities in float16 end at 6·10⁻⁸ and a confident error would cost infinitely much.
+    Logarithms are saved because the smallest probability in float16 is 6·10⁻⁸; a confident error would have
+    probability 0 and infinite loss.
     """
-    # What is below float16's range would become infinite, and with it any mean.
+    # A value below float16's range would become −∞, and so would every mean over it.
     least = torch.finfo(torch.float16).min
     return log_probabilities.clamp(min=least).half().cpu().numpy()
 
 
 def from_kept(kept: np.ndarray) -> torch.Tensor:
-    """Kept log-probabilities in float32, normalised again after the rounding.
+    """Return saved log-probabilities in float32, normalised again after the rounding.
 
-    A run's own metrics are taken from these too, so an ensemble of one has the figures of its member.
+    A run's own metrics are computed from these too, so an ensemble of one has exactly the metrics of its
+    member.
     """
     return F.log_softmax(torch.from_numpy(kept).float(), dim=-1)
 
 
 def metrics(log_probabilities: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
-    """Error %, NLL (nats), Brier score (sum over classes, 0 to 2) and ECE (15 bins).
+    """Return error (percent), NLL (nats), Brier score (sum over classes, 0 to 2) and ECE (15 bins).
 
-    Takes ``(examples, classes)`` and ``(examples,)``; the keys are among dropbench.run.result.METRICS.
+    The arguments are ``(examples, classes)`` and ``(examples,)``. The keys are among
+    dropbench.run.result.METRIC_NAMES.
     """
     probabilities = log_probabilities.exp()
     truth = F.one_hot(labels, probabilities.shape[1])
@@ -60,33 +63,33 @@ def metrics(log_probabilities: torch.Tensor, labels: torch.Tensor) -> dict[str, 
 
 
 def expected_calibration_error(probabilities: torch.Tensor, labels: torch.Tensor) -> float:
-    """Mean over examples of |accuracy − confidence| of the example's confidence bin (Guo et al. 2017).
+    """Return the mean over examples of |accuracy − confidence| in their confidence bin (Guo et al. 2017).
 
-    torchmetrics has the same number and is the oracle in the tests; importing it here would cost every
-    worker 2.4 s and 260 MB (time it with -X importtime).
+    torchmetrics computes the same number, and the tests compare with it. Importing it here would cost every
+    worker 2.4 s and 260 MB (measured with -X importtime).
     """
-    _, right, confidence = reliability(probabilities, labels)
-    return (right - confidence).abs().sum().item() / len(labels)
+    _, correct, confidence = reliability(probabilities, labels)
+    return (correct - confidence).abs().sum().item() / len(labels)
 
 
 def reliability(
     probabilities: torch.Tensor, labels: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Of fifteen equal bins of confidence, open to the left: examples, right ones, and summed confidence.
+    """Return the numbers of examples and of correct ones, and the summed confidence, per bin of confidence.
 
-    Each ``(bins,)`` in float64.
+    The fifteen bins are equally wide and include their upper end. Each result is ``(bins,)`` in float64.
     """
     confidence, predicted = probabilities.max(dim=1)
-    bins = (confidence * ECE_BINS).ceil().clamp(1, ECE_BINS).long() - 1  # a sum of 1 may round to above
+    bins = (confidence * ECE_BINS).ceil().clamp(1, ECE_BINS).long() - 1  # a confidence of 1 may be rounded up
     empty = torch.zeros(ECE_BINS, dtype=torch.float64, device=bins.device)
-    right = (predicted == labels).double()
+    correct = (predicted == labels).double()
     return (
-        empty.index_add(0, bins, torch.ones_like(right)),
-        empty.index_add(0, bins, right),
+        empty.index_add(0, bins, torch.ones_like(correct)),
+        empty.index_add(0, bins, correct),
         empty.index_add(0, bins, confidence.double()),
     )
 
 
 def error_percent(scores: torch.Tensor, labels: torch.Tensor) -> float:
-    """Share of examples whose largest score ``(examples, classes)`` is not at their label, in percent."""
+    """Return the percentage of examples whose largest score ``(examples, classes)`` is not their label's."""
     return 100 * (scores.argmax(dim=1) != labels).sum().item() / len(labels)

@@ -1,4 +1,4 @@
-"""What is kept of a classifier beside its predictions, so that ensembles are reductions of it."""
+"""Predictions that are saved of a classifier so that ensembles can be computed from them later."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,19 +18,19 @@ Weights = dict[str, torch.Tensor]
 
 
 def snapshot(model: nn.Module) -> Weights:
-    """A copy of the model's weights and buffers, on their device."""
+    """Return a copy of the model's weights and buffers, on the same device."""
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
 def ood_arrays(model: nn.Module, name: str, split: Split, precision: str) -> dict[str, np.ndarray]:
-    """Predictions of a split whose labels mean nothing here."""
+    """Return the predictions for out-of-distribution images, whose labels are ignored."""
     return {name: as_kept(predict(model, split.examples, split.positions, precision))}
 
 
 def snapshot_arrays(
     model: nn.Module, snapshots: Sequence[Weights], splits: Mapping[str, Split], precision: str
 ) -> dict[str, np.ndarray]:
-    """Predictions of the net as it was at the end of each cycle; it is left as it was in the last one."""
+    """Return the predictions of each snapshot; the model has the weights of the last one afterwards."""
     kept: dict[str, list[np.ndarray]] = {name: [] for name in splits}
     for weights in snapshots:
         model.load_state_dict(weights)
@@ -42,7 +42,7 @@ def snapshot_arrays(
 def monte_carlo_arrays(
     model: nn.Module, splits: Mapping[str, Split], config: RunConfig
 ) -> dict[str, np.ndarray]:
-    """The averages over thinned nets, each split with masks of its own."""
+    """Return the Monte-Carlo averages over thinned nets, with independent masks for each split."""
     arrays: dict[str, np.ndarray] = {}
     device = next(model.parameters()).device
     set_streams(model, "mc", config.repetition.seed, config.repetition.member, device)
@@ -61,7 +61,7 @@ def monte_carlo_arrays(
 def out_of_bag_arrays(
     model: nn.Module, train: Split, positions: SplitPositions, precision: str
 ) -> dict[str, np.ndarray]:
-    """Predictions of the training images that the bootstrap did not draw."""
+    """Return the predictions for the out-of-bag images, which the bootstrap did not draw."""
     left_out = ~np.isin(positions.train, positions.drawn)
     places = torch.from_numpy(positions.train[left_out]).to(train.positions.device)
     return {

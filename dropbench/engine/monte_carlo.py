@@ -1,4 +1,4 @@
-"""Monte-Carlo dropout: the mean prediction of thinned nets, for every number of them on a ladder."""
+"""Monte-Carlo dropout: the mean prediction of k thinned nets, for several numbers k."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,17 +15,18 @@ from dropbench.engine.evaluate import EVALUATION_BATCH
 from dropbench.run.config import RunConfig
 
 _COPIES = 64
-"""Thinned nets that share what comes before the first mask; with them, _IMAGES at a time."""
+"""Thinned nets that are computed at once if they share the layers before the first mask."""
 _IMAGES = 64
+"""Images that are evaluated at once in that case."""
 
 
 @dataclass(frozen=True)
 class ThinnedNets:
-    """What is kept of the first k of some passes with fresh masks, for each k of a ladder ``(ks,)``.
+    """Averages over the first k passes with new masks, for each k of the ladder ``(ks,)``.
 
-    - ``log_mean`` ``(ks, examples, classes)``: log of the arithmetic mean of the probabilities.
-    - ``mean_log``, likewise: the mean log-probability; normalised, it is the geometric mean.
-    - ``votes``, likewise: how many passes had each class first.
+    - ``log_mean`` ``(ks, examples, classes)``: the logarithm of the arithmetic mean of the probabilities.
+    - ``mean_log`` ``(ks, examples, classes)``: the mean log-probability; normalised, the geometric mean.
+    - ``votes`` ``(ks, examples, classes)``: the number of passes that predict each class.
     - ``squares`` ``(ks, examples)``: the mean over passes of Σ_c P(c)².
     """
 
@@ -44,10 +45,10 @@ def predict_monte_carlo(
     ladder: Sequence[int],
     config: RunConfig | None = None,
 ) -> ThinnedNets:
-    """Passes with fresh masks over a model in eval mode, ``ladder[-1]`` of them.
+    """Predict ``ladder[-1]`` times with new masks, and average the first k passes for each k of ``ladder``.
 
-    The arithmetic mean is that of Srivastava et al. 2014, section 7.5. With a ``config`` that has dropout at
-    the hidden sites alone, what comes before the first of these, a CNN's convolutions, is computed once.
+    The arithmetic mean is the Monte-Carlo average of Srivastava et al. (2014), section 7.5. If ``config`` has
+    dropout at hidden sites only, the layers before the first one (a CNN's convolutions) are computed once.
     """
     model.eval()
     samples = ladder[-1]
@@ -58,24 +59,24 @@ def predict_monte_carlo(
         for part in torch.split(positions, EVALUATION_BATCH if shared is None else _IMAGES):
             images, _ = examples.batch(part)
             passes = [
-                _pass(model, images, precision, shared, min(copies, samples - start))
+                _predict_copies(model, images, precision, shared, min(copies, samples - start))
                 for start in range(0, samples, copies)
             ]
-            parts.append(_summary(torch.cat(passes), ladder))
+            parts.append(_averages(torch.cat(passes), ladder))
     return ThinnedNets(*(torch.cat(of_parts, dim=1) for of_parts in zip(*parts, strict=True)))
 
 
 def _first_hidden(model: nn.Module, config: RunConfig) -> DropoutLayer | None:
-    """The first layer that draws masks, if what comes before it may be shared by all passes."""
+    """Return the first hidden site if all passes can share the layers before it; else None."""
     if not copies_fit(config) or config.dropout.p_drop_input or config.dropout.p_drop_conv:
         return None
     return next((layer for layer in dropout_layers(model) if layer.site == "hidden"), None)
 
 
-def _pass(
+def _predict_copies(
     model: nn.Module, images: torch.Tensor, precision: str, shared: DropoutLayer | None, copies: int
 ) -> torch.Tensor:
-    """Log-probabilities ``(copies, batch, classes)``."""
+    """Return log-probabilities ``(copies, batch, classes)``, with a new mask for each copy."""
 
     def spread(units: torch.Tensor) -> torch.Tensor:
         return units.expand(copies, *units.shape).flatten(0, 1)
@@ -85,8 +86,8 @@ def _pass(
     return F.log_softmax(logits.float(), dim=1).view(copies, len(images), -1)
 
 
-def _summary(passes: torch.Tensor, ladder: Sequence[int]) -> tuple[torch.Tensor, ...]:
-    """The fields of ThinnedNets from log-probabilities ``(samples, batch, classes)``."""
+def _averages(passes: torch.Tensor, ladder: Sequence[int]) -> tuple[torch.Tensor, ...]:
+    """Return the fields of ThinnedNets from log-probabilities ``(samples, batch, classes)``."""
     counts = torch.tensor(ladder, device=passes.device)
     rows = counts - 1
     votes = F.one_hot(passes.argmax(2), passes.shape[2]).cumsum(0)[rows]

@@ -1,4 +1,4 @@
-"""The optimizer's parts: SGD, the learning rate over the run, and the max-norm projection."""
+"""Optimisation: SGD, learning-rate schedules, and the max-norm projection."""
 
 import math
 from typing import cast
@@ -8,14 +8,16 @@ from torch import nn
 from torch.optim.sgd import sgd
 
 WARM_UP = 0.3
+"""Share of the steps in which one-cycle raises the learning rate."""
 START = 1 / 25
+"""Factor on the learning rate at the first step of one-cycle."""
 
 
 class SGD:
-    """Stochastic gradient descent with momentum; weight decay on the weights, not on the biases.
+    """Stochastic gradient descent with momentum, and with weight decay on weights but not on biases.
 
-    The steps are torch's own fused ones, called as a function: torch.optim.SGD, the class, imports
-    torch._dynamo when it is made, which costs every worker about a second and 150 MB.
+    It calls torch's own fused step as a function. Creating the class torch.optim.SGD would import
+    torch._dynamo, which costs every worker about a second and 150 MB.
     """
 
     def __init__(self, model: nn.Module, momentum: float, weight_decay: float) -> None:
@@ -27,14 +29,14 @@ class SGD:
         ]
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Set all gradients to None."""
         for group in self._groups:
             for parameter in group.parameters:
                 parameter.grad = None
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
-        """One step along the gradients, of the parameters that have one."""
+        """Update the parameters that have a gradient by one step."""
         for group in self._groups:
             moved = [i for i, parameter in enumerate(group.parameters) if parameter.grad is not None]
             velocities = [group.velocities[i] for i in moved]
@@ -55,7 +57,7 @@ class SGD:
 
 
 class _Group:
-    """Parameters of one weight decay, with their velocities (None before the first step)."""
+    """Parameters with the same weight decay, and their velocities (None before the first step)."""
 
     def __init__(self, parameters: list[nn.Parameter], weight_decay: float) -> None:
         self.parameters = parameters
@@ -64,10 +66,10 @@ class _Group:
 
 
 def learning_rate_factor(schedule: str, progress: float) -> float:
-    """What the learning rate is multiplied by when the share ``progress`` in [0, 1) of all steps is done.
+    """Return the factor on the learning rate when the share ``progress``, in [0, 1), of all steps is done.
 
-    ``cosine`` falls from 1 to 0 along half a cosine; ``one-cycle`` first rises linearly from 1/25 to 1
-    over 30 % of the steps (Smith & Topin 2017) and then does the same.
+    ``cosine`` falls from 1 to 0 along half a cosine. ``one-cycle`` rises linearly from 1/25 to 1 over the
+    first 30 % of the steps (Smith & Topin 2017), then falls along half a cosine as well.
     """
     if schedule == "one-cycle":
         if progress < WARM_UP:
@@ -80,8 +82,8 @@ def learning_rate_factor(schedule: str, progress: float) -> float:
 def project_max_norm(model: nn.Module, bound: float) -> None:
     """Scale down every unit's incoming weights whose Euclidean norm exceeds ``bound``.
 
-    Srivastava et al. 2014, section 5.1. A unit is a row of a fully connected layer's weight matrix or a
-    channel's kernel; biases are left alone.
+    This is the max-norm constraint of Srivastava et al. (2014), section 5.1. A unit's incoming weights are a
+    row of a fully connected layer's weight matrix, or the kernel of a channel; biases are not changed.
     """
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):

@@ -1,6 +1,6 @@
-"""What dropout does to the units of a trained net: activity, independence, and how it bears their loss.
+"""The panel: how active and independent a trained net's units are, and how it copes with losing them.
 
-Looked at are the units at the hidden dropout sites, on the test images, which have no part in training.
+The measured units are those at the hidden dropout sites, on the held-out test images.
 """
 
 from collections.abc import Callable
@@ -20,42 +20,45 @@ from dropbench.run.result import ERROR_WITHOUT_UNITS, HISTOGRAM_BINS, SHARES, Pa
 from dropbench.run.streams import torch_generator
 
 MOST_IMAGES = 4096
-"""Images whose activations are held at once: 4,096 of 8,192 units are 128 MiB."""
+"""Images whose activations are in memory at once: for 8,192 units they take 128 MiB."""
 REPEATS = 5
 """Random choices of the units to remove, for each share."""
-_BATCH = 32  # times 46 choices of units
+_BATCH = 32  # images, each with 46 choices of units
 
 
 def hidden_sites(model: nn.Module) -> list[DropoutLayer]:
-    """The sites whose units are looked at; raises UsageError where there are none."""
+    """Return the hidden dropout sites, whose units are measured; raise UsageError if there are none."""
     sites = [layer for layer in dropout_layers(model) if layer.site == "hidden"]
     if not sites:
         raise UsageError(
-            "This model has no hidden dropout site, whose units could be looked at.", "Leave out `panel`."
+            "This model has no hidden dropout site whose units could be measured.", "Leave out `panel`."
         )
     return sites
 
 
 def measure_classifier(model: nn.Module, train: Split, test: Split, config: RunConfig) -> list[PanelRecord]:
-    """The panel of a classifier.
+    """Return the panel of a classifier.
 
-    ``train_error_percent`` is that of the trained net on its training images, without dropout;
-    ``test_error_percent`` (ERROR_WITHOUT_UNITS) that after removing the share ``at`` of units at random from
-    every hidden layer at once, the others as they were: the mean over five choices.
+    Besides the measures of dropbench.engine.units for each hidden layer, it has two errors:
+
+    - ``train_error_percent``: the error of the trained net on its training images, with no unit dropped.
+    - ``test_error_percent`` (ERROR_WITHOUT_UNITS): the test error after a share ``at`` of the units of every
+      hidden layer was removed at random and the other units were left unchanged; mean over five choices.
     """
     predicted = predict(model, train.examples, train.positions, config.optimizer.precision)
     records = [PanelRecord("train_error_percent", "", 0.0, error_percent(predicted, train.labels))]
     records += _measure_units(model, test, config)
     errors = errors_without_units(model, test, config)
-    # Last, and of these the largest share: its row tells that a panel is whole.
+    # They come last, ending with the largest share: if that row was written, the panel is complete.
     return records + [PanelRecord(ERROR_WITHOUT_UNITS, "", share, error) for share, error in errors.items()]
 
 
 def measure_autoencoder(model: nn.Module, test: Split, config: RunConfig) -> list[PanelRecord]:
-    """The panel of an autoencoder: its hidden layer's measures, and two histograms.
+    """Return the panel of an autoencoder: the measures of its hidden layer, and two histograms.
 
-    ``activation_histogram`` is of all activations, ``mean_activation_histogram`` of the units' means over
-    the images: the share in each bin, by its number. The bins begin at ``…_low`` and have ``…_width``.
+    ``activation_histogram`` counts all activations, ``mean_activation_histogram`` the means of the units over
+    the images. Each has the share in each bin, with ``at`` the number of the bin. The first bin begins at
+    ``…_low``, and every bin has the width ``…_width``.
     """
     (site,) = hidden_sites(model)
     activations = _activations(model, site, test, config.optimizer.precision)
@@ -71,7 +74,7 @@ def measure_autoencoder(model: nn.Module, test: Split, config: RunConfig) -> lis
 
 def _histogram(measure: str, values: torch.Tensor) -> list[PanelRecord]:
     low = values.min().item()
-    reach = values.max().item() - low or 1.0  # where all are alike, the first bin has them
+    reach = values.max().item() - low or 1.0  # if all values are equal, they are in the first bin
     shares = (torch.histc(values - low, HISTOGRAM_BINS, 0, reach) / len(values)).tolist()
     return [
         PanelRecord(f"{measure}_low", "1", 0.0, low),
@@ -81,7 +84,7 @@ def _histogram(measure: str, values: torch.Tensor) -> list[PanelRecord]:
 
 
 def _measure_units(model: nn.Module, test: Split, config: RunConfig) -> list[PanelRecord]:
-    """The measures of dropbench.engine.units of every hidden layer."""
+    """Return the measures of dropbench.engine.units for every hidden layer."""
     return [
         PanelRecord(measure, str(number), 0.0, value)
         for number, site in enumerate(hidden_sites(model), start=1)
@@ -93,31 +96,31 @@ def _measure_units(model: nn.Module, test: Split, config: RunConfig) -> list[Pan
 
 @torch.no_grad()
 def _activations(model: nn.Module, site: DropoutLayer, split: Split, precision: str) -> torch.Tensor:
-    """Of the first images of a split, ``(images, units)`` in float32."""
-    kept: list[torch.Tensor] = []
+    """Return the activations at ``site`` for the first images of a split, ``(images, units)`` in float32."""
+    recorded: list[torch.Tensor] = []
 
-    def keep(units: torch.Tensor) -> torch.Tensor:
-        kept.append(units.flatten(1).float())
+    def record(units: torch.Tensor) -> torch.Tensor:
+        recorded.append(units.flatten(1).float())
         return units
 
-    with tapped({site: keep}):
+    with tapped({site: record}):
         predict(model, split.examples, split.positions[:MOST_IMAGES], precision)
-    return torch.cat(kept)
+    return torch.cat(recorded)
 
 
 @torch.no_grad()
 def errors_without_units(model: nn.Module, test: Split, config: RunConfig) -> dict[float, float]:
-    """Test error in percent for every share of hidden units removed, the mean over REPEATS choices.
+    """Return the test error in percent for each of SHARES of hidden units removed; mean over REPEATS choices.
 
-    Where the net allows it (see copies_fit), all choices pass through it at once, as one larger batch from
-    the first hidden site on: what comes before it, a CNN's convolutions, is computed once.
+    If the net allows it (see copies_fit), all choices are evaluated at once, as one larger batch from the
+    first hidden site on. The layers before that site (a CNN's convolutions) are then computed once.
     """
     device = test.positions.device
     generator = torch_generator(config.repetition.seed, "panel", config.repetition.member, device=device)
     choices = [share for share in SHARES for _ in range(REPEATS if share else 1)]
     at_once = len(choices) if copies_fit(config) else 1
     sites = hidden_sites(model)
-    masks: dict[DropoutLayer, torch.Tensor] = {}  # of all choices, drawn when the units are first seen
+    masks: dict[DropoutLayer, torch.Tensor] = {}  # for all choices, drawn when a site's units are first seen
     chosen = slice(0)
 
     def remover(site: DropoutLayer) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -152,7 +155,7 @@ def errors_without_units(model: nn.Module, test: Split, config: RunConfig) -> di
 
 
 def _masks(choices: list[float], units: int, generator: torch.Generator) -> torch.Tensor:
-    """0 for a removed unit, ``(choices, units)``; each choice removes its share of the units, rounded."""
+    """Return masks ``(choices, units)`` that remove the share of units of each choice, rounded."""
     masks = torch.ones(len(choices), units, device=generator.device)
     for mask, share in zip(masks, choices, strict=True):
         order = torch.randperm(units, generator=generator, device=generator.device)

@@ -1,4 +1,4 @@
-"""What the objective of a step has beside the task's loss: L1, sparse activations, the variants' own."""
+"""Penalties added to the loss: the L1 penalty, KL sparsity, and those of dropout variants."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,17 +11,17 @@ from dropbench.engine.panel import hidden_sites
 from dropbench.errors import UsageError
 from dropbench.run.config import RunConfig
 
-_LEAST = 1e-6  # of a mean activation: the logarithm of 0 is none
+_LEAST = 1e-6  # least mean activation, so that its logarithm is finite
 
 
 def check_compiles(config: RunConfig) -> None:
-    """Raise UsageError where a compiled net could not be trained."""
+    """Raise UsageError if a penalty does not work with a compiled net."""
     if config.penalty.kl_sparsity:
-        raise UsageError("A compiled net cannot show its units to `kl_sparsity`.", "Leave out `compile`.")
+        raise UsageError("`kl_sparsity` cannot see the units of a compiled net.", "Leave out `compile`.")
 
 
 class Penalties:
-    """The penalties of a run; weight decay is no part, the optimizer has it."""
+    """The penalties of a run, except for weight decay, which is part of the optimizer."""
 
     def __init__(self, model: nn.Module, config: RunConfig, train_images: int) -> None:
         self._model = model
@@ -32,26 +32,30 @@ class Penalties:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Around a step's forward pass: look at the hidden units, where their activity is penalised."""
+        """Record the hidden units' mean activations, if KL sparsity needs them, during a forward pass."""
         if not self._config.penalty.kl_sparsity:
             yield
             return
         self._means = []
 
-        def watch(units: torch.Tensor) -> torch.Tensor:
+        def record(units: torch.Tensor) -> torch.Tensor:
             self._means.append(units.float().flatten(1).mean(0))
             return units
 
-        with tapped(dict.fromkeys(hidden_sites(self._model), watch)):
+        with tapped(dict.fromkeys(hidden_sites(self._model), record)):
             yield
 
     def total(self) -> torch.Tensor | None:
-        """The sum of all of them, in nats for one image; None where there are none."""
+        """Return the sum of all penalties, in nats per image; None if there are none.
+
+        The L1 penalty is ``l1`` × Σ|w| over all weights, without biases. The variants' penalties are divided
+        by the number of training images.
+        """
         config = self._config
         parts = []
-        own = penalty(self._model)
-        if own is not None:
-            parts.append(own / self._train_images)
+        of_variants = penalty(self._model)
+        if of_variants is not None:
+            parts.append(of_variants / self._train_images)
         if config.penalty.l1:
             parts.append(
                 config.penalty.l1 * torch.stack([weight.abs().sum() for weight in self._weights]).sum()
@@ -65,17 +69,17 @@ class Penalties:
 
 
 def sparsity_divergence(means: torch.Tensor, target: float, activation: str) -> torch.Tensor:
-    """How far the hidden units' mean activations r over a batch are from the target t, summed over units.
+    """Return the divergence of the units' mean activations r in a batch from the target t, summed over units.
 
     For logistic units it is the Kullback-Leibler divergence of two Bernoulli variables,
     t log(t/r) + (1 − t) log((1 − t)/(1 − r)) (Hinton 2010, A practical guide to training restricted Boltzmann
-    machines, section 11). That has no meaning for ReLU, whose means pass 1; for them it is the divergence of
-    two Poisson variables, t log(t/r) − t + r, which for small t and r is the same.
+    machines, section 11). That is undefined for ReLU units, whose means can exceed 1; for them it is the
+    divergence of two Poisson variables, t log(t/r) − t + r, which is nearly the same for small t and r.
     """
     means = means.clamp(min=_LEAST)
-    wanted = torch.full_like(means, target)
-    divergence = torch.xlogy(wanted, wanted / means)
+    targets = torch.full_like(means, target)
+    divergence = torch.xlogy(targets, targets / means)
     if activation == "logistic":
-        rest, wanted_rest = (1 - means).clamp(min=_LEAST), 1 - wanted
-        return (divergence + torch.xlogy(wanted_rest, wanted_rest / rest)).sum()
-    return (divergence - wanted + means).sum()
+        rest, target_rest = (1 - means).clamp(min=_LEAST), 1 - targets
+        return (divergence + torch.xlogy(target_rest, target_rest / rest)).sum()
+    return (divergence - targets + means).sum()

@@ -1,4 +1,4 @@
-"""What a net is trained for: its loss, and what is measured of it when it is trained."""
+"""The tasks a net is trained for: the loss, and the metrics of the trained net."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,60 +13,60 @@ from dropbench.engine.device import autocast
 from dropbench.engine.evaluate import EVALUATION_BATCH, as_kept, error_percent, from_kept, metrics, predict
 
 PICTURES = 12
-"""Reconstructions that are kept of an autoencoder."""
+"""The number of reconstructed images that are saved of an autoencoder."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Examples, and the positions of those that count."""
+    """The examples at some positions, such as the validation split."""
 
     examples: Examples
     positions: torch.Tensor
 
     @property
     def labels(self) -> torch.Tensor:
-        """Of the positions, ``(examples,)``."""
+        """The labels of the split, ``(examples,)``."""
         return self.examples.labels[self.positions]
 
 
 class Task(Protocol):
-    """A task has no state: everything comes with the call."""
+    """The protocol of a task, which has no state."""
 
     def loss(self, outputs: torch.Tensor, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """What a step goes down, without penalties: the mean over the batch."""
+        """Return the loss without penalties, the mean over the batch."""
 
     def wrong(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """How many of the batch are wrong; NaN where nothing can be."""
+        """Return the number of wrong predictions in the batch; NaN if the task has none."""
 
     def validate(self, model: nn.Module, split: Split, precision: str) -> tuple[float, float]:
-        """Loss and error in percent of a split."""
+        """Return the loss and the error in percent of a split."""
 
     def measure(
         self, model: nn.Module, validation: Split, test: Split, precision: str
     ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        """The metrics and the predictions of RunResult."""
+        """Return the metrics and the predictions for RunResult."""
 
 
 class Classify:
-    """Cross-entropy on the labels."""
+    """Classification, with the cross-entropy of the labels as loss."""
 
     def loss(self, outputs: torch.Tensor, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Negative log-likelihood in nats."""
+        """Return the negative log-likelihood in nats."""
         return F.cross_entropy(outputs, labels)
 
     def wrong(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Where the largest output is not the label's."""
+        """Return how many largest outputs are not the label's."""
         return (outputs.argmax(dim=1) != labels).sum()
 
     def validate(self, model: nn.Module, split: Split, precision: str) -> tuple[float, float]:
-        """Negative log-likelihood and error."""
+        """Return the negative log-likelihood in nats and the error in percent."""
         predicted = predict(model, split.examples, split.positions, precision)
         return F.nll_loss(predicted, split.labels).item(), error_percent(predicted, split.labels)
 
     def measure(
         self, model: nn.Module, validation: Split, test: Split, precision: str
     ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        """All metrics, log-probabilities and labels."""
+        """Return all metrics, and the log-probabilities and labels of both splits."""
         figures: dict[str, float] = {}
         arrays: dict[str, np.ndarray] = {}
         for name, split in (("val", validation), ("test", test)):
@@ -78,23 +78,26 @@ class Classify:
 
 
 class Reconstruct:
-    """Cross-entropy of the pixels, each a probability from 0 to 1, summed over an image."""
+    """Reconstruction, with the cross-entropy of the pixels as loss, summed over an image.
+
+    A pixel value from 0 to 1 is taken as a probability.
+    """
 
     def loss(self, outputs: torch.Tensor, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """In nats an image; the outputs are logits."""
+        """Return the cross-entropy in nats per image; ``outputs`` are logits."""
         return F.binary_cross_entropy_with_logits(outputs, images, reduction="sum") / len(images)
 
     def wrong(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """No image is right or wrong."""
+        """Return NaN: a reconstruction is not right or wrong."""
         return torch.full((), torch.nan, device=outputs.device)
 
     def validate(self, model: nn.Module, split: Split, precision: str) -> tuple[float, float]:
-        """Cross-entropy, and NaN."""
+        """Return the cross-entropy in nats per image, and NaN."""
         return self._measured(model, split, precision)[0], float("nan")
 
     @torch.no_grad()
     def _measured(self, model: nn.Module, split: Split, precision: str) -> tuple[float, float]:
-        """Cross-entropy and squared error of an image, means over a split."""
+        """Return the cross-entropy and the squared error of an image, as means over a split."""
         model.eval()
         totals = torch.zeros(2, dtype=torch.float64, device=split.positions.device)
         for part in torch.split(split.positions, EVALUATION_BATCH):
@@ -110,13 +113,13 @@ class Reconstruct:
     def measure(
         self, model: nn.Module, validation: Split, test: Split, precision: str
     ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        """The errors; the features (the first layer's weights) and some reconstructions as images."""
+        """Return the errors, the features (the first layer's weights) and some reconstructions as images."""
         figures: dict[str, float] = {}
         for name, split in (("val", validation), ("test", test)):
             figures[f"{name}_nll"], figures[f"{name}_reconstruction_error"] = self._measured(
                 model, split, precision
             )
-        images, _ = test.examples.batch(test.positions[_one_of_each_class(test.labels)])
+        images, _ = test.examples.batch(test.positions[_positions_of_pictures(test.labels)])
         first = next(module for module in model.modules() if isinstance(module, nn.Linear))
         arrays = {
             "features": first.weight.view(-1, *images.shape[1:]),
@@ -126,8 +129,8 @@ class Reconstruct:
         return figures, {name: array.float().cpu().contiguous().numpy() for name, array in arrays.items()}
 
 
-def _one_of_each_class(labels: torch.Tensor) -> torch.Tensor:
-    """The first place of each label, then the first places of all, up to PICTURES."""
+def _positions_of_pictures(labels: torch.Tensor) -> torch.Tensor:
+    """Return PICTURES positions: the first one of each label, then the first of the others."""
     first = [int((labels == label).nonzero()[0]) for label in sorted(set(labels.tolist()))]
     rest = (place for place in range(len(labels)) if place not in first)
     return torch.tensor([*first, *rest][:PICTURES], device=labels.device)

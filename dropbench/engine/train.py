@@ -1,4 +1,4 @@
-"""The one training loop: a RunConfig and a data set in, a RunResult out."""
+"""Training: from a RunConfig and a data set to a RunResult."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ from dropbench.run.streams import numpy_generator, torch_generator
 
 OnEpoch = Callable[[EpochRecord], None]
 OodImages = tuple[str, np.ndarray]
-"""The name of out-of-distribution images, and the images in the shape of the data set's own."""
+"""Out-of-distribution images: their name, and the images in the shape of the data set's own."""
 
 
 def train(
@@ -54,12 +54,20 @@ def train(
     panel: bool = False,
     ood: OodImages | None = None,
 ) -> RunResult:
-    """Train ``config``'s net on ``data``, choose nothing, and evaluate the test set once, at the end.
+    """Train the net of ``config`` on ``data``, and evaluate it on the test images once, at the end.
 
-    ``on_epoch`` is called after every epoch. ``compiled`` trains through torch.compile. ``panel`` measures
-    what dropout did to the units, too; an autoencoder's are always measured. A classifier also predicts
-    ``ood``, out-of-distribution images. A loss that is not finite ends the run with the status ``diverged``
-    and without metrics. The numbers depend on ``config`` and ``data`` alone, up to rounding.
+    The validation split is only measured; no epoch or setting is selected by it. If the loss is not finite,
+    the run ends with the status ``diverged`` and without metrics. The numbers depend on ``config`` and
+    ``data`` alone, up to rounding.
+
+    Args:
+        config: all settings of the run.
+        data: the data set.
+        device: the device to train on.
+        on_epoch: called after every epoch.
+        compiled: train through torch.compile.
+        panel: measure the panel (dropbench.engine.panel); an autoencoder's is always measured.
+        ood: out-of-distribution images that a classifier predicts too.
 
     Raises:
         UsageError: if ``config`` does not fit ``data``.
@@ -81,10 +89,10 @@ def train(
             if not math.isfinite(records[-1].train_loss) or not math.isfinite(records[-1].val_loss):
                 message = f"the loss was no longer finite in epoch {epoch}"
                 break
-        metrics, predictions, records_of_units = ({}, {}, []) if message else run.measure(panel, ood)
+        metrics, predictions, panel_records = ({}, {}, []) if message else run.measure(panel, ood)
         if not all(map(math.isfinite, metrics.values())):
-            message = "the trained net gives no finite figures"
-            metrics, predictions, records_of_units = {}, {}, []
+            message = "the metrics of the trained net are not finite"
+            metrics, predictions, panel_records = {}, {}, []
     train_seconds = sum(record.seconds for record in records)
     return RunResult(
         config=config,
@@ -105,13 +113,13 @@ def train(
         where={**describe(device), "started_at": started_at.isoformat(timespec="seconds")},
         epochs=tuple(records),
         predictions=predictions,
-        panel=tuple(records_of_units),
+        panel=tuple(panel_records),
     )
 
 
 @contextmanager
 def own_draws(config: RunConfig) -> Iterator[None]:
-    """Within this context torch's default generator is the run's: code of the user's own may draw from it."""
+    """Seed torch's default generator from the run's stream in this context, for the user's own code."""
     with torch.random.fork_rng():
         torch.manual_seed(
             torch_generator(config.repetition.seed, "own", config.repetition.member).initial_seed()
@@ -121,7 +129,7 @@ def own_draws(config: RunConfig) -> Iterator[None]:
 
 @dataclass
 class _Run:
-    """What the epochs of one run share."""
+    """The state of one run while it trains."""
 
     config: RunConfig
     data: DataSet
@@ -130,7 +138,7 @@ class _Run:
     train_examples: Examples
     model: nn.Module
     trained: nn.Module
-    """``model``, or the compiled module that shares its weights and serves the steps of training."""
+    """``model``, or its compiled version, which shares the weights and is used for training steps only."""
     task: Task
     penalties: Penalties
     optimizer: optim.SGD
@@ -142,7 +150,7 @@ class _Run:
     @classmethod
     def prepare(cls, config: RunConfig, data: DataSet, device: torch.device) -> "_Run":
         parts = split(data.train_labels, config)
-        # The statistics of the split itself, not of a bootstrap: members of an ensemble share them.
+        # The normalisation is that of the training split, not of a bootstrap, so that members share it.
         task = recipe_of(config.model.name).task
         normalisation = (
             pixel_values(data.image_shape[0], device)
@@ -170,21 +178,21 @@ class _Run:
         return torch.from_numpy(positions).to(self.device)
 
     def compile(self) -> None:
-        """Train through torch.compile from now on; the time it takes to compile is kept apart."""
+        """Train through torch.compile from now on; the compile time is measured separately."""
         check_compiles(self.config)
         start = perf_counter()
-        whole, rest = (
+        batch_size, remainder = (
             self.config.optimizer.batch_size,
             len(self.parts.drawn) % self.config.optimizer.batch_size,
         )
-        sizes = [size for size in (min(whole, len(self.parts.drawn)), rest) if size]
+        sizes = [size for size in (min(batch_size, len(self.parts.drawn)), remainder) if size]
         images = [self.train_examples.batch(self.positions(self.parts.drawn[:size]))[0] for size in sizes]
         constant = self.config.dropout.schedule == "constant"
         self.trained = compiled_for(self.model, images, self.config.optimizer.precision, constant)
         self.compile_seconds = perf_counter() - start
 
     def epoch(self, number: int) -> EpochRecord:
-        """One epoch of training, counted from 1, and the validation after it."""
+        """Train for one epoch, whose ``number`` counts from 1, and measure the validation split."""
         set_strength(self.model, schedule_strength(self.config, number))
         loss, error, seconds = self.train_epoch()
         val_loss, val_error = self.task.validate(
@@ -194,7 +202,10 @@ class _Run:
         return EpochRecord(number, loss, error, val_loss, val_error, seconds, p_drop)
 
     def train_epoch(self) -> tuple[float, float, float]:
-        """Mean loss, error in percent and seconds of one epoch; the loss is read once, at its end."""
+        """Train for one epoch; return its mean loss, its error in percent and its seconds.
+
+        The loss is read from the device only at the end, since reading it waits for the device.
+        """
         start = perf_counter()
         self.model.train()
         drawn = self.parts.drawn
@@ -204,7 +215,7 @@ class _Run:
         wrong = torch.zeros((), device=self.device)
         cycles, steps = max(1, self.config.optimizer.snapshots), self.config.optimizer.epochs * len(batches)
         for positions in batches:
-            progress = self.steps_done * cycles % steps / steps  # of the cycle, where there are several
+            progress = self.steps_done * cycles % steps / steps  # within the cycle, if there are several
             loss, outputs, labels = self.step(positions, progress)
             loss_sum += loss * len(positions)
             wrong += self.task.wrong(outputs, labels)
@@ -217,14 +228,14 @@ class _Run:
     def step(
         self, positions: torch.Tensor, progress: float
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """One step of SGD; returns the loss without penalties, the outputs and the labels of the batch."""
+        """Do one step of SGD; return the loss without penalties, the outputs and the labels of the batch."""
         config = self.config
         images, labels = self.train_examples.batch(positions)
         with self.penalties.watching(), autocast(self.device, config.optimizer.precision):
             outputs = self.trained(images)
         objective = loss = self.task.loss(outputs.float(), images, labels)
         if config.dropout.boosting:
-            thinned, outputs = outputs, self.averaged(images)
+            thinned, outputs = outputs, self.weight_scaled(images)
             loss = self.task.loss(outputs.float(), images, labels)
             objective = boosting_objective(thinned.float(), outputs.float(), labels)
         extra = self.penalties.total()
@@ -239,8 +250,8 @@ class _Run:
         return loss.detach(), outputs.detach(), labels
 
     @torch.no_grad()
-    def averaged(self, images: torch.Tensor) -> torch.Tensor:
-        """The logits of the net at test, which stand for the mean of its thinned nets'."""
+    def weight_scaled(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the logits by weight scaling, which approximate the mean logits of the thinned nets."""
         self.model.eval()
         with autocast(self.device, self.config.optimizer.precision):
             logits: torch.Tensor = self.model(images)
@@ -250,17 +261,17 @@ class _Run:
     def validation(self) -> tasks.Split:
         return tasks.Split(self.train_examples, self.positions(self.parts.validation))
 
-    def all_of(self, images: np.ndarray, labels: np.ndarray) -> tasks.Split:
-        """Images that are no part of the training set, normalised as that is."""
+    def split_of(self, images: np.ndarray, labels: np.ndarray) -> tasks.Split:
+        """Return a split of images that are not training images, normalised like the training images."""
         examples = Examples(images, labels, self.train_examples.normalisation, self.device)
         return tasks.Split(examples, torch.arange(len(labels), device=self.device))
 
     def measure(
         self, panel: bool, ood: OodImages | None
     ) -> tuple[dict[str, float], dict[str, np.ndarray], list[PanelRecord]]:
-        """Metrics, predictions and panel of the trained net, as RunResult describes them."""
+        """Return metrics, predictions and panel of the trained net, as in RunResult."""
         config, data, precision = self.config, self.data, self.config.optimizer.precision
-        test = self.all_of(data.test_images, data.test_labels)
+        test = self.split_of(data.test_images, data.test_labels)
         figures, arrays = self.task.measure(self.model, self.validation(), test, precision)
         if learns(self.model):
             names = {
@@ -278,18 +289,18 @@ class _Run:
         elif isinstance(self.task, tasks.Reconstruct):
             records = measure_autoencoder(self.model, test, config)
         if isinstance(self.task, tasks.Classify):
-            arrays |= self.for_ensembles(test, ood)
+            arrays |= self.ensemble_arrays(test, ood)
         return figures, arrays, records
 
-    def for_ensembles(self, test: tasks.Split, ood: OodImages | None) -> dict[str, np.ndarray]:
-        """What is kept beside the predictions of ``val`` and ``test``; see kept_arrays."""
+    def ensemble_arrays(self, test: tasks.Split, ood: OodImages | None) -> dict[str, np.ndarray]:
+        """Return the arrays that ensembles need besides ``val`` and ``test``; see kept_arrays."""
         config, precision = self.config, self.config.optimizer.precision
         splits = {"val": self.validation(), "test": test}
         arrays: dict[str, np.ndarray] = {}
         if ood is not None:
-            called, images = ood
-            name = ood_split(called)
-            splits[name] = self.all_of(images, np.zeros(len(images), dtype=np.int64))
+            ood_name, images = ood
+            name = ood_split(ood_name)
+            splits[name] = self.split_of(images, np.zeros(len(images), dtype=np.int64))
             arrays |= members.ood_arrays(self.model, name, splits[name], precision)
         if config.repetition.bootstrap:
             train = tasks.Split(self.train_examples, self.positions(self.parts.train))

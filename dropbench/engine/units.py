@@ -1,4 +1,4 @@
-"""What a layer's units do over many images: how active, how sparse, how independent."""
+"""Measures of a layer's activations over many images: activity, sparseness, independence."""
 
 import math
 
@@ -9,17 +9,20 @@ _PAIRS_NEED = 2
 
 
 def measure_activations(activations: torch.Tensor) -> dict[str, float]:
-    """The measures of one layer's activations ``(images, units)``.
+    """Return the measures of one layer's activations ``(images, units)``.
 
-    - ``units``: how many there are; ``dead_units``: how many never change over the images.
-    - ``mean_activation``: over images and units; ``zero_share``: of activations that are exactly 0.
-    - ``sparseness``: 1 − (mean a)²/mean(a²) over the units, averaged over images (Treves & Rolls 1991): 0
-      where all are equally active, 1 − k/n where k of n are; of |a|, for units that go below 0.
-    - ``mean_abs_correlation``: |Pearson's r| averaged over all pairs of units that are not dead.
-    - ``effective_rank``: of the units' covariance, exp of the entropy of its normalised eigenvalues (Roy &
-      Vetterli 2007); as many as the units where they are independent and equally spread. NaN for no spread.
+    - ``units``: the number of units.
+    - ``dead_units``: the number of units whose activation is the same for all images.
+    - ``mean_activation``: the mean over images and units.
+    - ``zero_share``: the share of activations that are exactly 0.
+    - ``sparseness``: 1 − (mean |a|)²/mean(a²) over the units of an image, averaged over images (Treves &
+      Rolls 1991). It is 0 if all units are equally active, and 1 − k/n if k of n units are and the rest 0.
+    - ``mean_abs_correlation``: |Pearson's r|, averaged over all pairs of units that are not dead.
+    - ``effective_rank``: exp of the entropy of the normalised eigenvalues of the units' covariance (Roy &
+      Vetterli 2007). It equals ``units`` if they are uncorrelated with the same variance; NaN if all are
+      dead.
 
-    Memory: five times that of the activations, and 1,024 × units and 2 × min(images, units)² numbers.
+    Memory: five times that of the activations, plus 1,024 × units and 2 × min(images, units)² numbers.
     """
     activations = activations.float()
     deviations = activations - activations.mean(0)
@@ -42,19 +45,19 @@ def _sparseness(activations: torch.Tensor) -> float:
 
 
 def _mean_abs_correlation(standard: torch.Tensor) -> float:
-    """Of the columns of ``(images, units)``, each of length 1 and mean 0."""
+    """Return the mean |r| between the columns of ``(images, units)``, which have length 1 and mean 0."""
     units = standard.shape[1]
     if units < _PAIRS_NEED:
         return math.nan
     total = 0.0
-    for start in range(0, units, _BLOCK):  # never all pairs at once: 8,192 units have 67 million
+    for start in range(0, units, _BLOCK):  # in blocks, since 8,192 units have 67 million pairs
         total += (standard[:, start : start + _BLOCK].T @ standard).abs().sum(dtype=torch.float64).item()
-    return (total - units) / (units * (units - 1))  # less each unit with itself
+    return (total - units) / (units * (units - 1))  # without the pairs of a unit with itself
 
 
 def _effective_rank(deviations: torch.Tensor) -> float:
     images, units = deviations.shape
-    # The smaller of both products has the same eigenvalues that are not 0.
+    # Both products have the same nonzero eigenvalues; the smaller one is used.
     product = deviations.T @ deviations if units <= images else deviations @ deviations.T
     eigenvalues = torch.linalg.eigvalsh(product).double().clamp(min=0)
     if not eigenvalues.sum() > 0:

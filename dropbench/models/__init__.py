@@ -1,1 +1,1 @@
-"""The models, one file a net: plain nn.Modules whose dropout sites are explicit attributes."""
+"""The models, one file each: plain nn.Modules whose dropout layers are attributes."""

@@ -1,4 +1,4 @@
-"""The autoencoder of one hidden layer."""
+"""The autoencoder with one hidden layer."""
 
 import torch
 import torch.nn.functional as F
@@ -11,29 +11,36 @@ from dropbench.run.config import RunConfig
 
 
 class TiedLinear(nn.Module):
-    """A fully connected layer with the weights of another, transposed, and a bias of its own."""
+    """A fully connected layer with the transposed weights of ``encoder`` and its own bias."""
 
     def __init__(self, encoder: nn.Linear) -> None:
         super().__init__()
-        self._encoder = (encoder,)  # in a tuple: its weights are the encoder's, and no second parameter
+        self._encoder = (encoder,)  # in a tuple, so that its weights are not registered as parameters twice
         self.bias = nn.Parameter(torch.zeros(encoder.in_features))
 
     def forward(self, units: torch.Tensor) -> torch.Tensor:
-        """``(batch, hidden)`` to ``(batch, pixels)``."""
+        """Map ``(batch, hidden)`` to ``(batch, pixels)``."""
         return F.linear(units, self._encoder[0].weight.t(), self.bias)
 
 
 class Autoencoder(nn.Module):
-    """One hidden layer that gives the image again, as in Fig. 7 of the 2014 paper.
+    """An autoencoder with one hidden layer, as in Fig. 7 of the 2014 paper.
 
-    Input ``(batch, channels, height, width)`` of pixel values 0 to 1, output their logits in the same shape.
-    ``config.model.tied`` makes the output's weights those of the hidden layer, transposed.
+    The input is ``(batch, channels, height, width)`` with pixel values 0 to 1, the output their logits in the
+    same shape. With ``config.model.tied`` the output layer has the transposed weights of the hidden layer.
+
+    Raises:
+        UsageError: if ``config.model.layers`` is not one layer.
+
     """
 
     def __init__(self, image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> None:
         super().__init__()
         if len(config.model.layers) != 1:
-            raise UsageError(f"The autoencoder has one hidden layer, not {len(config.model.layers)}.")
+            raise UsageError(
+                f"The autoencoder has one hidden layer, not {len(config.model.layers)}.",
+                "Write one in `layers`.",
+            )
         pixels = image_shape[0] * image_shape[1] * image_shape[2]
         self.hidden = nn.Linear(pixels, config.model.layers[0])
         self.output = (
@@ -44,7 +51,7 @@ class Autoencoder(nn.Module):
         self.hidden_dropout = make_dropout(config, "hidden", self.output)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits of the images, as well as the net can."""
+        """Return the logits of the reconstructed images, in the shape of ``images``."""
         units = self.input_dropout.into(self.hidden, images)
         units = self.hidden_dropout.into(self.output, self.activation(units), units)
         return units.view(images.shape)

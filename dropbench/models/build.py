@@ -1,4 +1,4 @@
-"""From a RunConfig to its model."""
+"""Building the model of a RunConfig."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -21,14 +21,14 @@ ModelFactory = Callable[[tuple[int, int, int], int, RunConfig], nn.Module]
 
 
 def make_module(image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> nn.Module:
-    """The module ``config`` names, with whatever weights torch gives it; see build_model.
+    """Return the model of ``config`` with torch's own initialisation, which build_model replaces.
 
     In a model of the user's own, torch's Dropout layers become hidden sites and its Dropout2d layers conv
-    sites: p and the variant are the config's.
+    sites, with the drop probabilities and the variant of ``config``.
 
     Raises:
-        UsageError: if the model cannot take images of ``image_shape`` ``(channels, height, width)``, or
-            has no dropout site where ``config`` drops units.
+        UsageError: if the model cannot take images of ``image_shape`` ``(channels, height, width)``, or if it
+            lacks a dropout site where ``config`` drops units.
 
     """
     generator = torch_generator(config.repetition.seed, "init", config.repetition.member)
@@ -42,7 +42,7 @@ def make_module(image_shape: tuple[int, int, int], classes: int, config: RunConf
 
 
 def _own_model(image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> nn.Module:
-    hint = "A model of your own is made by factory((channels, height, width), classes, config)."
+    hint = "A model of your own is called as factory((channels, height, width), classes, config)."
     factory = own_code.load(config.model.name)
     model = own_code.make(config.model.name, nn.Module, hint, factory, image_shape, classes, config)
     for name, module in list(model.named_modules()):
@@ -54,19 +54,19 @@ def _own_model(image_shape: tuple[int, int, int], classes: int, config: RunConfi
     for site in SITES:
         if config.dropout.p_at(site) and site not in sites:
             raise UsageError(
-                f"The model {config.model.name} has no {site} dropout site, so its p would change nothing.",
-                'Put torch.nn.Dropout, or make_dropout(config, "input"), where units are to be dropped.',
+                f"The model {config.model.name} has no {site} dropout site where units could be dropped.",
+                'Put torch.nn.Dropout or make_dropout(config, "input") where units are to be dropped.',
             )
     return model
 
 
 def build_model(image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> nn.Module:
-    """The model ``config`` names, its weights from the ``init`` stream of its seed and member.
+    """Return the model of ``config``, initialised from the ``init`` stream of its seed and member.
 
-    A model of the user's own keeps the initialisation that it gives itself.
+    A model of the user's own keeps its own initialisation, which draws from the same stream.
 
     Raises:
-        UsageError: as make_module does.
+        UsageError: see make_module.
 
     """
     model = make_module(image_shape, classes, config)

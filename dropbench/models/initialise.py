@@ -1,4 +1,4 @@
-"""The weights that a model starts from."""
+"""The initial weights of a model."""
 
 import math
 
@@ -7,15 +7,14 @@ from torch import nn
 
 from dropbench.run.config import RunConfig
 
-_MOST_OF_NORMALS = 10.0  # standard deviations: beyond them is no weight
+_INTEGRATION_LIMIT = 10.0  # standard deviations; beyond it the normal density is negligible
 
 
 def initialise(model: nn.Module, config: RunConfig, generator: torch.Generator) -> None:
-    """He initialisation (He et al. 2015): normal weights of variance gain²/fan-in, biases zero.
+    """Initialise normal weights of variance gain²/fan-in (He et al. 2015) and zero biases.
 
-    The gain is √2 for ReLU, 1 for logistic units, SELU (Klambauer et al. 2017) and the output layer, and
-    maxout_gain for maxout units. The layers that stay without an activation are told by their name,
-    ``output``.
+    The gain is √2 for ReLU, 1 for logistic units and SELU (Klambauer et al. 2017), and maxout_gain for maxout
+    units. It is 1 for the output layer, which has no activation and is recognised by its name, ``output``.
     """
     gain = math.sqrt(2) if config.model.activation == "relu" else 1.0
     if config.model.activation == "maxout":
@@ -30,11 +29,11 @@ def initialise(model: nn.Module, config: RunConfig, generator: torch.Generator) 
 
 
 def maxout_gain(pieces: int) -> float:
-    """1/√E(m²) for the largest m of so many standard normal numbers: it keeps the signal's mean square.
+    """Return 1/√E(m²), where m is the largest of ``pieces`` independent standard normal numbers.
 
-    Tseran & Montúfar (2021), whose table has its squares.
+    It keeps the mean square of the signal. Tseran & Montúfar (2021) tabulate its square.
     """
-    at = torch.linspace(-_MOST_OF_NORMALS, _MOST_OF_NORMALS, 4001, dtype=torch.float64)
+    at = torch.linspace(-_INTEGRATION_LIMIT, _INTEGRATION_LIMIT, 4001, dtype=torch.float64)
     normal = (-at.square() / 2).exp() / math.sqrt(2 * math.pi)
     density = pieces * normal * torch.special.ndtr(at) ** (pieces - 1)
     return float(torch.trapezoid(at.square() * density, at).rsqrt())

@@ -1,4 +1,4 @@
-"""The lecture's net."""
+"""The lecture's convolutional net."""
 
 from itertools import pairwise
 
@@ -14,8 +14,8 @@ from dropbench.run.config import RunConfig
 class LectureCNN(nn.Module):
     """The lecture's net: Conv 3×3 with 64, 128 and 256 channels, a max-pool after each, FC 512, FC 512.
 
-    Input ``(batch, channels, height, width)`` from 8×8 up, output logits ``(batch, classes)``; sizes as
-    sizes has them.
+    The input is ``(batch, channels, height, width)`` with at least 8×8 pixels, the output logits
+    ``(batch, classes)``. ``width`` and ``widened`` change the sizes (see dropbench.models.parts.sizes).
 
     Raises:
         UsageError: if the images are smaller than 8×8.
@@ -42,11 +42,11 @@ class LectureCNN(nn.Module):
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits of a batch of normalised images."""
+        """Return logits ``(batch, classes)`` of normalised images ``(batch, channels, height, width)``."""
         units = self.input_dropout.into(self.convolutions[0], images)
         after_conv = (*self.convolutions[1:], self.hidden[0])
         for dropout, layer in zip(typed(self.conv_dropouts), after_conv, strict=True):
-            # Activations are monotone, so pooling first is the same function on a quarter of the elements.
+            # Activations are monotone, so pooling first gives the same result on a quarter of the elements.
             units = F.max_pool2d(units, 2)
             units = dropout.into(layer, self.activation(units), units)
         for dropout, layer in zip(typed(self.hidden_dropouts), (self.hidden[1], self.output), strict=True):

@@ -13,8 +13,9 @@ from dropbench.run.config import RunConfig
 class MLP(nn.Module):
     """A fully connected net, as in the 2014 paper's experiments on MNIST.
 
-    Input ``(batch, channels, height, width)``, output logits ``(batch, classes)``; hidden layers of
-    ``config.model.layers`` units (see sizes); a layer of maxout units has weights for each of their pieces.
+    The input is ``(batch, channels, height, width)``, the output logits ``(batch, classes)``. The hidden
+    layers have ``config.model.layers`` units, which ``width`` and ``widened`` change (see
+    dropbench.models.parts.sizes). A maxout unit has one set of weights for each of its pieces.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> None:
@@ -33,7 +34,7 @@ class MLP(nn.Module):
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits of a batch of normalised images."""
+        """Return logits ``(batch, classes)`` of normalised images ``(batch, channels, height, width)``."""
         units = self.input_dropout.into(self.hidden[0], images)
         for dropout, layer in zip(typed(self.hidden_dropouts), (*self.hidden[1:], self.output), strict=True):
             units = dropout.into(layer, self.activation(units), units)

@@ -14,10 +14,16 @@ from dropbench.run.config import RunConfig
 class PaperCNN(nn.Module):
     """The 2014 paper's net for CIFAR-10 and SVHN: Conv 5×5 with 96, 128 and 256 channels, FC 2048, FC 2048.
 
-    A max-pool 3×3 of stride 2 follows each convolution. The paper keeps units with probability 0.9 at the
+    A 3×3 max-pool of stride 2 follows each convolution. The paper keeps units with probability 0.9 at the
     input, 0.75 after the first two convolutions, and 0.5 after the last one and the fully connected layers;
-    so the last convolution's units are a hidden site here. Input ``(batch, channels, height, width)`` from
-    8×8 up, output logits ``(batch, classes)``; sizes as sizes has them.
+    the last convolution is therefore a hidden site here.
+
+    The input is ``(batch, channels, height, width)`` with at least 8×8 pixels, the output logits
+    ``(batch, classes)``. ``width`` and ``widened`` change the sizes (see dropbench.models.parts.sizes).
+
+    Raises:
+        UsageError: if the images are smaller than 8×8.
+
     """
 
     def __init__(self, image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> None:
@@ -42,12 +48,12 @@ class PaperCNN(nn.Module):
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits of a batch of normalised images."""
+        """Return logits ``(batch, classes)`` of normalised images ``(batch, channels, height, width)``."""
         units = self.input_dropout.into(self.convolutions[0], images)
         after = (*self.convolutions[1:], *self.hidden, self.output)
         dropouts = (*typed(self.conv_dropouts), *typed(self.hidden_dropouts))
         for number, (dropout, layer) in enumerate(zip(dropouts, after, strict=True)):
             if number < len(self.convolutions):
-                units = F.max_pool2d(units, 3, stride=2, padding=1)  # first, as in LectureCNN
+                units = F.max_pool2d(units, 3, stride=2, padding=1)  # before the activation, as in LectureCNN
             units = dropout.into(layer, self.activation(units), units)
         return units

@@ -1,4 +1,4 @@
-"""What the models share: activations, sizes of layers, and the smallest images they take."""
+"""Parts shared by the models: activations, layer sizes, and the check for images that are too small."""
 
 from collections.abc import Callable, Iterable
 from typing import cast
@@ -19,28 +19,29 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def typed(dropouts: nn.ModuleList) -> Iterable[DropoutLayer]:
-    """The layers of a list, as what they are."""
+    """Return the dropout layers of a ModuleList with their type."""
     return cast(Iterable[DropoutLayer], dropouts)
 
 
 def activation_of(config: RunConfig) -> Activation:
-    """What makes a layer's units of what its weights put out; a maxout unit takes ``pieces`` of these."""
+    """Return the activation function; for maxout it is the maximum over each unit's ``pieces`` outputs."""
     if config.model.activation == "maxout":
         return lambda outputs: outputs.view(len(outputs), -1, config.model.pieces).amax(2)
     return ACTIVATIONS[config.model.activation]
 
 
 def sizes(layers: Iterable[int], config: RunConfig, site: str) -> list[int]:
-    """How many units or channels the layers before a dropout ``site`` have in ``config``'s net, 1 at least.
+    """Return the number of units or channels of layers that end in a dropout ``site``.
 
-    The model's width times as many, and where layers are widened as many again as make up for those dropped.
+    It is units × width, and units × width / (1 − p) with ``widened``, where p is the drop probability of the
+    site: as many units are then kept on average as without dropout. The result is rounded and at least 1.
     """
     keep = 1 - config.dropout.p_at(site) if config.dropout.widened else 1.0
     return [max(1, round(units * config.model.width / keep)) for units in layers]
 
 
 def at_least_8(image_shape: tuple[int, int, int], config: RunConfig) -> tuple[int, int, int]:
-    """The shape of images that may be pooled three times; raises UsageError for smaller ones."""
+    """Return ``image_shape``; raise UsageError if the images are too small to be pooled three times."""
     _, height, width = image_shape
     if min(height, width) < 8:
         raise UsageError(

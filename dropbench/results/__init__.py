@@ -1,1 +1,1 @@
-"""The CSV files: their schema, the appending store, and reading them back."""
+"""The results on disk: the CSV files with their schema, the saved predictions, and the store of both."""

@@ -1,4 +1,4 @@
-"""One CSV file that is only ever appended to, and survives being cut off at any byte."""
+"""Reading and appending to one CSV file, which may be cut off at any byte without losing other rows."""
 
 import contextlib
 import csv
@@ -18,15 +18,15 @@ _log = logging.getLogger(__name__)
 
 
 def read_rows(folder: Path, table: CsvTable) -> list[dict[str, Any]]:
-    """The rows of a file as the table's columns, numbers as floats (empty: NaN); [] where it is absent.
+    """Return the rows of a file, numbers as floats (an empty cell is NaN); [] if there is no file.
 
-    A row of another schema version, of a wrong number of cells, or with text where a number belongs is
-    left out, and told. Columns may stand in any order; one that is not the table's is ignored, and one
-    that an older dropbench did not write yet is empty. What spreadsheets make of a file is read, too: a mark
-    of its encoding, semicolons, decimal commas, TRUE for True.
+    Rows with another schema version, an unknown status, a wrong number of cells, or text where a number
+    belongs are left out, with a warning. Columns may be in any order; unknown ones are ignored, and those
+    that an older dropbench did not write yet are empty. Files saved by spreadsheets are read as well: with a
+    byte order mark, semicolons, decimal commas, or TRUE for True.
 
     Raises:
-        DropbenchError: if the file cannot be read, or is no such table.
+        DropbenchError: if the file cannot be read, or lacks the key columns of the table.
 
     """
     path = folder / table.file_name
@@ -34,10 +34,12 @@ def read_rows(folder: Path, table: CsvTable) -> list[dict[str, Any]]:
 
 
 def read_new_rows(folder: Path, table: CsvTable, start: int) -> tuple[list[dict[str, Any]], int]:
-    """The whole rows of a widened file from byte ``start`` on, and the start for the next call.
+    """Return the complete rows from byte ``start`` on, and the start for the next call.
+
+    The file must have all columns of the table in order, which widen ensures.
 
     Raises:
-        DropbenchError: if the file is shorter than it was, or as read_rows does.
+        DropbenchError: if the file is now shorter than ``start``, or gone; see also read_rows.
 
     """
     path = folder / table.file_name
@@ -45,12 +47,16 @@ def read_new_rows(folder: Path, table: CsvTable, start: int) -> tuple[list[dict[
         with path.open("rb") as file:
             file.seek(0, os.SEEK_END)
             if file.tell() < start:
-                raise DropbenchError(f"{path} was cut short or replaced by something else meanwhile.")
+                raise DropbenchError(
+                    f"{path} was cut short or replaced during this command.", "Run the same command again."
+                )
             file.seek(start)
             new = file.read()
     except FileNotFoundError as error:
         if start:
-            raise DropbenchError(f"{path} is gone.", "The same command begins anew.") from error
+            raise DropbenchError(
+                f"{path} is gone.", "Run the same command again; it starts from the beginning."
+            ) from error
         return [], 0
     except OSError as error:
         raise DropbenchError(f"Cannot read {path}: {error.strerror or error}.") from error
@@ -71,16 +77,18 @@ def _parse(path: Path, text: str, table: CsvTable) -> list[dict[str, Any]]:
         )
     rows: list[dict[str, Any]] = []
     other_versions: set[str] = set()
-    of_spreadsheet = _is_of_spreadsheet(text)
+    from_spreadsheet = _is_from_spreadsheet(text)
     for number, cells in enumerate(lines[1:], start=2):
         torn = number == len(lines) and not text.endswith("\n")
         if len(cells) != len(header):
             if cells:
-                what = "was cut off while written" if torn else f"has {len(cells)} of {len(header)} cells"
+                what = (
+                    "was cut off while it was written" if torn else f"has {len(cells)} of {len(header)} cells"
+                )
                 _log.warning(f"{path}: row {number} {what}; it is left out.")
             continue
         by_name = dict(zip(header, cells, strict=True))
-        if of_spreadsheet:
+        if from_spreadsheet:
             by_name = _as_written(by_name, table)
         if by_name["schema_version"] != str(SCHEMA_VERSION):
             other_versions.add(by_name["schema_version"])
@@ -102,16 +110,16 @@ def _parse(path: Path, text: str, table: CsvTable) -> list[dict[str, Any]]:
 
 
 def append_rows(folder: Path, table: CsvTable, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Append rows and wait until they are on disk; the caller holds the folder's lock.
+    """Append rows and wait until they are on disk; the caller must hold the folder's lock.
 
     Raises:
-        DropbenchError: if the file cannot be written; what it held before stays.
+        DropbenchError: if the file cannot be written; the rows in it before are not changed.
 
     """
     path = folder / table.file_name
     text = "".join(_line(row.get(name) for name in table.columns) for row in rows)
     try:
-        with path.open("ab", buffering=0) as file:  # a buffer would be written again when the file is closed
+        with path.open("ab", buffering=0) as file:  # a buffer would be flushed again when the file is closed
             before = file.tell()
             rest = ((_line(table.columns) if before == 0 else "") + text).encode()
             try:
@@ -119,17 +127,17 @@ def append_rows(folder: Path, table: CsvTable, rows: Iterable[Mapping[str, Any]]
                     rest = rest[file.write(rest) :]
                 os.fsync(file.fileno())
             except OSError:
-                file.truncate(before)  # a full disk must not leave half a row
+                file.truncate(before)  # so that a full disk leaves no half row
                 raise
     except OSError as error:
         raise DropbenchError(
             f"Cannot write {path}: {error.strerror or error}.",
-            "What it held before is untouched; the same command goes on where it stopped.",
+            "Its earlier rows are unchanged; the same command continues where it stopped.",
         ) from error
 
 
 def is_torn(folder: Path, table: CsvTable) -> bool:
-    """Whether the last line of a file was cut off."""
+    """Return whether the last line of a file was cut off."""
     try:
         with (folder / table.file_name).open("rb") as file:
             file.seek(0, os.SEEK_END)
@@ -144,8 +152,8 @@ def is_torn(folder: Path, table: CsvTable) -> bool:
 def mend(folder: Path, table: CsvTable) -> None:
     """Repair a last line that was cut off, so that the next row starts on a line of its own.
 
-    A line that has all its cells only lost its line break and keeps its data; a shorter one is removed,
-    and told: its run will be done again. The caller holds the folder's lock.
+    A line that has all its cells has only lost its line break, and is kept. A shorter one is removed with a
+    warning, and its run will be done again. The caller must hold the folder's lock.
     """
     path = folder / table.file_name
     text = _read(path)
@@ -154,7 +162,7 @@ def mend(folder: Path, table: CsvTable) -> None:
     start = text.rfind("\n") + 1
     lines = _cells(text)
     cells = lines[-1]
-    # Without any line break it is the header that was cut off, and there was no row yet.
+    # A file without any line break has no rows yet: it is the header that was cut off.
     complete = start > 0 and len(cells) == len(lines[0])
     mended = text[:start] + (_line(cells) if complete else "")
     with path.open("r+b") as file:
@@ -163,16 +171,16 @@ def mend(folder: Path, table: CsvTable) -> None:
         file.seek(0, os.SEEK_END)
         file.write(encoded[file.tell() :])
     if not complete:
-        _log.warning(f"{path}: the last line was cut off while written and was removed.")
+        _log.warning(f"{path}: the last line was cut off while it was written, and is removed.")
 
 
 def widen(folder: Path, table: CsvTable) -> None:
-    """Give a file that an older dropbench wrote the columns it has not yet; the caller holds the lock.
+    """Add the columns that an older dropbench did not write yet; the caller must hold the folder's lock.
 
-    A file that a spreadsheet saved in its own way becomes one of dropbench's again.
+    A file that was saved by a spreadsheet is rewritten in dropbench's own format.
 
     Raises:
-        DropbenchError: if the file has columns that this dropbench does not write; it is left as it is.
+        DropbenchError: if the file has columns that this dropbench does not write; it is not changed.
 
     """
     path = folder / table.file_name
@@ -186,7 +194,7 @@ def widen(folder: Path, table: CsvTable) -> None:
             f"{path} has other columns than this dropbench writes (schema {SCHEMA_VERSION}).",
             "Name another folder with `out`.",
         )
-    # A row with a wrong number of cells cannot be placed; readers leave it out, and told so.
+    # Rows with a wrong number of cells fit no columns; every reader warned that they are left out.
     rows = (
         _as_written(dict(zip(header, cells, strict=True)), table)
         for cells in lines[1:]
@@ -202,8 +210,8 @@ def widen(folder: Path, table: CsvTable) -> None:
 
 
 def _cells(text: str) -> list[list[str]]:
-    """The cells of every line. What a line holds can spoil that line alone: a row is never more than one."""
-    # Other programs end lines with a carriage return; within a line it would end the row.
+    """Return the cells of every line; a row is a single line, so a damaged line never affects others."""
+    # Some programs write \r\n line ends. A lone \r within a line must not end the row.
     lines = text.replace("\r\n", "\n").replace("\r", " ").split("\n")
     if lines[-1] == "":
         lines.pop()
@@ -211,14 +219,14 @@ def _cells(text: str) -> list[list[str]]:
         return []
     delimiter = _delimiter(lines[0])
     with contextlib.suppress(csv.Error):
-        together = list(csv.reader(lines, delimiter=delimiter))
-        if len(together) == len(lines):
-            return together
-    # Slower; a stray quote swallowed lines, or something is worse.
-    return [_one(line, delimiter) for line in lines]
+        rows = list(csv.reader(lines, delimiter=delimiter))
+        if len(rows) == len(lines):
+            return rows
+    # This is slower, but a stray quote, which joined lines above, then spoils only its own line.
+    return [_cells_of_line(line, delimiter) for line in lines]
 
 
-def _one(line: str, delimiter: str) -> list[str]:
+def _cells_of_line(line: str, delimiter: str) -> list[str]:
     try:
         return next(csv.reader([line], delimiter=delimiter), [])
     except csv.Error:
@@ -229,25 +237,25 @@ def _delimiter(header: str) -> str:
     return max(",;\t", key=header.count)
 
 
-def _is_of_spreadsheet(text: str) -> bool:
-    """Whether cells may need _as_written; it takes a fifth of the time of reading."""
+def _is_from_spreadsheet(text: str) -> bool:
+    """Return whether cells may need _as_written, which takes a fifth of the time of reading."""
     return _delimiter(text[: text.find("\n")]) != "," or "TRUE" in text or "FALSE" in text
 
 
-_TRUTH = {"TRUE": "True", "FALSE": "False"}
+_TRUTH_VALUES = {"TRUE": "True", "FALSE": "False"}
 
 
 def _as_written(cells: dict[str, str], table: CsvTable) -> dict[str, str]:
-    """Cells as dropbench writes them, where a spreadsheet has its own way with numbers and truth."""
+    """Return cells as dropbench writes them, where a spreadsheet changed decimal points and truth values."""
     return {
-        name: _TRUTH.get(cell, cell) if name in table.text_columns else cell.replace(",", ".")
+        name: _TRUTH_VALUES.get(cell, cell) if name in table.text_columns else cell.replace(",", ".")
         for name, cell in cells.items()
     }
 
 
 def _read(path: Path) -> str:
     try:
-        # Bytes that are no UTF-8 become marks in a cell rather than an end of everything.
+        # Bytes that are not UTF-8 are replaced within their cell, so that the other rows stay readable.
         return path.read_bytes().decode("utf-8-sig", errors="replace")
     except FileNotFoundError:
         return ""
@@ -267,7 +275,7 @@ def _typed(cells: dict[str, str], table: CsvTable) -> dict[str, Any] | None:
 
 
 def _line(cells: Iterable[Any]) -> str:
-    """One physical line: a line break inside a cell becomes a space."""
+    """Return the cells as one line of text; a line break within a cell becomes a space."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerow(
         "" if cell is None else " ".join(cell.split()) if isinstance(cell, str) else cell for cell in cells

@@ -1,4 +1,4 @@
-"""The arrays that are kept beside the CSV files, one compressed file for each run."""
+"""The arrays that are saved beside the CSV files, one compressed file for each run."""
 
 import os
 import zipfile
@@ -13,12 +13,12 @@ from dropbench.run.result import OOD
 
 
 def path_of(folder: Path, run_id: str) -> Path:
-    """Where a run's arrays are, or would be."""
+    """Return the path of a run's arrays, whether or not the file exists."""
     return folder / "predictions" / f"{run_id}.npz"
 
 
 def names(folder: Path, run_id: str) -> frozenset[str]:
-    """The arrays that a run's file holds; none where there is no file, or anything in it is damaged."""
+    """Return the names of a run's saved arrays; none if there is no file, or if any part of it is damaged."""
     try:
         with zipfile.ZipFile(path_of(folder, run_id)) as file:
             whole = file.testzip() is None
@@ -28,7 +28,7 @@ def names(folder: Path, run_id: str) -> frozenset[str]:
 
 
 def load(folder: Path, run_id: str) -> dict[str, np.ndarray]:
-    """What RunResult.predictions held when it was saved.
+    """Return the saved RunResult.predictions of a run.
 
     Raises:
         DropbenchError: if the file is missing or damaged.
@@ -38,14 +38,16 @@ def load(folder: Path, run_id: str) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
-    except Exception as error:  # zipfile and numpy raise many kinds on a damaged file
-        raise DropbenchError(f"Cannot read {path}: {error}.", "Delete it and run again.") from error
+    except Exception as error:  # a damaged file can make zipfile and numpy raise many types
+        raise DropbenchError(
+            f"Cannot read {path}: {error}.", "Delete it and run the same command again."
+        ) from error
 
 
 def save(folder: Path, run_id: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a run's arrays, all or none of them.
+    """Save a run's arrays, all or none of them.
 
-    Predictions of other out-of-distribution images, from when the run was done before, stay beside them.
+    Saved predictions for other out-of-distribution images, from an earlier training of the run, are kept.
 
     Raises:
         DropbenchError: if they cannot be written.

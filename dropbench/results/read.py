@@ -1,4 +1,4 @@
-"""Reading the CSV files back as DataFrames."""
+"""Reading the CSV files, as rows or as DataFrames."""
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def latest(rows: Iterable[dict[str, Any]], table: CsvTable) -> list[dict[str, Any]]:
-    """One row for each key: the last one, but one that ended ``ok`` is not displaced by one that did not."""
+    """Return the last row of each key, or the last one with the status ``ok`` if there is one."""
     kept: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in rows:
         key = tuple(row[name] for name in table.key)
@@ -23,13 +23,13 @@ def latest(rows: Iterable[dict[str, Any]], table: CsvTable) -> list[dict[str, An
 
 
 def finished_runs(folder: Path) -> dict[str, dict[str, Any]]:
-    """The rows of all runs in ``folder`` that ended ``ok``, by run_id; none where there is no folder."""
+    """Return the rows of all runs in ``folder`` that ended ``ok``, by run_id; none if there is no folder."""
     rows = latest(read_rows(folder, RUNS), RUNS)
     return {row["run_id"]: row for row in rows if row["status"] == "ok"}
 
 
 def with_panel(folder: Path) -> set[str]:
-    """The run_ids of all classifiers whose panel is in ``folder`` to its last row; none without a folder."""
+    """Return the run_ids of classifiers with a complete panel in ``folder``; none if there is no folder."""
     return {
         row["run_id"]
         for row in read_rows(folder, PANEL)
@@ -38,9 +38,9 @@ def with_panel(folder: Path) -> set[str]:
 
 
 def read_table(folder: Path, table: CsvTable) -> "pd.DataFrame":
-    """The latest rows of a table, numbers as float64; empty, with all columns, where there is no file.
+    """Return the latest rows of a table, numbers as float64; empty, with all columns, if there is no file.
 
-    What had to be left out is told (see dropbench.results.csv_file.read_rows).
+    Invalid rows are left out with a warning; see dropbench.results.csv_file.read_rows.
     """
     import pandas as pd
 
@@ -48,7 +48,7 @@ def read_table(folder: Path, table: CsvTable) -> "pd.DataFrame":
 
 
 def rows_of(folder: Path, run_ids: Collection[str] | None = None) -> "pd.DataFrame":
-    """The rows of runs.csv, all or those of some runs, with whole numbers and truth values as such."""
+    """Return the rows of runs.csv, all or those of ``run_ids``, with integer and Boolean columns."""
     rows = read_table(folder, RUNS)
     if run_ids is not None:
         rows = rows[rows["run_id"].isin(list(run_ids))]

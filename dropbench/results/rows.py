@@ -1,4 +1,4 @@
-"""From a run's result to its rows."""
+"""Converting a run's result to rows of the CSV files."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from dropbench.run.result import RunResult
 
 
 def run_row(result: RunResult, git_commit: str) -> dict[str, Any]:
-    """The row of ``runs.csv`` for one run."""
+    """Return the row of ``runs.csv`` for one run."""
     return {
         "run_id": result.config.run_id,
         "schema_version": SCHEMA_VERSION,
@@ -22,7 +22,7 @@ def run_row(result: RunResult, git_commit: str) -> dict[str, Any]:
 
 
 def epoch_rows(result: RunResult) -> list[dict[str, Any]]:
-    """The rows of ``epochs.csv`` for one run."""
+    """Return the rows of ``epochs.csv`` for one run."""
     return [
         {"run_id": result.config.run_id, "schema_version": SCHEMA_VERSION, **vars(record)}
         for record in result.epochs
@@ -30,7 +30,7 @@ def epoch_rows(result: RunResult) -> list[dict[str, Any]]:
 
 
 def panel_rows(result: RunResult) -> list[dict[str, Any]]:
-    """The rows of ``panel.csv`` for one run."""
+    """Return the rows of ``panel.csv`` for one run."""
     return [
         {"run_id": result.config.run_id, "schema_version": SCHEMA_VERSION, **vars(record)}
         for record in result.panel

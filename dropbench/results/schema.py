@@ -12,7 +12,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class CsvTable:
-    """One CSV file: its name, all columns in order, those that hold text, and the key of a row."""
+    """One CSV file: its name, all columns in order, the text columns, and the columns of a row's key."""
 
     file_name: str
     columns: tuple[str, ...]
@@ -21,26 +21,26 @@ class CsvTable:
 
     @cached_property
     def number_columns(self) -> tuple[str, ...]:
-        """The others."""
+        """The columns that hold numbers."""
         return tuple(name for name in self.columns if name not in self.text_columns)
 
 
 _CONFIG_COLUMNS = tuple(RunConfig().row())
 _CONFIG_TEXT = frozenset(each.name for each in SETTINGS.values() if not each.is_number)
-_WHERE = frozenset(
+_PROVENANCE = frozenset(
     {"device", "device_name", "torch_version", "dropbench_version", "git_commit", "started_at"}
 )
-"""Text, in every table that says on what and with what it was made."""
+"""Text columns about the machine, the software and the time, in all tables that have them."""
 
 
 def _table(
     file_name: str, columns: tuple[str, ...], key: tuple[str, ...], text: Collection[str] = ()
 ) -> CsvTable:
-    """A table whose columns ``text`` hold text; a name may hold numbers in another table."""
-    return CsvTable(file_name, columns, frozenset({*text, *_WHERE}) & frozenset(columns), key)
+    """Return a table with the text columns ``text``; a name may be a number column in another table."""
+    return CsvTable(file_name, columns, frozenset({*text, *_PROVENANCE}) & frozenset(columns), key)
 
 
-# ``message`` stands last: a row torn inside it has lost nothing else and is kept.
+# ``message`` is the last column, so a row that is cut off within it has lost nothing else and is kept.
 RUNS = _table(
     "runs.csv",
     (
@@ -105,7 +105,7 @@ COMPARISON_FIGURES = (
     "passes_per_prediction",
     "prediction_flops",
 )
-"""Of an arm in one reading, beside the metrics."""
+"""The figures of an arm in comparisons.csv, besides the metrics on the test images."""
 
 COMPARISONS = _table(
     "comparisons.csv",
@@ -250,7 +250,7 @@ PAPER_TOLD = (
     "measure",
     "unit",
 )
-"""What all rows of an experiment have in common; all text."""
+"""Text columns of paper.csv that are the same in all rows of an experiment."""
 
 PAPER = _table(
     "paper.csv",

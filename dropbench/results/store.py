@@ -1,4 +1,4 @@
-"""The store: one folder of CSV files, written by the driver alone, one finished run at a time."""
+"""The store: one folder of results, which only the driver writes, one finished run at a time."""
 
 import contextlib
 import functools
@@ -21,10 +21,10 @@ from dropbench.run.result import RunResult
 
 
 class Store:
-    """The results in ``folder``.
+    """The results in ``folder``, which is created if necessary.
 
     Raises:
-        DropbenchError: on opening, if the folder cannot be written or its files have other columns.
+        DropbenchError: if the folder cannot be written, or its files have other columns than this dropbench.
 
     """
 
@@ -47,17 +47,18 @@ class Store:
                 widen(folder, table)
 
     def append(self, result: RunResult, keep_predictions: bool = False, again: bool = False) -> None:
-        """Put a finished run on disk: its curve, panel and predictions first, its row last, as the seal.
+        """Write a finished run to disk. Its row in runs.csv comes last and marks it as complete.
 
-        A run that ended ``ok`` before, in another sweep into this folder, gets no second row, unless it was
-        done ``again`` on purpose or less was kept of it: a row and what is beside it are of one training.
+        Nothing is written if another sweep into this folder already wrote the run with status ``ok``, unless
+        it was done ``again`` on purpose, or the folder lacks some of its panel or predictions. It is then
+        written as a whole, so that the row, panel and predictions come from the same training.
 
         Raises:
-            DropbenchError: if it cannot be written; what the files held before stays.
+            DropbenchError: if it cannot be written; the earlier rows are not changed.
 
         """
         with self._lock():
-            if not again and self._is_kept(result, keep_predictions):
+            if not again and self._is_recorded(result, keep_predictions):
                 return
             if keep_predictions and result.predictions:
                 predictions.save(self.folder, result.config.run_id, result.predictions)
@@ -67,42 +68,48 @@ class Store:
             self._append(RUNS, [run_row(result, git_commit())])
 
     def append_rows(self, table: CsvTable, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Put rows of a table that belong to no run on disk, with the commit that measured them."""
+        """Write rows that do not belong to one run, with the commit of dropbench that measured them."""
         with self._lock():
             if new := [{**row, "git_commit": git_commit()} for row in rows]:
                 self._append(table, new)
 
     def recorded(self, table: CsvTable) -> dict[str, dict[str, Any]]:
-        """The rows of a table on disk, by the first column of its key."""
+        """Return the rows of a table, by the first column of its key."""
         return {row[table.key[0]]: row for row in latest(read_rows(self.folder, table), table)}
 
     def finished(self) -> dict[str, dict[str, Any]]:
-        """The rows of all runs that ended ``ok``, by run_id."""
+        """Return the rows of all runs that ended ``ok``, by run_id."""
         return finished_runs(self.folder)
 
     def ended(self) -> dict[str, str]:
-        """The status with which each run ended, by run_id: ``ok`` if it ever did."""
+        """Return the status of each run by run_id: ``ok`` if it ever ended so, else the latest."""
         with self._lock():
-            return dict(self._catch_up())
+            return dict(self._read_new_statuses())
 
-    def _is_kept(self, result: RunResult, with_predictions: bool) -> bool:
-        """Whether the run ended ``ok`` before, too, with no less beside its row than ``result`` has."""
+    def _is_recorded(self, result: RunResult, with_predictions: bool) -> bool:
+        """Return whether the run is recorded as ``ok``, with all predictions and panel rows of ``result``."""
         run_id = result.config.run_id
         return (
-            result.status == self._catch_up().get(run_id) == "ok"
+            result.status == self._read_new_statuses().get(run_id) == "ok"
             and (not with_predictions or result.predictions.keys() <= predictions.names(self.folder, run_id))
-            and (not result.panel or {_place(row) for row in panel_rows(result)} <= self._panel_of(run_id))
+            and (
+                not result.panel
+                or {_panel_key(row) for row in panel_rows(result)} <= self._recorded_panel(run_id)
+            )
         )
 
-    def _panel_of(self, run_id: str) -> set[tuple[Any, ...]]:
+    def _recorded_panel(self, run_id: str) -> set[tuple[Any, ...]]:
         rows = read_rows(self.folder, PANEL)
-        return {_place(row) for row in rows if row["run_id"] == run_id}
+        return {_panel_key(row) for row in rows if row["run_id"] == run_id}
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
-        # Neither the lock nor an append may make the folder anew: a sweep whose rows went with it must stop.
+        # Do not create the folder again: if it was deleted, earlier rows are lost and the sweep must stop.
         if not self.folder.is_dir():
-            raise DropbenchError(f"The folder {self.folder} is gone.", "The same command begins anew.")
+            raise DropbenchError(
+                f"The folder {self.folder} is gone.",
+                "Run the same command again; it starts from the beginning.",
+            )
         try:
             with self._file_lock:
                 yield
@@ -110,12 +117,12 @@ class Store:
             raise DropbenchError(f"Cannot write into {self.folder}: {error.strerror or error}.") from error
 
     def _append(self, table: CsvTable, rows: Iterable[Mapping[str, Any]]) -> None:
-        if is_torn(self.folder, table):  # by another sweep into this folder that was killed since
+        if is_torn(self.folder, table):  # by another sweep into this folder that was killed
             mend(self.folder, table)
         append_rows(self.folder, table, rows)
 
-    def _catch_up(self) -> dict[str, str]:
-        """Read the rows that were written since the last time, by whichever sweep."""
+    def _read_new_statuses(self) -> dict[str, str]:
+        """Read the rows that any sweep wrote since the last call; return the status of each run by run_id."""
         rows, self._read_up_to = read_new_rows(self.folder, RUNS, self._read_up_to)
         for row in rows:
             if self._statuses.get(row["run_id"]) != "ok":
@@ -123,18 +130,18 @@ class Store:
         return self._statuses
 
 
-def _place(panel_row: Mapping[str, Any]) -> tuple[Any, ...]:
+def _panel_key(panel_row: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(panel_row[name] for name in PANEL.key)
 
 
 @functools.cache
 def git_commit() -> str:
-    """The commit of dropbench's own source, ``-dirty`` if changed since; empty where it is no checkout."""
+    """Return the commit of dropbench's source, ``-dirty`` if changed; empty if it is no checkout."""
     package = Path(dropbench.__file__).parent
 
     def git(*arguments: str) -> str | None:
         try:
-            done = subprocess.run(  # noqa: S603  # fixed words
+            done = subprocess.run(  # noqa: S603  # fixed arguments
                 ("git", "-C", str(package), *arguments),  # noqa: S607  # whichever git the user has
                 capture_output=True,
                 text=True,
@@ -145,7 +152,7 @@ def git_commit() -> str:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
-    # An installation inside somebody else's repository is not tracked there.
+    # If dropbench is installed within another repository, its files are not tracked there.
     if git("ls-files", "--error-unmatch", "__init__.py") is None:
         return ""
     commit, changes = git("rev-parse", "--short=12", "HEAD"), git("status", "--porcelain", ".")

@@ -1,4 +1,4 @@
-"""RunResult: what one run gives back, from the engine through the runner to the store."""
+"""RunResult: the outcome of one run, passed from the engine through the runner to the store."""
 
 import math
 from dataclasses import dataclass, field
@@ -13,17 +13,18 @@ Status = Literal["ok", "diverged", "failed"]
 STATUSES: tuple[str, ...] = get_args(Status)
 
 METRIC_NAMES = ("error_percent", "nll", "brier", "ece", "reconstruction_error")
-"""Of each split. Classifiers: error in percent; negative log-likelihood in nats; Brier score (0 to 2);
-expected calibration error (0 to 1, 15 bins). Autoencoders: the pixels' cross-entropy as nll, and the squared
-error of an image, summed over its pixels of 0 to 1."""
+"""The metrics of each split. Classifiers have the error in percent, the negative log-likelihood in nats, the
+Brier score (0 to 2) and the expected calibration error (0 to 1, 15 bins). Autoencoders have the pixels'
+cross-entropy in nats (nll) and the squared error of an image, both summed over its pixels (values 0 to 1)."""
 
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One point of the curves. Training figures are means over the epoch's steps, with dropout on.
+    """One epoch of the learning curves.
 
-    The loss is the negative log-likelihood, of an autoencoder that of the pixels, without any penalty; an
-    autoencoder has no error in percent (NaN).
+    Training figures are means over the epoch with dropout on; for dropout boosting they are those of weight
+    scaling. The loss is the negative log-likelihood in nats without penalties. For an autoencoder it is the
+    cross-entropy of an image's pixels, and the error in percent is NaN.
     """
 
     epoch: int
@@ -32,24 +33,26 @@ class EpochRecord:
     val_loss: float
     val_error_percent: float
     seconds: float
-    """Of training alone, without the evaluation."""
+    """Time spent on training, without the validation."""
     p_drop: float = math.nan
-    """At the hidden sites, as the schedule and learning have it at the end of the epoch."""
+    """Drop probability of the hidden sites at the end of the epoch, as scheduled or learned."""
 
 
 ERROR_WITHOUT_UNITS = "test_error_percent"
-"""The measure that a classifier's panel ends with."""
+"""The last measure of a classifier's panel: the test error after hidden units were removed."""
 SHARES = tuple(tenth / 10 for tenth in range(10))
-"""Of hidden units, removed for it."""
+"""The shares of hidden units that are removed to measure ERROR_WITHOUT_UNITS."""
 HISTOGRAM_BINS = 40
+"""Bins of an autoencoder's activation histograms."""
 
 
 @dataclass(frozen=True)
 class PanelRecord:
-    """One figure of what dropout did to the units; see dropbench.engine.panel for the measures.
+    """One measured value of the panel, which shows what dropout did to the units.
 
-    ``layer`` is the number of the hidden site, or empty for the whole net. ``at`` is the share of units
-    removed or the number of a histogram's bin, and 0 where there is no such thing.
+    dropbench.engine.panel describes the measures. ``layer`` is the number of the hidden site, counted from 1,
+    or empty for the whole net. ``at`` is the share of units removed, or the number of a histogram bin; it is
+    0 for all other measures.
     """
 
     measure: str
@@ -59,35 +62,40 @@ class PanelRecord:
 
 
 MC_STEPS = (1, 2, 5)
+"""Leading digits of the numbers of passes in mc_ladder."""
 
 
 def mc_ladder(samples: int) -> tuple[int, ...]:
-    """1, 2, 5, 10, 20, 50, … and ``samples`` itself: the numbers of passes whose averages are kept."""
+    """Return the numbers of passes to keep averages of: 1, 2, 5, 10, 20, 50, … and ``samples`` itself."""
     steps = (step * 10**power for power in range(len(str(samples))) for step in MC_STEPS)
     return (*(step for step in steps if step < samples), samples)
 
 
 OOD = "foreign-"
-"""Begins the name of the predictions of out-of-distribution images in a file of arrays."""
+"""Prefix of the names of arrays that hold predictions for out-of-distribution images."""
 
 
 def ood_split(ood: str) -> str:
-    """The name of the predictions of out-of-distribution images; see dropbench.datasets.ood."""
+    """Return the array name of the predictions for the out-of-distribution images ``ood``."""
     return f"{OOD}{ood}"
 
 
 def kept_arrays(config: RunConfig, ood: str = "") -> frozenset[str]:
-    """The names of the arrays that a run gives.
+    """Return the names of the arrays in the RunResult.predictions of a run.
 
-    - ``val``, ``test``, and ood_split: log-probabilities ``(examples, classes)`` in float16 (see
+    A classifier has these:
+
+    - ``val``, ``test`` and ood_split(ood): log-probabilities ``(examples, classes)`` in float16 (see
       dropbench.engine.evaluate.as_kept); ``val_labels`` and ``test_labels`` ``(examples,)``.
-    - With Monte-Carlo samples, for each split ``…_mc`` ``(ks, examples, classes)`` in float16 for mc_ladder,
-      and with it ``…_mc_mean_log``, ``…_mc_votes``, ``…_mc_squares`` (dropbench.engine.monte_carlo).
-    - With snapshots, for each split ``…_snapshots`` ``(snapshots, examples, classes)``.
-    - Under a bootstrap, ``oob``: of the training images that were not drawn, at ``oob_positions`` of the
-      training split, with ``oob_labels``.
-    - Of an autoencoder, ``features``, ``originals`` and ``reconstructions`` as images
-      ``(n, channels, height, width)``.
+    - For Monte-Carlo dropout, for each of these splits, ``…_mc`` ``(ks, examples, classes)`` in float16, one
+      average for each k of mc_ladder, with ``…_mc_mean_log``, ``…_mc_votes`` and ``…_mc_squares``; see
+      dropbench.engine.monte_carlo.ThinnedNets.
+    - If snapshots are taken, for each of these splits, ``…_snapshots`` ``(snapshots, examples, classes)``.
+    - If it trains on a bootstrap, ``oob``: the predictions for the out-of-bag images, which were not drawn.
+      They are at ``oob_positions`` of the training split and have ``oob_labels``.
+
+    An autoencoder has ``features``, ``originals`` and ``reconstructions``, which are images
+    ``(n, channels, height, width)``.
     """
     if recipe_of(config.model.name).task == "reconstruct":
         return frozenset({"features", "originals", "reconstructions"})
@@ -106,11 +114,13 @@ def kept_arrays(config: RunConfig, ood: str = "") -> frozenset[str]:
 class RunResult:
     """The outcome of one run.
 
-    ``metrics`` has ``val_`` and ``test_`` of each of METRIC_NAMES, empty unless ``status`` is ok. ``cost``
-    has images_per_second, seconds, train_seconds, compile_seconds (no part of train_seconds; 0 without
-    torch.compile), steps, train_images, distinct_train_images (fewer under a bootstrap), parameters and
-    peak_memory_bytes (None where nobody tells). ``where`` says on what it ran. ``predictions`` maps the names
-    of kept_arrays to arrays.
+    - ``metrics``: METRIC_NAMES prefixed with ``val_`` and ``test_``, as far as the model has them, and the
+      learned drop probabilities; empty unless ``status`` is ok.
+    - ``cost``: images_per_second, seconds, train_seconds, compile_seconds (not part of train_seconds; 0
+      without torch.compile), steps, train_images, distinct_train_images (fewer under a bootstrap), parameters
+      and peak_memory_bytes (None where the platform does not report it).
+    - ``where``: the device, the software versions and the time of the start, as CSV cells.
+    - ``predictions``: the arrays named by kept_arrays.
     """
 
     config: RunConfig

@@ -1,7 +1,7 @@
-"""Random streams: one master seed, and an independent named generator for every use of chance.
+"""Random streams: each use of randomness has its own named generator, derived from the run's seed.
 
-Two runs with the same seed and another drop probability start from the same weights and see the same
-batches, because what one stream is asked for never moves another. Nothing reads a global generator.
+Draws from one stream do not affect any other, so two runs with the same seed and different drop probabilities
+start from the same weights and see the same batches. Nothing draws from a global generator.
 """
 
 from typing import TYPE_CHECKING
@@ -11,25 +11,25 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-# The position in this tuple is part of every recorded number: append to it, never reorder it.
+# A stream's position seeds its generator, so every recorded number depends on it: append, never reorder.
 STREAMS = ("init", "order", "mask", "bootstrap", "subset", "augment", "mc", "validation", "panel", "own")
 
 
 def seed_sequence(seed: int, name: str, *keys: int) -> np.random.SeedSequence:
-    """The seed of stream ``name`` under master seed ``seed``; ``keys`` (member, site) make it a family."""
+    """Return the seed of stream ``name``; different ``keys`` (member, site) give independent streams."""
     return np.random.SeedSequence(seed, spawn_key=(STREAMS.index(name), *keys))
 
 
 def numpy_generator(seed: int, name: str, *keys: int) -> np.random.Generator:
-    """Stream ``name`` as a numpy generator."""
+    """Return stream ``name`` as a numpy generator."""
     return np.random.Generator(np.random.PCG64(seed_sequence(seed, name, *keys)))
 
 
 def torch_generator(
     seed: int, name: str, *keys: int, device: "torch.device | str" = "cpu"
 ) -> "torch.Generator":
-    """Stream ``name`` as a torch generator on ``device``."""
-    import torch  # here, so that the numpy side of the house does not pay for torch
+    """Return stream ``name`` as a torch generator on ``device``."""
+    import torch  # here, so that code that only needs numpy does not import torch
 
     state = int(seed_sequence(seed, name, *keys).generate_state(1, np.uint64)[0])
     return torch.Generator(device=device).manual_seed(state)

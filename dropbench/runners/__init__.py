@@ -1,1 +1,1 @@
-"""How runs are carried out: one signature, several ways."""
+"""Runners, which carry out runs: in this process, in a pool of processes, or on a Ray cluster."""

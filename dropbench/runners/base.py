@@ -1,4 +1,4 @@
-"""The signature that every runner has, and the one way a worker carries out a run."""
+"""The protocol of runners, the queue they take runs from, and how a worker carries out a run."""
 
 import functools
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -15,23 +15,23 @@ from dropbench.run.config import RunConfig
 from dropbench.run.result import EpochRecord, RunResult
 
 OnProgress = Callable[[int, RunConfig, EpochRecord | None], None]
-"""Called with the worker's number, its run, and the epoch just ended (None when the run starts)."""
+"""Called with the worker's number, its run, and the epoch that just ended (None when the run starts)."""
 
 ATTEMPTS = 2  # a run whose worker was killed is tried once more
 
 
 @dataclass(frozen=True)
 class Extras:
-    """What a run does beside its config, by the parameters of dropbench.engine.train.train."""
+    """Options of a run that are not part of its config: parameters of dropbench.engine.train.train."""
 
     compiled: bool = False
     panel: bool = False
     ood: str = ""
-    """Names out-of-distribution images as dropbench.datasets.ood.ood_images takes them; empty for none."""
+    """Out-of-distribution images, as an argument of dropbench.datasets.ood.ood_images; empty: none."""
 
     @property
     def data_keys(self) -> tuple[str, ...]:
-        """The digests of the cached sets that are needed beside the one that is trained on."""
+        """The digests of the cached data sets that a run needs in addition to its own."""
         return (self.ood,) if self.ood and self.ood not in DERIVED else ()
 
 
@@ -39,60 +39,60 @@ NO_EXTRAS = Extras()
 
 
 class Runner(Protocol):
-    """Carries out runs; it neither prints nor writes results."""
+    """The protocol of a runner, which carries out runs and neither prints nor writes results."""
 
     jobs: int
 
     def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Generator[RunResult, None, None]:
-        """Yield one result per config, as they finish.
+        """Yield one result per config, in the order in which the runs finish.
 
-        A config is taken when a worker is free for it, so whoever gives them can stop giving. Closing the
-        iterator ends the workers with the runs they are at.
+        A config is taken only when a worker is free, so the caller can end ``configs`` early. Closing the
+        iterator stops the workers and the runs they are working on.
         """
 
 
 @dataclass
 class Attempt:
-    """A run to carry out, and how often its worker has died of it."""
+    """A run to carry out, and the number of workers that died while they carried it out."""
 
     config: RunConfig
     deaths: int = 0
 
 
 class Queue:
-    """The runs still to be carried out: those whose worker died, then the ones not taken yet."""
+    """The runs still to be carried out: first those whose worker died, then new ones."""
 
     def __init__(self, configs: Iterable[RunConfig]) -> None:
-        self._fresh = iter(configs)
-        self._again: list[Attempt] = []
+        self._new = iter(configs)
+        self._retries: list[Attempt] = []
 
     def take(self) -> Attempt | None:
-        """The next run; None if there is none (now: a death may bring one back)."""
-        if self._again:
-            return self._again.pop()
-        config = next(self._fresh, None)
+        """Return the next run, or None if there is none now; a worker's death can put one back."""
+        if self._retries:
+            return self._retries.pop()
+        config = next(self._new, None)
         return None if config is None else Attempt(config)
 
-    def died(self, task: Attempt, reason: str) -> Iterator[RunResult]:
-        """Put a run back whose worker died, or yield its failure if that was its last attempt."""
+    def retry_or_fail(self, task: Attempt, reason: str) -> Iterator[RunResult]:
+        """Put back a run whose worker died, or yield it as failed if that was its last attempt."""
         task.deaths += 1
         if task.deaths < ATTEMPTS:
-            self._again.append(task)
+            self._retries.append(task)
             return
         message = f"its worker process died {ATTEMPTS} times ({reason}); out of memory?"
         yield RunResult(config=task.config, status="failed", message=message)
 
 
 def carry_out_run(config: RunConfig, device: torch.device, extras: Extras, on_epoch: OnEpoch) -> RunResult:
-    """One run on the cached data set; an exception becomes a result with status ``failed``."""
+    """Train on the cached data set; an exception becomes a result with the status ``failed``."""
     try:
-        data = _data(config.data.key)
+        data = _cached_data(config.data.key)
         ood = (extras.ood, ood_images(extras.ood, data)) if extras.ood else None
         return train(config, data, device, on_epoch, extras.compiled, extras.panel, ood)
-    except Exception as error:  # a sweep outlives a run that fails; the row tells why
+    except Exception as error:  # a sweep goes on after a failed run, whose row has the reason
         return RunResult(config=config, status="failed", message=f"{type(error).__name__}: {error}")
 
 
 @functools.lru_cache(maxsize=1)
-def _data(key: str) -> DataSet:
+def _cached_data(key: str) -> DataSet:
     return cache.load(key)

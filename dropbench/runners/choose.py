@@ -1,4 +1,4 @@
-"""Which runner, with how many workers and threads."""
+"""The choice of a runner, and of its numbers of workers and threads."""
 
 import os
 
@@ -11,12 +11,12 @@ from dropbench.runners.serial import SerialRunner
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def shares(runs: int, device: torch.device, machine: Machine) -> tuple[int, int]:
-    """How many of so many runs are carried out at a time on this machine, and the CPU threads of each."""
+    """Return how many of ``runs`` this machine carries out at a time, and the CPU threads of each."""
     most = torch.cuda.device_count() if device.type == "cuda" else cores()
     jobs = 1 if machine.runner == "serial" else min(machine.jobs or most, max(runs, 1))
     return jobs, machine.threads or max(1, cores() // jobs)
@@ -28,19 +28,19 @@ def choose_runner(
     machine: Machine = AUTOMATIC,
     extras: Extras = NO_EXTRAS,
 ) -> Runner:
-    """The runner for a command of ``runs`` runs: on the CPU one worker per core, on CUDA one per GPU.
+    """Return the runner for a command of ``runs`` runs: on the CPU one worker per core, on CUDA one per GPU.
 
-    One thread each beats all threads on one run at a time, for small nets and large ones (``dropbench
-    speed --only jobs``). Workers share the cores evenly where there are fewer runs than cores. ``runs``
-    counts those that are done already, too: with other threads the last bits of a sum are others, and a
-    command that goes on must give the numbers that it would have given.
+    Many runs with one thread each are faster than one run at a time with all threads, for small nets and for
+    large ones (``dropbench speed --only jobs`` measures it). If there are fewer runs than cores, the workers
+    share the cores evenly. ``runs`` includes those that are already done: the number of threads changes the
+    last bits of a sum, and a resumed command must give the same numbers as an uninterrupted one.
 
     Raises:
-        DropbenchError: if Ray is wanted and not there.
+        DropbenchError: if Ray is chosen and not installed, or its cluster cannot be used.
 
     """
     if machine.runner == "ray":
-        from dropbench.runners.ray_cluster import RayRunner  # here, since Ray is an extra
+        from dropbench.runners.ray_cluster import RayRunner  # here, since Ray is an optional dependency
 
         return RayRunner(runs, device, machine, extras)
     jobs, threads = shares(runs, device, machine)

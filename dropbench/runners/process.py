@@ -1,4 +1,4 @@
-"""A pool of worker processes, each taking one run after another."""
+"""A pool of worker processes, each of which carries out one run after another."""
 
 import contextlib
 import multiprocessing
@@ -21,8 +21,8 @@ from dropbench.runners.base import NO_EXTRAS, Attempt, Extras, OnProgress, Queue
 class ProcessRunner:
     """Carries out runs in ``jobs`` worker processes, each with ``threads`` CPU threads.
 
-    On CUDA the workers take the GPUs in turn. A worker that dies (out of memory, a signal) is replaced and
-    its run tried once more; then the run has failed.
+    On CUDA the workers are distributed over the GPUs. A worker that dies (out of memory, a signal) is
+    replaced, and its run is tried once more before it counts as failed.
     """
 
     def __init__(self, device: torch.device, jobs: int, threads: int, extras: Extras = NO_EXTRAS) -> None:
@@ -32,23 +32,23 @@ class ProcessRunner:
         self.extras = extras
 
     def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Generator[RunResult, None, None]:
-        """Yield results as they finish; workers end when the iterator is closed."""
+        """Yield one result per config as the runs finish; closing the iterator stops the workers."""
         queue = Queue(configs)
         workers: list[_Worker] = []
         try:
             while len(workers) < self.jobs and (task := queue.take()):
                 workers.append(self._start(len(workers)))
-                workers[-1].give(task, on_progress)
+                workers[-1].assign(task, on_progress)
             while busy := {worker.connection: worker for worker in workers if worker.task is not None}:
                 for connection in wait(list(busy)):
-                    worker = busy[connection]  # type: ignore[index]  # wait returns what it was given
+                    worker = busy[connection]  # type: ignore[index]  # wait returns some of the connections
                     task = worker.task
-                    assert task is not None  # busy holds no others
+                    assert task is not None  # busy has only workers with a task
                     try:
                         message = worker.connection.recv()
                     except (EOFError, OSError):
                         worker.stop()
-                        yield from queue.died(task, worker.last_words())
+                        yield from queue.retry_or_fail(task, worker.exit_reason())
                         workers[worker.number] = worker = self._start(worker.number)
                     else:
                         if not isinstance(message, RunResult):
@@ -56,8 +56,8 @@ class ProcessRunner:
                             continue
                         worker.task = None
                         yield message
-                    if following := queue.take():
-                        worker.give(following, on_progress)
+                    if next_task := queue.take():
+                        worker.assign(next_task, on_progress)
         finally:
             for worker in workers:
                 worker.stop()
@@ -66,10 +66,10 @@ class ProcessRunner:
         device = self.device
         if device.type == "cuda":
             device = torch.device("cuda", number % torch.cuda.device_count())
-        ours, theirs = multiprocessing.Pipe()
-        process = _start(theirs, device, self.threads, self.extras, dict(os.environ))
-        theirs.close()  # so that the worker's death reads as the end of the connection
-        return _Worker(number, process, ours)
+        driver_end, worker_end = multiprocessing.Pipe()
+        process = _start(worker_end, device, self.threads, self.extras, dict(os.environ))
+        worker_end.close()  # so that the connection ends when the worker dies
+        return _Worker(number, process, driver_end)
 
 
 @dataclass
@@ -79,10 +79,10 @@ class _Worker:
     connection: Connection
     task: Attempt | None = field(default=None)
 
-    def give(self, task: Attempt, on_progress: OnProgress) -> None:
+    def assign(self, task: Attempt, on_progress: OnProgress) -> None:
         self.task = task
         on_progress(self.number, task.config, None)
-        # If it died while idle, reading from it says so, and the run is tried elsewhere.
+        # If the worker died while idle, the next recv() fails and its run is tried again.
         with contextlib.suppress(OSError):
             self.connection.send(task.config)
 
@@ -91,7 +91,7 @@ class _Worker:
         self.process.join()
         self.connection.close()
 
-    def last_words(self) -> str:
+    def exit_reason(self) -> str:
         code = self.process.exitcode
         return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
 
@@ -99,7 +99,7 @@ class _Worker:
 def _start(
     connection: Connection, device: torch.device, threads: int, extras: Extras, environment: dict[str, str]
 ) -> BaseProcess:
-    """A worker, started: forked where that is safe, spawned elsewhere. Ctrl-C it inherits as ignored.
+    """Start a worker, forked where that is safe and spawned elsewhere; it ignores Ctrl-C from the start.
 
     The driver's torch already has threads, and a fork would copy it without them. So workers are forked from
     a server that has imported torch and done nothing: once for all of them, and for those that replace the
@@ -108,7 +108,9 @@ def _start(
     """
     arguments = (connection, device, threads, extras, environment)
     if sys.platform != "linux" or device.type == "cuda":
-        spawned = multiprocessing.get_context("spawn").Process(target=_work, args=arguments, daemon=True)
+        spawned = multiprocessing.get_context("spawn").Process(
+            target=_worker_main, args=arguments, daemon=True
+        )
         with interrupts_ignored(), _main_left_out():
             spawned.start()
         return spawned
@@ -118,7 +120,7 @@ def _start(
     context.set_forkserver_preload([__name__])
     with interrupts_ignored(), _safe_path():
         forkserver.ensure_running()
-    forked = context.Process(target=_work, args=arguments, daemon=True)
+    forked = context.Process(target=_worker_main, args=arguments, daemon=True)
     with _main_left_out():
         forked.start()  # the first waits until torch is imported, and the driver hears Ctrl-C in that time
     return forked
@@ -155,11 +157,11 @@ def _safe_path() -> Iterator[None]:
             os.environ["PYTHONSAFEPATH"] = before
 
 
-def _work(
+def _worker_main(
     connection: Connection, device: torch.device, threads: int, extras: Extras, environment: dict[str, str]
 ) -> None:
-    """A worker's life: take a config, send its epochs and its result, until the driver is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to answer
+    """Run a worker: receive a config, send its epochs and its result, until the driver is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the driver reacts to Ctrl-C
     os.environ.clear()  # a fork has the server's, as it was when that started
     os.environ.update(environment)
     try:
@@ -168,4 +170,4 @@ def _work(
             config = connection.recv()
             connection.send(carry_out_run(config, device, extras, connection.send))
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        os._exit(0)  # the driver is gone; nobody is left to tell
+        os._exit(0)  # the driver is gone

@@ -1,4 +1,4 @@
-"""A Ray cluster: actors that live as long as the sweep, hold the data set, and take one run after another."""
+"""Runs on a Ray cluster, in actors that live as long as the sweep and keep the data set in memory."""
 
 import logging
 import queue
@@ -18,19 +18,19 @@ from dropbench.run.machine import Machine
 from dropbench.run.result import EpochRecord, RunResult
 from dropbench.runners.base import NO_EXTRAS, Attempt, Extras, OnProgress, Queue, carry_out_run
 
-_START_ATTEMPTS = 3  # for each actor, before the cluster is given up
+_START_ATTEMPTS = 3  # per actor, before the sweep stops with an error
 
 
 class RayRunner:
     """Carries out runs in actors of a Ray cluster, or of a Ray started on this machine for them.
 
-    An actor takes ``threads`` CPUs, one unless told, and on CUDA ``gpus_per_run`` GPUs, one unless told;
-    there are as many as the cluster has room for, at most ``jobs`` and at most one for each run. The data
-    set travels once to each node, into its cache. An actor that dies, with its node or without, is
-    replaced where there is room, and its run tried once more.
+    An actor uses ``threads`` CPUs and, on CUDA, ``gpus_per_run`` GPUs; the default of both is one. There are
+    as many actors as the cluster has room for, but at most ``jobs`` and at most one per run. A data set is
+    sent to each node and saved in its cache. An actor that dies, alone or with its node, is replaced where
+    there is room, and its run is tried once more.
 
     Raises:
-        DropbenchError: if Ray is not installed, the cluster cannot be reached, or it has room for no run.
+        DropbenchError: if Ray is not installed, the cluster cannot be reached, or it has no room for a run.
 
     """
 
@@ -49,50 +49,55 @@ class RayRunner:
         if room < 1:
             self._disconnect()
             raise DropbenchError(
-                f"The Ray cluster has no room for a run of {self._threads} CPUs and {self._gpus:g} GPUs.",
-                "Ask for less with `threads` and `gpus_per_run`, or use `device=cpu`.",
+                f"The Ray cluster has no room for a run with {self._threads} CPUs and {self._gpus:g} GPUs.",
+                "Lower `threads` or `gpus_per_run`, or use `device=cpu`.",
             )
         self.jobs = min(machine.jobs or room, room, runs)
 
     def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Generator[RunResult, None, None]:
-        """Yield results as they finish; the actors end when the iterator is closed."""
+        """Yield one result per config as the runs finish; closing the iterator stops the actors."""
         waiting = Queue(configs)
-        crew: list[_Actor] = []
+        actors: list[_Actor] = []
         try:
-            crew += [self._start(number) for number in range(self.jobs)]
+            actors += [self._start(number) for number in range(self.jobs)]
             while True:
-                for actor in crew:
+                for actor in actors:
                     if actor.idle and (task := waiting.take()):
-                        self._give(actor, task, on_progress)
-                # An idle actor found nothing to take; those that are only starting may still find something.
-                if any(actor.idle for actor in crew) and not any(actor.task for actor in crew):
+                        self._assign(actor, task, on_progress)
+                # An idle actor means that no run is left to start; without one, all may only be starting up.
+                if any(actor.idle for actor in actors) and not any(actor.task for actor in actors):
                     return
-                yield from self._listen(crew, waiting, on_progress)
+                yield from self._handle_message(actors, waiting, on_progress)
         finally:
-            for actor in crew:
+            for actor in actors:
                 self._ray.kill(actor.handle)
             self._disconnect()
 
-    def _listen(self, crew: list["_Actor"], waiting: Queue, on_progress: OnProgress) -> Iterator[RunResult]:
-        """Wait for the next thing that any actor says."""
-        (voice,), _ = self._ray.wait([actor.voice for actor in crew if not actor.idle], num_returns=1)
-        actor = next(actor for actor in crew if actor.voice is voice)
+    def _handle_message(
+        self, actors: list["_Actor"], waiting: Queue, on_progress: OnProgress
+    ) -> Iterator[RunResult]:
+        """Handle the next message of any actor: that it is ready, an epoch, a result, or its death."""
+        (pending,), _ = self._ray.wait([actor.pending for actor in actors if not actor.idle], num_returns=1)
+        actor = next(actor for actor in actors if actor.pending is pending)
         task = actor.task
         try:
-            message = self._ray.get(voice if task is None else next(voice))
+            message = self._ray.get(pending if task is None else next(pending))
         except self._ray.exceptions.RayError as error:
-            crew[actor.number] = self._start(actor.number)
+            actors[actor.number] = self._start(actor.number)
             if task is not None:
-                yield from waiting.died(task, type(error).__name__)
+                yield from waiting.retry_or_fail(task, type(error).__name__)
                 return
             self._failed_starts += 1
-            if self._failed_starts >= _START_ATTEMPTS * len(crew):
-                raise DropbenchError(f"No worker starts on the Ray cluster ({error}).") from error
+            if self._failed_starts >= _START_ATTEMPTS * len(actors):
+                raise DropbenchError(
+                    f"No worker starts on the Ray cluster ({error}).",
+                    "Check that every node has the same version of dropbench installed.",
+                ) from error
             return
         if isinstance(message, EpochRecord) and task is not None:
             on_progress(actor.number, task.config, message)
             return
-        actor.voice = actor.task = None
+        actor.pending = actor.task = None
         if isinstance(message, RunResult):
             yield message
 
@@ -103,28 +108,28 @@ class RayRunner:
         handle = remote.remote(self._device.type, self._threads, self._extras)
         return _Actor(number, handle, handle.ready.remote())
 
-    def _give(self, actor: "_Actor", task: Attempt, on_progress: OnProgress) -> None:
+    def _assign(self, actor: "_Actor", task: Attempt, on_progress: OnProgress) -> None:
         keys = (task.config.data.key, *self._extras.data_keys)
         for key in keys:
             if key not in self._data:
                 self._data[key] = self._ray.put(cache.load(key))
         on_progress(actor.number, task.config, None)
         method = actor.handle.run.options(num_returns="streaming")
-        actor.task, actor.voice = task, method.remote(task.config, *(self._data[key] for key in keys))
+        actor.task, actor.pending = task, method.remote(task.config, *(self._data[key] for key in keys))
 
     def _connect(self, address: str | None) -> None:
         try:
-            _knock(address)
+            _check_reachable(address)
             self._ray.init(
                 address=address or "local",
                 include_dashboard=False if address is None else None,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-        except Exception as error:  # Ray raises many kinds: connection, version, value
+        except Exception as error:  # Ray raises many types: connection, version, value
             raise DropbenchError(
                 f"Cannot reach the Ray cluster {address or 'on this machine'}: {str(error).rstrip('.')}.",
-                "Start one with: ray start --head; and name it: `ray_address=HOST:PORT`",
+                "Start one with: ray start --head; and pass its address by `ray_address=HOST:PORT`.",
             ) from error
 
     def _disconnect(self) -> None:
@@ -132,7 +137,7 @@ class RayRunner:
             self._ray.shutdown()
 
     def _room(self) -> int:
-        """How many actors fit the cluster's nodes."""
+        """Return the number of actors that the cluster's nodes have room for."""
         room = 0
         for node in self._ray.nodes():
             has = node["Resources"] if node["Alive"] else {}
@@ -142,21 +147,21 @@ class RayRunner:
 
 
 class _Actor:
-    """The driver's side of one actor: what it is at, and what to wait for to hear of it."""
+    """The driver's record of one actor: its task, and the Ray object whose completion is its next message."""
 
-    def __init__(self, number: int, handle: Any, voice: Any) -> None:
+    def __init__(self, number: int, handle: Any, pending: Any) -> None:
         self.number = number
         self.handle = handle
-        self.voice = voice
+        self.pending = pending
         self.task: Attempt | None = None
 
     @property
     def idle(self) -> bool:
-        return self.voice is None
+        return self.pending is None
 
 
 class _RemoteWorker:
-    """The cluster's side: it never prints and never writes a result."""
+    """The actor on the cluster, which carries out runs and neither prints nor writes results."""
 
     def __init__(self, device: str, threads: int, extras: Extras) -> None:
         prepare_process(threads)
@@ -167,20 +172,20 @@ class _RemoteWorker:
         return True
 
     def run(self, config: RunConfig, *data_sets: DataSet) -> Iterator[EpochRecord | RunResult]:
-        """The epochs of one run as they end, then its result; ``data_sets`` are all that it needs."""
-        said: queue.SimpleQueue[EpochRecord | RunResult | BaseException] = queue.SimpleQueue()
+        """Yield the epochs of one run as they end, then its result; ``data_sets`` are those it needs."""
+        messages: queue.SimpleQueue[EpochRecord | RunResult | BaseException] = queue.SimpleQueue()
 
         def work() -> None:
             try:
                 for data in data_sets:
                     cache.keep(data)
-                said.put(carry_out_run(config, self._device, self._extras, said.put))
-            except BaseException as error:  # it ends in the driver, not with this thread
-                said.put(error)
+                messages.put(carry_out_run(config, self._device, self._extras, messages.put))
+            except BaseException as error:  # raised again below, so that it reaches the driver
+                messages.put(error)
 
         threading.Thread(target=work, daemon=True).start()
         while True:
-            message = said.get()
+            message = messages.get()
             if isinstance(message, BaseException):
                 raise message
             yield message
@@ -188,8 +193,8 @@ class _RemoteWorker:
                 return
 
 
-def _knock(address: str | None) -> None:
-    """Raise OSError or ValueError where nobody listens: Ray itself would try for ten minutes."""
+def _check_reachable(address: str | None) -> None:
+    """Raise OSError or ValueError if nothing listens at ``address``; Ray itself would try for ten minutes."""
     host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
     if colon:
         socket.create_connection((host, int(port)), timeout=10).close()

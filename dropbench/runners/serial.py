@@ -1,4 +1,4 @@
-"""One run after another in this process."""
+"""Runs in this process, one after another."""
 
 from collections.abc import Generator, Iterable
 
@@ -11,7 +11,7 @@ from dropbench.runners.base import NO_EXTRAS, Extras, OnProgress, carry_out_run
 
 
 class SerialRunner:
-    """Carries out runs in this process, with ``threads`` CPU threads (None: torch's own choice)."""
+    """Carries out runs in this process with ``threads`` CPU threads; None leaves the number to torch."""
 
     jobs = 1
 

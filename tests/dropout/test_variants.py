@@ -256,7 +256,7 @@ def test_variants_that_cannot_stand_somewhere_say_so():
         RunConfig(dropout="alpha", p_drop=0.5)
     with pytest.raises(UsageError, match="pixels have none"):
         make_dropout(RunConfig(model="mlp", dropout="standout", p_drop_input=0.5), "input")
-    with pytest.raises(UsageError, match="wants to see"):
+    with pytest.raises(UsageError, match="before their activation"):
         layer("standout", 0.5)(UNITS)
 
 

@@ -56,7 +56,7 @@ def test_an_edited_file_gives_other_runs(folder):
 WRONG = [
     ("import nothing_like_it", "imports 'nothing_like_it', which is not installed"),
     ("raise ValueError('so it is')", "Importing mine raised ValueError: so it is"),
-    ("def A(*arguments): return 3", "makes no torch.nn.Module but int"),
+    ("def A(*arguments): return 3", "returned int, not a torch.nn.Module"),
     ("def A(): return 3", "A() takes 0 positional arguments"),
     ("def A(*arguments): raise KeyError('x')", "KeyError: 'x'"),
     ("B = 1", "Unknown name in mine 'A'"),
