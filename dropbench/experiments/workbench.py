@@ -114,7 +114,7 @@ class Workbench:
 
 
 def _architecture(config: RunConfig) -> RunConfig:
-    """The config that stands for all with the same shapes and dropout sites, whatever their seeds and p > 0."""
+    """The config that stands for all with these shapes and dropout sites, whatever their seeds and p > 0."""
 
     def any_p(p: float) -> float:
         return 0.5 if p else 0.0
