@@ -199,11 +199,11 @@ def carry_out(
     policy: Policy = CAREFUL,
     with_predictions: bool = False,
 ) -> Outcome:
-    """Carry out those of the (bound) runs that are to do, and write each to disk as soon as it ends.
+    """Carry out the (bound) runs that have not ended before, and write each to disk as soon as it ends.
 
-    A run that ended well before is repeated if it lacks the panel that the bench asks for or, with
-    ``with_predictions``, one of kept_arrays. When the watcher wants to stop, no further run is started, and
-    those in progress are finished.
+    ``with_predictions`` keeps the arrays of kept_arrays, too. A run that ended well before is repeated if it
+    lacks one of these, or the panel where the bench asks for it; ``policy`` says which others are repeated.
+    When the watcher wants to stop, no further run is started, and those in progress are finished.
 
     Raises:
         DropbenchError: if a result cannot be written; results written before stay on disk.

@@ -102,7 +102,7 @@ def test_the_ensembles_loss_is_its_members_less_the_ambiguity(count, averaging):
 
 @pytest.mark.parametrize("count", [*range(1, 60), 100])
 def test_sure_members_are_surely_averaged(count):
-    """In float32 log(M · 1) − log M is not 0 for some M, and a confidence above 1 would have no bin."""
+    """log(M · 1) − log M is not 0 in float32 for some M, and a confidence above 1 would have no bin."""
     sure = torch.full((5, 3), -20.0)
     sure[:, 0] = 0.0
     mean = log_mean([from_kept(as_kept(sure))] * count)
@@ -179,7 +179,7 @@ def test_entropy_is_that_of_the_prediction():
 
 @pytest.mark.parametrize(("repetitions", "least"), [(2, 0.92), (3, 0.94), (6, 0.94)])
 def test_the_interval_covers_a_difference_of_seeds_and_of_images(repetitions, least):
-    """In 1,000 simulated comparisons the true difference is 0, and both sources add the same spread."""
+    """The true difference of 1,000 simulated comparisons is 0; both sources add the same spread."""
     generator = np.random.default_rng(3)
     kinds, images = 1000, 200
     of_seeds = generator.normal(0, 0.5, (kinds, repetitions, 1))

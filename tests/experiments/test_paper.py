@@ -80,7 +80,7 @@ def test_figures_that_could_not_be_checked_are_marked():
 
 
 def test_the_papers_keep_is_our_complement():
-    """In Figure 9b p_keep 0.1 comes with ten times as many units, of which 256, 256 and 512 are kept."""
+    """Figure 9b has ten times as many units at p_keep 0.1, of which 256, 256 and 512 are kept."""
     points = {p.key: p for p in find("fig9b").points("full")}
     for (arm, p_drop), point in points.items():
         if arm == "dropout, p_keep · n fixed":

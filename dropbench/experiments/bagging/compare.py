@@ -43,7 +43,7 @@ def ood_key(name: str, data: DataSet, data_dir: Path | None) -> str:
         )
     if ood.key == data.key:
         raise UsageError(
-            f"`ood={name}` is the data set that is trained on, so its images are not out-of-distribution.",
+            f"`ood={name}` is the training data itself, so its images are not out-of-distribution.",
             f"Name another data set, or {' or '.join(DERIVED)}.",
         )
     return ood.key

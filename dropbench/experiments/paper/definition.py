@@ -50,9 +50,9 @@ class Scale:
 
     def text(self, config: RunConfig) -> str:
         """Describe in words what this scale makes of the experiment's run ``config``."""
-        spread = self.epochs if isinstance(self.epochs, list) else [self.epochs]
-        epochs = f"{min(spread)} to {max(spread)}" if len(set(spread)) > 1 else f"{spread[0]}"
-        parts = [f"{epochs} epoch{'' if spread == [1] else 's'}", f"batches of {config.optimizer.batch_size}"]
+        counts = self.epochs if isinstance(self.epochs, list) else [self.epochs]
+        epochs = f"{min(counts)} to {max(counts)}" if len(set(counts)) > 1 else f"{counts[0]}"
+        parts = [f"{epochs} epoch{'' if counts == [1] else 's'}", f"batches of {config.optimizer.batch_size}"]
         if self.width != 1:
             parts.append(f"layers {self.width:g} times as wide")
         if self.train_size is not None and config.data.train_size is not None:
@@ -62,9 +62,10 @@ class Scale:
 
 @dataclass(frozen=True, kw_only=True)
 class PaperArm:
-    """One way to train; on an axis, one for each value of that axis.
+    """One way to train, varied along the experiment's axis if there is one.
 
-    On an axis ``paper`` and ``expect`` may map each of its values, as the file writes it, to an entry.
+    ``paper`` and ``expect`` have one entry for all values of the axis, or map each value, as the file writes
+    it, to its entry.
     """
 
     name: str
@@ -142,7 +143,7 @@ class Paper:
             self.points(scale)
 
     def points(self, scale: str, available: int | None = None) -> list[Point]:
-        """The points at one of SCALES, for a data set with ``available`` training images; None for enough.
+        """The points at one of SCALES; ``available`` is the number of training images, None for no limit.
 
         Raises:
             UsageError: for an unknown scale.
@@ -202,8 +203,8 @@ class Paper:
     ) -> tuple[str, float | None] | None:
         """The key of the point that the paper compares this one with; None if there is none.
 
-        It is the other arm's point at the same value of the axis. An other arm with a single point serves at
-        every value if it is without dropout, or has no value on the axis.
+        It is the other arm's point at the same value of the axis. Where that arm has a single point, this one
+        serves for every value if it is without dropout, or has no value on the axis.
         """
         other = next(arm.against for arm in self.arms if arm.name == point.arm)
         if (other, point.x) in by_key:

@@ -16,7 +16,7 @@ from dropbench.run.config import RunConfig
 from dropbench.run.machine import Machine
 from dropbench.runners.choose import shares
 
-_BATCHES, _EPOCHS = 3, 3  # timed: so many batches an epoch, so many epochs after one to warm up
+_BATCHES, _EPOCHS = 3, 3  # timed: 3 epochs of 3 batches each, after one epoch to warm up
 _FORWARD = 1 / 3  # share of a training step's operations; the backward pass has twice as many as the forward
 
 
@@ -54,7 +54,7 @@ class Bench:
 
     @classmethod
     def of(cls, device: torch.device, precision: str, runs: int, machine: Machine) -> "Bench":
-        """Share out this machine as dropbench.runners.choose does; it counts alone, even on a cluster."""
+        """Share out this machine as dropbench.runners.choose does; a cluster's other machines are unknown."""
         return cls(device, precision, *shares(runs, device, machine))
 
 

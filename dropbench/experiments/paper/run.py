@@ -137,7 +137,7 @@ def _rows(experiment: PaperExperiment, store: Store) -> Iterator[dict[str, Any]]
 
 
 def _shared_cells(experiment: PaperExperiment, run: RunConfig) -> dict[str, Any]:
-    """The cells that all rows of an experiment share, except that ``differs`` describes ``run``."""
+    """The cells that describe the experiment; data, precision and some of ``differs`` are from ``run``."""
     paper, scale = experiment.paper, experiment.paper.scale(experiment.scale)
     other_data = f"{run.data.name} in place of {paper.data}. " if run.data.name != paper.data else ""
     return {

@@ -98,7 +98,7 @@ def compiled(session: Session) -> Iterator[Figures]:
 
 
 def sweep(session: Session) -> Iterator[Figures]:
-    """Eight complete runs on all cores beside those of the plain loop, and the machine's ceiling.
+    """Eight complete runs on all cores beside the same eight of the plain loop, and the machine's ceiling.
 
     A complete run includes validation and test. The ceiling is the rate of matrix products. dropbench's clock
     runs while its workers train; starting them, once for each sweep, is measured as a figure of its own.

@@ -37,7 +37,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Session:
-    """The place of the measurements: the device, the precision, and a process for each side.
+    """The device and precision of the measurements, and a process for each side.
 
     dropbench prepares the process ``fast`` (threads, allocator); ``plain`` is as Python starts it.
     """
@@ -100,7 +100,7 @@ def open_session(device: torch.device, precision: str, repetitions: int) -> Iter
 def made_up_data(
     image_shape: tuple[int, int, int], train: int, test: int, classes: int = 10
 ) -> Iterator[DataSet]:
-    """Keep a data set of random images in the cache during the context; their content costs no time.
+    """Cache a data set of random images for the context; the speed does not depend on their content.
 
     ``train`` is the number of training images after the validation split.
     """

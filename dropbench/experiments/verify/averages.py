@@ -1,4 +1,4 @@
-"""Checks of averages: an ensemble of one, and Monte-Carlo passes without dropout, change nothing."""
+"""Checks of averages: those of one member, and of passes without dropout, change nothing."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,7 @@ from dropbench.run.streams import torch_generator
 def average_checks() -> Iterator[Check]:
     """Check that an ensemble of one is its member and Monte-Carlo dropout at p = 0 the deterministic net.
 
-    Monte-Carlo passes differ from one another, while batch-norm stays in eval mode.
+    Also check that Monte-Carlo passes differ from one another, while batch-norm stays in eval mode.
     """
     device = torch.device("cpu")
     generator = torch_generator(40, "init")

@@ -33,7 +33,7 @@ def mask_checks() -> Iterator[Check]:
         masks = [keep_mask(torch.empty(samples, units), drop_levels(p), stream).double() for _ in range(2)]
         mean_error = math.sqrt(p * (1 - p) / count)
         means.append(_beyond(masks[0].mean().item() - (1 - p), _QUANTISATION) / mean_error)
-        # The standard error of the mean of (m − (1 − p))², a variable with two values.
+        # (m − (1 − p))² takes two values, so the standard error of its mean has a closed form.
         squares = (masks[0] - (1 - p)).square()
         square_error = max(mean_error * abs(1 - 2 * p), mean_error * mean_error)
         variances.append(_beyond(squares.mean().item() - p * (1 - p), 2 * _QUANTISATION) / square_error)
