@@ -100,6 +100,6 @@ def _bound(plan: ComparisonPlan, work: Work, ood: str, data_dir: Path | str | No
         base=base,
         narrow=narrowed(base, plan.members, images) if plan.budget == "parameters" else 1.0,
         boosting_step=boosting_step(base, images) if boosts else 1.0,
-        foreign=ood if key else "",
+        ood=ood if key else "",
         ood_key=key,
     )

@@ -1,1 +1,4 @@
-"""What each subcommand means: it builds RunConfigs and reduces RunResults. Nothing here prints."""
+"""The meaning of each subcommand: which RunConfigs it builds, and how it reduces their RunResults.
+
+Nothing here prints.
+"""

@@ -1,6 +1,6 @@
-"""``dropbench doctor``: how an installation and its machine stand, and how what is wrong is mended.
+"""``dropbench doctor``: find what is wrong with an installation and its machine, and say how to mend it.
 
-Packages are imported where they are used, for any of them may be what is broken.
+Packages are imported only where they are used, since any of them may be broken.
 """
 
 import logging.handlers
@@ -25,14 +25,17 @@ from dropbench.errors import DropbenchError, UsageError
 
 State = Literal["ok", "note", "problem"]
 PAIR = ("torch", "torchvision")
-BUILDS = "https://pytorch.org/get-started/locally/"  # names the builds of torch and the index of each
-LEAST_FREE = 1e9  # bytes; CIFAR-10 takes half of it, downloaded and decoded
-_LONGEST = 300  # characters of what others say
+BUILDS = "https://pytorch.org/get-started/locally/"  # lists the builds of torch and their indexes
+LEAST_FREE = 1e9  # bytes on a disk; CIFAR-10 takes half of it, downloaded and decoded
+_LONGEST = 300  # characters quoted from another program or library
 
 
 @dataclass(frozen=True)
 class Finding:
-    """How one thing stands: ``ok``, a ``note`` that costs something, a ``problem``; ``mend`` makes it ok."""
+    """The state of one thing, and how to mend it.
+
+    ``note`` marks a thing that works, but slowly or not in full; ``problem`` one that does not work.
+    """
 
     name: str
     value: str
@@ -41,44 +44,44 @@ class Finding:
 
 
 def examine(results: Path, data_dir: Path | None, device: str, precision: str) -> Iterator[Finding]:
-    """Yield everything that is found; print nothing, and write nothing but the cache of data sets.
+    """Yield all findings; nothing is printed, and nothing is written except the cache of data sets.
 
     Raises:
-        UsageError: if there is no such device or precision.
+        UsageError: for a device or precision that dropbench does not know.
 
     """
-    place = Path(dropbench.__file__).parent
-    yield Finding("dropbench", f"{dropbench.__version__}, in {place}; Python {platform.python_version()}")
+    package = Path(dropbench.__file__).parent
+    yield Finding("dropbench", f"{dropbench.__version__}, in {package}; Python {platform.python_version()}")
     yield from _surviving("packages", _packages())
     yield from _surviving("machine", _machine())
     yield from _surviving("folders", _folders(results, data_dir))
     yield from _surviving("runs", _runs(results))
-    again = _install(PAIR, "--force-reinstall")
-    # Importing torch may end the process, by an instruction that the processor lacks: another one tries.
+    reinstall = _install(PAIR, "--force-reinstall")
+    # Importing torch may kill a process, by an instruction that the processor lacks: another one tries it.
     code, _, said = _python("-P", "-c", "import torch")
     if code:
-        yield Finding("torch", f"cannot be imported. {said}", "problem", again)
+        yield Finding("torch", f"cannot be imported: {said}", "problem", reinstall)
         return
-    yield from _surviving("torchvision", _pair(), again)
+    yield from _surviving("torchvision", _pair(), reinstall)
     yield from _surviving("GPU", _gpu(device))
     yield from _surviving("training", _training(device, precision, data_dir))
 
 
 def _surviving(name: str, findings: Iterator[Finding], mend: str = "") -> Iterator[Finding]:
-    """``findings``; where finding them fails, that is the last one, a problem called ``name``."""
+    """Yield ``findings``; an error while they are searched ends them with a problem called ``name``."""
     try:
         yield from findings
     except UsageError:
         raise
     except DropbenchError as error:
         yield Finding(name, error.message, "problem", error.hint or mend)
-    except Exception as error:  # there is no telling what a broken library raises
+    except Exception as error:  # a broken library may raise anything
         text = f"{type(error).__name__}: {' '.join(str(error).split())}"
         yield Finding(name, text[:_LONGEST], "problem", mend)
 
 
 def _python(*arguments: str) -> tuple[int, str, str]:
-    """Call this Python: exit code, stdout, and the last line of stderr or what the process died of."""
+    """Run this Python: exit code, stdout, and the last line of stderr or the signal that killed it."""
     words = (sys.executable, *arguments)
     done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
     if done.returncode < 0:
@@ -88,10 +91,10 @@ def _python(*arguments: str) -> tuple[int, str, str]:
 
 
 def _packages() -> Iterator[Finding]:
-    """Versions, and what ``pip check`` says of dropbench's requirements; of other packages, nothing."""
+    """Yield the versions of dropbench's requirements, or the conflicts among them by ``pip check``."""
     ours = dict.fromkeys((*PAIR, *_required(), "dropbench"))
     code, conflicts, said = _python("-m", "pip", "check")
-    without_pip = bool(code) and not conflicts
+    without_pip = bool(code) and not conflicts  # pip prints a line for each conflict that makes it fail
     lines = list(_conflicts(ours)) if without_pip else conflicts.splitlines()
     versions = ", ".join(f"{name} {_version(name) or 'absent'}" for name in ours)
     if unfit := "\n".join(line for line in lines if line.split(" ")[0] in ours):
@@ -99,14 +102,14 @@ def _packages() -> Iterator[Finding]:
         names = {name for pair in parties for name in pair} - {"dropbench"}
         yield Finding("packages", unfit.replace("\n", " "), "problem", _install(names, "--upgrade"))
     elif without_pip:
-        value = f"{versions}; they fit by their metadata, while pip does not run: {said}"
+        value = f"{versions}; they fit each other by their metadata, but pip does not run: {said}"
         yield Finding("packages", value, "note", f"{sys.executable} -m ensurepip")
     else:
         yield Finding("packages", versions)
 
 
 def _conflicts(packages: Iterable[str]) -> Iterator[str]:
-    """Lines as those of ``pip check`` about these packages, for where there is no pip."""
+    """Yield lines like those of ``pip check`` about these packages, without the help of pip."""
     from packaging.requirements import Requirement
 
     for package in filter(_version, packages):
@@ -121,82 +124,88 @@ def _conflicts(packages: Iterable[str]) -> Iterator[str]:
 def _version(name: str) -> str | None:
     try:
         return metadata.version(name)
-    except (metadata.PackageNotFoundError, KeyError):  # KeyError: what an interrupted pip left behind
+    except (metadata.PackageNotFoundError, KeyError):  # KeyError: remains of an interrupted pip
         return None
 
 
 def _required() -> dict[str, str]:
-    """What dropbench requires without its extras, by name; nothing if it runs without being installed."""
+    """The requirements of dropbench without its extras, by name; empty if it runs without being installed."""
     lines = (metadata.requires("dropbench") or ()) if _version("dropbench") else ()
     return {re.split(r"[^\w.-]", line)[0]: line.split(";")[0] for line in lines if "extra ==" not in line}
 
 
 def _install(names: Iterable[str], option: str) -> str:
-    """The command for these packages as dropbench requires them, from the index that torch came from."""
+    """The pip command for these packages as dropbench requires them, from the index that torch came from."""
     words = " ".join(f'"{_required().get(name, name)}"' for name in sorted(names))
-    # A wheel from an index of PyTorch has that index's name as the local part of its version: 2.9.0+cpu.
+    # The version of a wheel from an index of PyTorch ends with the name of that index: 2.9.0+cpu.
     local = (_version("torch") or "").partition("+")[2]
     index = f" --index-url URL, with the URL for {local} from {BUILDS}" if local and "torch" in words else ""
     return f"pip install {option} {words}{index}"
 
 
 def _machine() -> Iterator[Finding]:
-    """The allocator and the cores."""
+    """Yield the state of the allocator and the number of cores."""
     from joblib import cpu_count  # type: ignore[import-untyped]  # comes with scikit-learn
 
     from dropbench.engine.allocator import can_keep_memory
 
-    state: State = "note" if sys.platform == "linux" and not can_keep_memory() else "ok"
-    keeps = "made to keep" if can_keep_memory() else "cannot be made to keep"
-    yield Finding("allocator", f"{keeps} freed memory, which training is faster with", state)
+    if can_keep_memory():
+        yield Finding("allocator", "keeps freed memory, which makes training faster")
+    else:
+        state: State = "note" if sys.platform == "linux" else "ok"
+        yield Finding("allocator", "cannot keep freed memory, which would make training faster", state)
     machine, granted = os.cpu_count() or 1, cpu_count()
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
     value = f"{usable} of the machine's {machine}"
-    if granted < usable:  # a sweep starts a worker for each usable core, and knows of no quota
+    if granted < usable:  # a sweep starts a worker for each usable core; it does not look at quotas
         mend = f"Use `jobs={granted}`, or set DROPBENCH_JOBS={granted}."
-        yield Finding("cores", f"{value}, but time for {granted} only (a container's quota)", "note", mend)
+        yield Finding("cores", f"{value}, but a container's quota grants only {granted}", "note", mend)
     else:
         yield Finding("cores", value, "ok" if usable == machine else "note")
 
 
 def _folders(results: Path, data_dir: Path | None) -> Iterator[Finding]:
+    """Yield the state of the folders for the cache, the results and the data, and the data sets."""
     from dropbench.datasets.cache import cache_folder
     from dropbench.datasets.registry import SOURCES, default_data_dir
 
     yield _folder("cache", cache_folder(), "set DROPBENCH_CACHE_DIR to another folder")
-    yield _folder("results", results, "name another folder with `out`")
+    yield _folder("results", results, "choose another folder with `out`")
     folder = data_dir or default_data_dir()
     here = [name for name, source in SOURCES.items() if source.files(folder)]
-    # mnist5k is in a package. Other sets that are there can be used even if no more can be written.
+    # mnist5k comes with a package. Other sets in the folder can be used even if no more can be written to it.
     state: State = "note" if set(here) - {"mnist5k"} else "problem"
-    yield _folder("data", folder, "name another folder with `data_dir` or DROPBENCH_DATA_DIR", state)
-    yield Finding("data sets", f"{', '.join(here) or 'none'}; dropbench data list tells of all")
+    yield _folder("data", folder, "choose another folder with `data_dir` or DROPBENCH_DATA_DIR", state)
+    yield Finding("data sets", f"{', '.join(here) or 'none'}; dropbench data list shows all")
 
 
 def _folder(name: str, folder: Path, elsewhere: str, otherwise: State = "problem") -> Finding:
-    """A folder that can be written or made on a disk with room, or ``otherwise``; nothing is left in it."""
+    """The state of a folder: ok if it can be written or created on a disk with room, else ``otherwise``.
+
+    Nothing is left in it. ``elsewhere`` says how to choose another folder.
+    """
     folder = folder.absolute()
     try:
         standing = next(place for place in (folder, *folder.parents) if place.exists())
-        with tempfile.TemporaryFile(dir=standing):  # tried, since permissions are not all that can forbid it
+        with tempfile.TemporaryFile(dir=standing):  # permissions alone do not tell whether it can be written
             free = shutil.disk_usage(standing).free
     except OSError as error:
         value = f"{folder} cannot be written: {error.strerror or error}"
         return Finding(name, value, otherwise, f"Make it writable, or {elsewhere}.")
-    value = f"{folder}{'' if standing == folder else ', made when needed'}; {free / 1e9:.1f} GB free"
+    value = f"{folder}{'' if standing == folder else ', created when needed'}; {free / 1e9:.1f} GB free"
     if free < LEAST_FREE:
         return Finding(name, value, otherwise, f"Make room on that disk, or {elsewhere}.")
     return Finding(name, value)
 
 
 def _runs(results: Path) -> Iterator[Finding]:
-    """The runs in a results folder, by how they ended, and the rows that cannot be read."""
+    """Yield the number of runs in a results folder by status, and the rows that cannot be read."""
     from dropbench.results.csv_file import read_rows
     from dropbench.results.read import latest
     from dropbench.results.schema import RUNS
 
     log, damage = logging.getLogger("dropbench"), logging.handlers.BufferingHandler(1000)
-    log.addHandler(damage)  # rows that have to be left out are logged
+    log.addHandler(damage)  # the reader logs the rows that it leaves out
     try:
         counts = Counter(row["status"] for row in latest(read_rows(results, RUNS), RUNS))
     finally:
@@ -204,14 +213,14 @@ def _runs(results: Path) -> Iterator[Finding]:
     value = ", ".join(f"{count} {status}" for status, count in counts.most_common()) or "none"
     value += "".join(f"; {record.getMessage()}" for record in damage.buffer)[:_LONGEST]
     if counts.total() > counts["ok"] or damage.buffer:
-        mend = f"The same command with `retry_failed` does them again; {RUNS.file_name} says why they failed."
+        mend = f"Repeat the same command with `retry_failed`; {RUNS.file_name} says why runs failed."
         yield Finding("runs", value, "note", mend)
     else:
         yield Finding("runs", value)
 
 
 def _pair() -> Iterator[Finding]:
-    """The builds of torch and torchvision as they are imported, and that they fit each other."""
+    """Yield the builds of torch and torchvision; raises whatever they raise if they do not fit each other."""
     import torch
 
     built_for = f"CUDA {torch.version.cuda or 'no'}, ROCm {torch.version.hip or 'no'}"
@@ -220,48 +229,57 @@ def _pair() -> Iterator[Finding]:
     import torchvision
     from torchvision.ops import nms
 
-    # Its compiled half is loaded without a word where it does not fit; only a call finds it missing.
+    # Importing torchvision hides an error in loading its compiled operators; only a call reveals it.
     nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([1.0]), 0.5)
-    yield Finding("torchvision", f"{torchvision.__version__}, with its operators")
+    yield Finding("torchvision", f"{torchvision.__version__}, with its compiled operators")
 
 
 def _gpu(device: str) -> Iterator[Finding]:
-    """GPUs and their driver by nvidia-smi, and why torch cannot use them where it cannot."""
+    """Yield the GPUs and their driver as nvidia-smi reports them; where torch cannot use them, also why."""
     import torch
 
     env: Any = import_module("torch.utils.collect_env")
-    with warnings.catch_warnings(record=True) as caught:  # so torch tells of a GPU that it cannot use
+    with warnings.catch_warnings(record=True) as caught:  # torch warns about a GPU that it cannot use
         warnings.simplefilter("always")
         usable = torch.cuda.is_available()
     gpus, driver = env.get_gpu_info(env.run), env.get_nvidia_driver_version(env.run)
-    _, said, complaint = env.run(env.get_nvidia_smi())
     value = ", driver ".join(filter(None, (gpus, driver))).replace("\n", ", ")
-    newest = re.search(r"CUDA (?:UMD )?Version: (\d+)", said)  # that the driver knows
-    cuda = torch.version.cuda
-    state: State = "note" if device == "cpu" else "problem"
-    mend = f"Update the NVIDIA driver, or install torch for an older CUDA: {BUILDS}"
     if usable:
         yield Finding("GPU", value)
     elif not (gpus or shutil.which("nvidia-smi") or Path("/proc/driver/nvidia").exists()):
         yield Finding("GPU", "none")
-    elif not gpus:
-        value = f"a driver, but no GPU for this process. {said or complaint}"
-        mend = "In Docker: docker run --gpus all. Elsewhere restart the machine, or install the driver again."
-        yield Finding("GPU", value[:_LONGEST], "note", mend)
-    elif cuda is None:
-        mend = f"pip uninstall -y torch torchvision, then install the build for CUDA that {BUILDS} names."
-        yield Finding("GPU", f"{value}; this torch was built without CUDA", state, mend)
-    elif os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
-        yield Finding("GPU", f"{value}; hidden by CUDA_VISIBLE_DEVICES", "note", "unset CUDA_VISIBLE_DEVICES")
-    elif newest and int(newest[1]) < int(cuda.split(".")[0]):
-        yield Finding("GPU", f"{value}, too old: for CUDA {newest[1]}, and torch for {cuda}", state, mend)
     else:
-        reason = " ".join(str(warning.message) for warning in caught)
-        yield Finding("GPU", f"{value}; torch, built for CUDA {cuda}, cannot use it. {reason}", state, mend)
+        _, said, complaint = env.run(env.get_nvidia_smi())
+        if gpus:
+            warned = " ".join(str(warning.message) for warning in caught)
+            yield _unusable(value, said, warned, "note" if device == "cpu" else "problem")
+        else:
+            value = f"a driver, but no GPU for this process: {said or complaint}"
+            mend = "In Docker: docker run --gpus all. Elsewhere restart the machine, or reinstall the driver."
+            yield Finding("GPU", value[:_LONGEST], "note", mend)
+
+
+def _unusable(gpus: str, said: str, warned: str, state: State) -> Finding:
+    """The reason why torch cannot use ``gpus``; ``said`` is from nvidia-smi, ``warned`` from torch."""
+    import torch
+
+    cuda = torch.version.cuda
+    if cuda is None:
+        mend = f"pip uninstall -y torch torchvision, then install the build for CUDA that {BUILDS} names."
+        return Finding("GPU", f"{gpus}; this torch was built without CUDA", state, mend)
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+        value = f"{gpus}; hidden by CUDA_VISIBLE_DEVICES"
+        return Finding("GPU", value, "note", "unset CUDA_VISIBLE_DEVICES")
+    mend = f"Update the NVIDIA driver, or install torch for an older CUDA: {BUILDS}"
+    newest = re.search(r"CUDA (?:UMD )?Version: (\d+)", said)  # the newest that the driver supports
+    if newest and int(newest[1]) < int(cuda.split(".")[0]):
+        value = f"{gpus}, too old: it supports CUDA {newest[1]}, and torch was built for CUDA {cuda}"
+        return Finding("GPU", value, state, mend)
+    return Finding("GPU", f"{gpus}; torch, built for CUDA {cuda}, cannot use it. {warned}", state, mend)
 
 
 def _training(device_name: str, precision_name: str, data_dir: Path | None) -> Iterator[Finding]:
-    """The device and precision that the flags mean, a sweep's workers, and two steps of training."""
+    """Yield the device and precision of runs, the workers of a sweep, and the outcome of a small run."""
     from dropbench.datasets.registry import prepare
     from dropbench.engine.device import describe, resolve_device, resolve_precision
     from dropbench.run.blocks.optimizer import PRECISIONS
@@ -273,8 +291,8 @@ def _training(device_name: str, precision_name: str, data_dir: Path | None) -> I
     device = resolve_device(device_name)
     yield Finding("device", f"{device.type} ({describe(device)['device_name']})")
     best = resolve_precision("auto", device)
-    units = "compute capability 8.0 or more" if device.type == "cuda" else "AMX or AVX512-BF16"
-    why = f"auto takes {best}, for {units} is {'here' if best == 'bf16' else 'absent'}"
+    needed = "compute capability 8.0 or more" if device.type == "cuda" else "AMX or AVX512-BF16"
+    why = f"auto takes {best}, since the hardware {'has' if best == 'bf16' else 'lacks'} {needed}"
     try:
         precision = resolve_precision(precision_name, device)
     except UsageError as error:
@@ -282,7 +300,8 @@ def _training(device_name: str, precision_name: str, data_dir: Path | None) -> I
             raise
         yield Finding("precision", error.message, "problem", "Use `precision=auto`.")
         return
-    mend = "Use `precision=auto`: fp32 is faster here." if precision == "bf16" != best else ""
+    emulated = precision == "bf16" and best != "bf16"
+    mend = "Use `precision=auto`: fp32 is faster here." if emulated else ""
     yield Finding("precision", f"{precision}; {why}", "ok" if best == "bf16" else "note", mend)
     jobs, threads = shares(10**6, device, AUTOMATIC)
     yield Finding("a sweep", f"runs at a time: {jobs}; CPU threads of each: {threads}")
@@ -292,7 +311,7 @@ def _training(device_name: str, precision_name: str, data_dir: Path | None) -> I
     )
     (result,) = SerialRunner(device, threads).run([config], lambda worker, config, record: None)
     if result.status == "ok":
-        yield Finding("a small run", f"{result.cost['seconds']:.1f} s for 2 steps of the {config.model.name}")
+        yield Finding("a small run", f"2 steps of {config.model.name} in {result.cost['seconds']:.1f} s")
     else:
-        mend = "Use `device=cpu` and `precision=fp32`; if that fails too, install torch again."
+        mend = "Use `device=cpu` and `precision=fp32`; if that fails too, reinstall torch."
         yield Finding("a small run", f"{result.status}: {result.message}"[:_LONGEST], "problem", mend)

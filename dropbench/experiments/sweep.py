@@ -12,43 +12,52 @@ PROBABILITIES = ("p_drop", "p_drop_input", "p_drop_conv")
 def expand(
     fixed: Mapping[str, Any], swept: Mapping[str, Sequence[Any]], seeds: int = 1, baseline: bool = True
 ) -> list[RunConfig]:
-    """The runs of a sweep, each once, all settings of a seed before the next seed.
+    """The runs of a sweep: all combinations of one seed, then those of the next; duplicates are left out.
 
-    The same seeds serve every setting, so that runs can be compared in pairs; a sweep that is stopped early
-    has whole seeds to show.
+    Every combination has the same seeds, so that runs can be compared in pairs. A sweep that is stopped early
+    has complete seeds to report.
 
     Args:
-        fixed: settings that all runs have, by their names.
-        swept: the values of each setting that varies, by its name; all combinations are made.
-        seeds: how many, from 0 on.
-        baseline: add the net without any dropout to every combination of the others.
+        fixed: settings that all runs share, by name.
+        swept: the values of each setting that varies, by name; every combination becomes a run.
+        seeds: the number of seeds, counted from 0.
+        baseline: add the net without dropout to every combination of the settings that are no drop
+            probabilities.
 
     Raises:
-        UsageError: if a combination is no run.
+        UsageError: if a combination of settings is not valid.
 
     """
     p_names = [name for name in PROBABILITIES if name in swept]
     others = [name for name in SETTINGS if name in swept and name not in p_names]
-    points = [dict(zip(p_names, values, strict=True)) for values in product(*(swept[n] for n in p_names))]
+    probabilities = _combinations(swept, p_names)
     if baseline:
-        points.insert(0, dict.fromkeys(PROBABILITIES, 0.0))
-    combinations = [dict(zip(others, values, strict=True)) for values in product(*(swept[n] for n in others))]
+        probabilities.insert(0, dict.fromkeys(PROBABILITIES, 0.0))
     found: dict[str, RunConfig] = {}
     for seed in range(seeds):
-        for combination in combinations:
+        for combination in _combinations(swept, others):
             base = RunConfig(**_with_cutoff(fixed, combination, swept), seed=seed)
-            for point in points:
-                run = base.replace(**point)
+            for p_values in probabilities:
+                run = base.replace(**p_values)
                 found.setdefault(run.run_id, run)
     return list(found.values())
+
+
+def _combinations(swept: Mapping[str, Sequence[Any]], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Every combination of the swept values of the named settings."""
+    return [dict(zip(names, values, strict=True)) for values in product(*(swept[name] for name in names))]
 
 
 def _with_cutoff(
     fixed: Mapping[str, Any], combination: Mapping[str, Any], swept: Mapping[str, Sequence[Any]]
 ) -> dict[str, Any]:
-    """Fixed settings and a combination; of several schedules, the cutoff epoch is for those that have one."""
-    told = {**fixed, **combination}
+    """The settings of one combination.
+
+    Where several schedules are swept, ``cutoff_epoch`` is meant for those that have one, so it is dropped for
+    a constant schedule, which would refuse it.
+    """
+    settings = {**fixed, **combination}
     schedules = swept.get("dropout_schedule", ())
-    if told.get("dropout_schedule") == "constant" and any(name != "constant" for name in schedules):
-        told.pop("cutoff_epoch", None)
-    return told
+    if settings.get("dropout_schedule") == "constant" and any(name != "constant" for name in schedules):
+        settings.pop("cutoff_epoch", None)
+    return settings

@@ -1,4 +1,4 @@
-"""Watchers of a set of runs that need no terminal."""
+"""A watcher that needs no terminal: it logs."""
 
 import logging
 from typing import TYPE_CHECKING
@@ -14,18 +14,18 @@ _log = logging.getLogger(__name__)
 
 
 class LogWatcher:
-    """Logs each run that ends: as INFO, or as a WARNING where it gave no result."""
+    """Logs each run that ends: at level INFO, or WARNING if it gave no metrics."""
 
     def __init__(self) -> None:
         self._names: tuple[str, ...] = ()
 
     def planned(self, agenda: "Agenda", jobs: int) -> None:
-        """Log how much there is to do."""
+        """Log how many runs there are to do."""
         self._names = telling.telling(agenda.todo)
         _log.info("%d runs to do, %d done before, %d at a time", len(agenda.todo), agenda.before, jobs)
 
     def progress(self, worker: int, config: RunConfig, record: EpochRecord | None) -> None:
-        """Log nothing: a log wants one line a run."""
+        """Log nothing: one line for each run is enough."""
 
     def finished(self, result: RunResult) -> None:
         """Log how a run ended."""
@@ -33,5 +33,5 @@ class LogWatcher:
         _log.log(level, telling.outcome(result, self._names))
 
     def wants_to_stop(self) -> bool:
-        """Return False: nobody can ask it to stop."""
+        """Return False: a log takes no input that could ask it to stop."""
         return False

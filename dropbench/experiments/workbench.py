@@ -1,4 +1,4 @@
-"""Where runs are carried out: the data set, the device, the store; and the one loop that drives them."""
+"""The workbench on which runs are carried out, and the one loop that drives them."""
 
 import contextlib
 import functools
@@ -28,24 +28,24 @@ from dropbench.runners.choose import choose_runner
 
 
 class Watcher(Protocol):
-    """Sees a set of runs happen; the progress display is one."""
+    """Follows a set of runs as they are carried out; the progress display is a watcher."""
 
-    def planned(self, plan: "Agenda", jobs: int) -> None:
-        """What there is to do will be carried out by ``jobs`` workers."""
+    def planned(self, agenda: "Agenda", jobs: int) -> None:
+        """Take note of the agenda, which ``jobs`` workers are about to carry out; 0 if nothing is to do."""
 
     def progress(self, worker: int, config: RunConfig, record: EpochRecord | None) -> None:
-        """A worker started a run (None) or ended an epoch of it."""
+        """Take note that a worker started a run (``record`` is None) or ended an epoch of it."""
 
     def finished(self, result: RunResult) -> None:
-        """A run ended and is on disk."""
+        """Take note of a run that ended and is on disk."""
 
     def wants_to_stop(self) -> bool:
-        """Whether no further run is to be begun."""
+        """Whether no further run is to be started."""
 
 
 @dataclass(frozen=True)
 class Workbench:
-    """A prepared data set, a resolved device and precision, and how runs are carried out."""
+    """A prepared data set, a resolved device and precision, and how runs are carried out on them."""
 
     data: DataSet
     device: torch.device
@@ -55,16 +55,21 @@ class Workbench:
 
     @classmethod
     def set_up(cls, data: DataSet, machine: Machine, panel: bool = False) -> "Workbench":
-        """Resolve the device and the precision for a data set; raises DropbenchError for what is not here."""
+        """Build the workbench of a data set, with device and precision resolved.
+
+        Raises:
+            DropbenchError: if this machine lacks the device or cannot compute in the precision.
+
+        """
         device = resolve_device(machine.device)
         precision = resolve_precision(machine.precision, device)
         return cls(data, device, precision, machine, Extras(machine.compile, panel))
 
     def bind(self, configs: Iterable[RunConfig]) -> list[RunConfig]:
-        """``configs`` on this bench's data and in its precision.
+        """Set the data, the precision and the digests of the user's own code in every config.
 
         Raises:
-            UsageError: if one could not be trained on these data; now, before anything is written.
+            UsageError: if a config cannot be trained on these data. It is raised before anything is written.
 
         """
         data = self.data
@@ -79,10 +84,10 @@ class Workbench:
             )
             for config in configs
         ]
-        # What cannot change whether a config fits is left out, so that each shape is tried once.
-        for config in {_without_numbers(config) for config in bound}:
+        # Seeds and drop probabilities do not decide whether a net fits: each architecture is tried once.
+        for config in {_architecture(config) for config in bound}:
             split(data.train_labels, config)
-            with torch.device("meta"):  # shapes only: no memory, no time
+            with torch.device("meta"):  # builds the shapes only, without memory or time
                 model = make_module(data.image_shape, len(data.classes), config)
             if self.extras.panel:
                 hidden_sites(model)
@@ -91,38 +96,45 @@ class Workbench:
         return bound
 
     def keeps(self, folder: Path, with_predictions: bool = False) -> Callable[[RunConfig], bool]:
-        """Whether all is in ``folder`` that this bench wants of a run beside its row."""
+        """Return a predicate: whether ``folder`` has everything this bench keeps of a run beside its row.
+
+        It keeps the panel where ``extras`` ask for one, and ``with_predictions`` all of kept_arrays.
+        """
         extras = self.extras
         panels = with_panel(folder) if extras.panel else set()
 
-        def whole(config: RunConfig) -> bool:
+        def is_complete(config: RunConfig) -> bool:
             if extras.panel and config.run_id not in panels:
                 return False
             if not with_predictions:
                 return True
             return kept_arrays(config, extras.ood) <= predictions.names(folder, config.run_id)
 
-        return whole
+        return is_complete
 
 
-def _without_numbers(config: RunConfig) -> RunConfig:
-    """The config with the same shapes and sites for all seeds and all p above 0."""
+def _architecture(config: RunConfig) -> RunConfig:
+    """The config that stands for all with these shapes and dropout sites, whatever their seeds and p > 0."""
 
-    def some(p: float) -> float:
+    def any_p(p: float) -> float:
         return 0.5 if p else 0.0
 
     return config.replace(
         seed=0,
         member=0,
-        p_drop=some(config.dropout.p_drop),
-        p_drop_input=some(config.dropout.p_drop_input),
-        p_drop_conv=some(config.dropout.p_drop_conv),
+        p_drop=any_p(config.dropout.p_drop),
+        p_drop_input=any_p(config.dropout.p_drop_input),
+        p_drop_conv=any_p(config.dropout.p_drop_conv),
     )
 
 
 @dataclass
 class Outcome:
-    """What became of a set of runs; the first two lists were done before, well or not."""
+    """How each of a set of runs ended.
+
+    Two lists were not carried out now: ``skipped`` ended well before, ``left`` diverged or failed before. The
+    results of the runs that were carried out are in ``ok``, ``diverged`` and ``failed``.
+    """
 
     skipped: list[RunConfig] = field(default_factory=list)
     left: list[RunConfig] = field(default_factory=list)
@@ -132,15 +144,18 @@ class Outcome:
 
     @property
     def unsuccessful(self) -> list[RunResult]:
-        """The runs that gave no metrics, this time."""
+        """The runs carried out now that gave no metrics."""
         return [*self.diverged, *self.failed]
 
 
 @dataclass(frozen=True)
 class Agenda:
-    """Which of a set of runs are to be done: ``done`` ended well before, ``left`` did not and stay so.
+    """A set of runs, sorted into those to do and those that ended before.
 
-    Of ``todo``, those ``lacking`` ended well before, and not all was kept of them that is wanted now.
+    - ``todo``: to be carried out.
+    - ``done``: ended well before.
+    - ``left``: diverged or failed before, and are not retried.
+    - ``lacking``: the part of ``todo`` that ended well before, but without everything that is to be kept now.
     """
 
     todo: list[RunConfig] = field(default_factory=list)
@@ -150,7 +165,7 @@ class Agenda:
 
     @property
     def before(self) -> int:
-        """How many ended before and are not done again."""
+        """The number of runs that ended before and are not repeated."""
         return len(self.done) + len(self.left)
 
 
@@ -158,21 +173,22 @@ def make_agenda(
     configs: Iterable[RunConfig],
     ended: Mapping[str, str],
     policy: Policy,
-    is_whole: Callable[[RunConfig], bool] = lambda config: True,
+    is_complete: Callable[[RunConfig], bool] = lambda config: True,
 ) -> Agenda:
-    """Sort ``configs``, each once, by the status with which they ``ended`` before (by run_id).
+    """Sort ``configs``, without duplicates, into an agenda.
 
-    ``is_whole`` says of one that ended well whether all is kept of it that is wanted now.
+    ``ended`` maps the run_id of each run that ended before to its status. ``is_complete`` tells whether a run
+    that ended well has everything that is to be kept now; Workbench.keeps returns such a predicate.
     """
-    plan = Agenda()
+    agenda = Agenda()
     for run_id, config in {config.run_id: config for config in configs}.items():
         status = ended.get(run_id)
-        if status == "ok" and not is_whole(config):
-            plan.lacking.append(config)
+        if status == "ok" and not is_complete(config):
+            agenda.lacking.append(config)
             status = None
-        again = policy.force or status is None or (policy.retry_failed and status != "ok")
-        (plan.todo if again else plan.done if status == "ok" else plan.left).append(config)
-    return plan
+        to_do = policy.force or status is None or (policy.retry_failed and status != "ok")
+        (agenda.todo if to_do else agenda.done if status == "ok" else agenda.left).append(config)
+    return agenda
 
 
 def carry_out(
@@ -183,33 +199,33 @@ def carry_out(
     policy: Policy = CAREFUL,
     with_predictions: bool = False,
 ) -> Outcome:
-    """Carry out the (bound) runs that are not done yet; each is on disk before the next is taken.
+    """Carry out the (bound) runs that have not ended before, and write each to disk as soon as it ends.
 
-    With ``with_predictions``, those are kept, and a run that lacks one of kept_arrays is not done; nor is
-    one without a panel where the bench wants that. When the watcher wants to stop, no run is begun any more,
-    and those in hand are finished.
+    ``with_predictions`` keeps the arrays of kept_arrays, too. A run that ended well before is repeated if it
+    lacks one of these, or the panel where the bench asks for it; ``policy`` says which others are repeated.
+    When the watcher wants to stop, no further run is started, and those in progress are finished.
 
     Raises:
-        DropbenchError: if a result cannot be written; what was written stays.
-        KeyboardInterrupt: if the watcher wanted to stop before all was done.
+        DropbenchError: if a result cannot be written; results written before stay on disk.
+        KeyboardInterrupt: if the watcher wanted to stop before all runs were done.
 
     """
-    plan = make_agenda(configs, store.ended(), policy, bench.keeps(store.folder, with_predictions))
-    outcome = Outcome(skipped=plan.done, left=plan.left)
-    if not plan.todo:
-        watcher.planned(plan, 0)
+    agenda = make_agenda(configs, store.ended(), policy, bench.keeps(store.folder, with_predictions))
+    outcome = Outcome(skipped=agenda.done, left=agenda.left)
+    if not agenda.todo:
+        watcher.planned(agenda, 0)
         return outcome
-    runner = choose_runner(len(plan.todo) + plan.before, bench.device, bench.machine, bench.extras)
-    watcher.planned(plan, min(runner.jobs, len(plan.todo)))
+    runner = choose_runner(len(agenda.todo) + agenda.before, bench.device, bench.machine, bench.extras)
+    watcher.planned(agenda, min(runner.jobs, len(agenda.todo)))
     lists = {"ok": outcome.ok, "diverged": outcome.diverged, "failed": outcome.failed}
-    given = itertools.takewhile(lambda config: not watcher.wants_to_stop(), plan.todo)
-    with contextlib.closing(runner.run(given, watcher.progress)) as results:
+    wanted = itertools.takewhile(lambda config: not watcher.wants_to_stop(), agenda.todo)
+    with contextlib.closing(runner.run(wanted, watcher.progress)) as results:
         for result in results:
             store.append(result, with_predictions, again=policy.force)
             lists[result.status].append(result)
             watcher.finished(result)
             if policy.fail_fast and result.status == "failed":
                 return outcome
-    if len(outcome.ok) + len(outcome.unsuccessful) < len(plan.todo):
+    if len(outcome.ok) + len(outcome.unsuccessful) < len(agenda.todo):
         raise KeyboardInterrupt
     return outcome

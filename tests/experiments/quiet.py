@@ -1,4 +1,4 @@
-"""A small net, and a watcher that only counts."""
+"""A small net, and a watcher that shows nothing and counts the runs that ended."""
 
 from dropbench.run.config import RunConfig
 
@@ -6,12 +6,12 @@ MLP = RunConfig(model="mlp", layers=(16,), epochs=2, batch_size=32)
 
 
 class Quiet:
-    """A watcher that only counts."""
+    """Counts the runs that ended."""
 
     def __init__(self):
         self.runs = 0
 
-    def planned(self, plan, jobs):
+    def planned(self, agenda, jobs):
         pass
 
     def progress(self, worker, config, record):

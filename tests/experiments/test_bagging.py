@@ -1,4 +1,4 @@
-"""Ensembles against brute force, what arms cost and share, and that a comparison loses and hides nothing."""
+"""Ensembles against brute force, the cost and the shared runs of arms, and whole comparisons."""
 
 import math
 from collections import Counter
@@ -102,7 +102,7 @@ def test_the_ensembles_loss_is_its_members_less_the_ambiguity(count, averaging):
 
 @pytest.mark.parametrize("count", [*range(1, 60), 100])
 def test_sure_members_are_surely_averaged(count):
-    """log(M · 1) − log M is not 0 in float32 for some M; a confidence above 1 would have no bin."""
+    """log(M · 1) − log M is not 0 in float32 for some M, and a confidence above 1 would have no bin."""
     sure = torch.full((5, 3), -20.0)
     sure[:, 0] = 0.0
     mean = log_mean([from_kept(as_kept(sure))] * count)
@@ -129,12 +129,12 @@ def test_kept_predictions_lose_nothing_that_shows():
         assert torch.isfinite(from_kept(as_kept(torch.tensor([[0.0, far]])))).all(), "a finite NLL"
 
 
-# Calibration and foreign images
+# Calibration and out-of-distribution images
 
 
 @pytest.mark.parametrize("temper", [0.2, 1.0, 4.0])
 def test_temperature_undoes_a_wrong_one_and_never_raises_the_nll(temper):
-    """Labels drawn from the predictions: these are calibrated at 1, and at 1/temper when tempered."""
+    """Labels are drawn from the predictions: these are calibrated, and sharpening by ``temper`` is undone."""
     generator = torch.Generator().manual_seed(1)
     true = torch.randn(4000, 5, generator=generator).mul(2).log_softmax(1)
     labels = torch.multinomial(true.exp(), 1, generator=generator)[:, 0]
@@ -157,15 +157,15 @@ def test_temperature_of_degenerate_predictions_is_finite(case):
     assert F.nll_loss(at_temperature(predicted, found), labels) <= F.nll_loss(predicted.double(), labels)
 
 
-def test_detection_is_the_area_of_pairs_and_flags_own_images_only():
+def test_detection_is_the_area_of_pairs_and_counts_false_positives_among_test_images():
     generator = np.random.default_rng(2)
-    own, foreign = generator.normal(0, 1, 500).round(1), generator.normal(1, 1, 300).round(1)
-    found = detection(torch.from_numpy(own), torch.from_numpy(foreign))
-    oracle = roc_auc_score([0] * 500 + [1] * 300, np.r_[own, foreign])
-    wins = stats.mannwhitneyu(foreign, own).statistic / (500 * 300)
+    test, ood = generator.normal(0, 1, 500).round(1), generator.normal(1, 1, 300).round(1)
+    found = detection(torch.from_numpy(test), torch.from_numpy(ood))
+    oracle = roc_auc_score([0] * 500 + [1] * 300, np.r_[test, ood])
+    wins = stats.mannwhitneyu(ood, test).statistic / (500 * 300)
     assert found["foreign_auroc"] == pytest.approx(oracle) == pytest.approx(wins)
-    threshold = np.sort(foreign)[::-1][math.ceil(0.95 * 300) - 1]
-    assert found["foreign_fpr95_percent"] == pytest.approx(100 * (own >= threshold).mean())
+    threshold = np.sort(ood)[::-1][math.ceil(0.95 * 300) - 1]
+    assert found["foreign_fpr95_percent"] == pytest.approx(100 * (test >= threshold).mean())
     assert detection(torch.zeros(5), torch.ones(5)) == {"foreign_auroc": 1.0, "foreign_fpr95_percent": 0.0}
 
 
@@ -179,7 +179,7 @@ def test_entropy_is_that_of_the_prediction():
 
 @pytest.mark.parametrize(("repetitions", "least"), [(2, 0.92), (3, 0.94), (6, 0.94)])
 def test_the_interval_covers_a_difference_of_seeds_and_of_images(repetitions, least):
-    """1,000 made comparisons whose true difference is 0; both sources give the mean the same spread."""
+    """The true difference of 1,000 simulated comparisons is 0; both sources add the same spread."""
     generator = np.random.default_rng(3)
     kinds, images = 1000, 200
     of_seeds = generator.normal(0, 0.5, (kinds, repetitions, 1))
@@ -326,7 +326,7 @@ def test_a_schedule_costs_what_its_net_costs(blobs, schedule):
     ],
 )
 def test_flops_are_those_of_the_matrices(blobs, model, forward):
-    """By hand: 2 for each product of a weight; backward twice as much, less the gradient of the image."""
+    """Counted by hand: 2 for each product of a weight; backward twice that, less the image's gradient."""
     found = count_flops(model.replace(p_drop=0.5), blobs)
     first = 2 * 64 * 16 if model.model.name == "mlp" else 2 * 9 * 64 * 64
     assert found.prediction == forward
@@ -343,8 +343,8 @@ def test_flops_are_those_of_the_matrices(blobs, model, forward):
      {"arms": ("dropout",)}, {"members": 4}, {"base": DROPOUT.replace(dropout="gaussian")}],
     ids=str,
 )  # fmt: skip
-def test_nothing_to_compare_is_refused(wrong):
-    """Four snapshots of three epochs, and thinned nets of Gaussian noise, among them."""
+def test_a_plan_that_cannot_be_carried_out_is_refused(wrong):
+    """Four snapshots of three epochs and thinned nets with Gaussian noise are refused for these arms only."""
     with pytest.raises(UsageError):
         plan(**wrong)
     if "members" in wrong or "dropout" in wrong:
@@ -352,7 +352,7 @@ def test_nothing_to_compare_is_refused(wrong):
         assert wrong in ({"base": MLP}, {"members": 0}) or plan(**wrong, arms=usable)
 
 
-def test_foreign_images_must_fit(bench, blobs):
+def test_ood_images_must_have_the_shape_of_the_data(bench, blobs):
     assert ood_key("rotated", blobs, None) == "rotated"
     assert ood_key("none", blobs, None) == ""
     with pytest.raises(UsageError, match="1×28×28"):
@@ -361,7 +361,7 @@ def test_foreign_images_must_fit(bench, blobs):
         ood_key("rotatd", blobs, None)
 
 
-# The whole
+# Whole comparisons
 
 
 def compared(folder):
@@ -371,7 +371,7 @@ def compared(folder):
 
 def test_a_comparison_of_all_arms_is_consistent_and_resumes(bench, tmp_path):
     (dropout,) = bench.bind([DROPOUT])
-    whole = plan(base=dropout, seeds=2, foreign="rotated", ood_key="rotated")
+    whole = plan(base=dropout, seeds=2, ood="rotated", ood_key="rotated")
     store, watcher = Store(tmp_path), Quiet()
     carry_out_comparison(whole, bench, store, watcher)
     assert watcher.runs == 2 * 17
@@ -435,7 +435,7 @@ def test_an_arm_of_one_member_is_its_member(bench, tmp_path):
         )
 
 
-def test_a_member_that_diverged_is_left_out_and_said(bench, tmp_path):
+def test_a_member_that_diverged_is_left_out_and_reported(bench, tmp_path):
     (dropout,) = bench.bind([DROPOUT])
     whole = plan(base=dropout, arms=("single", "bagging", "ensemble"))
     lost = {arm.name: arm for arm in whole.all_arms()}["bagging"].runs[1]
@@ -460,8 +460,8 @@ def test_a_member_that_diverged_is_left_out_and_said(bench, tmp_path):
     assert table.loc[("ensemble", "arithmetic")]["left_out"].tolist() == [0, 0, 0]
 
 
-def test_rows_are_made_anew_when_their_members_are_whoever_did_them(bench, tmp_path):
-    """A lost member is done again by a smaller comparison; the larger one must not keep its shifted rows."""
+def test_rows_are_written_again_when_another_comparison_repeated_their_members(bench, tmp_path):
+    """A smaller comparison repeats a failed member; the larger one must not keep its rows without it."""
     (dropout,) = bench.bind([DROPOUT])
     arms_of = {"base": dropout, "arms": ("bagging",)}
     large, small = plan(members=3, **arms_of), plan(members=2, **arms_of)
@@ -488,12 +488,12 @@ def test_rows_are_made_anew_when_their_members_are_whoever_did_them(bench, tmp_p
         assert same.iloc[-1]["difference"] == row["difference"]
 
 
-def test_predictions_of_other_foreign_images_are_kept(bench, tmp_path):
+def test_predictions_of_other_ood_images_are_kept(bench, tmp_path):
     (dropout,) = bench.bind([DROPOUT])
     counts = []
-    for foreign in ("rotated", "permuted", "rotated", "permuted"):
+    for ood in ("rotated", "permuted", "rotated", "permuted"):
         watcher = Quiet()
-        chosen = plan(base=dropout, arms=("bagging",), foreign=foreign, ood_key=foreign)
+        chosen = plan(base=dropout, arms=("bagging",), ood=ood, ood_key=ood)
         carry_out_comparison(chosen, bench, Store(tmp_path), watcher)
         counts.append(watcher.runs)
     assert counts == [4, 4, 0, 0]
@@ -517,7 +517,7 @@ def test_a_file_damaged_inside_is_done_again(bench, tmp_path):
     assert again.runs == 1
 
 
-def test_under_inference_everything_is_held_against_monte_carlo(bench, tmp_path):
+def test_under_the_budget_inference_arms_are_compared_with_monte_carlo(bench, tmp_path):
     chosen = plan(budget="inference", arms=("bagging",))
     assert chosen.arms == ("dropout", "dropout-mc", "bagging")
     assert chosen.reference == "dropout-mc"
@@ -529,7 +529,7 @@ def test_under_inference_everything_is_held_against_monte_carlo(bench, tmp_path)
     assert rows.loc[("dropout-mc", "arithmetic", 1, 3, 0), "message"] == ""
 
 
-def test_an_arm_without_members_is_said(bench, tmp_path):
+def test_an_arm_without_members_is_reported(bench, tmp_path):
     (dropout,) = bench.bind([DROPOUT.replace(learning_rate=1e30)])
     outcome = carry_out_comparison(
         plan(base=dropout, arms=("single", "bagging")), bench, Store(tmp_path), Quiet()

@@ -1,4 +1,4 @@
-"""A healthy installation has no problem; each fault that is made is found, with what mends it."""
+"""A healthy installation has no problem; each simulated fault is found, with the way to mend it."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def fails(finding: Finding, state: str, mend: str) -> None:
 
 @pytest.fixture
 def path(tmp_path, monkeypatch) -> Path:
-    """A folder in which this process and those that it starts look for modules and packages first."""
+    """A folder that this process and those that it starts search first for modules and packages."""
     folder = tmp_path / "first"
     folder.mkdir()
     monkeypatch.syspath_prepend(folder)
@@ -48,7 +48,7 @@ def install(path: Path, name: str, version: str, *requires: str) -> None:
 
 
 def run_command(*arguments: str, cwd: Path) -> "tuple[int, dict[str, Finding]]":
-    """Carry out the command in a process of its own."""
+    """Run the command in a process of its own; returns its exit code, and the findings by name."""
     words = [sys.executable, "-m", "dropbench", "doctor", "--json", *arguments]
     done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=200, check=False)
     assert "Traceback" not in done.stdout + done.stderr
@@ -99,7 +99,7 @@ def test_without_pip_absent_packages_are_found_and_nightly_builds_fit(path):
 )
 def test_a_torch_that_cannot_be_imported_is_a_problem_beside_the_other_findings(path, tmp_path, code, said):
     (path / "torch.py").write_text(code)
-    (path / "pip.py").write_text("raise ImportError")  # quicker
+    (path / "pip.py").write_text("raise ImportError")  # so that the command is quicker
     exit_code, found = run_command(cwd=tmp_path)
     assert exit_code == 1
     fails(found["torch"], "problem", "--force-reinstall")
@@ -175,14 +175,14 @@ def test_bf16_where_it_is_emulated_and_tf32_where_there_is_none(monkeypatch, tmp
     names = ("auto", "bf16", "tf32")
     auto, bf16, tf32 = (named(doctor._training("cpu", name, tmp_path))["precision"] for name in names)
     assert auto.value.startswith("bf16" if there else "fp32")
-    fails(bf16, "ok" if there else "note", "" if there else "--precision auto")
-    fails(tf32, "problem", "--precision auto")
+    fails(bf16, "ok" if there else "note", "" if there else "`precision=auto`")
+    fails(tf32, "problem", "`precision=auto`")
 
 
 @pytest.mark.usefixtures("_no_training")
 def test_a_run_that_fails_is_a_problem(tmp_path):
     found = named(doctor._training("cpu", "fp32", tmp_path))["a small run"]
-    fails(found, "problem", "--precision fp32")
+    fails(found, "problem", "`precision=fp32`")
     assert "could not create a primitive" in found.value
 
 
@@ -190,7 +190,7 @@ def test_cores_and_an_allocator_that_cost_time_are_notes(monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 64)
     monkeypatch.setattr("os.sched_getaffinity", lambda process: range(16), raising=False)
     monkeypatch.setattr("dropbench.engine.allocator.can_keep_memory", lambda: False)
-    for granted, mend, platform in ((3, "--jobs 3", "linux"), (16, "", "darwin")):
+    for granted, mend, platform in ((3, "`jobs=3`", "linux"), (16, "", "darwin")):
         monkeypatch.setattr("joblib.cpu_count", lambda granted=granted: granted)
         monkeypatch.setattr("sys.platform", platform)
         found = named(doctor._machine())
@@ -202,7 +202,7 @@ def test_a_file_in_the_place_of_a_folder_is_a_problem(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DROPBENCH_CACHE_DIR", str(tmp_path / "file"))
     found = named(doctor._folders(tmp_path / "file" / "results", tmp_path / "file"))
-    for name, way in (("data", "--data-dir"), ("cache", "DROPBENCH_CACHE_DIR"), ("results", "--out")):
+    for name, way in (("data", "`data_dir`"), ("cache", "DROPBENCH_CACHE_DIR"), ("results", "`out`")):
         fails(found[name], "problem", way)
 
 
@@ -219,8 +219,8 @@ def test_data_that_are_there_can_be_used_from_a_disk_that_is_full(monkeypatch, t
 
 
 def test_runs_that_failed_and_rows_that_are_damaged_are_notes(tmp_path):
-    done_again, failed, cut_off = "a,failed,1\na,ok,1\n", "a,diverged,1\n", "a,ok,1\nb,o"
-    for rows, state, mend in ((done_again, "ok", ""), (failed, "note", "--retry"), (cut_off, "note", "same")):
+    repeated, failed, cut_off = "a,failed,1\na,ok,1\n", "a,diverged,1\n", "a,ok,1\nb,o"
+    for rows, state, mend in ((repeated, "ok", ""), (failed, "note", "retry"), (cut_off, "note", "same")):
         (tmp_path / "runs.csv").write_text(f"run_id,status,schema_version\n{rows}")
         fails(named(doctor._runs(tmp_path))["runs"], state, mend)
     (tmp_path / "runs.csv").write_text("another,table\n1,2\n")

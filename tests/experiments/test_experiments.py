@@ -1,4 +1,4 @@
-"""What a sweep plans, and that its runs are resumed."""
+"""The runs that a sweep plans, and how they are resumed."""
 
 from dataclasses import replace
 
@@ -56,7 +56,7 @@ def test_runs_done_before_are_skipped_and_the_rest_is_done(bench, tmp_path):
 
 
 def test_the_last_run_of_a_resumed_command_has_the_threads_of_the_first(blobs, tmp_path):
-    """With other threads a sum is rounded otherwise: the sweep would not be the undisturbed one."""
+    """Another number of threads rounds sums differently; a resumed sweep must give the same numbers."""
     bench = Workbench(blobs, torch.device("cpu"), "fp32")
     configs = bench.bind([MLP.replace(seed=seed) for seed in range(max(2, cores()))])
     whole = carry_out(configs, bench, Store(tmp_path / "whole"), Quiet())
@@ -70,7 +70,7 @@ def test_the_last_run_of_a_resumed_command_has_the_threads_of_the_first(blobs, t
 
 
 class OtherSweepWrites(Store):
-    """A store whose folder gets a row from another sweep right after each reading of what is in it."""
+    """A store into whose folder another sweep writes a row right after each reading of the ended runs."""
 
     def __init__(self, folder, results):
         super().__init__(folder)
@@ -84,7 +84,7 @@ class OtherSweepWrites(Store):
 
 
 @pytest.mark.parametrize("written_before", [0, 1, 2])
-def test_what_another_sweep_writes_while_this_one_plans_is_no_run_done_again(bench, tmp_path, written_before):
+def test_a_run_that_another_sweep_writes_meanwhile_is_not_recorded_twice(bench, tmp_path, written_before):
     configs = bench.bind([MLP.replace(seed=seed) for seed in range(4)])
     theirs = carry_out(configs, bench, Store(tmp_path / "theirs"), Quiet()).ok
     store = OtherSweepWrites(tmp_path / "both", theirs[written_before:])

@@ -1,4 +1,4 @@
-"""A thousand runs leave no process, no file handle and no memory behind."""
+"""A thousand runs leave no process, no file handle and no memory behind; and which runs are repeated."""
 
 import multiprocessing
 import os
@@ -18,12 +18,12 @@ TINY = RunConfig(model="mlp", layers=(4,), epochs=1, batch_size=32, train_size=3
 
 
 class Counting:
-    """A watcher that counts what a leak would add to, at the start and at the end."""
+    """A watcher that counts the open file handles after each run."""
 
     def __init__(self):
         self.handles = []
 
-    def planned(self, plan, jobs):
+    def planned(self, agenda, jobs):
         pass
 
     def progress(self, worker, config, record):
@@ -65,9 +65,9 @@ def test_first_failure_stops_the_sweep_when_asked_to(blobs, tmp_path):
     ("policy", "todo"),
     [(Policy(), "d"), (Policy(retry_failed=True), "bcd"), (Policy(force=True), "abcd")],
 )
-def test_policy_says_what_is_done_again(policy, todo):
+def test_policy_decides_which_runs_are_repeated(policy, todo):
     configs = {name: TINY.replace(seed=seed) for seed, name in enumerate("abcd")}
     ended = {configs[n].run_id: status for n, status in (("a", "ok"), ("b", "failed"), ("c", "diverged"))}
-    plan = make_agenda([*configs.values(), configs["a"]], ended, policy)
-    assert plan.todo == [configs[name] for name in todo]
-    assert len(plan.todo) + len(plan.done) + len(plan.left) == 4
+    agenda = make_agenda([*configs.values(), configs["a"]], ended, policy)
+    assert agenda.todo == [configs[name] for name in todo]
+    assert len(agenda.todo) + len(agenda.done) + len(agenda.left) == 4

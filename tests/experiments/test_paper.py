@@ -1,4 +1,4 @@
-"""The experiments of the lecture and the paper: what their files declare, and what is recorded of them."""
+"""The experiments of the lecture and the paper: the declarations in their files, and the rows they record."""
 
 import math
 from dataclasses import replace
@@ -48,7 +48,7 @@ def test_all_experiments_of_the_issue_are_there_in_the_order_of_the_lecture_and_
 
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", names())
-def test_every_file_declares_nets_that_can_be_and_comparisons_that_there_are(name, scale):
+def test_every_file_declares_nets_that_can_be_built_and_points_to_compare(name, scale):
     chosen = find(name)
     points = chosen.points(scale)
     keys = {point.key for point in points}
@@ -63,7 +63,7 @@ def test_every_file_declares_nets_that_can_be_and_comparisons_that_there_are(nam
 
 
 @pytest.mark.parametrize("name", names())
-def test_scales_differ_in_what_they_take_and_in_nothing_else(name):
+def test_scales_differ_in_the_amount_of_work_only(name):
     small, full = ({p.key: p for p in find(name).points(scale)} for scale in ("small", "full"))
     for key in small.keys() & full.keys():
         spared = {
@@ -80,7 +80,7 @@ def test_figures_that_could_not_be_checked_are_marked():
 
 
 def test_the_papers_keep_is_our_complement():
-    """Figure 9b: at p_keep 0.1 there are ten times as many units, and 256, 256, 512 of them are kept."""
+    """Figure 9b has ten times as many units at p_keep 0.1, of which 256, 256 and 512 are kept."""
     points = {p.key: p for p in find("fig9b").points("full")}
     for (arm, p_drop), point in points.items():
         if arm == "dropout, p_keep · n fixed":
@@ -154,7 +154,7 @@ def test_training_sizes_stop_at_what_the_scale_allows_and_are_compared_at_the_sa
 
 
 def test_an_estimate_is_work_over_rate(monkeypatch):
-    """Timed once for real; then at a given rate, against the work added up by hand."""
+    """One real measurement; then the work, added up by hand, at a given rate."""
     points, images = find("table10").points("smoke"), SETS["mnist"]
     one = Bench(CPU, "fp32", jobs=1, threads=1)
     timed = estimate(points, 1, images, one)
@@ -172,12 +172,12 @@ def test_an_estimate_is_work_over_rate(monkeypatch):
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.2, "1 s"), (59, "59 s"), (600, "10 min"), (9000, "2.5 h"), (864000, "10.0 days")]
 )
-def test_durations_are_said_as_people_say_them(seconds, text):
+def test_durations_are_written_as_people_say_them(seconds, text):
     assert duration(seconds) == text
 
 
 @pytest.mark.parametrize("text", ["", "arms = 3", "[[arms]]\nname = 'a'", "nonsense"])
-def test_a_damaged_file_is_said_to_be(text):
+def test_a_damaged_file_is_reported(text):
     with pytest.raises(UsageError, match="own are damaged"):
         parse("own", text)
 
@@ -195,15 +195,15 @@ def test_a_mistyped_file_is_refused(line, wrong):
         parse("table10", text.replace(line, wrong))
 
 
-def test_nothing_is_compared_across_places_of_the_axis():
-    """Figure 9b has its other arm at one place alone."""
+def test_nothing_is_compared_across_values_of_the_axis():
+    """Figure 9b has its other arm at one value of the axis only."""
     points = find("fig9b").points("full")
     compared = {point.key: point.against for point in points if point.against}
     assert compared == {("dropout, p_keep · n fixed", 0.9): ("dropout, n fixed", 0.9)}
 
 
 def test_figures_within_their_own_spread_are_no_difference(bench, tmp_path):
-    """12.6 ± 0.1 and 12.5 ± 0.1; 1.08 ± 0.04 and 0.95 ± 0.04 are one."""
+    """12.6 ± 0.1 and 12.5 ± 0.1 count as the same; 1.08 ± 0.04 and 0.95 ± 0.04 differ."""
     for name, direction in (("table10", "lower"), ("table10-cifar10", "same")):
         carry(name, bench, tmp_path, seeds=1)
         rows = read_table(tmp_path, PAPER)
@@ -246,7 +246,7 @@ def test_an_interrupted_experiment_has_a_table_of_what_was_done(bench, tmp_path)
     [(["table99"], "table9"), (["fig4", "--scale", "tiny"], "full"), (["fig4", "--epochs", "3"], "--epochs"),
      (["fig4", "--seeds", "0"], "--seeds"), (["fig4", "--data", "minst5k"], "mnist5k")],
 )  # fmt: skip
-def test_what_cannot_be_is_refused_before_anything_is_written(arguments, said, tmp_path, capsys, monkeypatch):
+def test_wrong_use_is_refused_before_anything_is_written(arguments, said, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run(["paper", *arguments]) == 2
     assert said in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What is compared is the same work, and the rounds are fair."""
+"""Both sides do the same work, and the rounds are fair."""
 
 import time
 
@@ -41,7 +41,7 @@ def test_plain_mlp_is_the_same_function_of_the_same_weights():
 
 
 def test_plain_loop_learns(digits):
-    """The reference is a real training, not a loop that looks like one."""
+    """The reference really trains a net."""
     torch.manual_seed(0)
     images = torch.from_numpy(digits.train_images[:]).float().div_(255)
     labels = torch.from_numpy(digits.train_labels[:])
@@ -82,7 +82,7 @@ def test_made_up_data_have_the_promised_size_and_leave_the_cache_as_it_was():
 
 
 def test_training_operations_are_those_of_the_layers():
-    """Two for a multiplication and its addition; three passes, but the images need no gradient."""
+    """A multiplication and its addition count 2; of the three passes, the images' gradient is left out."""
     convolutions = [
         2 * 9 * fan_in * fan_out * side**2
         for fan_in, fan_out, side in ((3, 64, 32), (64, 128, 16), (128, 256, 8))

@@ -1,4 +1,4 @@
-"""The checks pass, and each of them fails when what it checks is wrong."""
+"""All checks pass, and each fails when its property is violated."""
 
 import pytest
 import torch
@@ -20,13 +20,13 @@ def test_every_check_passes():
     assert len({check.name for check in checks}) == len(checks) >= 20
 
 
-def test_no_number_never_passes():
+def test_nan_never_passes():
     assert not Check("", "", 0.0, float("nan"), 1.0).passed
     assert not statistical("", "", []).passed
 
 
 def test_keep_taken_for_drop_is_found(monkeypatch):
-    """The field's commonest bug."""
+    """Swapping the two probabilities is the field's most common bug."""
 
     def swapped(like, levels, generator):
         return keep_mask(like, LEVELS - levels, generator)
@@ -99,7 +99,7 @@ def test_silent_monte_carlo_is_found(monkeypatch):
 
 @pytest.mark.parametrize("other", [1.2, 0.8])
 def test_another_penalty_than_ridge_is_found(monkeypatch, other):
-    """A mask of another probability than the layer says."""
+    """The mask has another drop probability than the layer."""
 
     def off(units, levels, scale, generator):
         return drop(units, min(LEVELS - 1, round(levels * other)), scale, generator)
@@ -110,7 +110,7 @@ def test_another_penalty_than_ridge_is_found(monkeypatch, other):
 
 
 def test_a_variance_of_p_is_found(monkeypatch):
-    """Keras documents σ² = p/(1 − p); √p is the usual slip."""
+    """Keras documents σ² = p/(1 − p); σ = √p is the usual slip."""
 
     def slip(self, units, generator):
         return units * (1 + self.p_now**0.5 * torch.randn(units.shape, generator=generator))
@@ -151,7 +151,7 @@ def test_blocks_that_are_no_blocks_are_found(monkeypatch):
 
 
 def test_another_divergence_is_found(monkeypatch):
-    """The polynomial of Kingma et al., which holds for α up to 1 only."""
+    """The polynomial of Kingma et al. holds for α up to 1 only."""
 
     def kingma(log_alpha):
         alpha = log_alpha.exp()

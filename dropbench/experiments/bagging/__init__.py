@@ -1,1 +1,4 @@
-"""compare-bagging: dropout and bagging at equal cost; members are ordinary runs, arms reductions of them."""
+"""``dropbench compare-bagging``: dropout and bagging at equal cost.
+
+Members are ordinary runs; an arm is a reduction of their predictions.
+"""

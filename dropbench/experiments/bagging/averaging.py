@@ -1,4 +1,4 @@
-"""Ensembles as reductions of their members' predictions: the averages, and what is measured of them."""
+"""Ensembles: averages of their members' predictions, and the metrics of these averages."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,11 @@ from dropbench.engine.evaluate import from_kept, metrics
 
 @dataclass(frozen=True)
 class Ensemble:
-    """The sufficient statistics of ``count`` members' predictions of some examples.
+    """Sufficient statistics of the predictions of ``count`` members, for the averages and their metrics.
 
     - ``log_mean`` ``(examples, classes)``: log of the arithmetic mean of the probabilities.
-    - ``mean_log``, likewise: the mean log-probability.
-    - ``votes``, likewise: how many members have each class first.
+    - ``mean_log`` ``(examples, classes)``: the mean log-probability.
+    - ``votes`` ``(examples, classes)``: how many members rank each class first.
     - ``squares`` ``(examples,)``: the mean over members of Σ_c P(c)².
     """
 
@@ -29,7 +29,7 @@ class Ensemble:
 
     @classmethod
     def of_members(cls, members: Sequence[torch.Tensor]) -> "Ensemble":
-        """Of nets, from their log-probabilities ``(examples, classes)``."""
+        """Build the statistics from each member's log-probabilities ``(examples, classes)``."""
         together = torch.stack(list(members))
         return cls(
             len(together),
@@ -41,50 +41,59 @@ class Ensemble:
 
     @classmethod
     def of_thinned_nets(cls, kept: Mapping[str, np.ndarray], split: str, rung: int, count: int) -> "Ensemble":
-        """Of the first ``count`` passes with masks, which are the rung of this number of the kept ladder."""
+        """Build the statistics of the first ``count`` Monte-Carlo passes from the arrays ``kept`` of a run.
+
+        ``rung`` is the position of ``count`` in mc_ladder, and in the first axis of the arrays.
+        """
         mean = from_kept(kept[f"{split}_mc"][rung])
         return cls(
             count,
             mean,
-            # Of one pass it is the same, and not only up to its own rounding.
+            # For one pass both means are equal; the kept copy would differ by its float16 rounding.
             mean if count == 1 else torch.from_numpy(kept[f"{split}_mc_mean_log"][rung]).float(),
             torch.from_numpy(kept[f"{split}_mc_votes"][rung]).long(),
             torch.from_numpy(kept[f"{split}_mc_squares"][rung]),
         )
 
     def prediction(self, averaging: str) -> torch.Tensor:
-        """Log-probabilities of the mean, arithmetic or (normalised) geometric; of one member its own."""
+        """Log-probabilities ``(examples, classes)`` of the arithmetic or the normalised geometric mean.
+
+        With a single member both are that member's own prediction.
+        """
         if averaging == "arithmetic" or self.count == 1:
             return self.log_mean
         return F.log_softmax(self.mean_log, dim=1)
 
 
 def log_mean(members: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Log of the arithmetic mean of probabilities, from log-probabilities ``(examples, classes)`` each.
+    """Log of the arithmetic mean of the members' probabilities.
 
-    The mean of one is that one, to the last bit.
+    Each member gives log-probabilities ``(examples, classes)``. A single member is returned as it is, to the
+    last bit.
     """
     if len(members) == 1:
         return members[0]
     mean = torch.logsumexp(torch.stack(list(members)), dim=0) - math.log(len(members))
-    return mean.clamp(max=0)  # rounded, log(M · 1) − log M may be above
+    return mean.clamp(max=0)  # rounding may leave log(M · 1) − log M above 0
 
 
 def quality(ensemble: Ensemble, averaging: str, labels: torch.Tensor) -> dict[str, float]:
-    """The metrics of the averaged prediction, those of its members, and how far they are from one another.
+    """Metrics of the averaged prediction, mean metrics of its members, and their diversity.
 
     Loss of the ensemble = mean loss of its members − ambiguity (Krogh & Vedelsby 1995; for the negative
-    log-likelihood of the geometric mean, Heskes 1998). The ambiguity is computed for itself:
+    log-likelihood of the geometric mean, Heskes 1998). The ambiguity is not taken from this difference, but
+    computed directly:
 
-    - NLL, arithmetic: the mean over examples of log P̄(y) − mean log P_m(y), which is 0 or more.
-    - NLL, geometric: mean over members of KL(P̄ ‖ P_m) = −log Σ_c exp(mean log P_m(c)), without labels.
-    - Brier, arithmetic: mean over members of Σ_c (P_m(c) − P̄(c))², without labels. Of the geometric mean
-      the Brier score has no such decomposition (NaN).
+    - NLL, arithmetic mean: the mean over examples of log P̄(y) − mean log P_m(y), which is never negative.
+    - NLL, geometric mean: the mean over members of KL(P̄ ‖ P_m) = −log Σ_c exp(mean log P_m(c)); needs no
+      labels.
+    - Brier, arithmetic mean: the mean over members of Σ_c (P_m(c) − P̄(c))²; needs no labels.
+    - Brier, geometric mean: NaN, since it has no such decomposition.
 
-    ``disagreement_percent`` is the share of examples on which two members differ, over all pairs; of one
-    member NaN.
+    ``disagreement_percent`` is the share of examples on which two members predict different classes, averaged
+    over all pairs of members; NaN for a single member.
     """
-    measured = metrics(ensemble.prediction(averaging), labels)
+    averaged = metrics(ensemble.prediction(averaging), labels)
     at_label = ensemble.mean_log.double().gather(1, labels[:, None])[:, 0]
     probabilities = ensemble.log_mean.double().exp()
     squares = ensemble.squares.double()
@@ -94,12 +103,12 @@ def quality(ensemble: Ensemble, averaging: str, labels: torch.Tensor) -> dict[st
     else:
         nll_ambiguity = -torch.logsumexp(ensemble.mean_log.double(), dim=1)
         brier_ambiguity = math.nan
-    of_label = ensemble.votes.gather(1, labels[:, None]).double()
+    right = ensemble.votes.gather(1, labels[:, None]).double()
     pairs = ensemble.count * (ensemble.count - 1)
     agreeing = (ensemble.votes * (ensemble.votes - 1)).sum(1).double().mean().item()
     return {
-        **{f"test_{name}": value for name, value in measured.items()},
-        "mean_member_error_percent": 100 * (1 - of_label.mean().item() / ensemble.count),
+        **{f"test_{name}": value for name, value in averaged.items()},
+        "mean_member_error_percent": 100 * (1 - right.mean().item() / ensemble.count),
         "mean_member_nll": -at_label.mean().item(),
         "nll_ambiguity": nll_ambiguity.mean().item(),
         "mean_member_brier": (squares + 1).mean().item()
@@ -112,7 +121,8 @@ def quality(ensemble: Ensemble, averaging: str, labels: torch.Tensor) -> dict[st
 def out_of_bag_error(kept: Sequence[Mapping[str, np.ndarray]]) -> float:
     """Error in percent on training images, each predicted by the members that did not see it (Breiman 1996).
 
-    The mean is that of probabilities. Images that every member saw are no part of it; NaN if all are.
+    ``kept`` holds each member's arrays ``oob``, ``oob_positions`` and ``oob_labels``. The members'
+    probabilities are averaged arithmetically. Images that every member saw are left out; NaN if none remain.
     """
     size = 1 + max((int(arrays["oob_positions"].max(initial=-1)) for arrays in kept), default=-1)
     labels = np.full(size, -1)

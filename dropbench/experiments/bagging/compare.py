@@ -1,4 +1,4 @@
-"""Carrying out a comparison: the runs that are not done yet, then the rows that are not there yet."""
+"""Carry out a comparison: first its missing runs, then its missing rows."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +19,10 @@ NO_OOD = "none"
 
 
 def ood_key(name: str, data: DataSet, data_dir: Path | None) -> str:
-    """What dropbench.datasets.ood.ood_images takes for the set that ``--ood`` names; empty for none.
+    """Translate the value of ``ood`` into the argument of dropbench.datasets.ood.ood_images; empty for none.
 
     Raises:
-        UsageError: if there is no such set, or its images do not fit the nets.
+        UsageError: if there is no such set, its images have another shape, or it is ``data`` itself.
         DropbenchError: if it cannot be fetched.
 
     """
@@ -34,16 +34,19 @@ def ood_key(name: str, data: DataSet, data_dir: Path | None) -> str:
         raise unknown_name(
             "out-of-distribution data", name, [*DERIVED, NO_OOD, *SOURCES, f"{FOLDER_PREFIX}PATH"]
         )
-    foreign = prepare(name, data_dir)
-    if foreign.image_shape != data.image_shape:
-        theirs, ours = ("×".join(map(str, each.image_shape)) for each in (foreign, data))
+    ood = prepare(name, data_dir)
+    if ood.image_shape != data.image_shape:
+        theirs, ours = ("×".join(map(str, each.image_shape)) for each in (ood, data))
         raise UsageError(
-            f"`ood={name}` has images of {theirs}, and {data.name} of {ours}.",
-            f"Take one of the same shape, or {' or '.join(DERIVED)}.",
+            f"`ood={name}` has images of {theirs}, but {data.name} has images of {ours}.",
+            f"Name a data set of the same shape, or {' or '.join(DERIVED)}.",
         )
-    if foreign.key == data.key:
-        raise UsageError(f"`ood={name}` is the data set itself, which is in its own distribution.")
-    return foreign.key
+    if ood.key == data.key:
+        raise UsageError(
+            f"`ood={name}` is the training data itself, so its images are not out-of-distribution.",
+            f"Name another data set, or {' or '.join(DERIVED)}.",
+        )
+    return ood.key
 
 
 def carry_out_comparison(
@@ -53,9 +56,14 @@ def carry_out_comparison(
     watcher: Watcher,
     policy: Policy = CAREFUL,
 ) -> Outcome:
-    """Carry out what is not done yet, then write a row for everything that the arms are read as.
+    """Carry out the missing runs, then write a row for every average of every arm.
 
-    Rows that are there stay, unless they were made of other runs, or of runs that were done again since.
+    Rows already on disk stay, unless they were made from other runs, or from runs that were repeated since.
+
+    Raises:
+        DropbenchError: if a result cannot be written.
+        KeyboardInterrupt: if the watcher wanted to stop before all runs were done.
+
     """
     bench = replace(bench, extras=replace(bench.extras, ood=plan.ood_key))
     outcome = carry_out(runs_of(plan.all_arms()), bench, store, watcher, policy, with_predictions=True)
@@ -65,5 +73,5 @@ def carry_out_comparison(
 
 
 def row_ids(plan: ComparisonPlan) -> set[str]:
-    """The comparison_ids of all rows of a plan."""
+    """The comparison_id of every row of a plan."""
     return {average.comparison_id for arm in plan.all_arms() for average in averages_of(arm)}

@@ -1,4 +1,4 @@
-"""What nets cost: floating-point operations, counted on a real step of a real net, and parameters."""
+"""The cost of nets: floating-point operations, counted on a real step of a real net, and parameters."""
 
 import functools
 import math
@@ -17,17 +17,20 @@ from dropbench.run.config import RunConfig
 
 _IMAGES = 2
 _CPU = torch.device("cpu")
-_WIDTHS = 1000
-"""Widths are looked for in thousandths."""
+_WIDTH_STEPS = 1000
+"""The width of narrowed members is a multiple of 1/1000."""
 
 
 @dataclass(frozen=True)
 class Flops:
-    """Floating-point operations for one image, of matrix products and convolutions (two for each product).
+    """Floating-point operations for one image: matrix products and convolutions, two for each product.
 
-    ``training`` is a step's share: forward, backward, and whatever else the step computes. ``prediction`` is
-    one deterministic pass, ``first_thinned`` one with masks, and ``thinned`` what each further one takes,
-    which shares with the first what comes before the first mask; NaN of nets without masks.
+    - ``training``: a training step, with its forward and backward pass and whatever else it computes.
+    - ``prediction``: one deterministic forward pass.
+    - ``first_thinned``: the first Monte-Carlo pass.
+    - ``thinned``: each further Monte-Carlo pass, which reuses the units before the first mask.
+
+    The last two are NaN for a net without dropout, and for a thinned net, whose mask never changes.
     """
 
     training: float
@@ -37,7 +40,8 @@ class Flops:
 
 
 def count_flops(config: RunConfig, data: DataSet) -> Flops:
-    """Count the operations of ``config``'s net on images like those of ``data``."""
+    """Count the operations of ``config``'s net on images of ``data``'s shape."""
+    # Settings that change no operation are set to one value, so that _count is cached across them.
     shapes = config.replace(
         seed=0,
         member=0,
@@ -53,14 +57,14 @@ def count_flops(config: RunConfig, data: DataSet) -> Flops:
 
 @functools.lru_cache(maxsize=64)
 def _count(config: RunConfig, image_shape: tuple[int, int, int], classes: int) -> Flops:
-    from torch.utils.flop_counter import FlopCounterMode  # imports torch._dynamo, 1.4 s: not for a worker
+    from torch.utils.flop_counter import FlopCounterMode  # takes 1.4 s (torch._dynamo): not in a worker
 
     model = make_module(image_shape, classes, config)
     set_streams(model, "mask", 0, 0, _CPU)
     images = torch.rand(_IMAGES, *image_shape, generator=torch.Generator().manual_seed(0))
 
     def flops(*calls: tuple[bool, bool]) -> float:
-        """Of passes, each in train mode or not, and with a backward pass or not."""
+        """Operations of several passes, each given as (in train mode, with a backward pass)."""
         with FlopCounterMode(display=False) as counter:
             for training, backward in calls:
                 with torch.set_grad_enabled(backward):
@@ -76,7 +80,7 @@ def _count(config: RunConfig, image_shape: tuple[int, int, int], classes: int) -
             predict_monte_carlo(model, examples, torch.arange(_IMAGES), "fp32", (passes,), config)
         return float(counter.get_total_flops() / _IMAGES)
 
-    # Boosting also looks at the averaged prediction in every step.
+    # Every step of dropout boosting also computes the averaged prediction, by one deterministic pass.
     step = [(True, True), *([(False, False)] if config.dropout.boosting else [])]
     drops = not (config.without_dropout or config.dropout.thinned)
     first, further = (sampled(1), sampled(2) - sampled(1)) if drops else (math.nan, math.nan)
@@ -84,16 +88,16 @@ def _count(config: RunConfig, image_shape: tuple[int, int, int], classes: int) -
 
 
 def boosting_step(config: RunConfig, data: DataSet) -> float:
-    """What a step of boosting takes, in steps of dropout."""
-    joint = count_flops(config.replace(joint=True), data)
-    return joint.training / count_flops(config, data).training
+    """Training operations of a step of dropout boosting, as a multiple of those of a step of dropout."""
+    boosting = count_flops(config.replace(joint=True), data)
+    return boosting.training / count_flops(config, data).training
 
 
 def narrowed(config: RunConfig, members: int, data: DataSet) -> float:
-    """What to multiply the width by so that ``members`` nets together have no more parameters than one.
+    """The largest factor of the width at which ``members`` nets have no more parameters than one full net.
 
     Raises:
-        UsageError: if there is none, or the model cannot be made narrower.
+        UsageError: if no factor is small enough, or the model cannot be made narrower.
 
     """
     if members == 1:
@@ -105,17 +109,17 @@ def narrowed(config: RunConfig, members: int, data: DataSet) -> float:
             model: nn.Module = make_module(data.image_shape, len(data.classes), narrow)
         return sum(parameter.numel() for parameter in model.parameters())
 
-    most = parameters(1.0)
-    low, high = 0, _WIDTHS  # thousandths that fit, and that do not
+    limit = parameters(1.0)
+    low, high = 0, _WIDTH_STEPS  # bisection: ``low`` steps fit, ``high`` do not
     while high - low > 1:
         middle = (low + high) // 2
-        if members * parameters(middle / _WIDTHS) <= most:
+        if members * parameters(middle / _WIDTH_STEPS) <= limit:
             low = middle
         else:
             high = middle
     if low == 0:
         raise UsageError(
-            f"{members} members have more parameters than one net, however narrow they are.",
-            "Take fewer `members`, or another `budget`.",
+            f"`members={members}` cannot have as few parameters as one net, however narrow they are.",
+            "Choose fewer `members`, or another `budget`.",
         )
-    return low / _WIDTHS
+    return low / _WIDTH_STEPS

@@ -1,4 +1,4 @@
-"""From the flags to the arms of every repetition, and from those to runs."""
+"""The plan of a comparison: the arms of every repetition, and the runs that they need."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,11 +12,13 @@ from dropbench.run.config import RunConfig
 
 @dataclass(frozen=True)
 class ComparisonPlan:
-    """What is compared: ``base`` has the probabilities and ``mc_samples`` of the dropout arms.
+    """A comparison of ``arms`` over ``seeds`` repetitions, with a budget that is held equal.
 
-    ``narrow`` is what the width of members is multiplied by under the budget ``parameters``, and
-    ``boosting_step`` what a step of boosting takes under the budget ``train``, in steps of dropout;
-    dropbench.experiments.bagging.cost knows both, and under every other budget they are 1.
+    - ``base``: the net, with the drop probabilities and ``mc_samples`` of the arms with dropout.
+    - ``members``: the number of nets in each arm that averages several.
+    - ``narrow``: the factor of the members' width under the budget ``parameters``; 1 under any other.
+    - ``boosting_step``: the cost of a step of dropout boosting under the budget ``train``, as a multiple of a
+      step of dropout; 1 under any other. Both come from dropbench.experiments.bagging.cost.
     """
 
     base: RunConfig
@@ -26,61 +28,62 @@ class ComparisonPlan:
     budget: str = "members"
     narrow: float = 1.0
     boosting_step: float = 1.0
-    foreign: str = ""
-    """What the foreign images are called; empty for none."""
+    ood: str = ""
+    """The user's name for the out-of-distribution images; empty for none."""
     ood_key: str = ""
-    """What dropbench.datasets.ood.ood_images takes for them."""
+    """The argument of dropbench.datasets.ood.ood_images for these images; empty for none."""
 
     def __post_init__(self) -> None:
-        """Raise UsageError for what cannot be compared."""
+        """Raise UsageError for a plan that cannot be carried out."""
         if self.members < 1:
             raise UsageError(
-                f"`members` is {self.members}.", "Write 1 or more; the lecture's question wants 5 or so."
+                f"`members={self.members}` is too small.", "Choose 1 or more; the lecture suggests about 5."
             )
         BUDGETS.check(self.budget)
         object.__setattr__(self, "arms", check_arms(self.arms, self.reference))
         if self.base.without_dropout:
             raise UsageError(
                 "With `p_drop=0` there is no dropout to compare.",
-                "Write a probability of dropping, like 0.5.",
+                "Choose a drop probability above 0, such as `p_drop=0.5`.",
             )
-        self.of_seed(0)  # a member that cannot be is said now
+        self.of_seed(0)  # a member with impossible settings is refused now, not after hours of training
 
     @property
     def reference(self) -> str:
-        """The arm that the others are compared with."""
+        """The name of the arm that the others are compared with."""
         return reference_under(self.budget)
 
     @property
     def setting(self) -> RunConfig:
-        """The dropout net of seed 0, with the epochs of a member; it names the comparison."""
-        # Noise of mean 1 needs no scaling: the net as it is, at test.
+        """The dropout net of seed 0 with a member's epochs; all arms and the experiment_id derive from it."""
+        # Variants whose noise has mean 1 are not scaled at test, so there is no weight scaling to choose.
         convention = "weight-scaling" if variant_of(self.base.dropout.variant).scaled else "inverted"
         samples = self.members if self.budget == "inference" else self.base.dropout.mc_samples
         return self.base.replace(seed=0, convention=convention, mc_samples=samples)
 
     @property
     def experiment_id(self) -> str:
-        """Twelve hexadecimal digits that name the comparison, whatever its arms and however many seeds."""
+        """Twelve hexadecimal digits that identify the comparison, whatever its arms and number of seeds."""
         identity = f"{self.setting.run_id} {self.members} {self.budget} {self.ood_key}"
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
     def all_arms(self) -> list["PlannedArm"]:
-        """The arms of every repetition, all of one seed before the next."""
+        """The arms of every repetition, seed by seed."""
         return [arm for seed in range(self.seeds) for arm in self.of_seed(seed)]
 
     def of_seed(self, seed: int) -> list["PlannedArm"]:
-        """The arms of one repetition."""
+        """The arms of the repetition with this seed."""
         return [
             PlannedArm(name, self.setting.replace(seed=seed), self, self._runs(ARMS[name], seed))
             for name in self.arms
         ]
 
     def _runs(self, kind: Arm, seed: int) -> tuple[RunConfig, ...]:
-        net = self._longer(self.setting.replace(seed=seed))
-        # A member that is the dropout arm's net, but for the Monte-Carlo passes after training, is that net.
-        trained = net.replace(mc_samples=0)
-        return tuple(net if run == trained else run for run in self._own_runs(kind, seed))
+        dropout = self._with_budget_epochs(self.setting.replace(seed=seed))
+        # A member may differ from the dropout arm's net only in the Monte-Carlo passes after training. Then
+        # that net serves as the member, so that it is trained once.
+        without_passes = dropout.replace(mc_samples=0)
+        return tuple(dropout if run == without_passes else run for run in self._own_runs(kind, seed))
 
     def _own_runs(self, kind: Arm, seed: int) -> tuple[RunConfig, ...]:
         one = self.setting.replace(seed=seed, mc_samples=0)
@@ -90,13 +93,17 @@ class ComparisonPlan:
         if kind.many:
             one = one.replace(width=self.narrow * one.model.width)
             return tuple(one.replace(member=member) for member in range(self.members))
-        one = self._longer(one)
+        one = self._with_budget_epochs(one)
         if kind.snapshots:
             one = one.replace(snapshots=self.members, width=self.narrow * one.model.width)
         return (one,)
 
-    def _longer(self, run: RunConfig) -> RunConfig:
-        """A net alone, which under the budget ``train`` takes the epochs of all members."""
+    def _with_budget_epochs(self, run: RunConfig) -> RunConfig:
+        """The run of a single net, which under the budget ``train`` gets the epochs of all members together.
+
+        Their number is divided by ``boosting_step`` for dropout boosting, whose steps cost more. The cutoff
+        epoch of a dropout schedule moves in proportion.
+        """
         if self.budget != "train":
             return run
         times = self.members / (self.boosting_step if run.dropout.boosting else 1)
@@ -106,7 +113,7 @@ class ComparisonPlan:
 
 @dataclass(frozen=True)
 class PlannedArm:
-    """One way to predict, in one repetition; ``setting`` is the plan's with the repetition's seed."""
+    """An arm in one repetition, with the runs that it needs; ``setting`` is the plan's with that seed."""
 
     name: str
     setting: RunConfig
@@ -115,21 +122,21 @@ class PlannedArm:
 
     @property
     def kind(self) -> Arm:
-        """What it is."""
+        """The arm's entry in the catalog."""
         return ARMS[self.name]
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """The numbers of members it is read with: every one, or 1 where it has no members."""
+        """The numbers of members that are averaged, from 1 to all; only 1 for an arm of one net."""
         return tuple(range(1, 1 + (self.plan.members if self.kind.is_ensemble else 1)))
 
     def comparison_id(self, averaging: str, members: int, passes: int) -> str:
-        """Twelve hexadecimal digits that name one average of this arm."""
+        """Twelve hexadecimal digits that identify one average of this arm."""
         runs = " ".join(run.run_id for run in self.runs)
         identity = f"{self.plan.experiment_id} {self.name} {averaging} {members} {passes} {runs}"
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
 def runs_of(arms: Sequence[PlannedArm]) -> list[RunConfig]:
-    """The runs that the arms need, each once."""
+    """The runs that the arms need; a run that arms share is listed once."""
     return list({run.run_id: run for arm in arms for run in arm.runs}.values())

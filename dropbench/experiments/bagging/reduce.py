@@ -1,4 +1,4 @@
-"""From the predictions of an arm's members to its figures, for every number of members or of passes."""
+"""Reduce the predictions of an arm to metrics, for every number of members or Monte-Carlo passes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +23,10 @@ Kept = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Average:
-    """An arm read with so many of its members, or by so many passes with masks, and how they are averaged."""
+    """An arm's averaged prediction with a given number of ``members`` or Monte-Carlo ``passes``.
+
+    ``averaging`` is one of AVERAGINGS. An ensemble needs one forward pass for each member.
+    """
 
     arm: PlannedArm
     averaging: str
@@ -32,12 +35,12 @@ class Average:
 
     @property
     def comparison_id(self) -> str:
-        """Names its row."""
+        """Twelve hexadecimal digits that identify this average and its row."""
         return self.arm.comparison_id(self.averaging, self.members, self.passes)
 
 
 def averages_of(arm: PlannedArm) -> list[Average]:
-    """All averages of an arm; one that averages nothing has a single one."""
+    """All averages of an arm; an arm of a single deterministic net has exactly one."""
     if arm.kind.monte_carlo:
         ladder = mc_ladder(arm.runs[0].dropout.mc_samples)
         return [Average(arm, averaging, 1, passes) for averaging in AVERAGINGS for passes in ladder]
@@ -47,20 +50,21 @@ def averages_of(arm: PlannedArm) -> list[Average]:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """An average's row of comparisons.csv, its rows of reliability.csv, and its losses on each test image."""
+class Evaluation:
+    """An average's row in comparisons.csv, its rows in reliability.csv, and its losses on each test image."""
 
     row: dict[str, Any]
     bins: list[dict[str, Any]]
     losses: dict[str, np.ndarray]
-    """By LOSSES, each ``(examples,)``."""
+    """Arrays ``(examples,)``, one for each of LOSSES."""
 
 
 @dataclass
 class Reducer:
-    """Reduces averages on one data set; ``finished`` are the rows of runs that ended well, by run_id.
+    """Evaluates averages on one data set.
 
-    ``load`` gives a run's kept arrays; those of one repetition are held until ``forget``.
+    ``finished`` maps the run_id of every run that ended well to its row in runs.csv. ``load`` reads the kept
+    arrays of a run_id; they stay in memory until ``forget`` is called.
     """
 
     data: DataSet
@@ -69,20 +73,20 @@ class Reducer:
     _kept: dict[str, Kept] = field(default_factory=dict)
 
     def forget(self) -> None:
-        """Let the arrays go."""
+        """Drop the arrays held in memory."""
         self._kept.clear()
 
     def usable(self, arm: PlannedArm) -> list[RunConfig]:
-        """The arm's runs that ended well, in their order."""
+        """The arm's runs that ended well, in the arm's order."""
         return [run for run in arm.runs if run.run_id in self.finished]
 
     def members(self, arm: PlannedArm) -> int:
-        """How many members it can be read with: of runs that diverged or failed there is no prediction."""
+        """The number of members with predictions; runs that diverged or failed have none."""
         usable = self.usable(arm)
         return len(usable) and (arm.plan.members if arm.kind.snapshots else len(usable))
 
     def headline(self, arm: PlannedArm) -> Average | None:
-        """The arm read with all its members or passes, by the arithmetic mean; None where it has none."""
+        """The arithmetic mean of as many members or passes as there are; None if no run ended well."""
         possible = [
             average
             for average in averages_of(arm)
@@ -91,7 +95,7 @@ class Reducer:
         return max(possible, key=lambda average: (average.members, average.passes), default=None)
 
     def cells(self, average: Average) -> dict[str, Any]:
-        """What tells an average from the others."""
+        """The cells that identify an average: its settings, and the runs that it is made from."""
         arm, plan = average.arm, average.arm.plan
         left_out = len(arm.runs) - len(self.usable(arm))
         missing = average.members > self.members(arm)
@@ -102,7 +106,7 @@ class Reducer:
             "arm": arm.name,
             "members": plan.members,
             "budget": plan.budget,
-            "foreign": plan.foreign,
+            "foreign": plan.ood,
             "averaging": average.averaging,
             "averaged": average.members,
             "left_out": left_out,
@@ -114,43 +118,43 @@ class Reducer:
         }
 
     def averaged(self, average: Average) -> list[RunConfig]:
-        """The runs whose predictions an average takes."""
+        """The runs whose predictions are averaged: the first ones that ended well."""
         return self.usable(average.arm)[: None if average.arm.kind.snapshots else average.members]
 
-    def measure(self, average: Average) -> Measured:
-        """All figures of an average that has its members."""
+    def evaluate(self, average: Average) -> Evaluation:
+        """Compute all metrics of an average, none of whose members may be missing."""
         arm = average.arm
         runs = self.averaged(average)
         kept = [self._arrays(run) for run in runs]
         labels = {split: torch.from_numpy(kept[0][f"{split}_labels"]) for split in ("val", "test")}
-        tuning = self._ensemble(average, "val").prediction(average.averaging)
+        validated = self._ensemble(average, "val").prediction(average.averaging)
         ensemble = self._ensemble(average, "test")
         predicted = ensemble.prediction(average.averaging)
-        temperature = fit_temperature(tuning, labels["val"])
+        temperature = fit_temperature(validated, labels["val"])
         scaled = at_temperature(predicted, temperature)
         row = {
             **self.cells(average),
             **quality(ensemble, average.averaging, labels["test"]),
             "temperature": temperature,
-            "val_nll": metrics(tuning, labels["val"])["nll"],
-            "val_nll_scaled": metrics(at_temperature(tuning, temperature), labels["val"])["nll"],
+            "val_nll": metrics(validated, labels["val"])["nll"],
+            "val_nll_scaled": metrics(at_temperature(validated, temperature), labels["val"])["nll"],
             **{
                 f"test_{name}_scaled": value
                 for name, value in metrics(scaled, labels["test"]).items()
-                if name != "error_percent"  # a temperature changes no error
+                if name != "error_percent"  # a temperature does not change the predicted class
             },
             **self._cost(average, runs),
         }
         if arm.kind.bootstraps:
-            drawn = [self.finished[run.run_id] for run in runs]
+            rows = [self.finished[run.run_id] for run in runs]
             row["oob_error_percent"] = out_of_bag_error(kept)
             row["distinct_train_percent"] = sum(
-                100 * run["distinct_train_images"] / run["train_images"] for run in drawn
-            ) / len(drawn)
-        if arm.plan.foreign:
-            foreign = self._ensemble(average, ood_split(arm.plan.ood_key))
-            row |= detection(entropy(predicted), entropy(foreign.prediction(average.averaging)))
-        return Measured(
+                100 * each["distinct_train_images"] / each["train_images"] for each in rows
+            ) / len(rows)
+        if arm.plan.ood:
+            ood = self._ensemble(average, ood_split(arm.plan.ood_key)).prediction(average.averaging)
+            row |= detection(entropy(predicted), entropy(ood))
+        return Evaluation(
             row, _bins(average, predicted, labels["test"]), _losses(predicted, scaled, labels["test"])
         )
 
@@ -164,7 +168,7 @@ class Reducer:
         if average.arm.kind.monte_carlo:
             rung = mc_ladder(runs[0].dropout.mc_samples).index(average.passes)
             return Ensemble.of_thinned_nets(self._arrays(runs[0]), split, rung, average.passes)
-        if average.arm.kind.snapshots:  # the last ones, as in Huang et al. 2017
+        if average.arm.kind.snapshots:  # the last ones count, as in Huang et al. 2017
             members = list(self._arrays(runs[0])[f"{split}_snapshots"][-average.members :])
         else:
             members = [self._arrays(run)[split] for run in runs]
@@ -190,6 +194,7 @@ class Reducer:
 
 
 def _bins(average: Average, predicted: torch.Tensor, labels: torch.Tensor) -> list[dict[str, Any]]:
+    """A row of reliability.csv for each bin of confidence that is not empty."""
     columns = zip(*(column.tolist() for column in reliability(predicted.exp(), labels)), strict=True)
     return [
         {
@@ -205,6 +210,7 @@ def _bins(average: Average, predicted: torch.Tensor, labels: torch.Tensor) -> li
 
 
 def _losses(predicted: torch.Tensor, scaled: torch.Tensor, labels: torch.Tensor) -> dict[str, np.ndarray]:
+    """Each of LOSSES on every example ``(examples,)``, from log-probabilities before and after scaling."""
     truth = F.one_hot(labels, predicted.shape[1])
     losses = {
         "error_percent": 100 * (predicted.argmax(1) != labels).double(),

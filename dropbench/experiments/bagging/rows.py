@@ -1,4 +1,4 @@
-"""The rows of a comparison: which of them are not on disk yet, and writing those."""
+"""The rows of a comparison: find those that are missing on disk or outdated, and write them."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -8,21 +8,21 @@ import numpy as np
 
 from dropbench.catalog.arms import LOSSES
 from dropbench.experiments.bagging.plan import ComparisonPlan, PlannedArm
-from dropbench.experiments.bagging.reduce import Average, Measured, Reducer, averages_of
+from dropbench.experiments.bagging.reduce import Average, Evaluation, Reducer, averages_of
 from dropbench.experiments.bagging.uncertainty import bootstrap_differences, mcnemar
 from dropbench.results.schema import COMPARISONS, DIFFERENCES, RELIABILITY, SCHEMA_VERSION
 from dropbench.results.store import Store
 
-NOTHING = ""
-"""Stands for the reference where an arm's losses are taken by themselves."""
+NO_REFERENCE = ""
+"""The reference in rows of differences.csv that hold an arm's own mean loss, not a difference."""
 Pair = tuple[str, str]
-"""An arm and its reference."""
-_MADE_OF = ("member_run_ids", "member_started_at", "message")
-"""The cells of a row that say from which runs, and from which time they were done, it was made."""
+"""The names of an arm and of its reference."""
+_MADE_FROM = ("member_run_ids", "member_started_at", "message")
+"""The cells that tell which runs a row was made from, and when these started."""
 
 
 class Rows:
-    """Which rows of a comparison are not on disk, and writing them."""
+    """Writes the rows of a plan that are missing on disk or outdated."""
 
     def __init__(self, plan: ComparisonPlan, reducer: Reducer, store: Store) -> None:
         self._plan = plan
@@ -32,74 +32,79 @@ class Rows:
         self._headlines = {key: reducer.headline(arm) for key, arm in self._arms.items()}
 
     def write(self) -> None:
-        """Write them, an arm at a time."""
+        """Write the rows arm by arm, then the differences between arms."""
         written = self._store.recorded(COMPARISONS)
-        pairs = self._new_pairs()
+        pairs = self._missing_pairs()
         compared = {(name, seed) for pair, seeds in pairs.items() for seed in seeds for name in pair}
         losses: dict[tuple[str, int], Mapping[str, np.ndarray]] = {}
-        seed_at_hand = 0
+        current_seed = 0
         for key, arm in self._arms.items():
-            if arm.setting.repetition.seed != seed_at_hand:  # members are shared between the arms of a seed
+            if arm.setting.repetition.seed != current_seed:  # arms share members within a seed only
                 self._reducer.forget()
-                seed_at_hand = arm.setting.repetition.seed
-            new = [average for average in averages_of(arm) if self._is_new(average, written)]
-            measured = self._write_arm(arm, new, self._headlines[key], wanted=key in compared)
-            if measured is not None:
-                losses[key] = measured.losses
+                current_seed = arm.setting.repetition.seed
+            missing = [average for average in averages_of(arm) if self._is_missing(average, written)]
+            headline = self._write_arm(arm, missing, self._headlines[key], wanted=key in compared)
+            if headline is not None:
+                losses[key] = headline.losses
         for seeds in {seeds for seeds in pairs.values() if seeds}:
             self._write_differences([pair for pair in pairs if pairs[pair] == seeds], seeds, losses)
 
-    def _is_new(self, average: Average, written: Mapping[str, Mapping[str, Any]]) -> bool:
-        """Whether there is no row, or one of other members, or of the same before they were done again."""
+    def _is_missing(self, average: Average, written: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Whether no row is written, or one from other runs, or from runs that were repeated since."""
         row, now = written.get(average.comparison_id), self._reducer.cells(average)
-        return row is None or any(row[name] != now[name] for name in _MADE_OF)
+        return row is None or any(row[name] != now[name] for name in _MADE_FROM)
 
     def _write_arm(
-        self, arm: PlannedArm, new: Iterable[Average], headline: Average | None, wanted: bool
-    ) -> Measured | None:
-        """Write the new averages of an arm; measure its headline if that is one of them, or ``wanted``."""
+        self, arm: PlannedArm, missing: Iterable[Average], headline: Average | None, wanted: bool
+    ) -> Evaluation | None:
+        """Write the missing averages of an arm.
+
+        An average with too few members that ended well gets a row without metrics. Returns the evaluation of
+        the headline where it is ``wanted``, whether its row is missing or not.
+        """
         rows: list[Mapping[str, Any]] = []
-        of_headline = self._reducer.measure(headline) if headline is not None and wanted else None
-        for average in new:
+        of_headline = self._reducer.evaluate(headline) if headline is not None and wanted else None
+        for average in missing:
             if average.members > self._reducer.members(arm):
                 rows.append(self._reducer.cells(average))
                 continue
-            measured = of_headline if average == headline and of_headline else self._reducer.measure(average)
-            rows.append(measured.row)
-            if average == headline:
-                self._store.append_rows(RELIABILITY, _versioned(measured.bins))
+            is_headline = average == headline
+            evaluation = of_headline if is_headline and of_headline else self._reducer.evaluate(average)
+            rows.append(evaluation.row)
+            if is_headline:
+                self._store.append_rows(RELIABILITY, _versioned(evaluation.bins))
         self._store.append_rows(COMPARISONS, _versioned(rows))
         return of_headline
 
-    def _new_pairs(self) -> dict[Pair, tuple[int, ...]]:
-        """What has no differences on disk: each arm by itself, and against the reference.
+    def _missing_pairs(self) -> dict[Pair, tuple[int, ...]]:
+        """The pairs without differences on disk, with the seeds in which both arms have predictions.
 
-        With the seeds in which both have members.
+        Each arm is paired with NO_REFERENCE and with the reference.
         """
         written = self._store.recorded(DIFFERENCES)
         pairs = [
             (name, other)
             for name in self._plan.arms
-            for other in (NOTHING, self._plan.reference)
+            for other in (NO_REFERENCE, self._plan.reference)
             if name != other
         ]
-        new = {}
+        missing = {}
         for pair in pairs:
             seeds = tuple(
                 seed
                 for seed in range(self._plan.seeds)
-                if all(self._headlines[n, seed] for n in _named(pair))
+                if all(self._headlines[n, seed] for n in _arms_of(pair))
             )
             if any(self._difference_id(pair, seeds, loss) not in written for loss in LOSSES):
-                new[pair] = seeds
-        return new
+                missing[pair] = seeds
+        return missing
 
     def _difference_id(self, pair: Pair, seeds: tuple[int, ...], loss: str) -> str:
-        read = [self._headlines[name, seed] for seed in seeds for name in _named(pair)]
-        made_of = [
-            str(self._reducer.cells(average)[name]) for average in read if average for name in _MADE_OF
-        ]
-        identity = " ".join([*pair, loss, *(r.comparison_id for r in read if r), *made_of])
+        """Twelve hexadecimal digits that identify a difference; other runs or repeated ones change them."""
+        headlines = [self._headlines[name, seed] for seed in seeds for name in _arms_of(pair)]
+        averages = [headline for headline in headlines if headline]
+        made_from = [str(self._reducer.cells(average)[name]) for average in averages for name in _MADE_FROM]
+        identity = " ".join([*pair, loss, *(average.comparison_id for average in averages), *made_from])
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
     def _write_differences(
@@ -108,16 +113,19 @@ class Rows:
         seeds: tuple[int, ...],
         losses: Mapping[tuple[str, int], Mapping[str, np.ndarray]],
     ) -> None:
-        """Of pairs that have the same seeds; all with the same draws of seeds and images."""
+        """Write the differences of pairs with the same seeds; all use the same bootstrap draws.
+
+        The same draws of seeds and test images make the intervals of different arms comparable.
+        """
 
         def of(name: str, loss: str) -> np.ndarray:
-            """``(seeds, images)``."""
+            """The losses ``(seeds, images)`` of an arm's headline; zeros for NO_REFERENCE."""
+            if name == NO_REFERENCE:
+                return np.zeros((len(seeds), 1))
             return np.stack([losses[name, seed][loss] for seed in seeds])
 
         kinds = [(pair, loss) for pair in pairs for loss in LOSSES]
-        stacked = np.stack(
-            [of(name, loss) - (of(other, loss) if other != NOTHING else 0) for (name, other), loss in kinds]
-        )
+        stacked = np.stack([of(name, loss) - of(other, loss) for (name, other), loss in kinds])
         rows = []
         for ((name, other), loss), found in zip(kinds, bootstrap_differences(stacked), strict=True):
             row = {
@@ -132,21 +140,21 @@ class Rows:
                 "low": found.low,
                 "high": found.high,
             }
-            if other != NOTHING:
+            if other != NO_REFERENCE:
                 row["p_better"] = found.p_better
-            if other != NOTHING and loss == "error_percent":
+            if other != NO_REFERENCE and loss == "error_percent":
                 wrong = [[losses[each, seed][loss] > 0 for each in (name, other)] for seed in seeds]
-                row |= _tests([mcnemar(*each) for each in wrong])
+                row |= _mcnemar_cells([mcnemar(*each) for each in wrong])
             rows.append(row)
         self._store.append_rows(DIFFERENCES, _versioned(rows))
 
 
-def _named(pair: Pair) -> tuple[str, ...]:
-    return tuple(name for name in pair if name != NOTHING)
+def _arms_of(pair: Pair) -> tuple[str, ...]:
+    return tuple(name for name in pair if name != NO_REFERENCE)
 
 
-def _tests(tests: Iterable[tuple[int, int, float]]) -> dict[str, str]:
-    """McNemar's test of each seed, as cells."""
+def _mcnemar_cells(tests: Iterable[tuple[int, int, float]]) -> dict[str, str]:
+    """The results of mcnemar for each seed, as cells with one number a seed."""
     only_arm, only_reference, p = zip(*tests, strict=True)
     return {
         "only_arm_right": " ".join(map(str, only_arm)),

@@ -1,4 +1,4 @@
-"""How sure a difference between two arms is, given few repetitions and a finite test set."""
+"""The uncertainty of a difference between two arms, given few repetitions and a finite test set."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _CHUNK = 200
 
 @dataclass(frozen=True)
 class BootstrapDifference:
-    """A mean difference, its interval, and the chance that one repetition is on the better (lower) side."""
+    """A mean difference, its interval, and the probability that one repetition has the lower loss."""
 
     mean: float
     low: float
@@ -23,16 +23,17 @@ class BootstrapDifference:
 
 
 def bootstrap_differences(losses: np.ndarray) -> list[BootstrapDifference]:
-    """For each of some differences of losses ``(kinds, repetitions, examples)`` what is known of its mean.
+    """Estimate the mean of each kind of difference of losses ``(kinds, repetitions, examples)``.
 
-    Two things would come out otherwise another time: the repetition (weights, order, masks, splits), and the
-    test images. Both are drawn again with replacement, independently, the same images for all repetitions:
-    the pigeonhole bootstrap (Owen 2007) for crossed factors. A draw of R repetitions out of R varies too
-    little by (R − 1)/R, so its deviations are widened by the root of the inverse. The interval is the
-    percentiles of 95 %. One repetition alone leaves its own share out.
+    Two sources of chance are resampled with replacement, independently of each other: the repetitions
+    (weights, order, masks, splits), and the test images, which all repetitions share. This is the pigeonhole
+    bootstrap for crossed factors (Owen 2007). Drawing R repetitions out of R makes the variance too small by
+    the factor (R − 1)/R, so deviations are multiplied by √(R/(R − 1)). The interval spans the central 95 % of
+    the draws. With a single repetition only the test images vary, so its interval lacks the spread between
+    repetitions.
 
-    ``p_better`` is the share of (repetition, drawn test set) pairs in which the difference is negative, ties
-    counted half: the P(A > B) of Bouthillier et al. 2021.
+    ``p_better`` is the share of pairs (repetition, drawn test set) in which the difference is negative; ties
+    count half. It is the P(A > B) of Bouthillier et al. 2021.
     """
     kinds, repetitions, examples = losses.shape
     generator = numpy_generator(0, "bootstrap")
@@ -41,7 +42,7 @@ def bootstrap_differences(losses: np.ndarray) -> list[BootstrapDifference]:
     for start in range(0, _RESAMPLES, _CHUNK):
         drawn = generator.multinomial(examples, np.full(examples, 1 / examples), size=_CHUNK)
         means[start : start + _CHUNK] = (drawn @ flat / examples).reshape(_CHUNK, kinds, repetitions)
-    # A mean of losses that are equal is 0, not the rounding of the sum.
+    # Where both arms have equal losses the mean is exactly 0; rounding of the sum must not break the tie.
     means[np.abs(means) < 1e-12] = 0
     chosen = generator.integers(0, repetitions, (_RESAMPLES, 1, repetitions))
     of_all = means.mean(2)
@@ -62,13 +63,13 @@ def bootstrap_differences(losses: np.ndarray) -> list[BootstrapDifference]:
 def mcnemar(wrong: np.ndarray, reference_wrong: np.ndarray) -> tuple[int, int, float]:
     """McNemar's exact test of two predictors' errors on the same examples ``(examples,)`` (McNemar 1947).
 
-    How many examples only this one has right, how many only the reference, and the two-sided probability
-    of so uneven a split if each were as likely.
+    Returns the number of examples that only this predictor has right, the number that only the reference has
+    right, and the two-sided probability of a split at least this uneven if both were equally likely.
     """
     from scipy.stats import binomtest
 
-    only_here = int((~wrong & reference_wrong).sum())
-    only_there = int((wrong & ~reference_wrong).sum())
-    if only_here + only_there == 0:
+    only_this = int((~wrong & reference_wrong).sum())
+    only_reference = int((wrong & ~reference_wrong).sum())
+    if only_this + only_reference == 0:
         return 0, 0, 1.0
-    return only_here, only_there, float(binomtest(only_here, only_here + only_there).pvalue)
+    return only_this, only_reference, float(binomtest(only_this, only_this + only_reference).pvalue)

@@ -1,1 +1,1 @@
-"""The experiments of the lecture and the 2014 paper: settings in one file each, carried out and recorded."""
+"""``dropbench paper``: the experiments of the lecture and the 2014 paper, each declared in a file."""

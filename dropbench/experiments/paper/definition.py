@@ -1,8 +1,11 @@
-"""The experiments as they are declared: a TOML file each, in ``settings/``. A new one is a new file.
+"""The declarations of the experiments: one TOML file each in ``settings/``. A new experiment is a new file.
 
-A file says what is trained (``[settings]``, ``[[arms]]``: fields of RunConfig) and how much (``[scales]``);
-what was found there (``paper``, ``unverified`` where a figure could not be checked; or ``expect``); and what
-``differs`` here.
+A file declares
+
+- the nets (``[settings]`` and ``[[arms]]``, by fields of RunConfig) and the amount of work (``[scales]``);
+- the paper's results: its figures (``paper``, with ``unverified`` where a figure could not be checked), or a
+  direction (``expect``);
+- how the experiment here ``differs`` from the paper's.
 """
 
 import math
@@ -24,7 +27,7 @@ UNVERIFIED = ("single copy", "from memory")
 AXES = ("p_drop", "train_size")
 ERROR, PASSES = "test_error_percent", "passes"
 FILES = files("dropbench.experiments.paper").joinpath("settings")
-# Where ours stands for each measure: a column of runs.csv, or a measure of panel.csv.
+# A measure is a column of runs.csv or a measure of panel.csv; the title names it in tables and on axes.
 MEASURE_TITLES = {
     ERROR: "test error, %",
     "test_reconstruction_error": "squared error of an image",
@@ -34,22 +37,22 @@ MEASURE_TITLES = {
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of an experiment is done; ``epochs`` may be a list, one for each value of the axis."""
+    """The amount of work in an experiment; ``epochs`` is one number, or one for each value of the axis."""
 
     epochs: int | list[int]
     seeds: int
     width: float = 1.0
-    """What the numbers of units and channels are multiplied by."""
+    """The factor of the numbers of units and channels."""
     train_size: int | None = None
-    """Images at most."""
+    """The largest number of training images; None for no limit."""
     mc_samples: int = 0
-    """Of an experiment on passes."""
+    """The largest number of Monte-Carlo passes, in an experiment whose axis is ``passes``."""
 
     def text(self, config: RunConfig) -> str:
-        """What it makes of the experiment, in words."""
-        spread = self.epochs if isinstance(self.epochs, list) else [self.epochs]
-        epochs = f"{min(spread)} to {max(spread)}" if len(set(spread)) > 1 else f"{spread[0]}"
-        parts = [f"{epochs} epoch{'' if spread == [1] else 's'}", f"batches of {config.optimizer.batch_size}"]
+        """Describe in words what this scale makes of the experiment's run ``config``."""
+        counts = self.epochs if isinstance(self.epochs, list) else [self.epochs]
+        epochs = f"{min(counts)} to {max(counts)}" if len(set(counts)) > 1 else f"{counts[0]}"
+        parts = [f"{epochs} epoch{'' if counts == [1] else 's'}", f"batches of {config.optimizer.batch_size}"]
         if self.width != 1:
             parts.append(f"layers {self.width:g} times as wide")
         if self.train_size is not None and config.data.train_size is not None:
@@ -59,30 +62,36 @@ class Scale:
 
 @dataclass(frozen=True, kw_only=True)
 class PaperArm:
-    """One way to train, or along an axis several; ``paper`` and ``expect`` then go by the axis' values."""
+    """One way to train, varied along the experiment's axis if there is one.
+
+    ``paper`` and ``expect`` have one entry for all values of the axis, or map each value, as the file writes
+    it, to its entry.
+    """
 
     name: str
     settings: Mapping[str, Any]
     against: str = ""
-    """The arm whose difference the paper speaks of; at the same place of the axis if it has that."""
+    """The arm that the paper compares this one with, at the same value of the axis if it has that value."""
     paper: float | dict[str, float] | None = None
+    """The paper's figure, in the unit of the measure."""
     paper_spread: float | None = None
+    """The ± that the paper gives with its figure."""
     unverified: str = ""
-    """Why the paper's value is not sure: ``single copy`` or ``from memory``."""
+    """Why the paper's figure is not certain: one of UNVERIFIED."""
     expect: str | dict[str, str] = ""
-    """Of DIRECTIONS, what the paper found without a figure."""
+    """The difference that the paper reports without a figure: one of DIRECTIONS."""
     compared_as: str = ""
-    """The arm of compare-bagging that this is, in an experiment on passes."""
+    """The name of this arm in compare-bagging, in an experiment whose axis is ``passes``."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One row of an experiment: an arm at one place of the axis."""
+    """One row of an experiment: an arm at one value ``x`` of the axis, or an arm without such a value."""
 
     arm: str
     x: float | None
     config: RunConfig
-    """Of seed 0, unbound."""
+    """The run with seed 0, not yet bound to data."""
     paper: float | None
     paper_spread: float | None
     unverified: str
@@ -92,18 +101,18 @@ class Point:
 
     @property
     def key(self) -> tuple[str, float | None]:
-        """Names it within its experiment."""
+        """Identifies the point within its experiment."""
         return self.arm, self.x
 
 
 @dataclass(frozen=True, kw_only=True)
 class Paper:
-    """One experiment as its file has it."""
+    """One experiment as its file declares it."""
 
     name: str
     title: str
     shows: str
-    """What the lecture or the paper says of it, in a sentence."""
+    """The finding of the lecture or the paper, in a sentence."""
     source: str
     data: str
     differs: str
@@ -111,11 +120,11 @@ class Paper:
     settings: Mapping[str, Any]
     arms: tuple[PaperArm, ...]
     axis: str = ""
-    """The field of RunConfig, or ``passes``, along which the arms are curves."""
+    """The field of RunConfig, or ``passes``, along which the arms are curves; empty for no axis."""
     measure: str = ERROR
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what a file must not say."""
+        """Raise ValueError for names that do not exist, or arms that do not fit the axis."""
         names = [arm.name for arm in self.arms]
         known = set(SETTINGS)
         for what, found, allowed in (
@@ -123,56 +132,53 @@ class Paper:
             ("measure", {self.measure}, set(MEASURE_TITLES)),
             ("against", {arm.against for arm in self.arms}, {"", *names}),
             ("unverified", {arm.unverified for arm in self.arms}, {"", *UNVERIFIED}),
-            ("expect", {each for arm in self.arms for each in _values(arm.expect)}, {"", *DIRECTIONS}),
+            ("expect", {each for arm in self.arms for each in _directions(arm.expect)}, {"", *DIRECTIONS}),
             ("field", {*self.settings, *(name for arm in self.arms for name in arm.settings)}, known),
         ):
             if found - allowed:
                 raise ValueError(f"there is no {what} {min(found - allowed)!r}")
         if len(set(names)) < len(names):
-            raise ValueError("two arms have one name")
+            raise ValueError("two arms have the same name")
         for scale in SCALES:
             self.points(scale)
 
     def points(self, scale: str, available: int | None = None) -> list[Point]:
-        """The rows at one of SCALES where there are so many training images; None is as many as wanted."""
+        """The points at one of SCALES; ``available`` is the number of training images, None for no limit.
+
+        Raises:
+            UsageError: for an unknown scale.
+
+        """
         found = [point for arm in self.arms for point in self._points_of(arm, self.scale(scale), available)]
         by_key = {point.key: point for point in found}
         return [replace(point, against=self._against(point, by_key)) for point in found]
 
     def scale(self, name: str) -> Scale:
-        """One of SCALES by its name; raises UsageError for another."""
+        """The scale of this name; raises UsageError for a name that is none of SCALES."""
         if name not in SCALES:
             raise unknown_name("scale", name, SCALES)
         return self.scales[name]
 
     def _points_of(self, arm: PaperArm, scale: Scale, available: int | None) -> list[Point]:
+        """The points of an arm; training sizes above the scale's or the data set's are left out."""
         settings = {**self.settings, **arm.settings}
-        most = min((size for size in (scale.train_size, available) if size is not None), default=math.inf)
-        if self.axis == PASSES:
-            places: list[Any] = (
-                list(mc_ladder(scale.mc_samples)) if arm.compared_as == "dropout-mc" else [None]
-            )
-        else:
-            at = settings.get(self.axis)
-            places = at if isinstance(at, list) else [at]
-            if self.axis and at in (None, []):
-                raise ValueError(f"the arm {arm.name!r} has no {self.axis}")
+        limit = min((size for size in (scale.train_size, available) if size is not None), default=math.inf)
         points = []
-        for number, place in enumerate(places):
-            here = dict(settings)
+        for number, value in enumerate(self._axis_values(arm, settings, scale)):
+            own = dict(settings)
             if self.axis in AXES:
-                here[self.axis] = place
+                own[self.axis] = value
             if self.axis != "train_size":
-                here["train_size"] = None if available == most else scale.train_size
-            elif place > most:
+                own["train_size"] = None if available == limit else scale.train_size
+            elif value > limit:
                 continue
             epochs = scale.epochs[number] if isinstance(scale.epochs, list) else scale.epochs
-            x = None if place is None else float(place)
+            x = None if value is None else float(value)
             points.append(
                 Point(
                     arm.name,
                     x,
-                    _config(here, epochs=epochs, width=scale.width, mc_samples=scale.mc_samples),
+                    _config(own, epochs=epochs, width=scale.width, mc_samples=scale.mc_samples),
                     arm.paper.get(_text(x)) if isinstance(arm.paper, dict) else arm.paper,
                     arm.paper_spread,
                     arm.unverified,
@@ -183,35 +189,49 @@ class Paper:
             )
         return points
 
+    def _axis_values(self, arm: PaperArm, settings: Mapping[str, Any], scale: Scale) -> list[Any]:
+        """The values of the axis at which an arm has a point; [None] for an arm that has no such value."""
+        if self.axis == PASSES:
+            return list(mc_ladder(scale.mc_samples)) if arm.compared_as == "dropout-mc" else [None]
+        value = settings.get(self.axis)
+        if self.axis and value in (None, []):
+            raise ValueError(f"the arm {arm.name!r} has no {self.axis}")
+        return value if isinstance(value, list) else [value]
+
     def _against(
         self, point: Point, by_key: Mapping[tuple[str, float | None], Point]
     ) -> tuple[str, float | None] | None:
-        """The other arm at the same place; or, where it drops nothing or has no place, its only one."""
+        """The key of the point that the paper compares this one with; None if there is none.
+
+        It is the other arm's point at the same value of the axis. Where that arm has a single point, this one
+        serves for every value if it is without dropout, or has no value on the axis.
+        """
         other = next(arm.against for arm in self.arms if arm.name == point.arm)
         if (other, point.x) in by_key:
             return other, point.x
-        alone = [each for each in by_key.values() if each.arm == other]
-        if len(alone) == 1 and (alone[0].x is None or alone[0].config.without_dropout):
-            return alone[0].key
+        others = [each for each in by_key.values() if each.arm == other]
+        if len(others) == 1 and (others[0].x is None or others[0].config.without_dropout):
+            return others[0].key
         return None
 
 
 def _config(settings: Mapping[str, Any], **of_scale: Any) -> RunConfig:
-    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
-    return RunConfig(**{**plain, **of_scale})
+    """The run with these settings; TOML has lists where RunConfig has tuples."""
+    hashable = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+    return RunConfig(**{**hashable, **of_scale})
 
 
-def _values(told: str | Mapping[str, str]) -> list[str]:
-    return [told] if isinstance(told, str) else list(told.values())
+def _directions(expect: str | Mapping[str, str]) -> list[str]:
+    return [expect] if isinstance(expect, str) else list(expect.values())
 
 
 def _text(x: float | None) -> str:
-    """A place of the axis as the files write it."""
+    """A value of the axis as the files write it."""
     return "" if x is None else f"{x:.12g}"
 
 
 def names() -> list[str]:
-    """All experiments there are: the lecture's, then the others, ``table10`` after ``table9``."""
+    """The names of all experiments: the lecture's first, then the paper's, ``table9`` before ``table10``."""
     found = [path.name.removesuffix(".toml") for path in FILES.iterdir() if path.name.endswith(".toml")]
 
     def parts(name: str) -> list[str | int]:
@@ -221,7 +241,7 @@ def names() -> list[str]:
 
 
 def find(name: str) -> Paper:
-    """The experiment of this name; raises UsageError where there is none."""
+    """The experiment of this name; raises UsageError if there is none."""
     if name not in names():
         raise unknown_name("experiment", name, names())
     return parse(name, FILES.joinpath(f"{name}.toml").read_text(encoding="utf-8"))
@@ -231,10 +251,10 @@ _OF_ARM = ("name", "against", "paper", "paper_spread", "unverified", "expect", "
 
 
 def parse(name: str, text: str) -> Paper:
-    """An experiment from the text of its file.
+    """Read an experiment from the text of its file.
 
     Raises:
-        UsageError: if the file is no such description.
+        UsageError: if the text does not declare an experiment.
 
     """
     try:

@@ -1,4 +1,4 @@
-"""What an experiment takes on this machine: its work, at a rate that is measured before it starts."""
+"""Estimate how long an experiment takes on this machine: its operations, at a rate measured beforehand."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,23 +16,23 @@ from dropbench.run.config import RunConfig
 from dropbench.run.machine import Machine
 from dropbench.runners.choose import shares
 
-_BATCHES, _EPOCHS = 3, 3  # that are timed, after an epoch that warms up
-_FORWARD = 1 / 3  # of a training step's operations: the backward pass has twice as many
+_BATCHES, _EPOCHS = 3, 3  # timed: 3 epochs of 3 batches each, after one epoch to warm up
+_FORWARD = 1 / 3  # share of a training step's operations; the backward pass has twice as many as the forward
 
 
 @dataclass(frozen=True)
 class Images:
-    """What the cost of training depends on in a data set."""
+    """The properties of a data set that the cost of training depends on."""
 
     shape: tuple[int, int, int]
     train: int
-    """With the validation images."""
+    """The number of training images, validation images included."""
     test: int
     classes: int
 
     @classmethod
     def of(cls, data: DataSet) -> "Images":
-        """Of a set that is here."""
+        """The properties of a loaded data set."""
         return cls(data.image_shape, len(data.train_labels), len(data.test_labels), len(data.classes))
 
 
@@ -40,12 +40,12 @@ SETS = {
     "mnist": Images((1, 28, 28), 60_000, 10_000, 10),
     "cifar10": Images((3, 32, 32), 50_000, 10_000, 10),
 }
-"""Those that experiments name, so that a cost can be told before they are fetched."""
+"""The data sets that experiments name, so that their cost can be estimated before a download."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """On what: so many workers at a time, of so many threads each."""
+    """The machine's part in the cost: ``jobs`` workers at a time, with ``threads`` CPU threads each."""
 
     device: torch.device
     precision: str
@@ -54,49 +54,53 @@ class Bench:
 
     @classmethod
     def of(cls, device: torch.device, precision: str, runs: int, machine: Machine) -> "Bench":
-        """What dropbench.runners.choose makes of the machine; on a cluster only this machine is known."""
+        """Share out this machine as dropbench.runners.choose does; a cluster's other machines are unknown."""
         return cls(device, precision, *shares(runs, device, machine))
 
 
 @dataclass(frozen=True)
 class Cost:
-    """How many runs, and how long they take."""
+    """The number of runs, and the seconds that they take together."""
 
     runs: int
     seconds: float
 
 
 def estimate(points: Sequence[Point], seeds: int, images: Images, bench: Bench) -> Cost:
-    """Of all seeds of the points: the dearest net is timed for some steps, others go by their operations."""
+    """Estimate the cost of all points, each with all ``seeds``.
+
+    The net with the most operations is timed for a few steps. The others are assumed to take their time in
+    proportion to their operations.
+    """
     configs = {point.config.run_id: point.config for point in points}.values()
-    flops = {config: training_flops(_still(config), images.shape, images.classes) for config in configs}
-    dearest = max(flops, key=lambda config: flops[config])
-    flops_per_second = bench.jobs * flops[dearest] * _rate(dearest, images, bench)
+    flops = {config: training_flops(_trained(config), images.shape, images.classes) for config in configs}
+    costliest = max(flops, key=lambda config: flops[config])
+    flops_per_second = bench.jobs * flops[costliest] * _rate(costliest, images, bench)
     operations = sum(_images_seen(config, images) * flops[config] for config in configs)
     return Cost(seeds * len(flops), seeds * operations / flops_per_second)
 
 
-def _still(config: RunConfig) -> RunConfig:
-    """Without Monte-Carlo samples, which training does not see."""
+def _trained(config: RunConfig) -> RunConfig:
+    """The config without Monte-Carlo passes, which come after training."""
     return config.replace(mc_samples=0)
 
 
 def _images_seen(config: RunConfig, images: Images) -> float:
-    """Passes through the net, in training images."""
+    """Images that pass through the net, expressed in training images; a forward pass counts as _FORWARD."""
     available = largest_train_size(images.train)
     trained = min(config.data.train_size or available, available)
     validation = images.train - available
-    sampled = config.dropout.mc_samples * (validation + images.test)
-    return config.optimizer.epochs * trained + (config.optimizer.epochs * validation + sampled) * _FORWARD
+    monte_carlo = config.dropout.mc_samples * (validation + images.test)
+    return config.optimizer.epochs * trained + (config.optimizer.epochs * validation + monte_carlo) * _FORWARD
 
 
 def _rate(config: RunConfig, images: Images, bench: Bench) -> float:
-    """Training images a second of one worker: of the fastest epoch, which other work disturbed least."""
+    """Training images a second of one worker, in the fastest of _EPOCHS: other work disturbed it least."""
     threads = torch.get_num_threads()
     prepare_process(bench.threads)
     try:
         with made_up_data(images.shape, _BATCHES * config.optimizer.batch_size, 10, images.classes) as data:
-            timed = _still(config).replace(data_key=data.key, epochs=1 + _EPOCHS, precision=bench.precision)
+            timed = _trained(config).replace(data_key=data.key, epochs=1 + _EPOCHS, precision=bench.precision)
             result = train(timed.replace(train_size=None, cutoff_epoch=None), data, bench.device)
     finally:
         torch.set_num_threads(threads)

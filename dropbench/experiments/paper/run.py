@@ -1,4 +1,4 @@
-"""Carrying out an experiment: its runs on a bench, and a row of paper.csv for every arm, place and seed."""
+"""Carry out an experiment: its runs on a workbench, then a row of paper.csv for every point and seed."""
 
 import hashlib
 import math
@@ -26,30 +26,35 @@ _NORMAL = 1.96  # standard deviations: a 95 % interval
 
 @dataclass(frozen=True)
 class PaperExperiment:
-    """A paper's experiment at one scale, its runs bound to a bench's images and precision."""
+    """An experiment at one scale, its runs bound to a workbench's data and precision."""
 
     paper: Paper
     scale: str
     seeds: int
     points: tuple[Point, ...]
-    """Of seed 0."""
+    """The points, with the runs of seed 0."""
 
     @classmethod
     def plan(cls, paper: Paper, scale: str, bench: Workbench, seeds: int | None = None) -> "PaperExperiment":
-        """Raises UsageError if it does not fit the bench's images."""
+        """Bind the points of a scale to the workbench; ``seeds`` are the scale's unless given.
+
+        Raises:
+            UsageError: if the scale is unknown, or a net does not fit the data.
+
+        """
         points = paper.points(scale, largest_train_size(len(bench.data.train_labels)))
         bound = bench.bind([point.config for point in points])
-        placed = tuple(replace(point, config=config) for point, config in zip(points, bound, strict=True))
-        return cls(paper, scale, seeds or paper.scale(scale).seeds, placed)
+        bound_points = (replace(point, config=config) for point, config in zip(points, bound, strict=True))
+        return cls(paper, scale, seeds or paper.scale(scale).seeds, tuple(bound_points))
 
     @property
     def experiment_id(self) -> str:
-        """Twelve hexadecimal digits that name it, however many seeds it has."""
+        """Twelve hexadecimal digits that identify the experiment, whatever its number of seeds."""
         identity = " ".join([self.paper.name, self.scale, *(point.config.run_id for point in self.points)])
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
     def runs(self) -> list[RunConfig]:
-        """All of them, each once, all of one seed before the next."""
+        """All runs without duplicates, seed by seed."""
         if self.paper.axis == PASSES:
             return runs_of(self.comparison().all_arms())
         found = [point.config.replace(seed=seed) for seed in range(self.seeds) for point in self.points]
@@ -57,11 +62,11 @@ class PaperExperiment:
 
     @property
     def keeps_predictions(self) -> bool:
-        """Whether its figures or pictures are made of what is kept beside the rows."""
+        """Whether its figures or pictures need the arrays that are kept beside the rows of runs.csv."""
         return self.paper.axis == PASSES or recipe_of(self.points[0].config.model.name).task == "reconstruct"
 
     def comparison(self) -> ComparisonPlan:
-        """Of an experiment on passes: what compare-bagging makes of it."""
+        """The comparison that yields the figures of an experiment whose axis is ``passes``."""
         arms = tuple(dict.fromkeys(point.compared_as for point in self.points))
         return ComparisonPlan(self.points[0].config, members=1, seeds=self.seeds, arms=arms)
 
@@ -69,49 +74,52 @@ class PaperExperiment:
 def carry_out_paper(
     experiment: PaperExperiment, bench: Workbench, store: Store, watcher: Watcher, policy: Policy
 ) -> Outcome:
-    """Carry out the runs that are not done yet, and write the rows that are not there yet.
+    """Carry out the missing runs, then write the missing rows; an interrupted experiment has rows, too.
 
     Raises:
         DropbenchError: if a result cannot be written.
-        KeyboardInterrupt: if the watcher wanted to stop before all was done.
+        KeyboardInterrupt: if the watcher wanted to stop before all runs were done.
 
     """
     try:
         if experiment.paper.axis == PASSES:
             return carry_out_comparison(experiment.comparison(), bench, store, watcher, policy)
         return carry_out(experiment.runs(), bench, store, watcher, policy, experiment.keeps_predictions)
-    finally:  # of an interrupted experiment there is a table of what was done
+    finally:  # an interrupted experiment still gets a table of the runs that ended
         written = store.recorded(PAPER)
-        store.append_rows(PAPER, (row for row in _rows(experiment, store) if _is_new(row, written)))
+        store.append_rows(PAPER, (row for row in _rows(experiment, store) if _is_missing(row, written)))
 
 
-def _is_new(row: Mapping[str, Any], written: Mapping[str, Mapping[str, Any]]) -> bool:
+def _is_missing(row: Mapping[str, Any], written: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the row is not written yet, or differs from the written one in a cell."""
     before = written.get(row["row_id"])
     return before is None or any(_differ(cell, before[name]) for name, cell in row.items())
 
 
 def _differ(now: Any, before: Any) -> bool:
+    """Whether two cells differ; None, NaN and the empty string all count as empty."""
+
     def is_empty(cell: Any) -> bool:
-        return cell in (None, "") or cell != cell  # NaN is not itself
+        return cell in (None, "") or cell != cell  # only NaN differs from itself
 
     return is_empty(now) != is_empty(before) or (not is_empty(now) and bool(now != before))
 
 
 def _rows(experiment: PaperExperiment, store: Store) -> Iterator[dict[str, Any]]:
-    """A row for each point and seed whose run has ended; without a figure where it did not end well."""
-    values = _Values(experiment, store)
+    """Yield a row for each point and seed whose run has ended; without a value if it diverged or failed."""
+    recorded = _RecordedValues(experiment, store)
     by_key = {point.key: point for point in experiment.points}
     for position, point in enumerate(experiment.points):
         other = by_key[point.against] if point.against else None
         for seed in range(experiment.seeds):
-            found = values.of(point, point.config.replace(seed=seed))
-            if found is None:
+            measured = recorded.cells(point, point.config.replace(seed=seed))
+            if measured is None:
                 continue
             row_id = f"{experiment.experiment_id} {point.arm} {point.x} {seed}"
             yield {
                 "row_id": hashlib.sha256(row_id.encode()).hexdigest()[:12],
                 "schema_version": SCHEMA_VERSION,
-                **_told(experiment, point.config),
+                **_shared_cells(experiment, point.config),
                 "position": float(position),
                 "arm": point.arm,
                 "x": point.x,
@@ -124,12 +132,12 @@ def _rows(experiment: PaperExperiment, store: Store) -> Iterator[dict[str, Any]]
                 "against": other.arm if other else "",
                 "against_x": other.x if other else None,
                 "paper_direction": point.expect or (_direction(point, other) if other else ""),
-                **found,
+                **measured,
             }
 
 
-def _told(experiment: PaperExperiment, run: RunConfig) -> dict[str, Any]:
-    """What all rows of an experiment have in common."""
+def _shared_cells(experiment: PaperExperiment, run: RunConfig) -> dict[str, Any]:
+    """The cells that describe the experiment; data, precision and some of ``differs`` are from ``run``."""
     paper, scale = experiment.paper, experiment.paper.scale(experiment.scale)
     other_data = f"{run.data.name} in place of {paper.data}. " if run.data.name != paper.data else ""
     return {
@@ -149,7 +157,10 @@ def _told(experiment: PaperExperiment, run: RunConfig) -> dict[str, Any]:
 
 
 def _direction(point: Point, other: Point) -> str:
-    """What the paper's figures say of their difference; one within their own spread is none."""
+    """The direction of the difference between the paper's figures of two points; empty without both.
+
+    A difference within the 95 % interval of their spreads counts as SAME.
+    """
     if point.paper is None or other.paper is None:
         return ""
     spread = math.hypot(point.paper_spread or 0, other.paper_spread or 0)
@@ -158,34 +169,35 @@ def _direction(point: Point, other: Point) -> str:
     return LOWER if point.paper < other.paper else HIGHER
 
 
-class _Values:
-    """The figure of a point in a run, and the run that it is of."""
+class _RecordedValues:
+    """The values of an experiment's measure on disk: in runs.csv, panel.csv or comparisons.csv."""
 
     def __init__(self, experiment: PaperExperiment, store: Store) -> None:
         self._finished, self._ended = store.finished(), store.ended()
         self._measure = experiment.paper.measure
-        self._of_panel = self._measure not in RUNS.columns
+        self._in_panel = self._measure not in RUNS.columns
         self._compared: dict[tuple[str, float | None, int], float] = {}
         self._panel: dict[str, float] = {}
         self._runs: dict[tuple[str, int], RunConfig] = {}
         if experiment.paper.axis == PASSES:
             self._read_comparison(experiment, store)
-        elif self._of_panel:
+        elif self._in_panel:
             rows = latest(read_rows(store.folder, PANEL), PANEL)
             self._panel = {row["run_id"]: row["value"] for row in rows if row["measure"] == self._measure}
 
     def _read_comparison(self, experiment: PaperExperiment, store: Store) -> None:
+        """Read the test errors of the arithmetic means, by arm, number of passes and seed."""
         rows = store.recorded(COMPARISONS)
         for arm in experiment.comparison().all_arms():
             self._runs[arm.name, arm.setting.repetition.seed] = arm.runs[0]
             for average in averages_of(arm):
                 row = rows.get(average.comparison_id)
                 if average.averaging == AVERAGINGS[0] and row is not None:
-                    place = float(average.passes) if arm.kind.monte_carlo else None
-                    self._compared[arm.name, place, arm.setting.repetition.seed] = row["test_error_percent"]
+                    passes = float(average.passes) if arm.kind.monte_carlo else None
+                    self._compared[arm.name, passes, arm.setting.repetition.seed] = row["test_error_percent"]
 
-    def of(self, point: Point, run: RunConfig) -> dict[str, Any] | None:
-        """The cells that name the run and have its figure; None where it has not ended."""
+    def cells(self, point: Point, run: RunConfig) -> dict[str, Any] | None:
+        """The cells with a point's value and the run behind it; None while that run has not ended."""
         run = self._runs.get((point.compared_as, run.repetition.seed), run)
         if run.run_id not in self._ended:
             return None
@@ -193,5 +205,5 @@ class _Values:
         if point.compared_as:
             value = self._compared.get((point.compared_as, point.x, run.repetition.seed))
         else:
-            value = self._panel.get(run.run_id) if self._of_panel else row.get(self._measure)
+            value = self._panel.get(run.run_id) if self._in_panel else row.get(self._measure)
         return {"run_id": run.run_id, "run_started_at": row.get("started_at", ""), "value": value}

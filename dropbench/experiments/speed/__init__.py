@@ -1,1 +1,1 @@
-"""``dropbench speed``: how fast dropbench is beside a plain PyTorch loop on the same work."""
+"""``dropbench speed``: the speed of dropbench beside that of a plain PyTorch loop on the same work."""

@@ -1,4 +1,7 @@
-"""What ``dropbench speed`` measures: one function an item, each giving the figures of its contenders."""
+"""The items of ``dropbench speed``: one function each, which yields the figures of its contenders.
+
+The first line of an item's docstring is logged when its measurement starts.
+"""
 
 import multiprocessing
 import subprocess
@@ -31,7 +34,7 @@ SWEEP_RUNS = 8
 
 
 def layers(session: Session) -> Iterator[Figures]:
-    """The dropout layer alone, forward and backward, against torch.nn.Dropout."""
+    """The dropout layer alone, forward and backward, beside torch.nn.Dropout."""
     for dtype in (torch.float32, torch.bfloat16):
         for shape in ((128, 1024), (128, 64, 32, 32)):
             arguments = (shape, dtype, session.device)
@@ -48,7 +51,7 @@ def layers(session: Session) -> Iterator[Figures]:
 
 
 def mlp(session: Session) -> Iterator[Figures]:
-    """One run of the 784-1024-1024-10 perceptron against the plain loop on tensors in memory."""
+    """One run of the 784-1024-1024-10 MLP beside the plain loop on tensors in memory."""
     with made_up_data(GREY, train=12_800, test=100) as data:
         config = session.config(
             data, model="mlp", layers=(1024, 1024), p_drop=work.P_DROP, p_drop_input=0.2, epochs=2
@@ -65,7 +68,7 @@ def mlp(session: Session) -> Iterator[Figures]:
 
 
 def cnn(session: Session) -> Iterator[Figures]:
-    """One run of the lecture's CNN against the plain loop over PIL images."""
+    """One run of the lecture's CNN beside the plain loop over PIL images."""
     with made_up_data(COLOUR, train=1_920, test=100) as data:
         config = session.config(data, p_drop=work.P_DROP, epochs=2)
         yield from session.compare(
@@ -80,7 +83,7 @@ def cnn(session: Session) -> Iterator[Figures]:
 
 
 def compiled(session: Session) -> Iterator[Figures]:
-    """One run through torch.compile beside one without it."""
+    """One run with torch.compile beside one without."""
     with made_up_data(COLOUR, train=1_920, test=100) as data:
         config = session.config(data, p_drop=work.P_DROP, epochs=2)
         yield from session.compare(
@@ -95,10 +98,10 @@ def compiled(session: Session) -> Iterator[Figures]:
 
 
 def sweep(session: Session) -> Iterator[Figures]:
-    """Eight whole runs with all cores, beside the same eight of the plain loop; and the machine's ceiling.
+    """Eight complete runs on all cores beside the same eight of the plain loop, and the machine's ceiling.
 
-    Whole means with validation and test. dropbench's clock runs while its workers train: what it takes to
-    start them, once a sweep, is a figure of its own.
+    A complete run includes validation and test. The ceiling is the rate of matrix products. dropbench's clock
+    runs while its workers train; starting them, once for each sweep, is measured as a figure of its own.
     """
     train_size = 960
     with made_up_data(COLOUR, train=train_size, test=100) as data:
@@ -118,7 +121,7 @@ def sweep(session: Session) -> Iterator[Figures]:
         ceiling = f"{session.precision} matrix product"
         dtype = torch.bfloat16 if session.precision == "bf16" else torch.float32
         matmul = session.in_fast(work.matmul_teraflops, dtype, session.device)
-        # Rounds of minutes' work: fewer of them tell as much, and all processes are warm from a run before.
+        # A round takes minutes, so half as many are precise enough, and none is spent on warming up.
         rounds = replace(session, repetitions=(session.repetitions + 1) // 2)
         values = rounds.take_turns({PLAIN: one_after_another, DROPBENCH: in_pool, ceiling: matmul})
         work_done = f"{SWEEP_RUNS} runs of lecture-cnn, 3×32×32"
@@ -132,7 +135,7 @@ def sweep(session: Session) -> Iterator[Figures]:
 
 
 def jobs(session: Session) -> Iterator[Figures]:
-    """The rule for --jobs: a worker of one thread for each core, beside one run at a time on all cores."""
+    """The default of --jobs: a worker of one thread on each core, beside one run at a time on all cores."""
     nets: dict[str, dict[str, Any]] = {
         "mlp 64": {"model": "mlp", "layers": (64,)},
         "mlp 1024-1024": {"model": "mlp", "layers": (1024, 1024)},
@@ -163,10 +166,10 @@ def jobs(session: Session) -> Iterator[Figures]:
 
 
 def sweep_seconds(runner: Runner, warm_up: RunConfig, runs: list[RunConfig]) -> tuple[float, float]:
-    """Seconds until the runner's workers are warm, and then for all ``runs``.
+    """Seconds until the runner's first worker is warm, and from then until all ``runs`` have ended.
 
-    Every worker first takes a warm-up run of its own. The second clock starts when the first of them is
-    done, so nothing of the runs goes uncounted.
+    Every worker starts with a warm-up run of its own. The second clock starts when the first warm-up run has
+    ended, so no part of ``runs`` goes uncounted.
     """
     warm_ups = [warm_up.replace(seed=warm_up.repetition.seed + worker) for worker in range(runner.jobs)]
     begin = perf_counter()
@@ -178,12 +181,12 @@ def sweep_seconds(runner: Runner, warm_up: RunConfig, runs: list[RunConfig]) -> 
 
 
 def waiting(session: Session) -> Iterator[Figures]:
-    """What a user waits for: help, a large report, a cached data set; and what a worker takes of memory."""
+    """The time a user waits for --help, a large report and a cached data set, and the memory of a worker."""
 
     def command(*arguments: str) -> Callable[[], float]:
         def seconds() -> float:
             start = perf_counter()
-            subprocess.run(  # noqa: S603  # our own words
+            subprocess.run(  # noqa: S603  # the arguments are our own
                 [sys.executable, "-m", "dropbench", *arguments], check=True, capture_output=True
             )
             return perf_counter() - start
@@ -206,9 +209,10 @@ def waiting(session: Session) -> Iterator[Figures]:
 
 
 def worker_memory_bytes(config: RunConfig, device: torch.device) -> list[int]:
-    """What each of two workers, at the end of its run, shares with no other process; [] if not told.
+    """Memory that each of two workers shares with no other process; [] where the system does not tell.
 
-    What the allocator has taken for a run it keeps, so this is the peak.
+    It is read at the end of an epoch. The allocator keeps the memory that it has taken for a run, so this is
+    the peak.
     """
     others = {process.pid for process in multiprocessing.active_children()}
     used: dict[int, int] = {}
@@ -226,7 +230,7 @@ def worker_memory_bytes(config: RunConfig, device: torch.device) -> list[int]:
 
 
 def write_runs(folder: Path, count: int) -> int:
-    """Write ``count`` rows of finished runs, a sweep of p on many seeds, and return how many."""
+    """Write about ``count`` rows of ended runs, a sweep of p over many seeds, and return their number."""
     levels = [level / 100 for level in range(1, 100)]
     metrics = {f"{split}_{metric}": 1.0 for split in ("val", "test") for metric in METRIC_NAMES}
     results = [

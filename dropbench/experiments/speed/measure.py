@@ -1,4 +1,4 @@
-"""Measure speed and put each item's figures on disk before the next is begun."""
+"""Measure the speed, and write the figures of each item to disk before the next one starts."""
 
 import hashlib
 import logging
@@ -18,10 +18,11 @@ from dropbench.runners.choose import cores
 _log = logging.getLogger(__name__)
 
 STANDARD = tuple(name for name in ITEMS if name not in ("jobs", "compile"))
+"""The items measured by default: ``jobs`` takes minutes, and ``compile`` is for GPUs."""
 
 
 def check_items(names: Sequence[str]) -> None:
-    """Raise UsageError for a name that is no item."""
+    """Raise UsageError if a name is not that of an item."""
     for name in names:
         if name not in ITEMS:
             raise unknown_name("item", name, ITEMS)
@@ -30,17 +31,17 @@ def check_items(names: Sequence[str]) -> None:
 def measure_speed(
     items: Sequence[str], device: torch.device, precision: str, repetitions: int, store: Store
 ) -> str:
-    """Measure ``items`` and return the speed_id of their rows in ``store``.
+    """Measure ``items``, write their rows to ``store``, and return the speed_id of these rows.
 
     Raises:
-        UsageError: for an unknown item.
-        DropbenchError: if a row cannot be written, or a measured run does not end well.
+        UsageError: if there is no such item.
+        DropbenchError: if a row cannot be written, or a measured run diverges or fails.
 
     """
     check_items(items)
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
     where = describe(device)
-    del where["threads"]  # each contender has its own
+    del where["threads"]  # each contender has its own number of threads
     session_row = {
         "schema_version": SCHEMA_VERSION,
         "speed_id": hashlib.sha256(f"{started_at} {where}".encode()).hexdigest()[:12],

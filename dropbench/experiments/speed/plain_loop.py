@@ -1,8 +1,7 @@
-"""What dropbench is measured against: training written as PyTorch's own tutorials write it.
+"""The reference of the measurements: training as PyTorch's own tutorials write it.
 
-The nets have the layers, the batch size, the optimizer and the dropout of dropbench's recipes. Nothing here
-is slower than the tutorials are: a loader without workers is torch's default, and on two cores it is as
-fast as one with two.
+Layers, batch size, optimizer and dropout are those of dropbench's recipes. Nothing here is slower than in the
+tutorials: a loader without workers is torch's default, and on two cores it is as fast as one with two.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,7 +18,7 @@ Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
 
 
 class Pictures(Dataset[tuple[torch.Tensor, int]]):
-    """Images as torchvision's CIFAR10 hands them out: one PIL image at a time, transformed when asked for.
+    """Images as torchvision's CIFAR10 serves them: one PIL image at a time, transformed on access.
 
     ``images`` are uint8 ``(examples, 3, height, width)``, ``labels`` int64 ``(examples,)``.
     """
@@ -39,14 +38,14 @@ class Pictures(Dataset[tuple[torch.Tensor, int]]):
 
 
 def picture_loader(images: np.ndarray, labels: np.ndarray, shuffle: bool) -> Batches:
-    """The tutorial's DataLoader."""
+    """Batches of the images from a DataLoader as the tutorial calls it."""
     return DataLoader(Pictures(images, labels), batch_size=BATCH_SIZE, shuffle=shuffle)
 
 
 def in_memory_batches(
     images: torch.Tensor, labels: torch.Tensor
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Shuffled batches out of two tensors that are on the device already."""
+    """Yield shuffled batches of two tensors that are on the device already."""
     for positions in torch.split(torch.randperm(len(labels), device=labels.device), BATCH_SIZE):
         yield images[positions], labels[positions]
 
@@ -75,7 +74,7 @@ def lecture_cnn(height: int, width: int, classes: int, p_drop: float) -> nn.Modu
 
 
 def mlp(inputs: int, layers: tuple[int, ...], classes: int, p_drop: float, p_drop_input: float) -> nn.Module:
-    """Fully connected layers with ReLU; both p are probabilities of dropping a unit, as torch's are."""
+    """An MLP with ReLU; both p are drop probabilities, as in torch.nn.Dropout."""
     modules: list[nn.Module] = [nn.Flatten(), nn.Dropout(p_drop_input)]
     for width in layers:
         modules += [nn.Linear(inputs, width), nn.ReLU(), nn.Dropout(p_drop)]
@@ -86,7 +85,7 @@ def mlp(inputs: int, layers: tuple[int, ...], classes: int, p_drop: float, p_dro
 def train_epoch(
     model: nn.Module, batches: Batches, optimizer: torch.optim.Optimizer, device: torch.device
 ) -> float:
-    """One pass over the batches; returns the sum of their mean losses."""
+    """Train on each batch once; returns the sum of the batches' mean losses."""
     criterion = nn.CrossEntropyLoss()
     running_loss = 0.0
     model.train()
@@ -102,7 +101,7 @@ def train_epoch(
 
 @torch.no_grad()
 def count_correct(model: nn.Module, batches: Batches, device: torch.device) -> int:
-    """How many examples the model labels right."""
+    """The number of examples that the model classifies correctly."""
     correct = 0
     model.eval()
     for images, labels in batches:
@@ -112,5 +111,5 @@ def count_correct(model: nn.Module, batches: Batches, device: torch.device) -> i
 
 
 def make_optimizer(model: nn.Module) -> torch.optim.Optimizer:
-    """SGD as the tutorial calls it."""
+    """SGD with the tutorial's learning rate and momentum."""
     return torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9)

@@ -1,4 +1,4 @@
-"""A speed session: a process for either side, the data they share, and rounds in which they take turns."""
+"""A session of measurements: a process for each side, shared data, and rounds in which sides take turns."""
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +23,10 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Figures:
-    """One figure of every repetition. ``values`` of two contenders of the same item and work are paired."""
+    """The measurements of a contender, in ``values``: one for each repetition.
+
+    Those of two contenders with the same item and work are paired.
+    """
 
     item: str
     work: str
@@ -34,10 +37,9 @@ class Figures:
 
 @dataclass(frozen=True)
 class Session:
-    """Where the measurements are carried out.
+    """The device and precision of the measurements, and a process for each side.
 
-    ``fast`` is a process that dropbench has prepared (threads, allocator), ``plain`` one that is as
-    Python starts it.
+    dropbench prepares the process ``fast`` (threads, allocator); ``plain`` is as Python starts it.
     """
 
     device: torch.device
@@ -47,9 +49,9 @@ class Session:
     plain: ProcessPoolExecutor
 
     def take_turns(self, contenders: Mapping[str, Callable[[], Value]]) -> dict[str, tuple[Value, ...]]:
-        """Call every contender once a round; every other round in the opposite order.
+        """Call every contender once a round, in the opposite order in every other round.
 
-        So whatever else the machine does, and however its clock drifts, meets all of them alike.
+        A drifting clock rate and other work on the machine then affect all contenders alike.
         """
         values: dict[str, list[Value]] = {name: [] for name in contenders}
         for repetition in range(self.repetitions):
@@ -61,18 +63,18 @@ class Session:
     def compare(
         self, item: str, work: str, unit: str, contenders: Mapping[str, Callable[[], float]]
     ) -> list[Figures]:
-        """The figures of contenders that take turns, after a call of each to warm up."""
+        """Measure contenders that take turns, after one call of each to warm up."""
         for measure in contenders.values():
             measure()
         values = self.take_turns(contenders)
         return [Figures(item, work, name, unit, values[name]) for name in contenders]
 
     def in_fast(self, function: Callable[..., Value], *arguments: Any) -> Callable[[], Value]:
-        """A call of ``function`` in dropbench's process."""
+        """Return a function that calls ``function`` in dropbench's process."""
         return lambda: self.fast.submit(function, *arguments).result()
 
     def in_plain(self, function: Callable[..., Value], *arguments: Any) -> Callable[[], Value]:
-        """A call of ``function`` in the plain loop's process."""
+        """Return a function that calls ``function`` in the plain loop's process."""
         return lambda: self.plain.submit(function, *arguments).result()
 
     def config(self, data: DataSet, **fields: Any) -> RunConfig:
@@ -82,13 +84,13 @@ class Session:
 
 @contextmanager
 def open_session(device: torch.device, precision: str, repetitions: int) -> Iterator[Session]:
-    """A session whose processes live as long as the context."""
+    """Open a session whose processes live as long as the context."""
     context = multiprocessing.get_context("spawn")
     with (
         ProcessPoolExecutor(1, context, initializer=prepare_process, initargs=(cores(),)) as fast,
         ProcessPoolExecutor(1, context) as plain,
     ):
-        with interrupts_ignored():  # a Ctrl-C is the driver's to answer
+        with interrupts_ignored():  # only the driver answers Ctrl-C
             for side in (fast, plain):
                 side.submit(int).result()
         yield Session(device, precision, repetitions, fast, plain)
@@ -98,9 +100,9 @@ def open_session(device: torch.device, precision: str, repetitions: int) -> Iter
 def made_up_data(
     image_shape: tuple[int, int, int], train: int, test: int, classes: int = 10
 ) -> Iterator[DataSet]:
-    """A cached set of random images, there as long as the context; speed does not depend on what they show.
+    """Cache a data set of random images for the context; the speed does not depend on their content.
 
-    ``train`` counts the images left after the validation split.
+    ``train`` is the number of training images after the validation split.
     """
     generator = np.random.default_rng(0)
 

@@ -1,6 +1,7 @@
-"""The pieces of work that are timed, each in a process of its own side: dropbench's or the plain loop's.
+"""The work that is timed, in dropbench's process or in the plain loop's.
 
-Every function here returns one figure of one repetition. The data are sets in the cache, named by their key.
+Every function that measures returns one figure of one repetition. Data sets are in the cache; a config
+names its set by ``data_key``.
 """
 
 import functools
@@ -25,14 +26,14 @@ from dropbench.run.streams import torch_generator
 P_DROP = 0.5
 _LAYER_SECONDS = 0.2
 _MATMUL_OPERATIONS = {"cpu": 2 * 10**11, "cuda": 2 * 10**13}
-# In a worker of a sweep the data stay mapped from run to run.
+# The data stay mapped from run to run, as in a worker of a sweep.
 _load = functools.lru_cache(maxsize=1)(cache.load)
 
 
 def layer_nanoseconds(
     of_dropbench: bool, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
 ) -> float:
-    """Nanoseconds a unit of a dropout layer's forward and backward pass together."""
+    """Nanoseconds that a dropout layer takes for one unit, forward and backward pass together."""
     layer: nn.Module = nn.Dropout(P_DROP)
     if of_dropbench:
         layer = BernoulliDropout(P_DROP)
@@ -47,13 +48,13 @@ def layer_nanoseconds(
         layer(units).backward(gradient)
         passes += 1
         if device.type == "cuda" and passes % 100 == 0:
-            _wait_for(device)  # or the clock would measure how fast work is queued
+            _wait_for(device)  # otherwise the clock would measure how fast work is queued
     _wait_for(device)
     return (perf_counter() - start) * 1e9 / passes / units.numel()
 
 
 def matmul_teraflops(dtype: torch.dtype, device: torch.device) -> float:
-    """Rate of the product of two square matrices, in 10¹² operations a second: the best of three sizes."""
+    """Rate of matrix products in 10¹² operations a second: the best of three sizes of square matrices."""
     rates = []
     for size in (1024, 2048, 4096):
         left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
@@ -69,19 +70,19 @@ def matmul_teraflops(dtype: torch.dtype, device: torch.device) -> float:
 
 
 def training_flops(config: RunConfig, image_shape: tuple[int, int, int], classes: int) -> float:
-    """Floating-point operations of matrix products and convolutions to train on one image, both passes."""
+    """Floating-point operations to train on one image: matrix products and convolutions, both passes."""
     batch = 2
     with torch.device("meta"):
         model = make_module(image_shape, classes, config)
         images = torch.empty(batch, *image_shape)
         with FlopCounterMode(display=False) as counter:
-            model.eval()(images).sum().backward()  # in eval mode, since dropout has no such operations
+            model.eval()(images).sum().backward()  # eval mode: dropout adds no such operations
     flops: int = counter.get_total_flops()
     return flops / batch
 
 
 def run_images_per_second(config: RunConfig, device: torch.device, compiled: bool) -> float:
-    """Training images a second in the last epoch of one dropbench run; the ones before warm up."""
+    """Training images a second in the last epoch of one dropbench run; the epochs before it warm up."""
     data = _load(config.data.key)
     result = train(config, data, device, compiled=compiled)
     check(result)
@@ -89,13 +90,13 @@ def run_images_per_second(config: RunConfig, device: torch.device, compiled: boo
 
 
 def check(result: RunResult) -> None:
-    """Raise DropbenchError unless the run ended well: a failed run would be the fastest of all."""
+    """Raise DropbenchError if the run diverged or failed, since it would count as the fastest of all."""
     if result.status != "ok":
-        raise DropbenchError(f"A measured run ended {result.status}: {result.message}.")
+        raise DropbenchError(f"A measured run {result.status}: {result.message}.")
 
 
 def plain_cnn_images_per_second(config: RunConfig, device: torch.device) -> float:
-    """Training images a second in one epoch of the plain loop, on the images that ``config`` trains on."""
+    """Training images a second in one epoch of the plain loop on the CNN, with the images of ``config``."""
     data = _load(config.data.key)
     _, height, width = data.image_shape
     drawn = split(data.train_labels, config).drawn
@@ -105,7 +106,7 @@ def plain_cnn_images_per_second(config: RunConfig, device: torch.device) -> floa
 
 
 def plain_mlp_images_per_second(config: RunConfig, device: torch.device) -> float:
-    """As plain_cnn_images_per_second, for a perceptron and images in memory on the device."""
+    """Training images a second in one epoch of the plain loop on an MLP, with all images on the device."""
     data = _load(config.data.key)
     drawn = split(data.train_labels, config).drawn
     images = torch.from_numpy(data.train_images[drawn]).to(device).float().div_(255).sub_(0.5).div_(0.5)
@@ -119,7 +120,7 @@ def plain_mlp_images_per_second(config: RunConfig, device: torch.device) -> floa
 
 
 def plain_runs_seconds(configs: list[RunConfig], device: torch.device) -> float:
-    """Seconds of whole runs of the plain loop, one after another: training, validation, test."""
+    """Seconds of complete runs of the plain loop, one after another: training, validation, test."""
     start = perf_counter()
     for config in configs:
         data = _load(config.data.key)
@@ -143,7 +144,7 @@ def plain_runs_seconds(configs: list[RunConfig], device: torch.device) -> float:
 
 
 def data_ready_seconds(config: RunConfig, device: torch.device) -> float:
-    """Seconds from a cached set's key to its first batch of a run: mapped, split, measured, on the device."""
+    """Seconds from a cached set's key to a run's first batch: mapped, split, normalised, on the device."""
     start = perf_counter()
     data = cache.load(config.data.key)
     parts = split(data.train_labels, config)
@@ -156,6 +157,7 @@ def data_ready_seconds(config: RunConfig, device: torch.device) -> float:
 
 
 def _plain_epoch(model: nn.Module, batches: plain_loop.Batches, images: int, device: torch.device) -> float:
+    """Images a second in one epoch of the plain loop."""
     optimizer = plain_loop.make_optimizer(model)
     _wait_for(device)
     start = perf_counter()

@@ -1,1 +1,1 @@
-"""``dropbench verify``: that dropout is what the lecture and the paper say, against mathematics."""
+"""``dropbench verify``: checks that dropout is what the lecture and the paper say, against mathematics."""

@@ -1,4 +1,4 @@
-"""What averaging must not change: an ensemble of one, and Monte-Carlo passes without dropout."""
+"""Checks of averages: those of one member, and of passes without dropout, change nothing."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,10 @@ from dropbench.run.streams import torch_generator
 
 
 def average_checks() -> Iterator[Check]:
-    """An ensemble of one is its member; Monte-Carlo at p = 0 is the net; batch-norm stays in eval."""
+    """Check that an ensemble of one is its member and Monte-Carlo dropout at p = 0 the deterministic net.
+
+    Also check that Monte-Carlo passes differ from one another, while batch-norm stays in eval mode.
+    """
     device = torch.device("cpu")
     generator = torch_generator(40, "init")
     images = torch.randint(0, 256, (60, 1, 8, 8), dtype=torch.uint8, generator=generator)
@@ -27,11 +30,11 @@ def average_checks() -> Iterator[Check]:
     examples = Examples(images.numpy(), torch.arange(60).numpy(), normalisation, device)
     everything = torch.arange(60)
     model = build_model((1, 8, 8), 10, RunConfig(model="mlp", layers=(32, 32)))
-    calm = predict(model, examples, everything, "fp32")
-    yield exact("an ensemble of one", "its member, to the last bit", log_mean([calm]), calm, tolerance=0.0)
+    plain = predict(model, examples, everything, "fp32")
+    yield exact("an ensemble of one", "its member, to the last bit", log_mean([plain]), plain, tolerance=0.0)
     set_streams(model, "mc", 0, 0, device)
     averaged = predict_monte_carlo(model, examples, everything, "fp32", ladder=(8,)).log_mean[0]
-    yield exact("Monte-Carlo at p = 0", "the deterministic net", averaged, calm, tolerance=1e-6)
+    yield exact("Monte-Carlo at p = 0", "the deterministic net", averaged, plain, tolerance=1e-6)
     normalised = nn.Sequential(nn.BatchNorm1d(20), layer(0.5)).eval()
     units = torch.randn(50, 20, generator=generator)
     before = normalised(units)

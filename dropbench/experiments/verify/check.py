@@ -1,4 +1,4 @@
-"""One comparison of theory and measurement."""
+"""A check: one comparison of theory and measurement."""
 
 import math
 from collections.abc import Iterable
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 
 STANDARD_ERRORS = 5
-"""What a statistical check allows: a true property fails once in two million."""
+"""The tolerance of a statistical check; where a property holds, one deviation in two million exceeds it."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """A property, what theory says it is, what was measured, and how far the two may differ."""
+    """A property: its value in theory, its measured value, and the tolerance of their difference."""
 
     name: str
     theory: str
@@ -23,12 +23,12 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether the measurement is within the tolerance; never for one that is no number."""
+        """Whether the measured value is within the tolerance; NaN never is."""
         return abs(self.measured - self.expected) <= self.tolerance
 
 
 def statistical(name: str, theory: str, deviations: Iterable[float]) -> Check:
-    """A check of the largest of several deviations, each in its own standard errors."""
+    """Check the largest of several deviations, each in its own standard errors; without any, it fails."""
     worst = max((abs(deviation) for deviation in deviations), default=math.nan)
     return Check(name, theory, 0.0, worst, STANDARD_ERRORS, "standard errors")
 
@@ -36,6 +36,6 @@ def statistical(name: str, theory: str, deviations: Iterable[float]) -> Check:
 def exact(
     name: str, theory: str, ours: torch.Tensor, oracle: torch.Tensor, tolerance: float = 1e-12
 ) -> Check:
-    """A check that two tensors are equal up to rounding, relative to the oracle's largest value."""
+    """Check that two tensors are equal within ``tolerance``, relative to the oracle's largest value."""
     scale = oracle.abs().max().clamp(min=1e-300)
     return Check(name, theory, 0.0, ((ours - oracle).abs().max() / scale).item(), tolerance, "relative")

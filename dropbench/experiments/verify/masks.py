@@ -1,4 +1,4 @@
-"""The mask: its moments, its independence, its expectation, and torch's own dropout as the oracle."""
+"""Checks of the mask: its moments, independence, expectation and gradient; torch's dropout is the oracle."""
 
 import math
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ _QUANTISATION = 2.0**-17  # the mask's probability is a multiple of 2⁻¹⁶, t
 
 
 def layer(p_drop: float, convention: str = "inverted", seed: int = 0) -> BernoulliDropout:
-    """A dropout layer in training, with a stream of its own."""
+    """A dropout layer in train mode, with a random stream of its own."""
     made = BernoulliDropout(p_drop, convention)
     made.generator = torch_generator(seed, "mask")
     return made.train()
 
 
 def mask_checks() -> Iterator[Check]:
-    """Mean, variance and independence over a grid of p (the lecture's Bernoulli mask)."""
+    """Check mean, variance and independence of the lecture's Bernoulli mask over a grid of p."""
     samples, units = 4000, 256
     count = samples * units
     means, variances, neighbours, between_samples, between_steps = [], [], [], [], []
@@ -33,7 +33,7 @@ def mask_checks() -> Iterator[Check]:
         masks = [keep_mask(torch.empty(samples, units), drop_levels(p), stream).double() for _ in range(2)]
         mean_error = math.sqrt(p * (1 - p) / count)
         means.append(_beyond(masks[0].mean().item() - (1 - p), _QUANTISATION) / mean_error)
-        # Of the mean of (m − (1 − p))², whose own variance is that of a two-valued variable.
+        # (m − (1 − p))² takes two values, so the standard error of its mean has a closed form.
         squares = (masks[0] - (1 - p)).square()
         square_error = max(mean_error * abs(1 - 2 * p), mean_error * mean_error)
         variances.append(_beyond(squares.mean().item() - p * (1 - p), 2 * _QUANTISATION) / square_error)
@@ -55,7 +55,7 @@ def mask_checks() -> Iterator[Check]:
 
 
 def expectation_checks() -> Iterator[Check]:
-    """E(DX) = (1 − p) E(X), and the inverted layer's mean output is its input."""
+    """Check that E(DX) = (1 − p) E(X), and that the inverted layer's mean output is its input."""
     draws = 4000
     units = torch.randn(200, dtype=torch.float64, generator=torch_generator(2, "init"))
     plain: list[float] = []
@@ -72,7 +72,7 @@ def expectation_checks() -> Iterator[Check]:
 
 
 def oracle_checks() -> Iterator[Check]:
-    """torch.nn.Dropout as the oracle: the same distribution, the same gradient given the same mask."""
+    """Compare with torch.nn.Dropout: the same distribution, and the same gradient given the same mask."""
     shape, p = (2000, 500), 0.3
     units = torch.rand(shape, generator=torch_generator(4, "init")) + 0.5
     with torch.random.fork_rng(devices=[]):
@@ -94,9 +94,9 @@ def oracle_checks() -> Iterator[Check]:
     weights = torch.randn(shape, generator=torch_generator(5, "init"))
     (ours * weights).sum().backward()
     (theirs * weights).sum().backward()
-    assert ours_in.grad is not None  # both took part in the sum
+    assert ours_in.grad is not None  # both have taken part in backward passes
     assert theirs_in.grad is not None
-    # On units that both keep, both gradients are the weight over 1 − p; elsewhere one of them is zero.
+    # Where both masks keep a unit, both gradients are weight / (1 − p). Where ours drops it, ours is zero.
     both = (kept[0] * kept[1]).bool()
     yield exact(
         "torch.nn.Dropout: gradient",
@@ -108,7 +108,7 @@ def oracle_checks() -> Iterator[Check]:
 
 
 def gradient_check() -> Iterator[Check]:
-    """The gradient through a mask, against central differences in float64."""
+    """Compare the gradient through a mask with central differences in float64."""
     units = torch.randn(30, 20, dtype=torch.float64, generator=torch_generator(6, "init")).requires_grad_()
     weights = torch.randn(30, 20, dtype=torch.float64, generator=torch_generator(7, "init"))
 
@@ -126,16 +126,16 @@ def gradient_check() -> Iterator[Check]:
             shift[position] = step
             up, down = (loss(units + sign * shift.view_as(units)) for sign in (1, -1))
             differences.view(-1)[position] = (up - down) / (2 * step)
-    looked_at = torch.arange(0, units.numel(), 7)
+    checked = torch.arange(0, units.numel(), 7)
     yield exact(
         "gradient through a mask",
         "central differences in float64",
-        units.grad.view(-1)[looked_at],
-        differences.view(-1)[looked_at],
+        units.grad.view(-1)[checked],
+        differences.view(-1)[checked],
         tolerance=1e-6,
     )
 
 
 def _beyond(deviation: float, allowed: float) -> float:
-    """How much of a deviation is more than the quantisation of p explains."""
+    """The part of a deviation that exceeds ``allowed``, the part explained by the quantisation of p."""
     return math.copysign(max(0.0, abs(deviation) - allowed), deviation)

@@ -1,4 +1,4 @@
-"""All checks, in the order of the table, and their rows on disk."""
+"""Carry out all checks, in the order of the table, and record them."""
 
 import hashlib
 from collections.abc import Iterator
@@ -26,13 +26,13 @@ GROUPS = (
 
 
 def all_checks() -> Iterator[Check]:
-    """Carry out every check, on the CPU, with fixed seeds."""
+    """Carry out every check on the CPU with fixed seeds, and yield them one by one."""
     for group in GROUPS:
         yield from group()
 
 
 def verify(store: Store) -> tuple[str, list[Check]]:
-    """Carry out every check and put it on disk; returns the verify_id of the rows, and the checks.
+    """Carry out every check and record it in checks.csv; returns the verify_id of the rows, and the checks.
 
     Raises:
         DropbenchError: if a row cannot be written.

@@ -1,4 +1,7 @@
-"""Small nets whose 2ⁿ subnetworks can all be enumerated, the two conventions, and the ridge closed form."""
+"""Checks by closed forms: all 2ⁿ subnetworks of a small net, both conventions, and ridge regression.
+
+A convention is weight scaling at test, or inverted dropout, which scales in training.
+"""
 
 import itertools
 import math
@@ -18,12 +21,12 @@ _HIDDEN, _INPUTS, _CLASSES = 10, 6, 4
 
 
 def normal(*shape: int, seed: int) -> torch.Tensor:
-    """Standard normal numbers in float64."""
+    """Draw standard normal numbers in float64."""
     return torch.randn(shape, dtype=torch.float64, generator=torch_generator(seed, "init"))
 
 
 def all_masks(units: int) -> torch.Tensor:
-    """Every mask of ``units`` units, ``(2 ** units, units)``."""
+    """All masks of so many units, ``(2 ** units, units)``."""
     return torch.tensor(list(itertools.product((0.0, 1.0), repeat=units)), dtype=torch.float64)
 
 
@@ -34,7 +37,7 @@ def mask_probabilities(masks: torch.Tensor, keep: float) -> torch.Tensor:
 
 
 class _Net:
-    """One hidden ReLU layer with dropout behind it, and a softmax: 2¹⁰ subnetworks."""
+    """A net with one hidden ReLU layer, dropout behind it, and a softmax: 2¹⁰ subnetworks."""
 
     def __init__(self) -> None:
         self.images = normal(40, _INPUTS, seed=10)
@@ -44,6 +47,7 @@ class _Net:
         self.bias = normal(_CLASSES, seed=13)
 
     def log_probabilities(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Log-probabilities ``(…, classes)`` from masked hidden units ``(…, hidden)``."""
         return F.log_softmax(hidden @ self.weights + self.bias, dim=-1)
 
     def members(self) -> torch.Tensor:
@@ -52,7 +56,7 @@ class _Net:
 
 
 def enumeration_checks() -> Iterator[Check]:
-    """All subnetworks of a small net, against weight scaling and Monte-Carlo averaging."""
+    """Check weight scaling and Monte-Carlo dropout against all subnetworks of a small net."""
     net = _Net()
     members, masks = net.members(), all_masks(_HIDDEN)
     scaled: list[torch.Tensor] = []
@@ -68,12 +72,13 @@ def enumeration_checks() -> Iterator[Check]:
         log_geometric = (shares * members).sum(0)
         geometric.append(F.log_softmax(log_geometric, dim=-1))
         scaled.append(net.log_probabilities(dropout.eval()(net.hidden)))
-        # Of all q the geometric mean has the least Σ share KL(q ‖ member); another's is more by KL(q ‖ it).
+        # Among all distributions q the geometric mean g minimises Σ share KL(q ‖ member); for another q the
+        # sum is larger by KL(q ‖ g). Weight scaling gives g; the arithmetic mean is compared as another q.
         mean_log = arithmetic_mean.log()
         to_members = [(q.exp() * (q - log_geometric)).sum(-1) for q in (mean_log, scaled[-1])]
         farther.append(to_members[0] - to_members[1])
         divergences.append((arithmetic_mean * (mean_log - scaled[-1])).sum(-1))
-        # Jensen's inequality, twice: both means are at least as likely as their members are on average.
+        # Jensen's inequality for both means: their loss is at most the mean loss of their members.
         member_loss = (shares[:, 0] * -members[:, torch.arange(40), net.labels]).sum(0)
         gaps += [
             (-mean[torch.arange(40), net.labels] - member_loss).max().item()
@@ -112,7 +117,11 @@ def enumeration_checks() -> Iterator[Check]:
 def _monte_carlo(
     net: _Net, dropout: BernoulliDropout, mean: torch.Tensor, variance: torch.Tensor
 ) -> Iterator[float]:
-    """How far k times the squared error is from the variance, in standard errors, for several k."""
+    """Deviations of the squared error over k passes from the variance over k, for k = 1, 10, 100.
+
+    ``mean`` and ``variance`` ``(examples, classes)`` are those of a subnetwork's probabilities. Deviations
+    are in standard errors.
+    """
     repeats = 200
     for passes in (1, 10, 100):
         draws = dropout(net.hidden.expand(repeats * passes, -1, -1).contiguous())
@@ -123,7 +132,11 @@ def _monte_carlo(
 
 
 def convention_checks() -> Iterator[Check]:
-    """Weight scaling and inverted dropout: one function of rescaled weights, one trajectory of SGD."""
+    """Check that weight scaling and inverted dropout are one function, and one trajectory of SGD.
+
+    The outgoing weights of the inverted net are those of the other times 1 − p, their learning rate times
+    (1 − p)².
+    """
     outputs: dict[str, list[torch.Tensor]] = {"weight-scaling": [], "inverted": []}
     trained: dict[str, list[torch.Tensor]] = {"weight-scaling": [], "inverted": []}
     images, labels = normal(32, _INPUTS, seed=20), torch.arange(32) % _CLASSES
@@ -174,7 +187,7 @@ def convention_checks() -> Iterator[Check]:
 
 
 def ridge_checks() -> Iterator[Check]:
-    """Dropout on the inputs of linear regression is ridge regression (Srivastava et al. 2014, 9.1)."""
+    """Check that linear regression with input dropout is ridge regression (Srivastava et al. 2014, 9.1)."""
     inputs, targets = normal(50, 8, seed=30), normal(50, seed=31)
     masks = all_masks(8)
     losses, closed_forms, solutions, closed_solutions, deviations = [], [], [], [], []
@@ -183,7 +196,7 @@ def ridge_checks() -> Iterator[Check]:
         keep = dropout.keep
         shares = mask_probabilities(masks, keep)
         gram = inputs.T @ inputs
-        # Every sample has its own mask, so the expected loss is the sum over samples of the mean over masks.
+        # Every example has its own mask: the expected loss is the sum over examples of the mean over masks.
         second_moment = torch.einsum("m,mi,mj->ij", shares, masks, masks) * gram
         solutions.append(torch.linalg.solve(second_moment, keep * inputs.T @ targets))
         ridge = keep * gram + (1 - keep) * gram.diag().diag()

@@ -1,4 +1,4 @@
-"""Every variant against its own moments: how often it drops, how its noise spreads, what depends on what."""
+"""Checks of each variant against theory: how often it drops, the moments of its noise, independence."""
 
 import functools
 import math
@@ -20,11 +20,11 @@ P_DROPS = (0.1, 0.2, 0.5, 0.8)
 LAGS = (1, 2, 3, 4, 5, 64, 1000)
 _SAMPLES, _UNITS = 4000, 256
 _OVER = f"over p_drop {', '.join(map(str, P_DROPS))}"
-_FEW = 64  # units in and out of a layer whose weights are disturbed: a mask of each for every sample
+_FEW = 64  # units of a layer with noise on its weights, where every sample has a mask of 64 × 64 weights
 
 
 def variant_layer(name: str, p_drop: float, before: nn.Module | None = None) -> DropoutLayer:
-    """A layer of the variant in training, with a stream of its own."""
+    """A layer of the variant in train mode, with a random stream of its own."""
     activation = VARIANTS[name].activation or "relu"
     made = make_dropout(RunConfig(dropout=name, p_drop=p_drop, activation=activation), "hidden", before)
     made.generator = torch_generator(10, "mask")
@@ -33,7 +33,7 @@ def variant_layer(name: str, p_drop: float, before: nn.Module | None = None) -> 
 
 @torch.no_grad()
 def variant_checks() -> Iterator[Check]:
-    """The noise of each variant but Bernoulli's, which has its own checks."""
+    """Check the noise of each variant but Bernoulli dropout, which mask_checks covers."""
     for name in ("gaussian", "uniform", "spatial"):
         yield from noise_checks(name, "mean 1, variance p/(1 − p)", functools.partial(_multiplied, name))
     yield from noise_checks("dropconnect", "mean Wx, variance p/(1 − p) Σ w²x²", _dropconnect)
@@ -48,9 +48,9 @@ def variant_checks() -> Iterator[Check]:
 
 
 def noise_checks(name: str, theory: str, draw: Callable[[float], torch.Tensor]) -> Iterator[Check]:
-    """Checks of noise that theory has standardised: mean 0, variance 1, nothing that depends on anything.
+    """Check noise that was standardised by theory: mean 0, variance 1, no correlations.
 
-    ``draw(p)`` gives two steps ``(2, samples, units)`` of it.
+    ``draw(p)`` returns the noise of two steps ``(2, samples, units)``.
     """
     means: list[float] = []
     variances: list[float] = []
@@ -60,7 +60,7 @@ def noise_checks(name: str, theory: str, draw: Callable[[float], torch.Tensor]) 
         count = noise.numel()
         means.append(noise.mean().item() * math.sqrt(count))
         squares = noise.square()
-        # For a two-valued variable of equal chances the squares are all alike and have no spread.
+        # A variable with two values of probability 1/2 each has equal squares, whose standard error is 0.
         error = max(squares.std().item() / math.sqrt(count), 1 / count)
         variances.append((squares.mean().item() - 1) / error)
         correlations += _correlations((noise - noise.mean()) / noise.std(correction=0))
@@ -70,7 +70,7 @@ def noise_checks(name: str, theory: str, draw: Callable[[float], torch.Tensor]) 
 
 
 def _correlations(noise: torch.Tensor) -> Iterator[float]:
-    """Of units at LAGS, of neighbouring samples, and of two steps, in standard errors."""
+    """Correlations of units at LAGS, of neighbouring samples, and of two steps, in standard errors."""
     line = noise.flatten()
     for lag in LAGS:
         yield (line[lag:] * line[:-lag]).mean().item() * math.sqrt(len(line) - lag)
@@ -79,12 +79,14 @@ def _correlations(noise: torch.Tensor) -> Iterator[float]:
 
 
 def _two(step: Callable[[], torch.Tensor]) -> torch.Tensor:
+    """Two steps, stacked: each call draws fresh noise."""
     return torch.stack([step(), step()])
 
 
 def _multiplied(name: str, p: float) -> torch.Tensor:
+    """The factors of a layer with multiplicative noise, less their mean, in standard deviations."""
     made, units = variant_layer(name, p), torch.ones(_SAMPLES, _UNITS)
-    if name == "spatial":  # of each channel one unit is looked at: the others are the same
+    if name == "spatial":  # one unit of each channel, since all have the same factor
         maps = units[:, :, None, None].expand(-1, -1, 2, 2)
         return _two(lambda: (made(maps)[:, :, 0, 1] - 1) / math.sqrt(p / (1 - p)))
     return _two(lambda: (made(units) - 1) / math.sqrt(p / (1 - p)))
@@ -114,20 +116,20 @@ def _variational(p: float) -> torch.Tensor:
 
 
 def _standard(kept: torch.Tensor, probability: torch.Tensor | float) -> torch.Tensor:
-    """What is true with this probability, as noise of mean 0 and variance 1."""
+    """Standardise indicators of this probability to mean 0 and variance 1."""
     probability = torch.as_tensor(probability, dtype=torch.float64)
     return (kept.double() - probability) / (probability * (1 - probability)).sqrt()
 
 
 def _alpha(p: float) -> torch.Tensor:
-    # Units at 0 come out at one of two values; the limit is mapped to the lower one.
+    # Units at 0 come out with one of two values. SELU's limit, the value of dropped units, becomes the lower.
     made, units = variant_layer("alpha", p), torch.zeros(_SAMPLES, _UNITS)
     return _two(lambda: _standard(made(units) > 0, 1 - p))
 
 
 def _concrete(p: float) -> torch.Tensor:
     made, units = variant_layer("concrete", p), torch.ones(_SAMPLES, _UNITS)
-    return _two(lambda: _standard(made(units) * (1 - p) > 0.5, 1 - p))  # the middle
+    return _two(lambda: _standard(made(units) * (1 - p) > 0.5, 1 - p))  # halfway between dropped and kept
 
 
 def _standout(p: float) -> torch.Tensor:
@@ -138,6 +140,7 @@ def _standout(p: float) -> torch.Tensor:
 
 
 def _spatial_checks() -> Iterator[Check]:
+    """Check that spatial dropout drops whole channels."""
     maps = variant_layer("spatial", 0.5)(torch.ones(500, 40, 5, 5))
     yield exact(
         "spatial: whole channels", "one value a channel", maps, maps[:, :, :1, :1].expand_as(maps), 0.0
@@ -145,7 +148,7 @@ def _spatial_checks() -> Iterator[Check]:
 
 
 def _alpha_checks() -> Iterator[Check]:
-    """Klambauer et al. 2017: mean 0 and variance 1 are kept."""
+    """Check that alpha dropout keeps mean 0 and variance 1 (Klambauer et al. 2017)."""
     deviations = []
     for p in P_DROPS:
         units = torch.randn(_SAMPLES, _UNITS, generator=torch_generator(15, "init"))
@@ -161,7 +164,7 @@ def _alpha_checks() -> Iterator[Check]:
 
 
 def _dropblock_checks() -> Iterator[Check]:
-    """Squares, as often as their number says, at the mean that was."""
+    """Check that DropBlock drops whole squares, as often as theory says, and keeps the mean."""
     samples, channels, side = 2000, 16, 9
     centres = side - LARGEST_BLOCK + 1
     covered = nn.functional.conv_transpose2d(
@@ -175,7 +178,7 @@ def _dropblock_checks() -> Iterator[Check]:
         spread = (dropped * (1 - dropped) / (samples * channels)).sqrt()
         deviations += (((maps == 0).float().mean((0, 1)) - dropped) / spread).flatten().tolist()
         means.append(maps.double().mean())
-        # A dropped place lies in a square that is dropped as a whole.
+        # Every dropped unit must lie in a square that is dropped as a whole.
         kept = nn.functional.max_pool2d((maps > 0).float(), LARGEST_BLOCK, stride=1)
         squares = nn.functional.conv_transpose2d(
             1 - kept.flatten(0, 1)[:, None], torch.ones(1, 1, LARGEST_BLOCK, LARGEST_BLOCK)
@@ -189,7 +192,7 @@ def _dropblock_checks() -> Iterator[Check]:
 
 
 def _divergence_checks() -> Iterator[Check]:
-    """The approximation of Molchanov et al. against the series of the logarithm of a non-central χ²."""
+    """Check the approximation of Molchanov et al. against the series of E log of a non-central χ²."""
     log_alpha = torch.linspace(-6, 6, 49, dtype=torch.float64)
     half = 0.5 * (-log_alpha).exp()  # half the non-centrality 1/α of ε²/α, ε ~ N(1, α)
     terms = torch.arange(1000, dtype=torch.float64)
