@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from end_to_end.console import dropbench, rows
+from end_to_end.images import write_images
 
 DOCS = Path(__file__).parents[2] / "docs" / "extending.md"
-SMALL = ("--epochs", "1", "--seeds", "2", "--train-size", "200", "--out", "o")
+SMALL = ("--epochs", "1", "--seeds", "2", "--train-size", "30", "--out", "o")
 
 
 @pytest.fixture
@@ -23,8 +24,8 @@ COMMANDS = re.findall(r"```sh\ndropbench (.*?)\n```", DOCS.read_text())
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_documented_commands(folder, command):
-    small = SMALL if "--model" in command else (*SMALL, "--width", "0.25")
+def test_documented_commands(folder, tmp_path, command):
+    small = ("--data", f"folder:{write_images(tmp_path / 'images')}", *SMALL)
     done = dropbench(*shlex.split(command), *small, cwd=folder)
     assert done.returncode == 0, done.stderr
     found = rows(folder / "o" / "runs.csv")
