@@ -11,6 +11,7 @@ import pytest
 import torch
 import typer
 from end_to_end.console import dropbench, rows, start, wait_for
+from end_to_end.images import write_images
 
 from dropbench.cli.main import app, run
 from dropbench.experiments.speed import items
@@ -243,6 +244,7 @@ def test_all_arms_under_every_budget_share_a_folder(tmp_path):
     from dropbench.catalog.arms import ARMS, BUDGETS
 
     arguments = ["compare-bagging", "--arms", ",".join(ARMS), "--members", "2", "--mc-samples", "2", *QUICK]
+    arguments += ["--data", f"folder:{write_images(tmp_path / 'images')}", "--train-size", "30"]
     for budget in BUDGETS:
         done = dropbench(*arguments, "--seeds", "1", "--budget", budget, "--ood", "permuted", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
