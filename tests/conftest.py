@@ -1,6 +1,10 @@
 """Shared fixtures: a data set small enough for a test, and the real embedded one."""
 
 import logging
+import os
+
+# Read when torch is loaded: threads that wait yield their core, since several processes test at a time.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 import pytest

@@ -7,11 +7,10 @@ import shlex
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import typer
-from PIL import Image
+from end_to_end.images import write_images
 
 from dropbench.cli.main import app, run
 from dropbench.datasets.registry import find_source
@@ -38,7 +37,7 @@ ALWAYS = {
     "compare-bagging": {**SEVERAL, "--members": "2", "--mc-samples": "2"},
     "features": {**SEVERAL, "--units": "8"},
     "paper": {"--data": "mnist5k", "--scale": "smoke", "--threads": "1", "--jobs": "1"},
-    "speed": {"--only": "layers", "--repetitions": "1"},
+    "speed": {},
     "verify": {},
     "doctor": {},
     "data": {},
@@ -95,16 +94,7 @@ def documented() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory) -> Path:
-    """Three classes of 8×8 grey images, each bright in a place of its own."""
-    folder, generator = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
-    for split, count in (("train", 20), ("test", 10)):
-        for label, name in enumerate("abc"):
-            (folder / split / name).mkdir(parents=True)
-            for number in range(count):
-                pixels = generator.integers(0, 120, (8, 8), dtype=np.uint8)
-                pixels[2 * label : 2 * label + 3] += 130
-                Image.fromarray(pixels).save(folder / split / name / f"{number}.png")
-    return folder
+    return write_images(tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(scope="module")
@@ -131,13 +121,41 @@ def here(tmp_path, monkeypatch):
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("command", [command for command in documented() if "--runner ray" not in command])
+def to_run() -> list[str]:
+    """One command for each command and set of flags, but those that test_console.py runs as they stand."""
+    found = {}
+    for command in documented():
+        words = shlex.split(command)
+        # Only a sweep can be tried without its runs: of the others every one that is shown is carried out.
+        told = tuple(word for word in words if words[0] != "sweep" or word.startswith("--"))
+        found.setdefault((words[0], *told), command)
+    return [
+        command
+        for command in found.values()
+        if command not in ("speed", "verify") and "--runner ray" not in command
+    ]
+
+
+@pytest.mark.parametrize("command", to_run())
 def test_documented_commands_run(command, here, images, recorded, capsys):
     words = shlex.split(command)
     if words[0] == "report":
         shutil.copytree(recorded, here, dirs_exist_ok=True)
     code = run(small(words, images))
     assert code == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", documented())
+def test_documented_commands_are_understood(command, here, images, capsys):
+    """As they stand: flags and what fits them; what the flags of a sweep mean is tried without its runs."""
+    words = shlex.split(command)
+    found = typer.main.get_command(app)
+    while words and hasattr(found, "commands"):
+        found = found.commands[words.pop(0)]
+    with found.make_context("dropbench", list(words)) as context:
+        assert set(context.params) >= {each.name for each in found.params if each.required}
+    if found.name == "sweep" and "--runner" not in words:
+        assert run([*small(["sweep", *words], images), "--dry-run"]) == 0, capsys.readouterr().err
 
 
 # Ray starts its own processes with pipes and sockets that it closes late.

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from end_to_end.console import dropbench, rows
+from end_to_end.images import write_images
 
 DOCS = Path(__file__).parents[2] / "docs" / "extending.md"
-SMALL = ("--epochs", "1", "--seeds", "2", "--train-size", "200", "--out", "o")
+SMALL = ("--epochs", "1", "--seeds", "2", "--train-size", "30", "--out", "o")
 
 
 @pytest.fixture
@@ -23,8 +24,9 @@ COMMANDS = re.findall(r"```sh\ndropbench (.*?)\n```", DOCS.read_text())
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_documented_commands(folder, command):
-    done = dropbench(*shlex.split(command), *SMALL, cwd=folder)
+def test_documented_commands(folder, tmp_path, command):
+    small = ("--data", f"folder:{write_images(tmp_path / 'images')}", *SMALL)
+    done = dropbench(*shlex.split(command), *small, cwd=folder)
     assert done.returncode == 0, done.stderr
     found = rows(folder / "o" / "runs.csv")
     variants = re.search(r"--dropout (\S+)", command)
@@ -32,7 +34,7 @@ def test_documented_commands(folder, command):
     assert {row["dropout"] for row in found if float(row["p_drop"])} == set(names)
     assert len(found) == 2 * (1 + 2 * len(names))  # p = 0 once, p = 0.2 and 0.5 of each variant
     assert dropbench("report", "o", cwd=folder).returncode == 0
-    again = dropbench(*shlex.split(command), *SMALL, cwd=folder)
+    again = dropbench(*shlex.split(command), *small, cwd=folder)
     assert "0 runs to do" in again.stderr
 
 
@@ -42,6 +44,7 @@ def test_there_are_three_commands():
 
 def test_an_edited_file_gives_other_runs(folder):
     command = ["train", "--dropout", "noise:GroupDropout", "--epochs", "1", "--train-size", "200"]
+    command += ["--width", "0.25"]
     dropbench(*command, cwd=folder)
     again = dropbench(*command, cwd=folder)
     with (folder / "noise.py").open("a") as file:
@@ -104,7 +107,8 @@ def test_a_model_without_sites_is_told(tmp_path):
     done = dropbench("train", "--model", "mine:net", "--p", "0", "--epochs", "1", "--panel", cwd=tmp_path)
     assert done.returncode == 2
     assert "no hidden dropout site" in done.stderr
-    done = dropbench("train", "--model", "mine:net", "--p", "0", "--epochs", "1", cwd=tmp_path)
+    small = ["--epochs", "1", "--train-size", "200"]
+    done = dropbench("train", "--model", "mine:net", "--p", "0", *small, cwd=tmp_path)
     assert done.returncode == 0
 
 
@@ -116,5 +120,6 @@ def test_a_variant_of_maps_without_maps_is_told(tmp_path, more, told):
 
 
 def test_every_p_0_under_a_variant_is_told(tmp_path):
-    done = dropbench("train", "--p", "0", "--dropout", "gaussian", "--epochs", "1", cwd=tmp_path)
+    small = ["--epochs", "1", "--train-size", "200", "--width", "0.25"]
+    done = dropbench("train", "--p", "0", "--dropout", "gaussian", *small, cwd=tmp_path)
     assert "--dropout gaussian does nothing" in done.stderr

@@ -2,9 +2,9 @@
 
 Run as a script by ``console.py``. A command that is forked differs from one that a shell starts in this
 alone: the modules outside ``dropbench.cli`` are imported already, and at the end nothing of them is taken
-apart. Words, folder, environment, streams, limits, signals, process group and exit code are those of a process
-of its own. So is its pool: where the command would start a Python that imports torch and then forks workers, a
-child of the command does so that has torch already.
+apart. Words, folder, environment, streams, limits, signals, process group and exit code are those of a
+process of its own. So is its pool: where the command would start a Python that imports torch and then forks
+workers, a child of the command does so that has torch already.
 """
 
 import atexit

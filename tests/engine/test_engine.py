@@ -68,7 +68,10 @@ def test_the_conventions_agree_exactly_without_dropout(blobs):
 
 
 def test_easy_data_are_learnt_by_both_models(blobs):
-    for config in (small(p_drop=0.2), RunConfig(epochs=6, batch_size=32, learning_rate=0.005, p_drop=0.2)):
+    for config in (
+        small(p_drop=0.2),
+        RunConfig(epochs=4, batch_size=32, learning_rate=0.005, p_drop=0.2, width=0.25),
+    ):
         result = train(config, blobs)
         assert result.status == "ok"
         assert result.metrics["test_error_percent"] < 10
@@ -77,7 +80,7 @@ def test_easy_data_are_learnt_by_both_models(blobs):
 
 
 def test_digits_beat_ninety_percent_in_a_few_epochs(digits):
-    result = train(RunConfig(epochs=4, p_drop=0.2, train_size=2000), digits)
+    result = train(RunConfig(epochs=4, p_drop=0.2, train_size=2000, width=0.5), digits)
     assert result.metrics["test_error_percent"] < 10
 
 

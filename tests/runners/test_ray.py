@@ -26,15 +26,28 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def cluster():
+@pytest.fixture(scope="module")
+def shared_cluster(tmp_path_factory):
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    made.second = made.add_node(num_cpus=1)
+    with (
+        pytest.MonkeyPatch.context() as patch
+    ):  # _own_cache is there for functions alone; nodes have the same
+        patch.setenv("DROPBENCH_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        made.second = made.add_node(num_cpus=1)
     yield made
     ray.shutdown()
     made.shutdown()
+
+
+@pytest.fixture
+def cluster(shared_cluster):
+    """One cluster for all tests, with a second node again where a test took it away."""
+    if shared_cluster.second is None:
+        shared_cluster.second = shared_cluster.add_node(num_cpus=1)
+        shared_cluster.wait_for_nodes()
+    return shared_cluster
 
 
 @pytest.fixture
@@ -95,6 +108,7 @@ def test_a_node_that_goes_away_costs_no_run(cluster, blobs):
         results.append(result)
         if len(results) == 2:
             cluster.remove_node(cluster.second)
+            cluster.second = None
     assert {result.config.run_id for result in results} == {config.run_id for config in wanted}
     assert {result.status for result in results} == {"ok"}
 
