@@ -21,6 +21,7 @@ from dropbench.run.config import RunConfig
 
 ROOT = Path(__file__).parents[2]
 EXTENDING = ROOT / "docs" / "extending.md"
+NOTEBOOK = ROOT / "docs" / "notebook.md"
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "results" / "README.md")
 INLINE = re.compile(r"`(dropbench [^`]*)`")
 # Words that stand for something, and what changes the user's shell.
@@ -184,7 +185,7 @@ def test_there_are_commands():
 PYTHON = [
     pytest.param(document, source, id=f"{document.name}-{number}")
     for document in DOCUMENTS
-    if document != EXTENDING  # test_own_code.py, and the test below
+    if document not in (EXTENDING, NOTEBOOK)  # test_own_code.py and the test below; test_notebook.py
     for number, source in enumerate(blocks(document, "python"))
 ]
 
