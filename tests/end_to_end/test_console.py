@@ -386,7 +386,7 @@ USAGE = [
     (["compare-bagging", "--arms", "dropout"], "nothing to compare"),
     (["compare-bagging", "--budget", "training"], "Did you mean 'train'"),
     (["compare-bagging", "--ood", "rotate"], "Did you mean 'rotated'"),
-    (["compare-bagging", "--ood", "mnist5k"], "the data set itself"),
+    (["compare-bagging", "--ood", "mnist5k"], "training data itself"),
     (["compare-bagging", "--arms", "snapshot", "--members", "7"], "7 epochs"),
     (["compare-bagging", "--arms", "untied", "--dropout", "gaussian"], "Bernoulli"),
     (["compare-bagging", "--schedule", "early"], "dropout-mc has nothing"),
