@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dropbench.api.keywords import sort_out
-from dropbench.api.sweep import one_by_one
+from dropbench.api.sweep import check_seeds
 from dropbench.api.work import Data, Done, Work, check_classifier
 from dropbench.catalog.arms import DEFAULT_ARMS, check_arms, reference_under
 from dropbench.errors import UsageError
@@ -21,7 +21,7 @@ from dropbench.results.store import Store
 from dropbench.run.config import RunConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ComparisonDone(Done):
     """A comparison that was carried out."""
 
@@ -31,7 +31,7 @@ def compare(
     *,
     arms: str | Iterable[str] = DEFAULT_ARMS,
     members: int = 5,
-    p: float | str = 0.5,
+    p: float | str | None = None,
     budget: str = "members",
     mc_samples: int = 100,
     ood: str = "rotated",
@@ -50,7 +50,7 @@ def compare(
         data: a data set, or its name.
         arms: names of dropbench.catalog.arms.ARMS; dropout is always among them.
         members: nets of the arms that have several.
-        p: probability of *dropping* a hidden unit, of the arms with dropout.
+        p: probability of *dropping* a hidden unit, of the arms with dropout; 0.5 by default.
         budget: what is held equal, a name of dropbench.catalog.arms.BUDGETS.
         mc_samples: passes that Monte-Carlo dropout averages.
         ood: out-of-distribution images: ``rotated``, ``permuted``, another data set's name, or ``none``.
@@ -68,8 +68,8 @@ def compare(
     """
     given = arms.split(",") if isinstance(arms, str) else arms
     names = check_arms((name.strip() for name in given), reference_under(budget))
-    keywords = sort_out({"p": p, **settings})
-    one_by_one(seeds)
+    keywords = sort_out({"p": p, **settings}, p_drop=0.5)
+    check_seeds(seeds, keywords)
     told = keywords.single()
     early = told.get("dropout_schedule") == "early"
     if early and "dropout-mc" in names:

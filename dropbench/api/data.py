@@ -49,6 +49,9 @@ def data(
     if y_train is None or x_test is None or y_test is None:
         raise UsageError("Four arrays are needed.", "Write data(x_train, y_train, x_test, y_test).")
     labels = [np.asarray(each).reshape(-1) for each in (y_train, y_test)]
+    for images, of, called in ((source, labels[0], "train"), (x_test, labels[1], "test")):
+        if len(images) != len(of) or not len(of):
+            raise UsageError(f"x_{called} has {len(images)} images, y_{called} has {len(of)} labels.")
     classes, numbers = np.unique(np.concatenate(labels), return_inverse=True)
     found = DataSet(
         name=name,

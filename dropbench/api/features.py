@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dropbench.api.keywords import sort_out
-from dropbench.api.sweep import one_by_one
+from dropbench.api.sweep import check_seeds
 from dropbench.api.work import Data, Done, Work
 from dropbench.datasets.registry import default_data_dir, find_source
 from dropbench.experiments.sweep import expand
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 FULL, EMBEDDED = "mnist", "mnist5k"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FeaturesDone(Done):
     """Autoencoders that were trained."""
 
@@ -27,7 +27,7 @@ class FeaturesDone(Done):
 def features(
     data: Data = "auto",
     *,
-    p: str | float | Iterable[float] = "0,0.5",
+    p: str | float | Iterable[float] | None = None,
     units: int = 256,
     seeds: int = 1,
     out: Path | str = "results",
@@ -39,7 +39,7 @@ def features(
 
     Args:
         data: a data set, or its name; ``auto`` is mnist where it is on this machine, else mnist5k.
-        p: probabilities of *dropping* a hidden unit.
+        p: probabilities of *dropping* a hidden unit; 0 and 0.5 by default.
         units: hidden units.
         seeds: how many, from 0 on; pictures show seed 0.
         out: the folder of the results.
@@ -52,8 +52,8 @@ def features(
         DropbenchError: if data are not to be had, or a result cannot be written.
 
     """
-    keywords = sort_out({"p": p, **settings})
-    one_by_one(seeds)
+    keywords = sort_out({"p": p, **settings}, p_drop="0,0.5")
+    check_seeds(seeds, keywords)
     fixed, swept = keywords.swept()
     fixed = {"model": "autoencoder", "layers": (units,), **fixed}
     runs = expand(fixed, swept, seeds, baseline=False)

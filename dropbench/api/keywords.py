@@ -9,8 +9,8 @@ from dropbench.errors import UsageError, unknown_name
 from dropbench.run.config import SETTINGS, find_setting
 from dropbench.run.machine import Machine, Policy
 
-_MACHINE = {each.name for each in fields(Machine)}
-_POLICY = {each.name for each in fields(Policy)}
+_MACHINE = tuple(each.name for each in fields(Machine))
+_POLICY = tuple(each.name for each in fields(Policy))
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Keywords:
         return {n: values[0] for n, values in self.settings.items() if n not in several}, several
 
 
-def sort_out(told: Mapping[str, Any]) -> Keywords:
+def sort_out(told: Mapping[str, Any], **defaults: Any) -> Keywords:
     """Sort the keywords of a call; None is as if it were not told.
 
     A number for ``dropout`` is the probability of dropping a hidden unit. Text is read as on the command
-    line: ``p="0.1..0.8"``.
+    line: ``p="0.1..0.8"``. ``defaults`` are the call's own, of settings by their names.
 
     Raises:
         UsageError: for a keyword that nothing knows, or a value that cannot be read.
@@ -60,11 +60,14 @@ def sort_out(told: Mapping[str, Any]) -> Keywords:
             machine[name] = value
         elif name in _POLICY:
             policy[name] = value
-        elif name == "dropout" and isinstance(value, Real):
-            settings["p_drop"] = values_of("p_drop", value)
         else:
-            settings[_setting(name)] = values_of(_setting(name), value)
-    return Keywords(settings, Machine(**machine), Policy(**policy))
+            is_p = name == "dropout" and isinstance(value, Real)
+            setting = "p_drop" if is_p else _setting(name)
+            if setting in settings:
+                raise UsageError(f"`{setting}` is told twice.", f"Leave out `{name}`.")
+            settings[setting] = values_of(setting, value)
+    own = {name: values_of(name, value) for name, value in defaults.items() if name not in settings}
+    return Keywords({**own, **settings}, Machine(**machine), Policy(**policy))
 
 
 def values_of(name: str, value: Any) -> tuple[Any, ...]:
@@ -72,19 +75,18 @@ def values_of(name: str, value: Any) -> tuple[Any, ...]:
     each = SETTINGS[name]
     if isinstance(value, str):
         return tuple(each.parse(value, name)) if each.parse else (value,)
-    if each.type == tuple[int, ...]:
-        several = not all(isinstance(units, Real) for units in value)
-        return tuple(tuple(layers) for layers in value) if several else (tuple(value),)
     if hasattr(value, "tolist"):  # an array
         value = value.tolist()
-    if isinstance(value, Sequence | range | set | frozenset):
-        return tuple(dict.fromkeys(value))
-    return (value,)
+    if not isinstance(value, Sequence | set | frozenset):
+        return (each.take(value),)
+    if each.type == tuple[int, ...] and all(isinstance(units, Real) for units in value):
+        return (each.take(value),)
+    return tuple(dict.fromkeys(one for part in value for one in values_of(name, part)))
 
 
 def _setting(name: str) -> str:
-    known = sorted({*SETTINGS, *_MACHINE, *_POLICY, "p"})
+    known = [name for name, each in SETTINGS.items() if each.flag]
     try:
         return find_setting(name).name
     except UsageError:
-        raise unknown_name("keyword", name, known) from None
+        raise unknown_name("keyword", name, ["p", *known, *_MACHINE, *_POLICY]) from None

@@ -11,6 +11,7 @@ from dropbench.api.shown import Shown
 from dropbench.report.folder import KINDS, Choice, Report, load_report
 from dropbench.report.metrics import METRICS
 from dropbench.results.read import rows_of
+from dropbench.run.grammar import parse_names
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Results(Shown):
 def load(
     folder: Path | str = "results",
     *,
-    only: Iterable[str] = KINDS,
+    only: str | Iterable[str] = KINDS,
     metric: str = "error",
     reference: float = 0.0,
 ) -> Results:
@@ -51,6 +52,7 @@ def load(
         DropbenchError: if there is no such folder, or nothing of the choice in it.
 
     """
-    found = Results(Path(folder).expanduser(), Choice(tuple(only), METRICS.find(metric), reference))
+    kinds = parse_names(only) if isinstance(only, str) else tuple(only)
+    found = Results(Path(folder).expanduser(), Choice(kinds, METRICS.find(metric), reference))
     _ = found.report  # read now, so that what is missing is told now
     return found

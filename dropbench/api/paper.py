@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dropbench.api.keywords import sort_out
-from dropbench.api.sweep import one_by_one
+from dropbench.api.sweep import check_seeds
 from dropbench.api.work import Data, Done, Work
 from dropbench.errors import UsageError
 from dropbench.experiments.paper.definition import find
@@ -22,7 +22,7 @@ OnEstimate = Callable[[int, Callable[[], float]], None]
 """Called with the number of runs to do and a function that measures how many seconds they take."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PaperDone(Done):
     """An experiment that was repeated."""
 
@@ -65,7 +65,7 @@ def paper(
             f"The experiment {name} has its own `{next(iter(keywords.settings))}`.", "A sweep takes any."
         )
     if seeds is not None:
-        one_by_one(seeds)
+        check_seeds(seeds, keywords)
     named = chosen.data if isinstance(data, str) and data == "auto" else data
     work = Work.prepare([], named, keywords, out, data_dir)
     experiment = PaperExperiment.plan(chosen, scale, work.bench, seeds)

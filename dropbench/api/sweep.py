@@ -6,7 +6,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dropbench.api.keywords import sort_out
+from dropbench.api.keywords import Keywords, sort_out
 from dropbench.api.work import Data, Done, Work, check_classifier
 from dropbench.errors import DropbenchError, UsageError
 from dropbench.experiments.sweep import expand
@@ -16,7 +16,8 @@ from dropbench.report.metrics import METRICS
 from dropbench.report.render.picture import draw
 from dropbench.report.sweep.figures import error_figure
 from dropbench.report.sweep.subject import SweepSubject
-from dropbench.report.sweep.sweep import Sweep, mean_of, typed
+from dropbench.report.sweep.sweep import Setting, Sweep, mean_of, typed
+from dropbench.run import telling
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,33 +26,40 @@ P_DEFAULT = "0.1..0.8"
 SEEDS = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SweepDone(Done):
     """A sweep that was carried out."""
 
-    @property
-    def _sweeps(self) -> list[Sweep]:
-        return [subject.sweep for subject in self.report.subjects if isinstance(subject, SweepSubject)]
+    varied: tuple[str, ...]
+    """The settings that it varied, by their names."""
+
+    @cached_property
+    def _best(self) -> tuple[Sweep, Setting]:
+        """The best setting, and its sweep: runs of several rates, say, are several sweeps."""
+        sweeps = [subject.sweep for subject in self.report.subjects if isinstance(subject, SweepSubject)]
+        found = [(each, best) for each in sweeps if (best := each.best(each.settings)) is not None]
+        if not found:
+            raise DropbenchError("No run of the sweep ended well.", "See message in runs.csv.")
+        return min(found, key=lambda pair: mean_of(pair[0].val(pair[1])))
 
     @cached_property
     def best(self) -> dict[str, Any]:
         """The settings with the lowest mean error on the validation images, by their names.
 
-        Only those that the sweep varied, and ``p_drop``: ``train(data, **sweep.best)`` trains with them.
+        Those that the sweep varied, and ``p_drop``: ``train(data, **sweep.best)`` trains with them.
 
         Raises:
             DropbenchError: if no run ended well.
 
         """
-        found = [(sweep, best) for sweep in self._sweeps if (best := sweep.best(sweep.settings)) is not None]
-        if not found:
-            raise DropbenchError("No run of the sweep ended well.", "See message in runs.csv.")
-        sweep, best = min(found, key=lambda pair: mean_of(pair[0].val(pair[1])))
-        varying = ("p_drop", *(axis for axis in sweep.varying if axis != "dropout_key"))
-        return {name: value for name, value in typed(best.axes).items() if name in varying}
+        sweep, best = self._best
+        values = typed({**sweep.fields, **best.axes})
+        return {name: value for name, value in values.items() if name in ("p_drop", *self.varied)}
 
     def plot(self, metric: str = "error", axes: "Axes | None" = None) -> "Axes":
         """Draw the metric on the test images against p, with intervals, and return the matplotlib axes.
+
+        Runs that differ in more than can be one curve are several sweeps: drawn is that of the best setting.
 
         Args:
             metric: ``error``, ``nll``, ``brier`` or ``ece``.
@@ -61,7 +69,7 @@ class SweepDone(Done):
             UsageError: for an unknown metric.
 
         """
-        (subplot,) = error_figure(replace(self._sweeps[0], metric=METRICS.find(metric))).subplots
+        (subplot,) = error_figure(replace(self._best[0], metric=METRICS.find(metric))).subplots
         if axes is None:
             from matplotlib import pyplot as plt
 
@@ -72,7 +80,7 @@ class SweepDone(Done):
 def sweep(
     data: Data = "mnist5k",
     *,
-    p: str | float | Iterable[float] = P_DEFAULT,
+    p: str | float | Iterable[float] | None = None,
     seeds: int = SEEDS,
     baseline: bool = True,
     panel: bool = False,
@@ -85,7 +93,8 @@ def sweep(
 
     Args:
         data: a data set, or its name.
-        p: probabilities of *dropping* a hidden unit: "0.1..0.8", a number or a list of numbers.
+        p: probabilities of *dropping* a hidden unit: a number, a list of numbers, or text like the default,
+            "0.1..0.8".
         seeds: how many, from 0 on; every setting runs on the same.
         baseline: add the net without any dropout, the reference of the differences.
         panel: also measure what dropout does to the hidden units.
@@ -104,7 +113,9 @@ def sweep(
         data, p=p, seeds=seeds, baseline=baseline, panel=panel, out=out, data_dir=data_dir, **settings
     )
     outcome = work.carry_out(watcher)
-    return SweepDone(work.out, work.run_ids, outcome, partial(sweep_report, work.out, work.run_ids, panel))
+    report = partial(sweep_report, work.out, work.run_ids, panel)
+    varied = telling.telling(work.runs)
+    return SweepDone(work.out, work.run_ids, outcome, report, tuple(n for n in varied if n != "seed"))
 
 
 def sweep_agenda(data: Data = "mnist5k", **told: Any) -> Agenda:
@@ -115,7 +126,7 @@ def sweep_agenda(data: Data = "mnist5k", **told: Any) -> Agenda:
 def prepare_sweep(
     data: Data,
     *,
-    p: Any = P_DEFAULT,
+    p: Any = None,
     seeds: int = SEEDS,
     baseline: bool = True,
     panel: bool = False,
@@ -124,8 +135,8 @@ def prepare_sweep(
     **settings: Any,
 ) -> Work:
     """The runs of a sweep, bound to their data; as ``sweep``, without carrying them out."""
-    keywords = sort_out({"p": p, **settings})
-    one_by_one(seeds)
+    keywords = sort_out({"p": p, **settings}, p_drop=P_DEFAULT)
+    check_seeds(seeds, keywords)
     fixed, swept = keywords.swept()
     for name in keywords.settings.get("model", ()):
         check_classifier(name)
@@ -133,7 +144,9 @@ def prepare_sweep(
     return Work.prepare(runs, data, keywords, out, data_dir, panel)
 
 
-def one_by_one(seeds: int) -> None:
-    """Raise UsageError for a number of seeds that is none."""
-    if seeds < 1:
-        raise UsageError(f"`seeds` is {seeds}.", "Write 1 or more.")
+def check_seeds(seeds: int, keywords: Keywords) -> None:
+    """Raise UsageError for a number of seeds that is none, or a seed beside it."""
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
+        raise UsageError(f"`seeds` is {seeds!r}.", "Write how many, 1 or more; they count from 0.")
+    if "seed" in keywords.settings:
+        raise UsageError("`seed` is for one run.", "Write how many with `seeds`; they count from 0.")

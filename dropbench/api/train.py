@@ -12,9 +12,15 @@ import pandas as pd
 
 from dropbench.api.keywords import sort_out
 from dropbench.api.work import Data, Done, Work, check_classifier
+from dropbench.errors import UsageError
 from dropbench.experiments.workbench import Watcher
 from dropbench.report.folder import Report, panel_report
 from dropbench.report.run import RunSubject
+from dropbench.results.read import tidied
+from dropbench.results.rows import run_row
+from dropbench.results.schema import RUNS
+from dropbench.results.store import git_commit
+from dropbench.run import telling
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import Policy
 from dropbench.run.result import RunResult
@@ -40,7 +46,7 @@ class SplitMetrics:
         return cls(*(metrics.get(f"{split}_{name}", float("nan")) for name in names))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunDone(Done):
     """A run that was carried out; ``result.status`` says how it ended."""
 
@@ -55,6 +61,15 @@ class RunDone(Done):
     def validation(self) -> SplitMetrics:
         """The metrics on the validation images."""
         return SplitMetrics.of(self.result.metrics, "val")
+
+    def __repr__(self) -> str:
+        """Say how the run ended."""
+        return f"<RunDone: {telling.outcome(self.result)}>"
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The run as its row of runs.csv, whether it is recorded or not."""
+        return tidied(pd.DataFrame([run_row(self.result, git_commit())], columns=list(RUNS.columns)))
 
     @cached_property
     def curves(self) -> pd.DataFrame:
@@ -89,6 +104,11 @@ def train(
     keywords = sort_out(settings)
     run = RunConfig(**keywords.single())
     check_classifier(run.model.name)
+    for name in ("jobs", "ray_address", "gpus_per_run"):
+        if getattr(keywords.machine, name) is not None:
+            raise UsageError(f"`{name}` is for several runs.", "Leave it out, or call a sweep.")
+    if keywords.machine.runner not in ("auto", "serial"):
+        raise UsageError("`runner` is for several runs: one is carried out in this process.", "Leave it out.")
     keywords = replace(
         keywords, machine=replace(keywords.machine, runner="serial"), policy=Policy(force=True)
     )

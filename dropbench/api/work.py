@@ -88,7 +88,7 @@ class Work:
         return frozenset(run.run_id for run in self.runs)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Done(Shown):
     """The result of a call: how its runs ended, and the report on them."""
 
@@ -96,6 +96,10 @@ class Done(Shown):
     run_ids: frozenset[str]
     outcome: Outcome
     make_report: Callable[[], Report]
+
+    def __repr__(self) -> str:
+        """Say how many runs there are, and where."""
+        return f"<{type(self).__name__}: {len(self.run_ids)} runs in {self.out}>"
 
     @cached_property
     def report(self) -> Report:

@@ -46,9 +46,9 @@ ARMS = Registry(
     "arm",
     {
         "single": Arm("single net, no dropout", "a single net without dropout"),
-        "dropout": Arm("dropout, weight scaling", "dropout read by weight scaling", drops=True),
+        "dropout": Arm("dropout, weight scaling", "dropout with weight scaling", drops=True),
         "dropout-mc": Arm(
-            "dropout, Monte-Carlo", "dropout read by Monte-Carlo averaging", drops=True, monte_carlo=True
+            "dropout, Monte-Carlo", "dropout with Monte-Carlo averaging", drops=True, monte_carlo=True
         ),
         "bagging": Arm("bagging", "bagging of {members}", many=True, changes={"bootstrap": True}),
         "ensemble": Arm("ensemble, all data", "an ensemble of {members}", many=True),
@@ -90,7 +90,7 @@ BUDGETS = Registry(
     {
         "members": "the number of members, each net trained alike",
         "train": "the training FLOPs: an arm of one net trains for all members' epochs together",
-        "inference": "the forward passes per prediction: dropout averages one thinned net for each member",
+        "inference": "the forward passes per prediction: Monte-Carlo dropout makes one for each member",
         "parameters": "the number of parameters: members are narrower",
     },
 )

@@ -6,8 +6,8 @@ file with its class and one line in ``VARIANTS``.
 
 from dataclasses import dataclass
 
-from dropbench.catalog.own_code import is_own
 from dropbench.catalog.registry import Registry
+from dropbench.catalog.user_code import is_user_code
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,6 @@ def variant_of(name: str) -> Variant:
         UsageError: if it is neither.
 
     """
-    if is_own(name):
+    if is_user_code(name):
         return _OWN
     return VARIANTS.find(name)

@@ -6,8 +6,8 @@ file with its factory and one line in ``RECIPES``.
 
 from dataclasses import dataclass
 
-from dropbench.catalog.own_code import is_own
 from dropbench.catalog.registry import Registry
+from dropbench.catalog.user_code import is_user_code
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,6 @@ def recipe_of(model: str) -> Recipe:
         UsageError: if it is neither.
 
     """
-    if is_own(model):
+    if is_user_code(model):
         return _OWN
     return RECIPES.find(model)

@@ -31,8 +31,8 @@ def compare_bagging(
         str,
         option(
             "--ood",
-            "Out-of-distribution images, which the entropy of the predictions should tell from the test "
-            "images: another data set of the same shape, the test images rotated or permuted, or none.",
+            "Out-of-distribution images, to be told from test images by the entropy of the prediction: test "
+            "images rotated or permuted, another data set of the same shape, or none.",
             DATA,
         ),
     ] = "rotated",
@@ -52,7 +52,7 @@ def compare_bagging(
         int,
         option(
             "--members",
-            "M, the nets of each arm that has several; every smaller number of them is shown too.",
+            "M, the number of nets in an ensemble; results for fewer nets are shown, too.",
             COMPARISON,
             min=1,
         ),
@@ -86,8 +86,8 @@ def compare_bagging(
 
     The members of bagging are nets without dropout, each trained on a bootstrap; those of an ensemble train
     on all the data. Dropout boosting has the noise of dropout and trains for the likelihood of the averaged
-    prediction. Differences are to dropout with weight scaling, with 95 % bootstrap intervals over seeds and
-    test images.
+    prediction. Every arm is compared with dropout under weight scaling, with 95 % bootstrap intervals over
+    seeds and test images.
 
     Members are ordinary runs: they are resumed, and used again by other arms, numbers and budgets.
 

@@ -22,7 +22,7 @@ from dropbench.cli.options import (
 @takes("features", OF_RUNS, OF_MACHINE, OF_POLICY, lists=True, p_drop="0,0.5")
 def features(
     data: Annotated[
-        str, option("--data", "auto (mnist where it is here, else mnist5k), or any data set of sweep.", DATA)
+        str, option("--data", "Data set; auto is mnist if it is on this machine, otherwise mnist5k.", DATA)
     ] = "auto",
     data_dir: DataDir = None,
     units: Annotated[int, option("--units", "Number of hidden units.", MODEL, min=1)] = 256,
@@ -34,9 +34,9 @@ def features(
 ) -> None:
     """Show what dropout does to the features that an autoencoder learns.
 
-    An autoencoder of one hidden layer is trained for each p. Its first-layer weights, some reconstructions
-    and the histograms of activations are drawn, of seed 0; the reconstruction error and the activity of the
-    hidden units are measured.
+    An autoencoder of one hidden layer is trained for each p. The reconstruction error and the activity of the
+    hidden units are measured. For seed 0, the first-layer weights, some reconstructions and histograms of
+    activations are drawn.
 
     Examples:
 

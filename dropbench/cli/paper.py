@@ -35,7 +35,7 @@ def paper(
         str, typer.Argument(help="An experiment, or list: what there is, what it shows and costs.")
     ] = LIST,
     data: Annotated[
-        str, option("--data", "auto (the set that the experiment names), or any data set of sweep.", DATA)
+        str, option("--data", "Data set; auto is the one that the experiment names.", DATA)
     ] = "auto",
     data_dir: DataDir = None,
     scale: Annotated[
@@ -60,7 +60,7 @@ def paper(
 
     The paper's p is the probability of KEEPING a unit; here p_drop and p_keep are told apart everywhere.
     How long it takes is estimated from a measured rate before it starts. Runs that are done already are
-    skipped, so the same command goes on where it was stopped.
+    skipped: repeat a command to continue it.
 
     Examples:
 

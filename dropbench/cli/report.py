@@ -26,15 +26,16 @@ def report(
         str | None,
         option(
             "--only",
-            "Of paper, sweep, panel, features, comparison, speed, verify, those wanted. (default: all)",
+            "Show only these parts: paper, sweep, panel, features, comparison, speed, verify.",
             _SHOW,
+            show_default="all",
         ),
     ] = None,
     sort: Annotated[
         str, option("--sort", "Order of a sweep's rows: p, val, test or difference.", _SHOW)
     ] = "p",
     metric: Annotated[
-        str, option("--metric", "What settings are compared in: error, nll, brier or ece.", _COMPARE)
+        str, option("--metric", "Compare settings in this metric: error, nll, brier or ece.", _COMPARE)
     ] = "error",
     reference: Annotated[
         str,
@@ -60,7 +61,8 @@ def report(
         ),
     ] = None,
     form: Annotated[
-        str | None, option("--format", "Of --export, whatever the ending: md, csv, json or tex.", _WRITE)
+        str | None,
+        option("--format", "Format of --export, if not the ending's: md, csv, json or tex.", _WRITE),
     ] = None,
     html: Annotated[
         Path | None,
@@ -72,13 +74,14 @@ def report(
         Path | None,
         option(
             "--pictures",
-            "Also draw experiments, curves, panels, features and comparisons into DIR.",
+            "Also write all pictures into the folder DIR.",
             _WRITE,
             metavar="DIR",
         ),
     ] = None,
     picture_formats: Annotated[
-        str, option("--picture-format", "Of --pictures: png, svg, pdf, or several.", _WRITE)
+        str,
+        option("--picture-format", "Formats of --pictures: png, svg, pdf, or several with commas.", _WRITE),
     ] = "png",
 ) -> None:
     """Show the tables of everything a results folder holds, and write its pictures and its page.

@@ -33,7 +33,7 @@ def sweep(
         bool,
         option(
             "--baseline/--no-baseline",
-            "Add the net without any dropout, the reference of the differences.",
+            "Also train without dropout, as the reference of all differences.",
             DROPOUT,
         ),
     ] = True,
@@ -47,9 +47,10 @@ def sweep(
 ) -> None:
     """Measure how the error depends on p, the probability of dropping a unit.
 
-    Options whose value ends in ,… take lists, and every combination is run: P stands for 0.5, A..B for steps
-    of 0.1 with both ends included; --layers takes nets divided by a slash. Runs that are done already are
-    skipped, so the same command goes on where it was stopped.
+    Options whose value ends in ,… take lists, and every combination is run. Write P as 0.5, 0.2,0.5, 0.1..0.8
+    (steps of 0.1, both ends included) or 0.1..0.8:0.05. Separate the nets of --layers by slashes.
+
+    Finished runs are skipped: repeat a command to continue it.
 
     Examples:
 

@@ -10,7 +10,7 @@ from dropbench.errors import DropbenchError
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DataSet:
     """A data set in memory.
 
@@ -26,6 +26,11 @@ class DataSet:
     classes: tuple[str, ...]
     key: str = ""
     """The digest of the arrays; empty until the data set is saved in the cache."""
+
+    def __repr__(self) -> str:
+        """Say how many images of which shape there are."""
+        images = f"{len(self.train_labels):,} + {len(self.test_labels):,} images of {self.image_shape}"
+        return f"<DataSet {self.name!r}: {images}, {len(self.classes)} classes>"
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

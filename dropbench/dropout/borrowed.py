@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dropbench.catalog import own_code
+from dropbench.catalog import user_code
 from dropbench.dropout.bernoulli import BernoulliDropout
 from dropbench.dropout.layer import DropoutLayer
 from dropbench.dropout.lending import as_default
@@ -72,7 +72,7 @@ class OwnDropout(DropoutLayer):
         super().__init__(p_drop)
         name = f"{getattr(factory, '__name__', factory)}({p_drop:g})"
         hint = "Dropout of your own is a torch.nn.Module, called as Class(p_drop)."
-        self.module = own_code.make(name, nn.Module, hint, factory, p_drop) if p_drop else nn.Identity()
+        self.module = user_code.make(name, nn.Module, hint, factory, p_drop) if p_drop else nn.Identity()
         self._ramped = False
 
     def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from dropbench.catalog.own_code import is_own
+from dropbench.catalog.user_code import is_user_code
 from dropbench.dropout.layer import DropoutLayer
 from dropbench.run.config import RunConfig
 from dropbench.run.streams import torch_generator
@@ -101,4 +101,4 @@ def copies_fit(config: RunConfig) -> bool:
     This does not hold for a model of the user's own, which may have connections around the site, nor for
     standout, which also sees the pre-activations.
     """
-    return not is_own(config.model.name) and config.dropout.variant != "standout"
+    return not is_user_code(config.model.name) and config.dropout.variant != "standout"

@@ -5,7 +5,7 @@ from typing import cast
 
 from torch import nn
 
-from dropbench.catalog import own_code
+from dropbench.catalog import user_code
 from dropbench.catalog.dropouts import VARIANTS
 from dropbench.dropout.borrowed import OwnDropout
 from dropbench.dropout.layer import DropoutLayer, Site
@@ -31,7 +31,7 @@ def make_dropout(config: RunConfig, site: str, before: nn.Module | None = None) 
         variant = cast(type[DropoutLayer], getattr(import_module(module_name), attribute))
         layer = variant.at(p_drop, place)
     else:
-        own = own_code.load(config.dropout.variant)
+        own = user_code.load(config.dropout.variant)
         is_layer = isinstance(own, type) and issubclass(own, DropoutLayer)
         layer = own.at(p_drop, place) if is_layer else OwnDropout(p_drop, own)
     layer.site = site

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import torch
 
-from dropbench.catalog.own_code import is_own, source_key
+from dropbench.catalog.user_code import is_user_code, source_key
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.split import split
 from dropbench.engine.device import resolve_device, resolve_precision
@@ -73,7 +73,7 @@ class Workbench:
 
         """
         data = self.data
-        key_of = functools.cache(lambda name: source_key(name) if is_own(name) else "")
+        key_of = functools.cache(lambda name: source_key(name) if is_user_code(name) else "")
         bound = [
             config.replace(
                 data=data.name,

@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from dropbench.catalog import own_code
+from dropbench.catalog import user_code
 from dropbench.catalog.models import RECIPES
 from dropbench.dropout.control import dropout_layers
 from dropbench.dropout.registry import make_dropout
@@ -33,7 +33,7 @@ def make_module(image_shape: tuple[int, int, int], classes: int, config: RunConf
     """
     generator = torch_generator(config.repetition.seed, "init", config.repetition.member)
     with torch.random.fork_rng(devices=[]):  # torch's own initialisation draws from the global generator
-        if own_code.is_own(config.model.name):
+        if user_code.is_user_code(config.model.name):
             torch.default_generator.set_state(generator.get_state())
             return _own_model(image_shape, classes, config)
         module_name, _, attribute = RECIPES[config.model.name].factory.partition(":")
@@ -43,8 +43,8 @@ def make_module(image_shape: tuple[int, int, int], classes: int, config: RunConf
 
 def _own_model(image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> nn.Module:
     hint = "A model of your own is called as factory((channels, height, width), classes, config)."
-    factory = own_code.load(config.model.name)
-    model = own_code.make(config.model.name, nn.Module, hint, factory, image_shape, classes, config)
+    factory = user_code.load(config.model.name)
+    model = user_code.make(config.model.name, nn.Module, hint, factory, image_shape, classes, config)
     for name, module in list(model.named_modules()):
         site = {nn.Dropout: "hidden", nn.Dropout2d: "conv"}.get(type(module))
         if site is not None:
@@ -70,6 +70,6 @@ def build_model(image_shape: tuple[int, int, int], classes: int, config: RunConf
 
     """
     model = make_module(image_shape, classes, config)
-    if not own_code.is_own(config.model.name):
+    if not user_code.is_user_code(config.model.name):
         initialise(model, config, torch_generator(config.repetition.seed, "init", config.repetition.member))
     return model

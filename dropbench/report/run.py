@@ -1,5 +1,6 @@
 """One run as a subject of a report, out of its result."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +33,7 @@ class RunSubject(Subject):
             Column("test", lambda row: f"{row['test']:.4f}"),
         )
         status, message = self.result.status, self.result.message
-        verdict = () if status == "ok" else (f"The run {status}: {message}.",)
+        verdict = (f"The run {status}: {message}.",) if status != "ok" else _in_words(rows)
         note = _cost(self.result.cost) if status == "ok" else ""
         notes = (note,) if note else ()
         return (Table("run", f"Run {self.result.config.run_id}", columns, rows, notes, verdict),)
@@ -41,6 +42,13 @@ class RunSubject(Subject):
     def run_ids(self) -> frozenset[str]:
         """The run alone."""
         return frozenset({self.result.config.run_id})
+
+
+def _in_words(rows: Sequence[Row]) -> tuple[str, ...]:
+    errors = [row for row in rows if row["metric"] == "error_percent"]
+    return tuple(
+        f"Test error {row['test']:.2f} %, validation error {row['validation']:.2f} %." for row in errors
+    )
 
 
 def _cost(cost: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Column:
         return self.title.replace("-\n", "").replace("\n", " ")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """Rows of numbers under names (for CSV and JSON) and columns of text (for people)."""
 
@@ -45,6 +46,17 @@ class Table:
     """Makes the figure that a terminal draws below the table."""
     lead: int = 1
     """How many columns, from the first, tell the rows apart: they are repeated where a table is folded."""
+
+    def __repr__(self) -> str:
+        """Say what it is and how large, since rows hold every number."""
+        return f"<Table {self.title!r}: {len(self.rows)} rows>"
+
+    def _repr_html_(self) -> str:
+        """Show the columns in a notebook; nothing in a cell is obeyed as markup."""
+        head = "".join(f"<th>{escape(column.heading)}</th>" for column in self.columns)
+        rows = ("".join(f"<td>{escape(cell)}</td>" for cell in cells) for cells in self.texts())
+        body = "".join(f"<tr>{row}</tr>" for row in rows)
+        return f"<table><caption>{escape(self.title)}</caption><tr>{head}</tr>{body}</table>"
 
     def texts(self) -> list[list[str]]:
         """The shown cells, row by row."""

@@ -48,8 +48,11 @@ def read_table(folder: Path, table: CsvTable) -> "pd.DataFrame":
 
 
 def rows_of(folder: Path, run_ids: Collection[str] | None = None) -> "pd.DataFrame":
-    """Return the rows of runs.csv, all or those of ``run_ids``, with integer and Boolean columns."""
+    """The rows of runs.csv, all or those of some runs, with whole numbers and truth values as such."""
     rows = read_table(folder, RUNS)
-    if run_ids is not None:
-        rows = rows[rows["run_id"].isin(list(run_ids))]
+    return tidied(rows if run_ids is None else rows[rows["run_id"].isin(list(run_ids))])
+
+
+def tidied(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """Rows with whole numbers, truth values and missing values as pandas has them, numbered from 0."""
     return rows.replace({"True": True, "False": False}).convert_dtypes().reset_index(drop=True)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
@@ -34,6 +34,10 @@ def find_setting(name: str) -> Declaration:
     return found
 
 
+def _named(told: Mapping[str, Any]) -> Iterator[tuple[Declaration, Any]]:
+    return ((find_setting(name), value) for name, value in told.items())
+
+
 @dataclass(frozen=True, init=False, repr=False)
 class RunConfig(Blocks):
     """Everything that changes the numbers of a run, and nothing else (not the device, threads, folders).
@@ -50,7 +54,7 @@ class RunConfig(Blocks):
     """The settings that it was made from; ``replace`` resolves the defaults of all others anew."""
 
     def __init__(self, **told: Any) -> None:
-        known = {find_setting(name).name: value for name, value in told.items() if value is not None}
+        known = {each.name: each.take(value) for each, value in _named(told) if value is not None}
         values = resolve(known, SETTINGS)
         for name, block in BLOCKS.items():
             own = {each.attribute: values[each.name] for each in settings_of(block)}
@@ -68,9 +72,7 @@ class RunConfig(Blocks):
 
         None takes a setting back to its default.
         """
-        return RunConfig(
-            **{**self.told, **{find_setting(name).name: value for name, value in changes.items()}}
-        )
+        return RunConfig(**{**self.told, **{each.name: value for each, value in _named(changes)}})
 
     def settings(self) -> dict[str, Any]:
         """Every setting by its name, defaults resolved."""

@@ -38,6 +38,13 @@ class Range:
         return f"Write {self.least:g} or more." if self.above == -math.inf else "Write a number above 0."
 
 
+_KINDS: dict[Any, str] = {
+    **dict.fromkeys((int, int | None), "a whole number"),
+    **dict.fromkeys((float, float | None), "a number"),
+    **dict.fromkeys((str, str | None), "text"),
+    bool: "true or false",
+    tuple[int, ...]: "whole numbers, like (800, 800)",
+}
 COUNT = Range(least=1)
 NOT_NEGATIVE = Range(least=0)
 POSITIVE = Range(above=0)
@@ -99,6 +106,27 @@ class Declaration:
         """Whether its cells hold numbers rather than text."""
         return self.type in (int, float, int | None, float | None)
 
+    def take(self, value: Any) -> Any:
+        """The value in the setting's type: 3 and 3.0 are one setting, and so are numpy's numbers.
+
+        Raises:
+            UsageError: for a value of another type.
+
+        """
+        if value is None:
+            return None
+        value = value.item() if hasattr(value, "item") else value
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if self.type in (int, int | None) and number and math.isfinite(value) and value == int(value):
+            return int(value)
+        if self.type in (float, float | None) and number:
+            return float(value)
+        if self.type in (bool, str, str | None) and isinstance(value, bool if self.type is bool else str):
+            return value
+        if self.type == tuple[int, ...] and isinstance(value, list | tuple) and all(map(_is_index, value)):
+            return tuple(map(int, value))
+        raise UsageError(f"`{self.name}` is {value!r}.", f"Write {_KINDS[self.type]}.")
+
     def check(self, value: Any) -> None:
         """Raise UsageError for a value that is no choice or out of range."""
         if self.choices and not self.open_ended and value not in self.choices:
@@ -150,6 +178,10 @@ def setting(default: Any = None, **declared: Any) -> Any:
     return field(default=default, metadata={"setting": Declaration(**declared, default=default)})
 
 
+def _is_index(value: Any) -> bool:
+    return hasattr(value, "__index__") and not isinstance(value, bool)
+
+
 @functools.cache
 def settings_of(block: Any) -> tuple[Declaration, ...]:
     """The settings of a block, a dataclass whose every field is one.
@@ -175,10 +207,8 @@ class Block:
 
     def __post_init__(self) -> None:
         for each in settings_of(cast(Any, type(self))):
-            value = getattr(self, each.attribute)
-            if each.type in (float, float | None) and isinstance(value, int):
-                value = float(value)  # 3 and 3.0 are one setting and must give one run_id
-                object.__setattr__(self, each.attribute, value)
+            value = each.take(getattr(self, each.attribute))
+            object.__setattr__(self, each.attribute, value)
             each.check(value)
         self.check()
 

@@ -79,7 +79,8 @@ class Queue:
         if task.deaths < ATTEMPTS:
             self._retries.append(task)
             return
-        message = f"its worker process died {ATTEMPTS} times ({reason}); out of memory?"
+        hint = "; out of memory?" if reason == "SIGKILL" else ""  # so the system ends what takes too much
+        message = f"its worker process died {ATTEMPTS} times ({reason}){hint}"
         yield RunResult(config=task.config, status="failed", message=message)
 
 

@@ -7,6 +7,7 @@ import pytest
 from experiments.quiet import Quiet
 
 import dropbench as db
+from dropbench.api.keywords import values_of
 from dropbench.api.sweep import sweep_agenda
 from dropbench.cli.main import run as run_command
 from dropbench.datasets.dataset import DataSet
@@ -40,6 +41,9 @@ def test_a_run_has_its_metrics_and_its_curves_and_leaves_nothing(blobs, tmp_path
     assert run.curves["val_error_percent"].iloc[-1] == run.validation.error
     assert list(tmp_path.iterdir()) == []
     assert f"{run.test.error:.4f}" in run._repr_html_()
+    assert f"{run.test.error:.2f} %" in run.verdict
+    (row,) = run.frame.to_dict("records")
+    assert (row["run_id"], row["test_error_percent"]) == (run.result.config.run_id, run.test.error)
 
 
 def test_a_run_is_recorded_where_that_is_wanted_and_done_anew_each_time(blobs, tmp_path):
@@ -68,6 +72,18 @@ def test_a_sweep_is_a_frame_a_table_words_and_the_best_setting(swept):
     assert set(swept.best) == {"p_drop"}
     assert frame["widened"].dtype == "boolean"
     assert frame["seed"].dtype == "Int64"
+
+
+def test_what_is_long_shows_itself_short(swept, blobs):
+    for shown in (swept, swept.table, blobs, db.train(blobs, **SMALL)):
+        assert len(repr(shown)) < 200
+    assert swept.table._repr_html_().count("<tr>") == 1 + len(swept.table.rows)
+
+
+def test_text_in_a_list_is_read_as_text_alone_is(swept, blobs):
+    assert values_of("p_drop", ["0.1", "0.3..0.5", 0.2]) == (0.1, 0.3, 0.4, 0.5, 0.2)
+    assert values_of("train_size", ["100", "all"]) == (100, None)
+    assert values_of("layers", "8,4/2") == ((8, 4), (2,)) == values_of("layers", [(8, 4), [2]])
 
 
 def test_a_sweep_is_drawn_in_any_metric(swept):
@@ -102,6 +118,8 @@ def test_any_setting_may_be_a_list(blobs, tmp_path):
         ("4,4", 0.01), ("4,4", 0.1), ("8", 0.01), ("8", 0.1),
     ]  # fmt: skip
     assert len(done.report.subjects) == 2, "runs of different rates never share a table"
+    assert set(done.best) == {"p_drop", "learning_rate", "layers"}
+    assert db.train(blobs, **{**SMALL, **done.best}).result.config.run_id in set(done.frame["run_id"])
 
 
 def test_the_best_of_several_axes_can_be_trained_again(blobs, tmp_path):
@@ -189,10 +207,19 @@ def test_failed_runs_are_warned_of(blobs, tmp_path, caplog):
         (lambda: db.sweep("mnist5k", seeds=0), "`seeds` is 0"),
         (lambda: db.sweep("mnist5k", runner="rey"), "Did you mean 'ray'"),
         (lambda: db.sweep("mnist5k", jobs=0), "`jobs` is 0"),
-        (lambda: db.compare("mnist5k", members=0), "`members` is 0"),
+        (lambda: db.compare("mnist5k", members=0), "members=0` is too small"),
+        (lambda: db.train("mnist5k", epochs="two"), "`epochs` is 'two'"),
+        (lambda: db.train("mnist5k", p=0.2, dropout=0.5), "told twice"),
+        (lambda: db.train("mnist5k", jobs=2), "`jobs` is for several runs"),
+        (lambda: db.train("mnist5k", runner="process"), "`runner` is for several runs"),
+        (lambda: db.train("mnist5k", model="torchvision:resnet18"), "Unknown model"),
+        (lambda: db.sweep("mnist5k", seeds=[0, 1]), "`seeds` is .0, 1."),
+        (lambda: db.sweep("mnist5k", seed=3), "`seed` is for one run"),
+        (lambda: db.sweep("mnist5k", model="autoencoder"), "does not classify"),
         (lambda: db.data("mnist5"), "Did you mean 'mnist5k'"),
         (lambda: db.data(np.zeros((4, 8, 8))), "Four arrays"),
         (lambda: db.data("mnist5k", [0]), "by itself"),
+        (lambda: db.data(np.zeros((4, 8, 8)), [0, 1], np.zeros((2, 8, 8)), [0, 1]), "x_train has 4"),
     ],
 )
 def test_what_cannot_be_is_a_value_error_that_names_the_setting(call, named):

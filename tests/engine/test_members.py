@@ -1,4 +1,4 @@
-"""What runs give to ensembles: thinned nets, boosting, snapshots, out-of-bag and foreign predictions."""
+"""Runs as parts of ensembles: thinned nets, boosting, snapshots, and the predictions that are kept."""
 
 import itertools
 
@@ -128,7 +128,7 @@ def test_the_learning_rate_begins_anew_in_every_cycle(blobs, cycles, monkeypatch
 
 
 def test_snapshots_are_the_net_along_the_way_and_the_last_is_the_net(blobs):
-    result = train(small(epochs=4, snapshots=2), blobs, foreign=("f", blobs.test_images))
+    result = train(small(epochs=4, snapshots=2), blobs, ood=("f", blobs.test_images))
     kept = result.predictions
     assert kept["test_snapshots"].shape == (2, 90, 3)
     assert np.array_equal(kept["test_snapshots"][-1], kept["test"])
@@ -143,7 +143,7 @@ def test_snapshots_are_the_net_along_the_way_and_the_last_is_the_net(blobs):
 
 def test_kept_arrays_are_all_there(blobs):
     for fields in ({}, {"bootstrap": True}, {"p_drop": 0.5, "mc_samples": 3}):
-        result = train(small(**fields), blobs, foreign=("rotated", blobs.test_images))
+        result = train(small(**fields), blobs, ood=("rotated", blobs.test_images))
         assert kept_arrays(result.config, "rotated") <= set(result.predictions)
         assert not kept_arrays(result.config, "other") <= set(result.predictions)
         assert np.array_equal(result.predictions["foreign-rotated"], result.predictions["test"])

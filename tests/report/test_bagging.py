@@ -115,7 +115,7 @@ def test_the_verdict_names_effect_interval_and_cost(tmp_path):
     assert (
         higher == "Higher in error than dropout: a single net without dropout (+0.50 [+0.10, +0.90] points)."
     )
-    assert neither.startswith("Not distinguishable from dropout: dropout read by Monte-Carlo")
+    assert neither.startswith("Not distinguishable from dropout: dropout with Monte-Carlo")
 
 
 def test_what_is_not_distinguishable_is_said_so(tmp_path):

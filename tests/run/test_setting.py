@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -129,6 +130,33 @@ def test_what_was_told_survives_a_replacement_and_none_takes_it_back():
     assert (other.optimizer.epochs, other.model.layers) == (4, RunConfig(model="mlp").model.layers)
     assert other.replace(epochs=None).optimizer.epochs == RunConfig(model="mlp").optimizer.epochs
     assert other.replace(epochs=None).dropout.cutoff_epoch == RunConfig(model="mlp").optimizer.epochs
+
+
+@pytest.mark.parametrize(
+    ("told", "same"),
+    [
+        ({"max_norm": 3}, {"max_norm": 3.0}),
+        ({"epochs": 4.0}, {"epochs": 4}),
+        ({"epochs": np.int64(4), "p_drop": np.float64(0.5)}, {"epochs": 4, "p_drop": 0.5}),
+        ({"model": "mlp", "layers": [8, np.int32(4)]}, {"model": "mlp", "layers": (8, 4)}),
+    ],
+)
+def test_one_setting_has_one_type(told, same):
+    assert RunConfig(**told).run_id == RunConfig(**same).run_id
+    assert RunConfig(**told).identity() == RunConfig(**same).identity()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": "two"}, {"epochs": 2.5}, {"epochs": True}, {"epochs": math.nan}, {"p_drop": "0.5"},
+        {"model": "mlp", "layers": 32}, {"model": "mlp", "layers": (8.5,)}, {"widened": 1}, {"model": 3},
+        {"train_size": "all"},
+    ],
+)  # fmt: skip
+def test_a_value_of_another_type_is_refused(wrong):
+    with pytest.raises(UsageError, match=f"`{list(wrong)[-1]}` is"):
+        RunConfig(**wrong)
 
 
 @pytest.mark.parametrize("wrong", [{"epoch": 3}, {"p_hidden": 0.5}, {"drop": 0.5}])

@@ -87,9 +87,9 @@ def test_a_cluster_gives_the_numbers_of_one_process(cluster, blobs):
 
 
 @pytest.mark.usefixtures("_one_thread")
-def test_foreign_images_travel_too(cluster, blobs):
+def test_out_of_distribution_images_travel_too(cluster, blobs):
     other = cache.save(replace(blobs, test_images=255 - blobs.test_images, key=""), "inverted blobs")
-    extras, (config,) = Extras(foreign=other.key), configs(blobs, 1)
+    extras, (config,) = Extras(ood=other.key), configs(blobs, 1)
 
     def nothing(worker, config, record):
         pass

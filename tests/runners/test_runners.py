@@ -108,16 +108,18 @@ def test_jobs_and_threads_share_the_cores():
 @pytest.mark.parametrize(
     "options",
     [
-        Machine(runner="rey"),
-        Machine(jobs=0),
-        Machine(runner="serial", jobs=2),
-        Machine(runner="process", ray_address="here:6379"),
-        Machine(runner="ray", gpus_per_run=0),
+        {"runner": "rey"},
+        {"jobs": 0},
+        {"runner": "serial", "jobs": 2},
+        {"runner": "process", "ray_address": "here:6379"},
+        {"runner": "ray", "gpus_per_run": 0},
+        {"threads": 1.5},
+        {"device": "tpu"},
     ],
 )
 def test_options_that_fit_no_runner_are_refused(options):
     with pytest.raises(UsageError):
-        choose_runner(3, CPU, options)
+        Machine(**options)
 
 
 def test_nothing_is_begun_after_the_configs_stop(blobs):

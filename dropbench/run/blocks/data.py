@@ -15,7 +15,7 @@ class DataSettings(Block):
     name: str = setting(
         "mnist5k",
         name="data",
-        help="Data set; folder:NAME is a folder of images by its last part.",
+        help="Data set; a folder of images is folder: and the last part of its path.",
         words="on {}",
         always=True,
     )

@@ -20,8 +20,9 @@ class ModelSettings(Block):
     name: str = setting(
         "lecture-cnn",
         name="model",
-        help=" ".join(f"{name}: {RECIPES[name].summary}." for name in CLASSIFIERS)
-        + " Or package.module:factory, called with the image shape, the number of classes and the run.",
+        help="Net. "
+        + "; ".join(f"{name}: {RECIPES[name].summary}" for name in CLASSIFIERS)
+        + "; or package.module:factory, called with the image shape, the number of classes and the run.",
         flag="--model",
         panel=PANEL,
         commands=OF_CLASSIFIERS,
@@ -33,7 +34,7 @@ class ModelSettings(Block):
     key: str = setting("", name="model_key", help="Digest of the file of a model of your own; else empty.")
     layers: tuple[int, ...] = setting(
         None,
-        help="Units of the hidden layers of the mlp; a sweep takes several nets, divided by a slash.",
+        help="Numbers of units in the hidden layers of the mlp.",
         flag="--layers",
         panel=PANEL,
         commands=OF_CLASSIFIERS,
@@ -53,7 +54,7 @@ class ModelSettings(Block):
     )
     pieces: int = setting(
         PIECES,
-        help="Linear functions whose largest is a maxout unit (Goodfellow et al. 2013).",
+        help="Number of linear functions that a maxout unit takes the maximum of (Goodfellow et al. 2013).",
         flag="--pieces",
         panel=PANEL,
         commands=OF_CLASSIFIERS,
@@ -61,7 +62,7 @@ class ModelSettings(Block):
     )
     width: float = setting(
         1.0,
-        help="Factor on the numbers of hidden units and channels.",
+        help="Multiply the numbers of hidden units and channels by this.",
         flag="--width",
         panel=PANEL,
         commands=OF_CLASSIFIERS,
@@ -88,7 +89,7 @@ class ModelSettings(Block):
         if self.tied and self.name != "autoencoder":
             raise UsageError(f"The model {self.name} has no weights to tie.", "Leave out `tied`.")
         if self.activation == "maxout" and not (recipe and recipe.maxout):
-            raise UsageError(f"The model {self.name} has no maxout units.", "Use `model=mlp`.")
+            raise UsageError(f"The model {self.name} has no maxout units.", "The mlp has.")
         if self.activation != "maxout" and self.pieces != PIECES:
             raise UsageError(f"{self.activation} units have no pieces.", "Add `activation=maxout`.")
         if self.width != 1 and not (recipe and recipe.scales):

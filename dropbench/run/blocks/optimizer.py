@@ -32,7 +32,7 @@ class OptimizerSettings(Block):
     )
     max_norm: float | None = setting(
         None,
-        help="Bound on the norm of each unit's incoming weights, projected onto it after each step.",
+        help="Upper bound on the norm of each unit's incoming weights; larger ones are scaled down to it.",
         flag="--max-norm",
         panel=PANEL,
         says_default="none",
@@ -58,7 +58,7 @@ class OptimizerSettings(Block):
     )
     learning_rate_schedule: str = setting(
         None,
-        help="one-cycle: up over 30 % of the steps, then down a cosine. cosine: down only.",
+        help="one-cycle: rises for 30 % of the steps, then falls along a cosine. cosine: falls only.",
         flag="--learning-rate-schedule",
         panel=PANEL,
         from_recipe=True,
@@ -76,7 +76,7 @@ class OptimizerSettings(Block):
     )
     batch_size: int = setting(
         None,
-        help="Images in a step.",
+        help="Images per training step.",
         flag="--batch-size",
         panel=PANEL,
         from_recipe=True,

@@ -16,7 +16,7 @@ class PenaltySettings(Block):
 
     l1: float = setting(
         0.0,
-        help="L1 penalty: factor on the sum of the absolute weights, which is added to the mean loss.",
+        help="L1 penalty: weight of the sum of the absolute weights, which is added to the mean loss.",
         flag="--l1",
         panel=PANEL,
         range=_WEIGHT,
@@ -24,8 +24,8 @@ class PenaltySettings(Block):
     )
     kl_sparsity: float = setting(
         0.0,
-        help="KL sparsity: factor on the divergence of the hidden units' mean activations from the sparsity "
-        "target, which is added to the mean loss.",
+        help="KL sparsity: weight of a penalty that draws the mean activations of the hidden units to the "
+        "sparsity target.",
         flag="--kl-sparsity",
         panel=PANEL,
         range=_WEIGHT,
@@ -33,7 +33,7 @@ class PenaltySettings(Block):
     )
     sparsity_target: float = setting(
         SPARSITY_TARGET,
-        help="Mean activation that KL sparsity draws the hidden units to.",
+        help="Mean activation that KL sparsity draws each hidden unit to.",
         flag="--sparsity-target",
         panel=PANEL,
     )

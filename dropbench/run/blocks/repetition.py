@@ -21,8 +21,8 @@ class RepetitionSettings(Block):
     )
     member: int = setting(
         0,
-        help="Number within an ensemble, from 0: the splits of member 0, with weights, order, masks and "
-        "bootstrap of its own.",
+        help="Number of the net in its ensemble, from 0. Members share the splits; weights, order, masks and "
+        "bootstrap are each member's own.",
         range=NOT_NEGATIVE,
         groups=False,
         words="member {}",

@@ -12,11 +12,14 @@ from typing import Any, TypeVar
 from dropbench.errors import UsageError, unknown_name
 
 T = TypeVar("T")
+LIBRARIES = ("torchvision", "timm")
+"""Names that stand for a library in ``library:net``, which is no module of the user's."""
 
 
-def is_own(name: str) -> bool:
-    """Return whether ``name`` has the form ``package.module:attribute``, which no built-in name has."""
-    return ":" in name
+def is_user_code(name: str) -> bool:
+    """Return whether ``name`` has the form ``package.module:attribute``, and is no net of a library."""
+    library, colon, _ = name.partition(":")
+    return bool(colon) and library not in LIBRARIES
 
 
 def load(name: str) -> Any:
@@ -44,7 +47,7 @@ def load(name: str) -> Any:
             ) from error
         raise UsageError(f"{module_name} imports {missing!r}, which is not installed.") from error
     except Exception as error:  # the user's module may raise anything
-        raise _error_in_own_code(f"Importing {module_name}", error) from error
+        raise _error_in_user_code(f"Importing {module_name}", error) from error
     if not hasattr(module, attribute):
         public = [known for known in vars(module) if not known.startswith("_")]
         raise unknown_name(f"name in {module_name}", attribute, public)
@@ -63,13 +66,13 @@ def make(name: str, kind: type[T], hint: str, factory: Callable[..., Any], *argu
     except UsageError:  # raised by dropbench itself, called from the user's code
         raise
     except Exception as error:  # the user's code may raise anything
-        raise _error_in_own_code(name, error, hint) from error
+        raise _error_in_user_code(name, error, hint) from error
     if not isinstance(made, kind):
         raise UsageError(f"{name} returned {type(made).__name__}, not a torch.nn.{kind.__name__}.", hint)
     return made
 
 
-def _error_in_own_code(what: str, error: Exception, hint: str = "") -> UsageError:
+def _error_in_user_code(what: str, error: Exception, hint: str = "") -> UsageError:
     """Return an error that names an exception of the user's code, with the file and line that raised it."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
