@@ -81,7 +81,7 @@ def documented() -> dict[str, str]:
     """Every command that is shown, without the name of the program, and where it stands."""
     found: dict[str, str] = {}
     for document in DOCUMENTS:
-        if document == EXTENDING:  # test_own_code.py runs them, with the modules that they want
+        if document == EXTENDING:  # test_user_code.py runs them, with the modules that they want
             continue
         for line in shown(document):
             for part in re.split(r"&&|\||;", line):
@@ -185,7 +185,7 @@ def test_there_are_commands():
 PYTHON = [
     pytest.param(document, source, id=f"{document.name}-{number}")
     for document in DOCUMENTS
-    if document not in (EXTENDING, NOTEBOOK)  # test_own_code.py and the test below; test_notebook.py
+    if document not in (EXTENDING, NOTEBOOK)  # test_user_code.py and the test below; test_notebook.py
     for number, source in enumerate(blocks(document, "python"))
 ]
 

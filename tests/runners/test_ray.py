@@ -11,7 +11,7 @@ from dropbench.errors import DropbenchError
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import Machine
 from dropbench.run.result import ood_split
-from dropbench.runners.base import Extras
+from dropbench.runners.base import NO_EXTRAS, Extras
 from dropbench.runners.choose import choose_runner
 from dropbench.runners.serial import SerialRunner
 
@@ -62,8 +62,8 @@ def configs(data, count, epochs=2):
     return [base.replace(seed=seed) for seed in range(count)]
 
 
-def on_ray(cluster, runs, **more):
-    return choose_runner(runs, CPU, Machine(runner="ray", ray_address=cluster.address, **more))
+def on_ray(cluster, runs, extras=NO_EXTRAS, **more):
+    return choose_runner(runs, CPU, Machine(runner="ray", ray_address=cluster.address, **more), extras)
 
 
 def numbers(results):
