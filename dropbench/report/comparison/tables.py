@@ -178,7 +178,7 @@ def _members(comparison: Comparison, title: str, rows: tuple[Row, ...]) -> Table
         *((Column("distinct\nimages %", number("distinct_train_percent", ".1f")),) if bagged else ()),
         *(
             (
-                Column("foreign\nAUROC", number("foreign_auroc", ".3f")),
+                Column("OOD\nAUROC", number("foreign_auroc", ".3f")),
                 Column("FPR at\n95 % TPR", number("foreign_fpr95_percent", ".1f")),
             )
             if foreign
@@ -193,8 +193,8 @@ def _members(comparison: Comparison, title: str, rows: tuple[Row, ...]) -> Table
         notes.append("A bootstrap holds 63.2 % of the distinct training images, on average.")
     if foreign:
         notes.append(
-            f"Foreign: {foreign}, told from the test images by the prediction's entropy; FPR is the share of "
-            "test images taken for foreign where 95 % of the foreign ones are found."
+            f"OOD: out-of-distribution images ({foreign}), told from the test images by the prediction's "
+            "entropy; FPR is the share of test images taken for them where 95 % of them are found."
         )
     return Table("members", f"Members: {title}", columns, rows, tuple(notes))
 

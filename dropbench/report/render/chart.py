@@ -17,7 +17,7 @@ _EACH_WHOLE = 10
 _LAYOUT = {
     "template": "none",
     "margin": {"l": 64, "r": 16, "t": 48, "b": 56},
-    "legend": {"orientation": "h", "y": -0.25, "x": 0, "yanchor": "top"},
+    "legend": {"orientation": "h", "yref": "container", "y": 0, "x": 0, "yanchor": "bottom"},
     "hovermode": "closest",
 }
 
