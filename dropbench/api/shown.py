@@ -5,8 +5,8 @@ from pathlib import Path
 from dropbench.report.folder import Report
 from dropbench.report.page.build import render
 from dropbench.report.page.notebook import fragment
-from dropbench.report.render.as_markdown import render as as_markdown
 from dropbench.report.render.export import write_text
+from dropbench.report.render.terminal import as_text
 from dropbench.report.table import Table
 
 
@@ -45,8 +45,8 @@ class Shown:
         return path
 
     def __str__(self) -> str:
-        """The tables as Markdown, which can be read as text."""
-        return as_markdown(self.report.tables)
+        """The tables as text."""
+        return as_text(self.report.tables)
 
     def _repr_html_(self) -> str:
         """Show the verdict, the tables and the pictures in a notebook."""

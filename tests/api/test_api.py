@@ -80,6 +80,22 @@ def test_what_is_long_shows_itself_short(swept, blobs):
     assert swept.table._repr_html_().count("<tr>") == 1 + len(swept.table.rows)
 
 
+def test_printed_are_all_cells_as_they_are(swept):
+    shown = str(swept)
+    assert all(cell in shown for row in swept.table.texts() for cell in row)
+    assert all(name in shown for name in ("p_drop", "p_keep", *swept.verdict.split()))
+
+
+def test_a_probability_is_told_under_any_of_its_names(blobs, tmp_path):
+    agendas = [
+        sweep_agenda(blobs, out=tmp_path, **told, **SMALL)
+        for told in ({"p": [0.2, 0.5]}, {"p_drop": "0.2,0.5"}, {"p": np.array([0.2, 0.5])})
+    ]
+    assert {frozenset(run.dropout.p_drop for run in each.todo) for each in agendas} == {
+        frozenset({0.0, 0.2, 0.5})
+    }
+
+
 def test_text_in_a_list_is_read_as_text_alone_is(swept, blobs):
     assert values_of("p_drop", ["0.1", "0.3..0.5", 0.2]) == (0.1, 0.3, 0.4, 0.5, 0.2)
     assert values_of("train_size", ["100", "all"]) == (100, None)

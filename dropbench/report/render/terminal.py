@@ -1,5 +1,6 @@
 """Tables in the terminal, and the curve of a figure in letters."""
 
+import io
 from collections.abc import Sequence
 from math import isnan, log10
 
@@ -49,6 +50,13 @@ def show(tables: Sequence[Table], console: Console) -> None:
                 if drawn := draw_in_letters(subplot, min(console.width, _WIDEST)):
                     console.print()
                     console.print(Text(drawn))
+
+
+def as_text(tables: Sequence[Table]) -> str:
+    """The tables as they are shown on a terminal as wide as this one (80 columns without one), uncoloured."""
+    lines = io.StringIO()
+    show(tables, Console(file=lines, color_system=None))
+    return "\n".join(line.rstrip() for line in lines.getvalue().splitlines())
 
 
 def draw_in_letters(subplot: Subplot, width: int) -> str:
