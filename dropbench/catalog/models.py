@@ -28,6 +28,7 @@ class Recipe:
     weight_decay: float = 0.0
     batch_size: int = 128
     learning_rate_schedule: str = "one-cycle"
+    init: str = "corrected"
     task: str = "classify"
     """``classify``, or ``reconstruct`` for autoencoders (dropbench features)."""
     scales: bool = False
@@ -81,7 +82,9 @@ RECIPES = Registry(
     },
 )
 CLASSIFIERS = tuple(name for name, recipe in RECIPES.items() if recipe.task == "classify")
-_OWN = Recipe("", "a model of the user's own", ("input", "conv", "hidden"), epochs=6, learning_rate=0.02)
+_OWN = Recipe(
+    "", "a model of the user's own", ("input", "conv", "hidden"), epochs=6, learning_rate=0.02, init="torch"
+)
 
 
 def recipe_of(model: str) -> Recipe:

@@ -5,7 +5,7 @@ from typing import Self
 import torch
 
 from dropbench.dropout.in_graph import drop_in_graph
-from dropbench.dropout.layer import DropoutLayer, Site
+from dropbench.dropout.layer import Arriving, DropoutLayer, Site
 from dropbench.dropout.masks import LEVELS, drop, drop_levels, keep_mask
 from dropbench.errors import unknown_name
 from dropbench.run.blocks.dropout import CONVENTIONS
@@ -63,6 +63,10 @@ class BernoulliDropout(DropoutLayer):
     def does_nothing(self) -> bool:
         """Whether the mask keeps every unit."""
         return self.levels == 0
+
+    def second_moment(self, arriving: Arriving) -> float:
+        """Return scale² (1 − p): 1/(1 − p) for inverted dropout, 1 − p for weight scaling."""
+        return self.scale**2 * self.keep
 
     def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Multiply the units by a new mask and by ``scale``."""

@@ -11,7 +11,7 @@ from torch import nn
 
 from dropbench.catalog import user_code
 from dropbench.dropout.bernoulli import BernoulliDropout
-from dropbench.dropout.layer import DropoutLayer
+from dropbench.dropout.layer import Arriving, DropoutLayer
 from dropbench.dropout.lending import as_default
 from dropbench.errors import UsageError
 
@@ -29,18 +29,34 @@ class DropBlock(BernoulliDropout):
     Shapes: feature maps ``(batch, channels, height, width)``, or units of any other shape; unchanged.
     """
 
+    def second_moment(self, arriving: Arriving) -> float:
+        """Return 1/(mean mask): on maps 1 over the mean of (1 − γ)ᵏ, where k squares of rate γ cover a place."""
+        if arriving.units.ndim != 4:
+            return super().second_moment(arriving)
+        height, width = arriving.units.shape[2:]
+        block = self._block(arriving.units)
+        centres = (height - block + 1, width - block + 1)
+        rate = self.p_now * height * width / (block**2 * centres[0] * centres[1])
+        squares = F.conv_transpose2d(torch.ones(1, 1, *centres), torch.ones(1, 1, block, block))
+        return 1 / ((1 - min(rate, 1.0)) ** squares).double().mean().item()
+
     def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Multiply the units by torchvision's mask and scale."""
         if units.ndim != 4:
             return super().disturb(units, generator)
         from torchvision.ops import drop_block2d  # here, since no other variant needs torchvision in a worker
 
-        block = min(LARGEST_BLOCK, *units.shape[2:])
         with as_default(generator):  # in float32: the scale is 1 over the mean of a mask
             noise: torch.Tensor = drop_block2d(
-                torch.ones_like(units, dtype=torch.float32), self.p_now, block - (block + 1) % 2
+                torch.ones_like(units, dtype=torch.float32), self.p_now, self._block(units)
             )
         return units * noise.to(units.dtype)
+
+    @staticmethod
+    def _block(units: torch.Tensor) -> int:
+        """The side of the squares on these maps, an odd number."""
+        block = min(LARGEST_BLOCK, *units.shape[2:])
+        return block - (block + 1) % 2
 
 
 class AlphaDropout(DropoutLayer):
@@ -49,6 +65,10 @@ class AlphaDropout(DropoutLayer):
     It is due to Klambauer et al. (2017), computed by torch's alpha_dropout, and made for units of mean 0 and
     variance 1.
     """
+
+    def second_moment(self, arriving: Arriving) -> float:
+        """Return 1: it keeps mean 0 and variance 1."""
+        return 1.0
 
     def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Apply torch's alpha dropout."""

@@ -6,11 +6,12 @@ from typing import Self
 import torch
 from torch import nn
 
-from dropbench.dropout.layer import DropoutLayer, Site
+from dropbench.dropout.layer import Arriving, DropoutLayer, Site
 
 TEMPERATURE = 0.1
 LENGTH_SCALE = 0.01
 _EDGE = 1e-7
+_STEPS = 100_000
 
 
 class ConcreteDropout(DropoutLayer):
@@ -34,7 +35,7 @@ class ConcreteDropout(DropoutLayer):
 
     def __init__(self, p_drop: float, before: nn.Module | None = None) -> None:
         super().__init__(p_drop)
-        self._before = (before,)  # in a tuple, so that it is not registered as a part of this module
+        self.lead_into(before)
         self._units = 0
         start = math.log(p_drop / (1 - p_drop)) if p_drop else 0.0
         self.logit = nn.Parameter(torch.tensor(start), requires_grad=p_drop > 0)
@@ -58,10 +59,17 @@ class ConcreteDropout(DropoutLayer):
             return None
         p = self.p_learned()
         total = self._units * (p * p.log() + (1 - p) * torch.log1p(-p))
-        weight = getattr(self._before[0], "weight", None)
+        weight = getattr(self.next_layer, "weight", None)
         if weight is not None:
             total = total + LENGTH_SCALE**2 * weight.square().sum() / (2 * (1 - p))
         return total
+
+    def second_moment(self, arriving: Arriving) -> float:
+        """Return E(m²)/(1 − p)², the mean over u at equal steps: a relaxed mask is rarely 0 or 1."""
+        p = self.p_learned().detach().double()
+        uniform = (torch.arange(_STEPS, dtype=torch.float64) + 0.5) / _STEPS
+        dropped = torch.sigmoid((torch.logit(p) + torch.logit(uniform)) / TEMPERATURE)
+        return (((1 - dropped) / (1 - p)).square().mean()).item()
 
     def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Multiply the units by a new relaxed mask."""

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from dropbench.dropout.layer import DropoutLayer, Site, layer_before
+from dropbench.dropout.layer import Arriving, DropoutLayer, Site, layer_before
 from dropbench.dropout.masks import LEVELS, drop_levels, keep_mask
 from dropbench.errors import UsageError
 
@@ -42,6 +42,10 @@ class DropConnect(DropoutLayer):
                 "Leave out the drop probabilities of other sites.",
             )
         return cls(p_drop)
+
+    def second_moment(self, arriving: Arriving) -> float:
+        """Return 1/(1 − p), the factor on the second moment of the next layer's output."""
+        return 1 / (1 - drop_levels(self.p_now) / LEVELS)
 
     def connect(self, layer: nn.Module, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Return the output ``(batch, outputs)`` of ``layer`` with masked weights."""

@@ -23,11 +23,24 @@ class Site:
     convention: str
 
 
+@dataclass(frozen=True)
+class Arriving:
+    """What arrives at a site at the start of training, without any dropout: an example for second_moment."""
+
+    units: torch.Tensor
+    """``(batch, …)``."""
+    pre_activations: torch.Tensor | None
+    """The units before their activation, in the same shape; None at the input."""
+    generator: torch.Generator
+    """A stream to draw noise from."""
+
+
 class DropoutLayer(nn.Module):
     """Multiplies units by random noise in training, and in eval mode while sampling (Monte-Carlo dropout).
 
     A variant overrides ``disturb``, which adds the noise, and ``at_test`` if the layer is not the identity at
     test. A variant with noise on the weights of the next layer sets ``on_weights`` and overrides ``connect``.
+    One that knows its ``second_moment`` in closed form overrides that, too.
     Noise is drawn from ``generator`` alone, which the run sets to its own stream; if there is none, a draw
     raises RuntimeError instead of using torch's global generator.
 
@@ -67,6 +80,16 @@ class DropoutLayer(nn.Module):
         """Whether to draw noise in eval mode too; see dropbench.dropout.control."""
         self.tap: Callable[[torch.Tensor], torch.Tensor] | None = None
         """A function that sees, and may replace, the units that arrive; see dropbench.dropout.control."""
+        self._next: tuple[nn.Module | None] = (None,)  # in a tuple, so that torch does not register it
+
+    @property
+    def next_layer(self) -> nn.Module | None:
+        """The layer that the units go into; None if the model does not name it."""
+        return self._next[0]
+
+    def lead_into(self, layer: nn.Module | None) -> None:
+        """Say which layer the units go into; it does not become a part of this one."""
+        self._next = (layer,)
 
     @classmethod
     def at(cls, p_drop: float, site: Site) -> Self:
@@ -117,6 +140,25 @@ class DropoutLayer(nn.Module):
                 return self.connect(layer, units, self.stream())
             return cast(torch.Tensor, layer(units))
         return cast(torch.Tensor, layer(flat_for(layer, self(units, pre_activations))))
+
+    def second_moment(self, arriving: "Arriving") -> float:
+        """Return E(D²), where D is the factor on a unit in training, with the drop probability in force.
+
+        The second moment of what goes into the next layer is E(D²) times the one without dropout; the
+        initialisation ``corrected`` divides the next layer's weights by √E(D²). For noise on weights it is the
+        factor on the second moment of the next layer's output, whose weights are independent of mean 0.
+
+        This is measured on the units that arrive; a variant with a closed form overrides it.
+        """
+        units, generator = arriving.units, arriving.generator
+        with torch.no_grad():
+            if self.on_weights:
+                layer = cast(nn.Module, self.next_layer)
+                units = flat_for(layer, units)
+                noisy, plain = self.connect(layer, units, generator), cast(torch.Tensor, layer(units))
+            else:
+                noisy, plain = self.disturb(units, generator), units
+        return (noisy.double().square().mean() / plain.double().square().mean()).item()
 
     def tapped(self, units: torch.Tensor) -> torch.Tensor:
         """Return the units after the tap, if there is one."""

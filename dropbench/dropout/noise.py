@@ -4,10 +4,18 @@ import math
 
 import torch
 
-from dropbench.dropout.layer import DropoutLayer
+from dropbench.dropout.layer import Arriving, DropoutLayer
 
 
-class GaussianDropout(DropoutLayer):
+class ContinuousNoise(DropoutLayer):
+    """Base of noise D with mean 1 and variance p/(1 − p)."""
+
+    def second_moment(self, arriving: Arriving) -> float:
+        """Return 1 + p/(1 − p)."""
+        return 1 / (1 - self.p_now)
+
+
+class GaussianDropout(ContinuousNoise):
     """Multiplies units by N(1, σ²) with σ² = p/(1 − p) (Srivastava et al. 2014, section 10)."""
 
     def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -17,7 +25,7 @@ class GaussianDropout(DropoutLayer):
         return (units * noise.normal_(1.0, deviation, generator=generator)).to(units.dtype)
 
 
-class UniformDropout(DropoutLayer):
+class UniformDropout(ContinuousNoise):
     """Multiplies units by uniform noise of mean 1 and variance p/(1 − p), so of half-width √(3p/(1 − p))."""
 
     def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

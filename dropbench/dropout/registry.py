@@ -35,4 +35,5 @@ def make_dropout(config: RunConfig, site: str, before: nn.Module | None = None) 
         is_layer = isinstance(own, type) and issubclass(own, DropoutLayer)
         layer = own.at(p_drop, place) if is_layer else OwnDropout(p_drop, own)
     layer.site = site
+    layer.lead_into(before)
     return layer

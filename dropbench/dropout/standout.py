@@ -4,7 +4,7 @@ from typing import Self
 
 import torch
 
-from dropbench.dropout.layer import DropoutLayer, Site
+from dropbench.dropout.layer import Arriving, DropoutLayer, Site
 from dropbench.errors import UsageError
 
 
@@ -51,6 +51,14 @@ class Standout(DropoutLayer):
             return units * keep.to(units.dtype)
         uniform = torch.rand(units.shape, generator=self.stream(), device=units.device)
         return units * (uniform < keep).to(units.dtype)
+
+    def second_moment(self, arriving: Arriving) -> float:
+        """Return Σ (keep probability) x² / Σ x² over the units x that arrive: large ones are dropped less."""
+        if arriving.pre_activations is None:
+            return 1.0  # at the input nothing is dropped
+        squares = arriving.units.double().square()
+        kept = self.keep_probability(arriving.pre_activations).double()
+        return ((kept * squares).sum() / squares.sum()).item()
 
     def keep_probability(self, pre_activations: torch.Tensor) -> torch.Tensor:
         """Return each unit's keep probability in float32; the strength multiplies its drop probability."""

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dropbench.dropout.layer import DropoutLayer, Site, layer_before
+from dropbench.dropout.layer import Arriving, DropoutLayer, Site, layer_before
 
 _LARGEST = 8.0  # bound of |log α|; beyond it the noise is negligible or overwhelming
 
@@ -61,6 +61,10 @@ class VariationalDropout(DropoutLayer):
         if self.does_nothing:
             return None
         return self.weights_per_unit * divergence(self.log_alpha.clamp(-_LARGEST, _LARGEST)).sum()
+
+    def second_moment(self, arriving: Arriving) -> float:
+        """Return 1 + α, the factor on the second moment of the next layer's output."""
+        return 1 / (1 - self.p_now)
 
     def connect(self, layer: nn.Module, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Return the output of ``layer``, drawn from its normal distribution."""

@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.optim.sgd import sgd
 
+from dropbench.run.blocks.optimizer import CONSTANT
+
 WARM_UP = 0.3
 """Share of the steps in which one-cycle raises the learning rate."""
 START = 1 / 25
@@ -69,8 +71,10 @@ def learning_rate_factor(schedule: str, progress: float) -> float:
     """Return the factor on the learning rate when the share ``progress``, in [0, 1), of all steps is done.
 
     ``cosine`` falls from 1 to 0 along half a cosine. ``one-cycle`` rises linearly from 1/25 to 1 over the
-    first 30 % of the steps (Smith & Topin 2017), then falls along half a cosine as well.
+    first 30 % of the steps (Smith & Topin 2017), then falls along half a cosine as well. ``constant`` is 1.
     """
+    if schedule == CONSTANT:
+        return 1.0
     if schedule == "one-cycle":
         if progress < WARM_UP:
             return START + (1 - START) * progress / WARM_UP

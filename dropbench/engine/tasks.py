@@ -1,5 +1,6 @@
 """The tasks a net is trained for: the loss, and the metrics of the trained net."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,9 +43,9 @@ class Task(Protocol):
         """Return the loss and the error in percent of a split."""
 
     def measure(
-        self, model: nn.Module, validation: Split, test: Split, precision: str
+        self, model: nn.Module, splits: Mapping[str, Split], precision: str
     ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        """Return the metrics and the predictions for RunResult."""
+        """Return the metrics of ``train``, ``val`` and ``test``, and the predictions for RunResult."""
 
 
 class Classify:
@@ -64,16 +65,17 @@ class Classify:
         return F.nll_loss(predicted, split.labels).item(), error_percent(predicted, split.labels)
 
     def measure(
-        self, model: nn.Module, validation: Split, test: Split, precision: str
+        self, model: nn.Module, splits: Mapping[str, Split], precision: str
     ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        """Return all metrics, and the log-probabilities and labels of both splits."""
+        """Return all metrics, and the log-probabilities and labels of all but the training images."""
         figures: dict[str, float] = {}
         arrays: dict[str, np.ndarray] = {}
-        for name, split in (("val", validation), ("test", test)):
+        for name, split in splits.items():
             kept = as_kept(predict(model, split.examples, split.positions, precision))
             labels = split.labels.cpu()
             figures |= {f"{name}_{key}": value for key, value in metrics(from_kept(kept), labels).items()}
-            arrays |= {name: kept, f"{name}_labels": labels.numpy()}
+            if name != "train":
+                arrays |= {name: kept, f"{name}_labels": labels.numpy()}
         return figures, arrays
 
 
@@ -111,14 +113,15 @@ class Reconstruct:
 
     @torch.no_grad()
     def measure(
-        self, model: nn.Module, validation: Split, test: Split, precision: str
+        self, model: nn.Module, splits: Mapping[str, Split], precision: str
     ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         """Return the errors, the features (the first layer's weights) and some reconstructions as images."""
         figures: dict[str, float] = {}
-        for name, split in (("val", validation), ("test", test)):
+        for name, split in splits.items():
             figures[f"{name}_nll"], figures[f"{name}_reconstruction_error"] = self._measured(
                 model, split, precision
             )
+        test = splits["test"]
         images, _ = test.examples.batch(test.positions[_positions_of_pictures(test.labels)])
         first = next(module for module in model.modules() if isinstance(module, nn.Linear))
         arrays = {

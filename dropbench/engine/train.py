@@ -40,6 +40,8 @@ from dropbench.run.config import RunConfig
 from dropbench.run.result import EpochRecord, PanelRecord, RunResult, ood_split
 from dropbench.run.streams import numpy_generator, torch_generator
 
+MOST_TRAINING_IMAGES = 10_000
+"""Training images that the trained net is measured on."""
 OnEpoch = Callable[[EpochRecord], None]
 OodImages = tuple[str, np.ndarray]
 """Out-of-distribution images: their name, and the images in the shape of the data set's own."""
@@ -56,7 +58,8 @@ def train(
 ) -> RunResult:
     """Train the net of ``config`` on ``data``, and evaluate it on the test images once, at the end.
 
-    The validation split is only measured; no epoch or setting is selected by it. If the loss is not finite,
+    With a patience the validation loss decides when training ends, and which epoch's net is evaluated;
+    without one the validation split is only measured. If the loss is not finite,
     the run ends with the status ``diverged`` and without metrics. The numbers depend on ``config`` and
     ``data`` alone, up to rounding.
 
@@ -82,6 +85,7 @@ def train(
         run.compile()
     records: list[EpochRecord] = []
     message = ""
+    best = Best(config.optimizer.patience)
     with own_draws(config):
         for epoch in range(1, config.optimizer.epochs + 1):
             records.append(run.epoch(epoch))
@@ -89,6 +93,10 @@ def train(
             if not math.isfinite(records[-1].train_loss) or not math.isfinite(records[-1].val_loss):
                 message = f"the loss was no longer finite in epoch {epoch}"
                 break
+            best.see(records[-1], run.model)
+            if best.lost_patience(epoch):
+                break
+        best.restore(run.model)
         metrics, predictions, panel_records = ({}, {}, []) if message else run.measure(panel, ood)
         if not all(map(math.isfinite, metrics.values())):
             message = "the metrics of the trained net are not finite"
@@ -107,6 +115,10 @@ def train(
             "steps": run.steps_done,
             "train_images": len(run.parts.drawn),
             "distinct_train_images": len(np.unique(run.parts.drawn)),
+            "validation_images": len(run.parts.validation),
+            "test_images": len(data.test_labels),
+            "last_epoch": len(records),
+            "tested_epoch": best.epoch or len(records),
             "peak_memory_bytes": peak_memory_bytes(device),
             "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
         },
@@ -115,6 +127,30 @@ def train(
         predictions=predictions,
         panel=tuple(panel_records),
     )
+
+
+class Best:
+    """The epoch with the lowest validation loss so far, with its net; without patience, none is kept."""
+
+    def __init__(self, patience: int | None) -> None:
+        self.epoch = 0
+        self._patience = patience
+        self._loss = math.inf
+        self._weights: members.Weights = {}
+
+    def see(self, record: EpochRecord, model: nn.Module) -> None:
+        """Keep the net if its validation loss is the lowest yet."""
+        if self._patience is not None and record.val_loss < self._loss:
+            self.epoch, self._loss, self._weights = record.epoch, record.val_loss, members.snapshot(model)
+
+    def lost_patience(self, epoch: int) -> bool:
+        """Whether ``epoch`` is the last to wait for a lower loss."""
+        return self._patience is not None and epoch - self.epoch >= self._patience
+
+    def restore(self, model: nn.Module) -> None:
+        """Give the model the weights of the best epoch, where they were kept."""
+        if self._weights:
+            model.load_state_dict(self._weights)
 
 
 @contextmanager
@@ -154,7 +190,7 @@ class _Run:
         task = recipe_of(config.model.name).task
         normalisation = (
             pixel_values(data.image_shape[0], device)
-            if task == "reconstruct"
+            if task == "reconstruct" or config.data.pixels == "unit"
             else measure(data.train_images, parts.train, device)
         )
         model = build_model(data.image_shape, len(data.classes), config)
@@ -261,6 +297,12 @@ class _Run:
     def validation(self) -> tasks.Split:
         return tasks.Split(self.train_examples, self.positions(self.parts.validation))
 
+    def trained_on(self) -> tasks.Split:
+        """Return the images that the run trains on, each once; of many, some at equal steps."""
+        distinct = np.unique(self.parts.drawn)
+        steps = np.linspace(0, len(distinct) - 1, min(len(distinct), MOST_TRAINING_IMAGES)).astype(int)
+        return tasks.Split(self.train_examples, self.positions(distinct[steps]))
+
     def split_of(self, images: np.ndarray, labels: np.ndarray) -> tasks.Split:
         """Return a split of images that are not training images, normalised like the training images."""
         examples = Examples(images, labels, self.train_examples.normalisation, self.device)
@@ -272,7 +314,8 @@ class _Run:
         """Return metrics, predictions and panel of the trained net, as in RunResult."""
         config, data, precision = self.config, self.data, self.config.optimizer.precision
         test = self.split_of(data.test_images, data.test_labels)
-        figures, arrays = self.task.measure(self.model, self.validation(), test, precision)
+        splits = {"train": self.trained_on(), "val": self.validation(), "test": test}
+        figures, arrays = self.task.measure(self.model, splits, precision)
         if learns(self.model):
             names = {
                 "hidden": "learned_p_drop",

@@ -9,11 +9,12 @@ from torch import nn
 
 from dropbench.catalog import user_code
 from dropbench.catalog.models import RECIPES
-from dropbench.dropout.control import dropout_layers
+from dropbench.dropout.control import dropout_layers, schedule_strength
 from dropbench.dropout.registry import make_dropout
 from dropbench.errors import UsageError
-from dropbench.models.initialise import initialise
+from dropbench.models.initialise import correct, initialise
 from dropbench.run.blocks.dropout import SITES
+from dropbench.run.blocks.model import CORRECTED, TORCH
 from dropbench.run.config import RunConfig
 from dropbench.run.streams import torch_generator
 
@@ -21,7 +22,7 @@ ModelFactory = Callable[[tuple[int, int, int], int, RunConfig], nn.Module]
 
 
 def make_module(image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> nn.Module:
-    """Return the model of ``config`` with torch's own initialisation, which build_model replaces.
+    """Return the model of ``config`` with torch's own initialisation, drawn from the run's stream.
 
     In a model of the user's own, torch's Dropout layers become hidden sites and its Dropout2d layers conv
     sites, with the drop probabilities and the variant of ``config``.
@@ -33,8 +34,8 @@ def make_module(image_shape: tuple[int, int, int], classes: int, config: RunConf
     """
     generator = torch_generator(config.repetition.seed, "init", config.repetition.member)
     with torch.random.fork_rng(devices=[]):  # torch's own initialisation draws from the global generator
+        torch.default_generator.set_state(generator.get_state())
         if user_code.is_user_code(config.model.name):
-            torch.default_generator.set_state(generator.get_state())
             return _own_model(image_shape, classes, config)
         module_name, _, attribute = RECIPES[config.model.name].factory.partition(":")
         factory = cast(ModelFactory, getattr(import_module(module_name), attribute))
@@ -63,13 +64,18 @@ def _own_model(image_shape: tuple[int, int, int], classes: int, config: RunConfi
 def build_model(image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> nn.Module:
     """Return the model of ``config``, initialised from the ``init`` stream of its seed and member.
 
-    A model of the user's own keeps its own initialisation, which draws from the same stream.
+    Runs of one seed and shape have the same weights, up to the factors of a corrected initialisation. With
+    the initialisation ``torch`` the model keeps its own, which draws from the same stream.
 
     Raises:
         UsageError: see make_module.
 
     """
     model = make_module(image_shape, classes, config)
-    if not user_code.is_user_code(config.model.name):
-        initialise(model, config, torch_generator(config.repetition.seed, "init", config.repetition.member))
+    if config.model.init == TORCH:
+        return model
+    seed, member = config.repetition.seed, config.repetition.member
+    initialise(model, config, torch_generator(seed, "init", member))
+    if config.model.init == CORRECTED and not config.without_dropout:
+        correct(model, image_shape, schedule_strength(config, 1), torch_generator(seed, "init", member, 1))
     return model

@@ -1,13 +1,17 @@
 """The initial weights of a model."""
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
 
+from dropbench.dropout.control import dropout_layers, set_strength, tapped
+from dropbench.dropout.layer import Arriving, DropoutLayer
 from dropbench.run.config import RunConfig
 
 _INTEGRATION_LIMIT = 10.0  # standard deviations; beyond it the normal density is negligible
+_EXAMPLES = 32  # images that show what arrives at a site: 1 % of E(D²) is 0.5 % of the weights
 
 
 def initialise(model: nn.Module, config: RunConfig, generator: torch.Generator) -> None:
@@ -26,6 +30,52 @@ def initialise(model: nn.Module, config: RunConfig, generator: torch.Generator) 
             nn.init.normal_(module.weight, 0, deviation, generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+@torch.no_grad()
+def correct(
+    model: nn.Module, image_shape: tuple[int, int, int], strength: float, generator: torch.Generator
+) -> None:
+    """Divide the weights that noisy units go into by √E(D²), where D is the factor of the site's noise.
+
+    The second moment of every layer's input in training is then what it is without dropout, as Hendrycks &
+    Gimpel (2016, arXiv 1607.02488) propose for Bernoulli dropout. ``strength`` is the schedule's at the start
+    of training. What arrives at a site is seen on normal images of mean 0 and variance 1. Weights that a layer
+    shares with another are left as they are, and so are those of a layer that the model does not name.
+    """
+    for layer, arriving in _arriving(model, image_shape, generator):
+        weight = getattr(layer.next_layer, "weight", None)
+        layer.strength = strength
+        if isinstance(weight, nn.Parameter) and not layer.does_nothing:
+            weight.div_(math.sqrt(layer.second_moment(arriving)))
+
+
+def _arriving(
+    model: nn.Module, image_shape: tuple[int, int, int], generator: torch.Generator
+) -> list[tuple[DropoutLayer, Arriving]]:
+    """The dropout layers, each with what arrives at it without any dropout."""
+    found: list[tuple[DropoutLayer, Arriving]] = []
+    pre_activations: dict[DropoutLayer, torch.Tensor | None] = {}
+
+    def remember(layer: nn.Module, given: Any) -> None:
+        pre_activations[layer] = given[1] if len(given) > 1 else None
+
+    def seen(layer: DropoutLayer) -> Any:
+        def tap(units: torch.Tensor) -> torch.Tensor:
+            found.append((layer, Arriving(units, pre_activations.get(layer), generator)))
+            return units
+
+        return tap
+
+    layers = dropout_layers(model)
+    set_strength(model, 0.0)
+    hooks = [layer.register_forward_pre_hook(remember) for layer in layers]
+    with tapped({layer: seen(layer) for layer in layers}):
+        model.eval()(torch.randn(_EXAMPLES, *image_shape, generator=generator))
+    for hook in hooks:
+        hook.remove()
+    set_strength(model, 1.0)
+    return found
 
 
 def maxout_gain(pieces: int) -> float:

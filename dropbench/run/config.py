@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from dropbench.errors import unknown_name
+from dropbench.run.blocks.model import CORRECTED, HE
 from dropbench.run.blocks.together import Blocks
 from dropbench.run.defaults import resolve
 from dropbench.run.rules import RULES
@@ -88,12 +89,16 @@ class RunConfig(Blocks):
 
         One at its default is left out, so that a setting added later changes no recorded run_id; therefore
         a declared default may never change. With nothing dropped, all variants, conventions and schedules
-        are the same run, and the same images under another name are, too.
+        are the same run, and there is nothing to correct the initial weights for. The same images under
+        another name are the same, too.
         """
+        values = self.settings()
+        if self.without_dropout and self.model.init == CORRECTED:
+            values["init"] = HE
         return {
             name: value
-            for name, value in self.settings().items()
-            if (SETTINGS[name].from_recipe or value != SETTINGS[name].default)
+            for name, value in values.items()
+            if value != SETTINGS[name].default
             and not (name == "data" and self.data.key)
             and not (SETTINGS[name].of_dropout and self.without_dropout)
         }

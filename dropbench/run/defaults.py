@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dropbench.catalog.models import recipe_of
+from dropbench.run.blocks.optimizer import CONSTANT
 from dropbench.run.setting import Declaration
 
 
@@ -19,6 +20,8 @@ def resolve(told: Mapping[str, Any], settings: Mapping[str, Declaration]) -> dic
         name: told.get(name, getattr(recipe, name) if each.from_recipe else each.default)
         for name, each in settings.items()
     }
+    if values["patience"] is not None and "learning_rate_schedule" not in told:
+        values["learning_rate_schedule"] = CONSTANT  # the others fall with the epochs that there are at most
     if values["cutoff_epoch"] is None:
         values["cutoff_epoch"] = _cutoff_epoch(values["dropout_schedule"], values["epochs"])
     return values

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dropbench.catalog.dropouts import VARIANTS, variant_of
 from dropbench.catalog.models import recipe_of
 from dropbench.errors import UsageError
+from dropbench.run.blocks.model import TORCH
 from dropbench.run.blocks.together import Blocks
 
 _SITES = {"input": "p_drop_input", "conv": "p_drop_conv", "hidden": "p_drop"}
@@ -81,6 +82,23 @@ def the_schedule_fits_the_epochs(run: Blocks) -> None:
         )
 
 
+def own_models_start_by_themselves(run: Blocks) -> None:
+    """A model of the user's own has the weights that it makes."""
+    if run.model.init != TORCH and not recipe_of(run.model.name).factory:
+        raise UsageError(
+            f"The model {run.model.name} is your own and makes its initial weights itself.", "Leave out `init`."
+        )
+
+
+def snapshots_need_all_epochs(run: Blocks) -> None:
+    """A run that may end early has no whole cycles of the learning rate."""
+    if run.optimizer.snapshots and run.optimizer.patience is not None:
+        raise UsageError(
+            "Snapshots are taken at the ends of cycles, and a run with patience may end before.",
+            "Leave out `patience`, or the arm snapshot.",
+        )
+
+
 def every_snapshot_has_an_epoch(run: Blocks) -> None:
     """A cycle of the learning rate takes an epoch at least."""
     snapshots, epochs = run.optimizer.snapshots, run.optimizer.epochs
@@ -106,6 +124,8 @@ RULES: tuple[Callable[[Blocks], None], ...] = (
     sparse_units_are_never_negative,
     only_scaling_models_are_widened,
     the_schedule_fits_the_epochs,
+    own_models_start_by_themselves,
+    snapshots_need_all_epochs,
     every_snapshot_has_an_epoch,
     ensembles_are_of_classifiers,
 )

@@ -54,9 +54,13 @@ def test_training_leaves_the_global_generators_alone(blobs):
 
 
 def test_runs_of_one_seed_are_pairs(blobs):
-    """Same initial weights and same batches whatever p is."""
+    """Same batches whatever p is, and the same initial weights but for the factors of a corrected start."""
     models = [build_model((1, 8, 8), 3, small(p_drop=p)) for p in (0.0, 0.5)]
     for a, b in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        ratio = (a / b)[b != 0]
+        assert ratio.numel() == 0 or ratio.max() - ratio.min() < 1e-5
+    he = [build_model((1, 8, 8), 3, small(p_drop=p, init="he")) for p in (0.0, 0.5)]
+    for a, b in zip(he[0].parameters(), he[1].parameters(), strict=True):
         assert torch.equal(a, b)
     outcomes = [train(small(p_drop=p, epochs=1, learning_rate=1e-12), blobs) for p in (0.0, 0.0001)]
     assert outcomes[0].epochs[0].val_loss == pytest.approx(outcomes[1].epochs[0].val_loss, rel=1e-4)

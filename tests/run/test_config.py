@@ -13,7 +13,8 @@ CHANGES = {
     "learning_rate": 0.5, "learning_rate_schedule": "cosine", "momentum": 0.5, "weight_decay": 0.1,
     "precision": "bf16", "seed": 1, "member": 1, "dropout": "gaussian", "bootstrap": True, "mc_samples": 5,
     "dropout_key": "0123", "model_key": "0123", "dropout_schedule": "ramp", "thinned": True, "joint": True,
-    "snapshots": 3, "width": 0.5, "widened": True, "l1": 0.1, "kl_sparsity": 0.1,
+    "snapshots": 3, "width": 0.5, "widened": True, "l1": 0.1, "kl_sparsity": 0.1, "init": "he",
+    "pixels": "unit", "patience": 2,
 }  # fmt: skip
 
 
@@ -49,12 +50,14 @@ def test_what_is_the_same_run_has_the_same_run_id():
     assert RunConfig(max_norm=3).run_id == RunConfig(max_norm=3.0).run_id
     assert RunConfig(data="mnist", data_key="k").run_id == RunConfig(data="folder:x", data_key="k").run_id
     assert RunConfig().run_id == RunConfig(convention="weight-scaling").run_id, "nothing is dropped"
+    assert RunConfig().run_id == RunConfig(init="he").run_id != RunConfig(init="torch").run_id
 
 
 def test_a_recorded_run_id_never_changes():
     """These stand in people's CSV files; a change here makes every recorded run be done again."""
     assert RunConfig().run_id == "eda4a0d4b78b"
-    assert RunConfig(model="mlp", p_drop=0.5, data_key="0123456789abcdef").run_id == "06f7fbc31052"
+    recorded = RunConfig(model="mlp", p_drop=0.5, data_key="0123456789abcdef", init="he")
+    assert recorded.run_id == "06f7fbc31052"
 
 
 @given(st.decimals(0, 1, places=4).map(float).filter(lambda p: p < 1))

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+from dropbench.run.blocks.model import OF_CLASSIFIERS
 from dropbench.run.grammar import parse_train_sizes
 from dropbench.run.setting import COUNT, Block, setting
 
 PANEL = "Data"
+PIXELS = ("standardised", "unit")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,4 +37,15 @@ class DataSettings(Block):
         title="train size",
         label="training images",
         words="{} training images",
+    )
+    pixels: str = setting(
+        "standardised",
+        help="standardised: each channel of the training images has mean 0 and variance 1. unit: values from 0 "
+        "to 1, as in the 2014 paper, so that dropping a black pixel changes nothing.",
+        flag="--pixels",
+        panel=PANEL,
+        commands=OF_CLASSIFIERS,
+        choices=PIXELS,
+        words="{} pixels",
+        since="0.2",
     )

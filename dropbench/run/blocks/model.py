@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 from dropbench.catalog.models import CLASSIFIERS, RECIPES
 from dropbench.errors import UsageError
-from dropbench.run.grammar import parse_layer_lists
+from dropbench.run.grammar import parse_layer_lists, parse_names
 from dropbench.run.setting import COUNT, POSITIVE, Block, setting
 
 PANEL = "Model"
 ACTIVATIONS = ("relu", "logistic", "selu", "maxout")
 OF_CLASSIFIERS = ("train", "sweep", "compare-bagging")
 PIECES = 5
+CORRECTED, HE, TORCH = INITIALISATIONS = ("corrected", "he", "torch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,20 @@ class ModelSettings(Block):
         panel=PANEL,
         commands=("features",),
         axis=11,
+    )
+    init: str = setting(
+        HE,
+        help="Initial weights. he: normal, of variance gain²/fan-in (He et al. 2015). corrected: the same, and "
+        "weights that noisy units go into are divided by √E(D²) of the noise D, so that signals are as large "
+        "in training as without dropout (Hendrycks & Gimpel 2016). torch: as the modules of torch start.",
+        flag="--init",
+        panel=PANEL,
+        parse=parse_names,
+        choices=INITIALISATIONS,
+        from_recipe=True,
+        axis=13,
+        words="{} initialisation",
+        since="0.2",
     )
 
     def check(self) -> None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from dropbench.run.setting import COUNT, NOT_NEGATIVE, POSITIVE, Block, Range, setting
 
 PANEL = "Training"
-LEARNING_RATE_SCHEDULES = ("one-cycle", "cosine")
+CONSTANT = "constant"
+LEARNING_RATE_SCHEDULES = ("one-cycle", "cosine", CONSTANT)
 PRECISIONS = ("fp32", "tf32", "bf16")
 
 
@@ -22,6 +23,16 @@ class OptimizerSettings(Block):
         range=COUNT,
         words="{} epochs",
         always=True,
+    )
+    patience: int | None = setting(
+        None,
+        help="End a run when the validation loss has not fallen for this many epochs, and test the net of its "
+        "best epoch; the epochs are then the most that there are.",
+        flag="--patience",
+        panel=PANEL,
+        says_default="none: all epochs are trained",
+        range=COUNT,
+        since="0.2",
     )
     precision: str = setting(
         "fp32",
@@ -58,7 +69,8 @@ class OptimizerSettings(Block):
     )
     learning_rate_schedule: str = setting(
         None,
-        help="one-cycle: rises for 30 % of the steps, then falls along a cosine. cosine: falls only.",
+        help="one-cycle: rises for 30 % of the steps, then falls along a cosine. cosine: falls only. constant: "
+        "stays, as it does with a patience unless another is told.",
         flag="--learning-rate-schedule",
         panel=PANEL,
         from_recipe=True,
