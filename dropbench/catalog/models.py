@@ -46,7 +46,7 @@ RECIPES = Registry(
             factory="dropbench.models.lecture_cnn:LectureCNN",
             summary="3 × (conv 3×3, max-pool) with 64, 128, 256 channels, FC 512, FC 512, softmax",
             sites=("input", "conv", "hidden"),
-            epochs=6,
+            epochs=10,
             learning_rate=0.02,
             scales=True,
         ),

@@ -55,7 +55,7 @@ def test_what_is_the_same_run_has_the_same_run_id():
 
 def test_a_recorded_run_id_never_changes():
     """These stand in people's CSV files; a change here makes every recorded run be done again."""
-    assert RunConfig().run_id == "eda4a0d4b78b"
+    assert RunConfig(epochs=6).run_id == "eda4a0d4b78b"
     recorded = RunConfig(model="mlp", p_drop=0.5, data_key="0123456789abcdef", init="he")
     assert recorded.run_id == "06f7fbc31052"
 
