@@ -59,7 +59,7 @@ class Budget:
     def end(self, name: str, value: float | None) -> str:
         """LARGEST or SMALLEST of the values tried, where there could be more beyond it; else empty."""
         values, each = self.values(name), SETTINGS[name]
-        if value is None or (each.range is not None and value == each.range.least):
+        if len(values) == 1 or value is None or (each.range is not None and value == each.range.least):
             return ""  # nothing is beyond no bound, or no decay
         return LARGEST if value == values[-1] else SMALLEST if value == values[0] else ""
 
