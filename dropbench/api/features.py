@@ -54,6 +54,7 @@ def features(
     """
     keywords = sort_out({"p": p, **settings}, p_drop="0,0.5")
     check_seeds(seeds, keywords)
+    keywords.check_trials()
     fixed, swept = keywords.swept()
     fixed = {"model": "autoencoder", "layers": (units,), **fixed}
     runs = expand(fixed, swept, seeds, baseline=False)

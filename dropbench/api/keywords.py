@@ -30,8 +30,16 @@ class Keywords:
                 )
         return {name: value for name, (value,) in self.settings.items()}
 
+    def check_trials(self) -> None:
+        """Raise UsageError for several values of a setting that a sweep tunes, where nothing is tuned."""
+        for name, values in self.settings.items():
+            if len(values) > 1 and SETTINGS[name].tuned:
+                raise UsageError(
+                    f"`{name}` has {len(values)} values.", "Write one here; dropbench sweep takes lists."
+                )
+
     def swept(self) -> tuple[dict[str, Any], dict[str, tuple[Any, ...]]]:
-        """The settings with one value, and those with several, with all the probabilities among these."""
+        """The settings with one value, and those with several, with all that may have a list among these."""
         several = {
             name: values
             for name, values in self.settings.items()

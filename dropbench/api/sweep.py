@@ -1,7 +1,7 @@
 """Sweeps: the error against p, or against any other setting."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from dropbench.api.work import Data, Done, Work, check_classifier
 from dropbench.errors import DropbenchError, UsageError
 from dropbench.experiments.sweep import expand
 from dropbench.experiments.workbench import Agenda, Watcher
-from dropbench.report.folder import sweep_report
+from dropbench.report.folder import Report, sweep_report
 from dropbench.report.metrics import METRICS
 from dropbench.report.render.picture import draw
 from dropbench.report.sweep.figures import error_figure
@@ -35,9 +35,9 @@ class SweepDone(Done):
 
     @cached_property
     def _best(self) -> tuple[Sweep, Setting]:
-        """The best setting, and its sweep: runs of several rates, say, are several sweeps."""
-        sweeps = [subject.sweep for subject in self.report.subjects if isinstance(subject, SweepSubject)]
-        found = [(each, best) for each in sweeps if (best := each.best(each.settings)) is not None]
+        """The best setting, and its sweep: runs of several models, say, are several sweeps."""
+        bests = [(each, each.best(each.settings)) for each in _sweeps(self.report)]
+        found = [(each, best) for each, best in bests if best is not None]
         if not found:
             raise DropbenchError("No run of the sweep ended well.", "See message in runs.csv.")
         return min(found, key=lambda pair: mean_of(pair[0].val(pair[1])))
@@ -53,13 +53,14 @@ class SweepDone(Done):
 
         """
         sweep, best = self._best
-        values = typed({**sweep.fields, **best.axes})
+        values = typed({**sweep.fields, **best.axes}) | (best.tuning.values if best.tuning else {})
         return {name: value for name, value in values.items() if name in ("p_drop", *self.varied)}
 
     def plot(self, metric: str = "error", axes: "Axes | None" = None) -> "Axes":
         """Draw the metric on the test images against p, with intervals, and return the matplotlib axes.
 
         Runs that differ in more than can be one curve are several sweeps: drawn is that of the best setting.
+        Settings that were tuned are drawn at their own best in the metric on validation.
 
         Args:
             metric: ``error``, ``nll``, ``brier`` or ``ece``.
@@ -69,12 +70,18 @@ class SweepDone(Done):
             UsageError: for an unknown metric.
 
         """
-        (subplot,) = error_figure(replace(self._best[0], metric=METRICS.find(metric))).subplots
+        report = sweep_report(self.out, self.run_ids, metric=METRICS.find(metric))
+        drawn = next(each for each in _sweeps(report) if each.run_ids == self._best[0].run_ids)
+        (subplot,) = error_figure(drawn).subplots
         if axes is None:
             from matplotlib import pyplot as plt
 
             _, axes = plt.subplots(layout="constrained")
         return draw(subplot, axes)
+
+
+def _sweeps(report: Report) -> list[Sweep]:
+    return [subject.sweep for subject in report.subjects if isinstance(subject, SweepSubject)]
 
 
 def sweep(

@@ -83,7 +83,10 @@ def takes(
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         *own, _ = inspect.signature(function).parameters.values()
-        made = [_parameter(each, lists, defaults.get(each.name)) for each in offered]
+        made = [
+            _parameter(each, lists and each.takes_list_in(command), defaults.get(each.name))
+            for each in offered
+        ]
         config = inspect.Parameter("config", _KEYWORD, default=None, annotation=ConfigFile)
         parameters = [each.replace(kind=_KEYWORD) for each in (*own, *made, config)]
         parameters.sort(key=_place)
@@ -123,7 +126,7 @@ def _parameter(each: Declaration, lists: bool, default: str | None) -> inspect.P
 
 def _metavar(each: Declaration, lists: bool) -> str | None:
     """The choices where they are few, else the kind of value; with ,… where lists are taken."""
-    several = ",…" if lists and each.parse is not None else ""
+    several = ",…" if lists else ""
     if each.choices:
         few = not each.open_ended and len("|".join(each.choices)) <= _WIDEST
         return f"{'|'.join(each.choices) if few else 'NAME'}{several}"
@@ -131,7 +134,10 @@ def _metavar(each: Declaration, lists: bool) -> str | None:
         return "UNITS,…/…" if several else "UNITS,…"
     if each.name.startswith("p_drop"):
         return f"P{several}"
-    return f"N|all{several}" if each.parse else None
+    if each.parse is None:
+        return None
+    number = "FLOAT" if each.type in (float, float | None) else "N"
+    return f"{number}{f'|{each.empty}' if each.empty else ''}{several}"
 
 
 def default_text(each: Declaration) -> str:

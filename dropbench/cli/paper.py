@@ -123,7 +123,8 @@ def _listing(scale: str, seeds: int | None, data: str, data_dir: Path | None, gi
         with _measuring(name):
             points = chosen.points(scale, largest_train_size(images.train) if images else None)
             repeated = seeds or chosen.scale(scale).seeds
-            on = Bench.of(device, precision, repeated * len(points), machine)
+            runs = repeated * sum(len(point.trials) for point in points)
+            on = Bench.of(device, precision, runs, machine)
             cost = estimate(points, repeated, images or SETS[chosen.data], on)
         rows.append({"name": name, "shows": chosen.shows, "data": named, "here": here, **vars(cost)})
     columns = (

@@ -1,8 +1,7 @@
 """Two results folders compared, setting by setting and seed by seed."""
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,23 @@ from dropbench.errors import DropbenchError
 from dropbench.report.folder import Choice
 from dropbench.report.significance import LEVEL, PairedTest, paired_tests
 from dropbench.report.statistics import mean_interval
-from dropbench.report.sweep.sweep import AXES, Setting, Sweep, axis_text, find_sweeps, sortable, sweep_title
+from dropbench.report.sweep.sweep import (
+    AXES,
+    SETTING,
+    Setting,
+    Sweep,
+    axis_text,
+    find_sweeps,
+    sortable,
+    sweep_title,
+)
+from dropbench.report.sweep.tuning import TUNED, Trial, Tuning
 from dropbench.report.table import Column, Row, Table, number, p_text
 from dropbench.results.read import read_table
 from dropbench.results.schema import RUNS
+from dropbench.run.config import SETTINGS
 
-_Key = tuple[Any, ...]
+_Key = tuple[tuple[Any, ...], frozenset[Trial]]
 # Between versions, machines and precisions is what folders are compared for; the images must be the same.
 _FREE = ("precision", "data")
 
@@ -28,7 +38,7 @@ def diff_table(old: Path, new: Path, choice: Choice) -> tuple[Table, bool]:
 
     """
     before, after = (_settings(folder, choice) for folder in (old, new))
-    common = [key for key in before if key in after]
+    common = _told_once([key for key in before if key in after])
     pairs = [(after[key][1], before[key][1]) for key in common]
     column = choice.metric.column
     tests = paired_tests([(one.test[column], other.test[column]) for one, other in pairs])
@@ -41,7 +51,7 @@ def diff_table(old: Path, new: Path, choice: Choice) -> tuple[Table, bool]:
     rows = [_row(before[key], after[key], test, column) for key, test in compared]
     worse = [row for row in rows if row["worse"]]
     better = [row for row in rows if row["better"]]
-    alone = len(before) + len(after) - 2 * len(common)
+    alone = len(_at_one_trial(before) ^ _at_one_trial(after))
     verdict = [
         f"Of {len(rows)} settings {len(worse)} are significantly worse in {new} and {len(better)} better."
     ]
@@ -78,17 +88,38 @@ def _settings(folder: Path, choice: Choice) -> dict[_Key, tuple[Sweep, Setting]]
     runs = read_table(folder, RUNS)
     if runs.empty:
         raise DropbenchError(f"{folder} holds no runs.", "Run some first: dropbench sweep --p 0.1..0.8")
-    return {
-        _key(sweep, setting): (replace(sweep, metric=choice.metric), setting)
-        for sweep in find_sweeps(runs)
-        if not sweep.reconstructs
+    # At its own trial where it had several, and at each of them, as the other folder may have that one alone.
+    found = {
+        _key(sweep, setting): (sweep, setting)
+        for tune in (True, False)
+        for sweep in find_sweeps(runs, choice.metric, tune)
+        if not sweep.reconstructs and (sweep.budget or not tune)
         for setting in sweep.settings
     }
+    return dict(sorted(found.items(), key=lambda each: len(each[0][1]) > 1, reverse=True))
 
 
 def _key(sweep: Sweep, setting: Setting) -> _Key:
-    fields = (sortable(value) for name, value in sweep.fields.items() if name not in _FREE)
-    return (*fields, *(sortable(setting.axes[axis]) for axis in AXES))
+    """What a setting is beside its trials, and these."""
+    fields = (sortable(sweep.fields[name]) for name in SETTING if name not in (*_FREE, *TUNED))
+    trials = sweep.budget.trials if sweep.budget else (_trial(sweep),)
+    return (*fields, *(sortable(setting.axes[axis]) for axis in AXES)), frozenset(trials)
+
+
+def _trial(sweep: Sweep) -> Trial:
+    return tuple(SETTINGS[name].value(sweep.fields[name]) for name in TUNED)
+
+
+def _told_once(keys: Sequence[_Key]) -> list[_Key]:
+    """The keys without those of a setting that another has with more trials, these among them."""
+    trials_of: dict[tuple[Any, ...], list[frozenset[Trial]]] = {}
+    for own, trials in keys:
+        trials_of.setdefault(own, []).append(trials)
+    return [(own, trials) for own, trials in keys if not any(trials < more for more in trials_of[own])]
+
+
+def _at_one_trial(found: Collection[_Key]) -> set[_Key]:
+    return {(own, trials) for own, trials in found if len(trials) == 1}
 
 
 def _row(before: tuple[Sweep, Setting], after: tuple[Sweep, Setting], test: PairedTest, column: str) -> Row:
@@ -97,11 +128,11 @@ def _row(before: tuple[Sweep, Setting], after: tuple[Sweep, Setting], test: Pair
     old, new = (
         mean_interval([each.test[column][seed] for seed in sorted(common)]) for each in (before[1], setting)
     )
-    varying = ", ".join(
-        f"{axis} {axis_text(setting.axes[axis], 'all')}" for axis in sweep.varying if axis != "p_drop"
-    )
+    told = [f"{axis} {axis_text(setting.axes[axis], 'all')}" for axis in sweep.varying if axis != "p_drop"]
+    if setting.tuning and before[1].tuning:
+        told.append(_chosen(before[1].tuning, setting.tuning))
     return {
-        "setting": f"{sweep_title(sweep)}{', ' if varying else ''}{varying}",
+        "setting": ", ".join([sweep_title(sweep), *told]),
         "p_drop": setting.axes["p_drop"],
         "p_keep": round(1 - setting.axes["p_drop"], 12),
         "seeds": test.difference.count,
@@ -118,6 +149,15 @@ def _row(before: tuple[Sweep, Setting], after: tuple[Sweep, Setting], test: Pair
         "_new": new,
         "_difference": test.difference,
     }
+
+
+def _chosen(before: Tuning, after: Tuning) -> str:
+    """The trial of both folders, or of each."""
+    old, new = (
+        ", ".join(f"{SETTINGS[name].title} {SETTINGS[name].text(value)}" for name, value in values.items())
+        for values in (before.values, after.values)
+    )
+    return f"at {new}" if old == new else f"at {new} (old: {old})"
 
 
 def _estimate(name: str, digits: int) -> Callable[[Row], str]:

@@ -96,10 +96,12 @@ def load_report(folder: Path, choice: Choice = Choice()) -> Report:  # frozen
     return Report(folder, subjects)
 
 
-def sweep_report(folder: Path, run_ids: Collection[str], panels: bool = False) -> Report:
+def sweep_report(
+    folder: Path, run_ids: Collection[str], panels: bool = False, metric: Metric = ERROR
+) -> Report:
     """The sweeps that the runs with these ids make up; with ``panels`` also what their units do."""
     read = _reader(folder)
-    sweeps = _sweeps_of(read, run_ids)
+    sweeps = _sweeps_of(read, run_ids, metric)
     found: list[Subject] = [SweepSubject(sweep, _epochs(read)) for sweep in sweeps]
     return Report(folder, (*found, *(_panels(read, sweeps) if panels else ())))
 
@@ -175,7 +177,7 @@ def _epochs(read: _Read) -> Callable[[], pd.DataFrame]:
 def _chosen(folder: Path, read: _Read, choice: Choice) -> Iterator[Subject]:
     papers = find_papers(read(PAPER))
     wanted = {"sweep", "panel", "features"} & set(choice.only)
-    sweeps = find_sweeps(_without_arms(read(RUNS), papers)) if wanted else []
+    sweeps = find_sweeps(_without_arms(read(RUNS), papers), choice.metric) if wanted else []
     finders: dict[str, Callable[[], Iterator[Subject]]] = {
         "paper": lambda: map(PaperSubject, papers),
         "sweep": lambda: _classifiers(read, sweeps, choice),
@@ -190,9 +192,9 @@ def _chosen(folder: Path, read: _Read, choice: Choice) -> Iterator[Subject]:
             yield from finders[kind]()
 
 
-def _sweeps_of(read: _Read, run_ids: Collection[str]) -> list[Sweep]:
+def _sweeps_of(read: _Read, run_ids: Collection[str], metric: Metric = ERROR) -> list[Sweep]:
     runs = read(RUNS)
-    return find_sweeps(runs[runs["run_id"].isin(list(run_ids))])
+    return find_sweeps(runs[runs["run_id"].isin(list(run_ids))], metric)
 
 
 def _without_arms(runs: pd.DataFrame, papers: Collection[PaperResult]) -> pd.DataFrame:

@@ -1,6 +1,7 @@
-"""The grammar of values given as text: drop probabilities, layer widths, lists of sizes and names."""
+"""The grammar of values given as text: drop probabilities, layer widths, lists of sizes, rates and names."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import TypeVar
 
@@ -58,6 +59,25 @@ def parse_names(text: str, name: str = "") -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
+def parse_rates(text: str, name: str = "learning_rate") -> tuple[float, ...]:
+    """Numbers above 0, ``0.01,0.02,0.05``, in the order given."""
+    return _trials(text, name, lambda part: _checked(part, name, least=0, itself=False))
+
+
+def parse_decays(text: str, name: str = "weight_decay") -> tuple[float, ...]:
+    """Numbers of 0 or more, ``0,1e-4``, in the order given."""
+    return _trials(text, name, lambda part: _checked(part, name, least=0, itself=True))
+
+
+def parse_bounds(text: str, name: str = "max_norm") -> tuple[float | None, ...]:
+    """Numbers above 0, or ``none`` (None) for no bound: ``none,2,3``."""
+
+    def bound(part: str) -> float | None:
+        return None if part.lower() == "none" else _checked(part, name, least=0, itself=False, or_none=True)
+
+    return _trials(text, name, bound)
+
+
 def only(values: Sequence[Value], name: str) -> Value:
     """The one value of a list, for commands that carry out one run; raises UsageError for more."""
     if len(values) != 1:
@@ -90,6 +110,34 @@ def _probability_range(part: str, name: str) -> list[Decimal]:
             f"Write {first}..{reached}:{step}, or give the step that fits.",
         )
     return [first + k * step for k in range(int(steps) + 1)]
+
+
+def _trials(text: str, name: str, read: Callable[[str], Value]) -> tuple[Value, ...]:
+    """The values of a comma list, each of which may be there once."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise UsageError(
+            f"`{name}` {text!r} has an empty place.", "Write one value, or several with a comma between two."
+        )
+    values: list[Value] = []
+    for part in parts:
+        if (value := read(part)) in values:
+            raise UsageError(f"`{name}` has {part} twice.", "Write each value once.")
+        values.append(value)
+    return tuple(values)
+
+
+def _checked(text: str, name: str, least: float, itself: bool, or_none: bool = False) -> float:
+    """A finite number above ``least``, or ``itself`` this number."""
+    what = f"{least:g} or more" if itself else f"above {least:g}"
+    hint = f"Write a number {what}{', or none' if or_none else ''}; dropbench sweep takes lists with commas."
+    try:
+        value = float(text)
+    except ValueError:
+        raise UsageError(f"`{name}`: {text!r} is no number.", hint) from None
+    if not math.isfinite(value) or value < least or (value == least and not itself):
+        raise UsageError(f"`{name}` is {text}.", hint)
+    return abs(value)  # -0 is 0
 
 
 def _probability(text: str, name: str) -> Decimal:

@@ -98,6 +98,8 @@ class Declaration:
     """Says its value in a title, ``{}`` is the value; empty: ``title {}``."""
     always: bool = False
     """Titles say it even where it has its usual value."""
+    tuned: bool = False
+    """Several values in a sweep are trials: every setting has all of them, and is shown at its own best."""
     since: str = "0.1"
     """The version of dropbench that wrote it first; rows of older ones have the default."""
 
@@ -141,6 +143,10 @@ class Declaration:
     def cell(self, value: Any) -> Any:
         """The value as a cell of a CSV file: lists are joined by commas."""
         return ",".join(map(str, value)) if isinstance(value, tuple) else value
+
+    def takes_list_in(self, command: str) -> bool:
+        """Whether a command takes several values of it; trials are a sweep's alone."""
+        return self.parse is not None and (not self.tuned or command == "sweep")
 
     def read_back(self, value: Any) -> Any:
         """The value as a reader of that file has it: numbers are float (None: NaN), all else is text."""

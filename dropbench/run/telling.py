@@ -18,11 +18,13 @@ def usual(name: str, model: str) -> Any:
 
 
 def unusual(values: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """Words for those of the named settings that are not as usual, or always told."""
+    """Words for each of the named settings that is not as usual, or always told, if it has a value."""
     return [
         SETTINGS[name].said(values[name])
         for name in names
-        if name not in _NAMED and (SETTINGS[name].always or values[name] != usual(name, values["model"]))
+        if name in values
+        and name not in _NAMED
+        and (SETTINGS[name].always or values[name] != usual(name, values["model"]))
     ]
 
 

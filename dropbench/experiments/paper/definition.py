@@ -2,7 +2,8 @@
 
 A file declares
 
-- the nets (``[settings]`` and ``[[arms]]``, by fields of RunConfig) and the amount of work (``[scales]``);
+- the nets (``[settings]`` and ``[[arms]]``, by fields of RunConfig, with the trials of an arm that is tuned,
+  ``tune``) and the amount of work (``[scales]``);
 - the paper's results: its figures (``paper``, with ``unverified`` where a figure could not be checked), or a
   direction (``expect``);
 - how the experiment here ``differs`` from the paper's.
@@ -11,12 +12,14 @@ A file declares
 import math
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
+from itertools import product
 from typing import Any
 
 from dropbench.errors import UsageError, unknown_name
+from dropbench.report.sweep.tuning import TUNED
 from dropbench.run.config import SETTINGS, RunConfig
 from dropbench.run.result import mc_ladder
 
@@ -82,6 +85,18 @@ class PaperArm:
     """The difference that the paper reports without a figure: one of DIRECTIONS."""
     compared_as: str = ""
     """The name of this arm in compare-bagging, in an experiment whose axis is ``passes``."""
+    tune: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """Values of settings; every combination is a trial, and a point shows the best of them on validation."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for trials that are none, or a setting that is told beside them."""
+        for name, values in self.tune.items():
+            if name not in TUNED:
+                raise ValueError(f"{name!r} cannot be tuned, only {', '.join(TUNED)}")
+            if name in self.settings:
+                raise ValueError(f"the arm {self.name!r} has {name} beside its trials")
+            if len(set(values)) < len(values) or not values:
+                raise ValueError(f"the trials of {name} in {self.name!r} are none, or one of them twice")
 
 
 @dataclass(frozen=True)
@@ -90,14 +105,20 @@ class Point:
 
     arm: str
     x: float | None
-    config: RunConfig
-    """The run with seed 0, not yet bound to data."""
+    trials: tuple[RunConfig, ...]
+    """The runs with seed 0, not yet bound to data: one for each trial, or one alone."""
     paper: float | None
     paper_spread: float | None
     unverified: str
     expect: str
     against: tuple[str, float | None] | None
     compared_as: str
+    tune: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+
+    @property
+    def config(self) -> RunConfig:
+        """The first trial; all are the same but for what is tuned."""
+        return self.trials[0]
 
     @property
     def key(self) -> tuple[str, float | None]:
@@ -137,6 +158,8 @@ class Paper:
         ):
             if found - allowed:
                 raise ValueError(f"there is no {what} {min(found - allowed)!r}")
+        if self.axis == PASSES and any(arm.tune for arm in self.arms):
+            raise ValueError(f"along {PASSES} nothing is tuned")
         if len(set(names)) < len(names):
             raise ValueError("two arms have the same name")
         for scale in SCALES:
@@ -162,6 +185,7 @@ class Paper:
     def _points_of(self, arm: PaperArm, scale: Scale, available: int | None) -> list[Point]:
         """The points of an arm; training sizes above the scale's or the data set's are left out."""
         settings = {**self.settings, **arm.settings}
+        trials = [dict(zip(arm.tune, values, strict=True)) for values in product(*arm.tune.values())]
         limit = min((size for size in (scale.train_size, available) if size is not None), default=math.inf)
         points = []
         for number, value in enumerate(self._axis_values(arm, settings, scale)):
@@ -173,18 +197,20 @@ class Paper:
             elif value > limit:
                 continue
             epochs = scale.epochs[number] if isinstance(scale.epochs, list) else scale.epochs
+            work = {"epochs": epochs, "width": scale.width, "mc_samples": scale.mc_samples}
             x = None if value is None else float(value)
             points.append(
                 Point(
                     arm.name,
                     x,
-                    _config(own, epochs=epochs, width=scale.width, mc_samples=scale.mc_samples),
+                    tuple(_config({**own, **trial, **work}) for trial in trials),
                     arm.paper.get(_text(x)) if isinstance(arm.paper, dict) else arm.paper,
                     arm.paper_spread,
                     arm.unverified,
                     arm.expect.get(_text(x), "") if isinstance(arm.expect, dict) else arm.expect,
                     None,
                     arm.compared_as,
+                    arm.tune,
                 )
             )
         return points
@@ -215,10 +241,10 @@ class Paper:
         return None
 
 
-def _config(settings: Mapping[str, Any], **of_scale: Any) -> RunConfig:
+def _config(settings: Mapping[str, Any]) -> RunConfig:
     """The run with these settings; TOML has lists where RunConfig has tuples."""
     hashable = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
-    return RunConfig(**{**hashable, **of_scale})
+    return RunConfig(**hashable)
 
 
 def _directions(expect: str | Mapping[str, str]) -> list[str]:
@@ -247,7 +273,7 @@ def find(name: str) -> Paper:
     return parse(name, FILES.joinpath(f"{name}.toml").read_text(encoding="utf-8"))
 
 
-_OF_ARM = ("name", "against", "paper", "paper_spread", "unverified", "expect", "compared_as")
+_OF_ARM = ("name", "against", "paper", "paper_spread", "unverified", "expect", "compared_as", "tune")
 
 
 def parse(name: str, text: str) -> Paper:
@@ -262,7 +288,8 @@ def parse(name: str, text: str) -> Paper:
         arms = tuple(
             PaperArm(
                 settings={key: value for key, value in arm.items() if key not in _OF_ARM},
-                **{key: arm[key] for key in _OF_ARM if key in arm},
+                **{key: arm[key] for key in _OF_ARM[:-1] if key in arm},
+                tune=_trials(arm.get("tune", {})),
             )
             for arm in content.pop("arms")
         )
@@ -270,3 +297,9 @@ def parse(name: str, text: str) -> Paper:
         return Paper(**{**content, "name": name, "arms": arms, "scales": scales})
     except (ValueError, TypeError, LookupError) as error:
         raise UsageError(f"The settings of {name} are damaged: {error}.") from error
+
+
+def _trials(told: Sequence[Any] | Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
+    """The values of each tuned setting; a list alone has learning rates, and ``none`` is no max-norm."""
+    lists = told if isinstance(told, Mapping) else {"learning_rate": told}
+    return {name: tuple(None if value == "none" else value for value in lists[name]) for name in lists}

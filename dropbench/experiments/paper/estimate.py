@@ -67,12 +67,12 @@ class Cost:
 
 
 def estimate(points: Sequence[Point], seeds: int, images: Images, bench: Bench) -> Cost:
-    """Estimate the cost of all points, each with all ``seeds``.
+    """Estimate the cost of all points, each with all its trials and ``seeds``.
 
     The net with the most operations is timed for a few steps. The others are assumed to take their time in
     proportion to their operations.
     """
-    configs = {point.config.run_id: point.config for point in points}.values()
+    configs = {trial.run_id: trial for point in points for trial in point.trials}.values()
     flops = {config: training_flops(_trained(config), images.shape, images.classes) for config in configs}
     costliest = max(flops, key=lambda config: flops[config])
     flops_per_second = bench.jobs * flops[costliest] * _rate(costliest, images, bench)

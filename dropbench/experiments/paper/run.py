@@ -13,6 +13,7 @@ from dropbench.experiments.bagging.compare import carry_out_comparison
 from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
 from dropbench.experiments.bagging.reduce import averages_of
 from dropbench.experiments.paper.definition import HIGHER, LOWER, MEASURE_TITLES, PASSES, SAME, Paper, Point
+from dropbench.experiments.paper.tuning import Chosen
 from dropbench.experiments.workbench import Outcome, Watcher, Workbench, carry_out
 from dropbench.results.csv_file import read_rows
 from dropbench.results.read import latest
@@ -43,21 +44,27 @@ class PaperExperiment:
 
         """
         points = paper.points(scale, largest_train_size(len(bench.data.train_labels)))
-        bound = bench.bind([point.config for point in points])
-        bound_points = (replace(point, config=config) for point, config in zip(points, bound, strict=True))
+        bound = iter(bench.bind([trial for point in points for trial in point.trials]))
+        bound_points = [replace(point, trials=tuple(next(bound) for _ in point.trials)) for point in points]
         return cls(paper, scale, seeds or paper.scale(scale).seeds, tuple(bound_points))
 
     @property
     def experiment_id(self) -> str:
         """Twelve hexadecimal digits that identify the experiment, whatever its number of seeds."""
-        identity = " ".join([self.paper.name, self.scale, *(point.config.run_id for point in self.points)])
+        trials = (trial.run_id for point in self.points for trial in point.trials)
+        identity = " ".join([self.paper.name, self.scale, *trials])
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
     def runs(self) -> list[RunConfig]:
         """All runs without duplicates, seed by seed."""
         if self.paper.axis == PASSES:
             return runs_of(self.comparison().all_arms())
-        found = [point.config.replace(seed=seed) for seed in range(self.seeds) for point in self.points]
+        found = [
+            trial.replace(seed=seed)
+            for seed in range(self.seeds)
+            for point in self.points
+            for trial in point.trials
+        ]
         return list({run.run_id: run for run in found}.values())
 
     @property
@@ -111,8 +118,9 @@ def _rows(experiment: PaperExperiment, store: Store) -> Iterator[dict[str, Any]]
     by_key = {point.key: point for point in experiment.points}
     for position, point in enumerate(experiment.points):
         other = by_key[point.against] if point.against else None
-        for seed in range(experiment.seeds):
-            measured = recorded.cells(point, point.config.replace(seed=seed))
+        chosen = recorded.chosen(point, experiment.seeds)
+        for seed in chosen.seeds:
+            measured = recorded.cells(point, chosen.run(seed))
             if measured is None:
                 continue
             row_id = f"{experiment.experiment_id} {point.arm} {point.x} {seed}"
@@ -133,6 +141,7 @@ def _rows(experiment: PaperExperiment, store: Store) -> Iterator[dict[str, Any]]
                 "against_x": other.x if other else None,
                 "paper_direction": point.expect or (_direction(point, other) if other else ""),
                 **measured,
+                **chosen.cells(seed),
             }
 
 
@@ -195,6 +204,10 @@ class _RecordedValues:
                 if average.averaging == AVERAGINGS[0] and row is not None:
                     passes = float(average.passes) if arm.kind.monte_carlo else None
                     self._compared[arm.name, passes, arm.setting.repetition.seed] = row["test_error_percent"]
+
+    def chosen(self, point: Point, seeds: int) -> Chosen:
+        """The trial of a point that is the best on validation."""
+        return Chosen.of(point, seeds, self._finished, self._ended)
 
     def cells(self, point: Point, run: RunConfig) -> dict[str, Any] | None:
         """The cells with a point's value and the run behind it; None while that run has not ended."""

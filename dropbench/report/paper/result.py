@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from dropbench.report.paper.tuning import TunedPlace, cells_of, columns_of, notes_of, tuned_names
 from dropbench.report.significance import LEVEL, PairedTest, paired_tests
 from dropbench.report.statistics import Estimate, mean_interval
 from dropbench.report.table import NONE, Column, Row, Table, number, p_text
@@ -49,6 +50,8 @@ class Place:
     test: PairedTest | None = None
     """The test of our values against those of ``against``."""
     paper_difference: float = math.nan
+    tuned: TunedPlace | None = None
+    """The trials that it had, and its own, where its arm was tuned."""
 
     @property
     def key(self) -> tuple[str, float | None]:
@@ -134,7 +137,7 @@ def find_papers(rows: pd.DataFrame) -> list[PaperResult]:
                 str(experiment_id),
                 {name: last[name] for name in PAPER_TOLD},
                 tuple(_compared(places)),
-                frozenset(run_id for ids in group["run_id"] for run_id in ids.split()),
+                frozenset(" ".join([*group["run_id"], *group["trial_run_ids"]]).split()),
             )
         )
     return found
@@ -159,6 +162,7 @@ def _place(rows: pd.DataFrame) -> Place:
         unverified=last["unverified"],
         against=(last["against"], _or_none(last["against_x"])) if last["against"] else None,
         expected=last["paper_direction"],
+        tuned=TunedPlace.of(dict(last)),
     )
 
 
@@ -179,9 +183,11 @@ def _compared(places: list[Place]) -> list[Place]:
 def paper_table(result: PaperResult) -> Table:
     """The paper's value, ours with its interval, and how ours stands to what the paper found."""
     fields, digits = result.fields, _DIGITS
+    tuned = tuned_names(place.tuned for place in result.places)
     leading = [Column("arm", lambda row: str(row["arm"]), left=True), *_place_columns(result)]
     columns = [
         *leading,
+        *columns_of(tuned),
         Column("seeds", lambda row: str(row["seeds"])),
         *([Column("paper", _paper_text)] if any(not math.isnan(p.paper) for p in result.places) else []),
         Column(f"ours, {fields['unit']}\n[95 % interval]", lambda row: row["_ours"].text(digits)),
@@ -196,7 +202,10 @@ def paper_table(result: PaperResult) -> Table:
     ]
     title = f"{fields['title']} ({fields['scale']} scale, {fields['data']}, {fields['precision']})"
     told = {name: fields[name] for name in ("scale", "data", "precision", "unit", "source", "differs")}
-    rows = tuple({"experiment": fields["paper"], **told, **_row(place)} for place in result.places)
+    rows = tuple(
+        {"experiment": fields["paper"], **told, **_row(place), **cells_of(place.tuned, tuned)}
+        for place in result.places
+    )
     notes, verdict = tuple(_notes(result)), tuple(_verdict(result))
     return Table("paper", title, tuple(columns), rows, notes, verdict, lead=len(leading))
 
@@ -264,12 +273,17 @@ def _verdict(result: PaperResult) -> list[str]:
     return sentences
 
 
-def _named(result: PaperResult, place: Place) -> str:
+def _name(result: PaperResult, place: Place, several: bool) -> str:
+    """The arm and its place; the place alone where there are not ``several`` arms to tell apart."""
     axis, x = result.fields["axis"], place.x
-    name = place.arm
-    if axis and not math.isnan(x):
-        called = {"train_size": f"{x:,.0f} images", "passes": f"k = {x:.0f}", "p_drop": f"p_drop {x:g}"}
-        name = f"{name}, {called.get(axis, f'{axis} {x:g}')}" if len(result.arms) > 2 else called[axis]
+    if not axis or math.isnan(x):
+        return place.arm
+    called = {"train_size": f"{x:,.0f} images", "passes": f"k = {x:.0f}", "p_drop": f"p_drop {x:g}"}
+    return f"{place.arm}, {called.get(axis, f'{axis} {x:g}')}" if several else called[axis]
+
+
+def _named(result: PaperResult, place: Place) -> str:
+    name = _name(result, place, several=len(result.arms) > _CURVE)
     difference = place.test.difference.text(_DIGITS, signed=True) if place.test else ""
     return f"{name} ({difference}{' ' if result.unit else ''}{result.unit})"
 
@@ -290,5 +304,7 @@ def _notes(result: PaperResult) -> list[str]:
     )
     if lost := sum(place.lost for place in result.places):
         notes.append(f"{lost} runs diverged or failed and are in no mean; message in runs.csv says why.")
+    called = {place.key: _name(result, place, several=True) for place in result.places}
+    notes += notes_of(called, {place.key: (place.tuned, place.against) for place in result.places})
     unsure = {place.unverified for place in result.places}
     return [*notes, *(f"{mark} {why}: unverified." for kind, (mark, why) in _MARKS.items() if kind in unsure)]

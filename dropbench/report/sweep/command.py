@@ -69,7 +69,7 @@ def _sweep_command(sweep: Sweep) -> list[str]:
     fixed = typed(sweep.fields)
     name = "features" if sweep.reconstructs else "sweep"
     told = {axis: _values(dropping or sweep.settings, axis) for axis in AXES}
-    told |= {setting: [fixed[setting]] for setting in SETTING}
+    told |= {name: [fixed[name]] if name in fixed else _tried(sweep, name) for name in SETTING}
     command = ["dropbench", name]
     if sweep.reconstructs:  # which has no baseline of its own
         told["p_drop"] = _values(sweep.settings, "p_drop")
@@ -101,6 +101,11 @@ def _text(name: str, values: Sequence[Any]) -> str:
 
 def _where(values: Mapping[str, Any]) -> list[str]:
     return ["--data", values["data"], "--precision", values["precision"]]
+
+
+def _tried(sweep: Sweep, name: str) -> list[Any]:
+    """The values of a tuned setting that were tried."""
+    return sweep.budget.values(name) if sweep.budget else []
 
 
 def _values(settings: Sequence[Setting], axis: str) -> list[Any]:

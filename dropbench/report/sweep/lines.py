@@ -71,7 +71,9 @@ def setting_name(sweep: Sweep, setting: Setting) -> str:
 
 def sweep_picture_title(sweep: Sweep) -> str:
     """The title of a picture of a sweep: model, data, and of how many seeds."""
-    return picture_title(sweep.fields, seeds_shown(max(len(setting.run_ids) for setting in sweep.settings)))
+    shown = seeds_shown(max(len(setting.run_ids) for setting in sweep.settings))
+    own = f", each at its own {sweep.budget.own()}" if sweep.budget else ""
+    return picture_title(sweep.fields, f"{shown}{own}")
 
 
 def picture_title(fields: Mapping[str, Any], shown: str) -> str:

@@ -51,4 +51,4 @@ class SweepSubject(Subject):
     @property
     def file_name(self) -> str:
         """The sweep's data, model and a digest of what its runs share."""
-        return setting_file_name(self.sweep.fields)
+        return setting_file_name(self.sweep.identity)

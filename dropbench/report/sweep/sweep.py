@@ -1,8 +1,8 @@
 """Sweeps out of the rows of runs.csv: which runs belong together, and what tells them apart."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from dropbench.report import metrics
 from dropbench.report.metrics import ERROR, Metric
+from dropbench.report.sweep.tuning import TUNED, Budget, Trial, Tuning, alone, tuned_columns, tuned_tables
 from dropbench.report.table import NONE, Column, Row
 from dropbench.run import telling
 from dropbench.run.config import SETTINGS
@@ -17,7 +18,8 @@ from dropbench.run.config import SETTINGS
 AXES = tuple(name for _, name in sorted((each.axis, name) for name, each in SETTINGS.items() if each.axis))
 """The settings that a sweep may vary, in the order of the table's columns."""
 SETTING = tuple(name for name, each in SETTINGS.items() if each.groups and not each.axis)
-"""Runs that differ in one of these belong to different experiments and never share a table."""
+"""Runs that differ in one of these belong to different experiments and never share a table, but for TUNED."""
+_ALIKE = tuple(name for name in SETTING if name not in TUNED)
 _PROBABILITIES = ("p_drop", "p_drop_input", "p_drop_conv")
 _OF_DROPOUT = tuple(name for name, each in SETTINGS.items() if each.of_dropout)
 # A net that is widened is compared with the one that it was made of.
@@ -41,6 +43,13 @@ class Setting:
     failed: frozenset[int]
     run_ids: Mapping[int, str]
     """The ids of the runs that ended well, by seed."""
+    tuning: Tuning | None = None
+    """How the trial was chosen that all of this is of, where it had several."""
+
+    @property
+    def cells(self) -> dict[str, Any]:
+        """What tells it from others, as a row of a table has it."""
+        return {**self.axes, **(self.tuning.cells if self.tuning else {})}
 
     @property
     def drops_nothing(self) -> bool:
@@ -65,11 +74,18 @@ class Sweep:
     """The metric that the settings are compared in."""
     reference_p: float = 0.0
     """p_drop of the setting that the others are compared with; 0 is the net without any dropout."""
+    budget: Budget | None = None
+    """The trials that every setting had, where each is shown at its own; ``fields`` lacks what was tuned."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells it from other sweeps."""
+        return {**self.fields, **({"trials": self.budget.trials} if self.budget else {})}
 
     @property
     def reconstructs(self) -> bool:
         """Whether its nets are autoencoders, which have features and no test error."""
-        return bool(self.fields["model"] == "autoencoder")
+        return _reconstructs(self.fields)
 
     def test(self, setting: Setting) -> Mapping[int, float]:
         """The sweep's metric on the test images, by seed."""
@@ -122,38 +138,103 @@ class Sweep:
         return ", ".join(f"{axis} = {cell}" for axis, cell in cells if cell != NONE)
 
 
+def _reconstructs(fields: Mapping[str, Any]) -> bool:
+    return bool(fields["model"] == "autoencoder")
+
+
 def mean_of(by_seed: Mapping[int, float]) -> float:
     """NaN of nothing."""
     return sum(by_seed.values()) / len(by_seed) if by_seed else math.nan
 
 
-def find_sweeps(runs: pd.DataFrame) -> list[Sweep]:
-    """The sweeps among the rows of runs.csv; members of ensembles other than the first are no part."""
+@dataclass(frozen=True)
+class _Tried:
+    """One setting at one trial."""
+
+    cells: Mapping[str, Any]
+    """Of TUNED."""
+    setting: Setting
+    ids: frozenset[str]
+    """All its runs, ended well or not."""
+
+    @property
+    def val(self) -> Mapping[str, Mapping[int, float]]:
+        """The metrics on validation, by column, then by seed."""
+        return self.setting.val
+
+    @property
+    def diverged(self) -> frozenset[int]:
+        """Seeds."""
+        return self.setting.diverged
+
+
+def find_sweeps(runs: pd.DataFrame, metric: Metric = ERROR, tune: bool = True) -> list[Sweep]:
+    """The sweeps among the rows of runs.csv; members of ensembles other than the first are no part.
+
+    Settings that had the same two trials or more share a table, each at its own best in ``metric`` on
+    validation. A trial that was given to others, too, has a table of its own; without ``tune`` each has.
+    """
     runs = with_defaults(runs[(runs["member"] == 0) & (runs["bootstrap"] != "True")])
     # With nothing dropped they are the same net, recorded under whichever variant or convention came first.
     nothing = (runs[list(_PROBABILITIES)] == 0).all(axis=1)
     for name in _OF_DROPOUT:
         runs.loc[nothing, name] = SETTINGS[name].read_back(SETTINGS[name].default)
     sweeps = []
-    for values, group in runs.groupby(list(SETTING), dropna=False, sort=False):
-        fields = dict(zip(SETTING, values if isinstance(values, tuple) else (values,), strict=True))
-        settings = [
-            _setting(dict(zip(AXES, axes if isinstance(axes, tuple) else (axes,), strict=True)), rows)
-            for axes, rows in group.groupby(list(AXES), dropna=False, sort=True)
+    for alike, group in _groups(runs, _ALIKE, sort=False):
+        points = [
+            {
+                _trial(cells): _Tried(cells, _setting(axes, of_trial), frozenset(of_trial["run_id"]))
+                for cells, of_trial in _groups(rows, TUNED, sort=False)
+            }
+            for axes, rows in _groups(group, AXES)
         ]
-        settings.sort(key=lambda s: tuple(sortable(s.axes[name]) for name in reversed(AXES)))
-        varying = tuple(n for n in AXES if len({sortable(s.axes[n]) for s in settings}) > 1)
-        sweeps.append(Sweep(fields, tuple(settings), varying, frozenset(group["run_id"])))
+        tables = list(tuned_tables(points, metric.column)) if tune and not _reconstructs(alike) else []
+        for budget, members in tables:
+            shared = {name: cell for name, cell in members[0][1].cells.items() if name not in budget.names}
+            settings = [replace(tried.setting, tuning=tuning) for _, tried, tuning in members]
+            tried = [points[number][trial] for number, _, _ in members for trial in budget.trials]
+            sweeps.append(_sweep({**alike, **shared}, settings, tried, metric, budget))
+        for trial in alone(points, tables):
+            tried = [point[trial] for point in points if trial in point]
+            fields = {**alike, **tried[0].cells}
+            sweeps.append(_sweep(fields, [each.setting for each in tried], tried, metric))
     return sweeps
 
 
+def _sweep(
+    fields: Mapping[str, Any],
+    settings: Iterable[Setting],
+    tried: Iterable[_Tried],
+    metric: Metric,
+    budget: Budget | None = None,
+) -> Sweep:
+    in_order = sorted(settings, key=lambda s: tuple(sortable(s.axes[name]) for name in reversed(AXES)))
+    varying = tuple(n for n in AXES if len({sortable(s.axes[n]) for s in in_order}) > 1)
+    ids = frozenset(run_id for each in tried for run_id in each.ids)
+    own = {name: fields[name] for name in SETTING if name in fields}
+    return Sweep(own, tuple(in_order), varying, ids, metric, budget=budget)
+
+
+def _groups(
+    rows: pd.DataFrame, names: Sequence[str], sort: bool = True
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """The rows that are alike in the named columns, with their cells in these."""
+    for values, group in rows.groupby(list(names), dropna=False, sort=sort):
+        yield dict(zip(names, values if isinstance(values, tuple) else (values,), strict=True)), group
+
+
+def _trial(cells: Mapping[str, Any]) -> Trial:
+    return tuple(SETTINGS[name].value(cells[name]) for name in TUNED)
+
+
 def axis_columns(sweep: Sweep) -> tuple[Column, ...]:
-    """The columns that tell the settings apart, for rows that have the axes and p_keep."""
+    """The columns that tell the settings apart, for rows that have their cells and p_keep."""
     extra = [axis for axis in sweep.varying if axis != "p_drop"]
     return (
         Column("p_drop", lambda row: axis_text(row["p_drop"])),
         Column("p_keep", lambda row: axis_text(row["p_keep"])),
         *(Column(SETTINGS[axis].title, _axis_cell(axis)) for axis in extra),
+        *tuned_columns(sweep.budget),
     )
 
 
@@ -197,7 +278,12 @@ def typed(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def sweep_title(sweep: Sweep) -> str:
     """The model and the data, and how the runs were trained."""
-    return telling.title(typed(sweep.fields), SETTING)
+    values = typed(sweep.fields)
+    if sweep.budget is None:
+        return telling.title(values, SETTING)
+    place = max(SETTING.index(name) for name in sweep.budget.names)
+    before, after = (telling.unusual(values, names) for names in (SETTING[:place], SETTING[place:]))
+    return telling.title(values, (), *before, f"each at its own {sweep.budget.own()}", *after)
 
 
 def _axis_cell(axis: str) -> Any:

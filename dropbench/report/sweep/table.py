@@ -8,6 +8,7 @@ from dropbench.report.significance import LEVEL, MEANINGFUL, POWER, PairedTest, 
 from dropbench.report.statistics import ENOUGH_SEEDS, mean_interval
 from dropbench.report.sweep.figures import error_figure
 from dropbench.report.sweep.sweep import AXES, Setting, Sweep, axis_columns, axis_text, mean_of, sweep_title
+from dropbench.report.sweep.tuned_words import edge_sentences, tuned_cells, tuned_notes
 from dropbench.report.table import Column, Row, Table, number, p_text
 
 _MANY_SEEDS = 1000
@@ -33,8 +34,9 @@ def sweep_table(sweep: Sweep, sort: str = "p") -> Table:
     by_setting: dict[int, Row] = {}
     for settings in sweep.nets:
         found = _Net(sweep, settings)
-        by_setting |= {id(setting): found.row(setting) for setting in settings}
+        by_setting |= {id(setting): {**found.row(setting), **tuned_cells(setting)} for setting in settings}
         verdict += found.verdict(several=len(sweep.nets) > 1)
+    verdict += edge_sentences(sweep)
     rows = _sorted([by_setting[id(setting)] for setting in sweep.settings], sort)
     metric = sweep.metric
     learned = any(setting.learned_p_drop for setting in sweep.settings)
@@ -66,7 +68,7 @@ def sweep_table(sweep: Sweep, sort: str = "p") -> Table:
         title,
         columns,
         tuple(rows),
-        tuple(_notes(sweep)),
+        (*_notes(sweep), *tuned_notes(sweep)),
         tuple(verdict),
         partial(error_figure, sweep),
     )

@@ -153,7 +153,7 @@ def _difference_column(measure: Measure) -> Column:
 
 
 def _row(panel: Panel, setting: Setting, estimates: Mapping[str, Estimate]) -> dict[str, Any]:
-    row: dict[str, Any] = {**setting.axes, "p_keep": round(1 - setting.axes["p_drop"], 12)}
+    row: dict[str, Any] = {**setting.cells, "p_keep": round(1 - setting.axes["p_drop"], 12)}
     row["reference"] = panel.sweep.reference(setting) is setting
     for name, estimate in estimates.items():
         row |= {**estimate.cells(name), f"_{name}": estimate}

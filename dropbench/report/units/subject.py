@@ -41,4 +41,4 @@ class PanelSubject(Subject):
     @property
     def file_name(self) -> str:
         """The data, the model and a digest of what its runs share."""
-        return setting_file_name(self.panel.sweep.fields)
+        return setting_file_name(self.panel.sweep.identity)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from dropbench.run.grammar import parse_bounds, parse_decays, parse_rates
 from dropbench.run.setting import COUNT, NOT_NEGATIVE, POSITIVE, Block, Range, setting
 
 PANEL = "Training"
@@ -47,8 +48,11 @@ class OptimizerSettings(Block):
         flag="--max-norm",
         panel=PANEL,
         says_default="none",
+        empty="none",
+        parse=parse_bounds,
         range=Range(above=0, hint="Write a bound above 0, like 3."),
         title="max-norm",
+        tuned=True,
     )
     weight_decay: float = setting(
         None,
@@ -56,7 +60,9 @@ class OptimizerSettings(Block):
         flag="--weight-decay",
         panel=PANEL,
         from_recipe=True,
+        parse=parse_decays,
         range=NOT_NEGATIVE,
+        tuned=True,
     )
     learning_rate: float = setting(
         None,
@@ -64,8 +70,10 @@ class OptimizerSettings(Block):
         flag="--learning-rate",
         panel=PANEL,
         from_recipe=True,
+        parse=parse_rates,
         range=POSITIVE,
         always=True,
+        tuned=True,
     )
     learning_rate_schedule: str = setting(
         None,
