@@ -16,7 +16,7 @@ from dropbench.report.metrics import METRICS
 from dropbench.report.render.picture import draw
 from dropbench.report.sweep.figures import error_figure
 from dropbench.report.sweep.subject import SweepSubject
-from dropbench.report.sweep.sweep import Setting, Sweep, mean_of, typed
+from dropbench.report.sweep.sweep import EITHER, Setting, Sweep, mean_of, typed
 from dropbench.run import telling
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ class SweepDone(Done):
         """
         sweep, best = self._best
         values = typed({**sweep.fields, **best.axes}) | (best.tuning.values if best.tuning else {})
-        return {name: value for name, value in values.items() if name in ("p_drop", *self.varied)}
+        told = ("p_drop", *self.varied)
+        return {name: value for name, value in values.items() if name in told and value != EITHER}
 
     def plot(self, metric: str = "error", axes: "Axes | None" = None) -> "Axes":
         """Draw the metric on the test images against p, with intervals, and return the matplotlib axes.

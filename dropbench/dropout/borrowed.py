@@ -55,7 +55,7 @@ class DropBlock(BernoulliDropout):
     @staticmethod
     def _block(units: torch.Tensor) -> int:
         """The side of the squares on these maps, an odd number."""
-        block = min(LARGEST_BLOCK, *units.shape[2:])
+        block: int = min(LARGEST_BLOCK, *units.shape[2:])
         return block - (block + 1) % 2
 
 

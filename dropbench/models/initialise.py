@@ -55,7 +55,7 @@ def _arriving(
 ) -> list[tuple[DropoutLayer, Arriving]]:
     """The dropout layers, each with what arrives at it without any dropout."""
     found: list[tuple[DropoutLayer, Arriving]] = []
-    pre_activations: dict[DropoutLayer, torch.Tensor | None] = {}
+    pre_activations: dict[nn.Module, torch.Tensor | None] = {}
 
     def remember(layer: nn.Module, given: Any) -> None:
         pre_activations[layer] = given[1] if len(given) > 1 else None

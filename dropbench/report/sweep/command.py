@@ -7,7 +7,7 @@ from typing import Any
 
 from dropbench.catalog.arms import ARMS, DEFAULT_ARMS
 from dropbench.report.comparison.comparison import Comparison
-from dropbench.report.sweep.sweep import AXES, SETTING, Setting, Sweep, typed
+from dropbench.report.sweep.sweep import AXES, EITHER, SETTING, Setting, Sweep, typed
 from dropbench.run.config import SETTINGS
 from dropbench.run.telling import usual
 
@@ -85,7 +85,7 @@ def _flags(told: Mapping[str, Sequence[Any]], command: str, model: str) -> Itera
     """The flags of a command for the values of its settings, where they are not as usual; --p always."""
     for name, values in told.items():
         each = SETTINGS[name]
-        given = [value for value in values if value is not None or each.empty]
+        given = [value for value in values if value not in (None, EITHER) or (value is None and each.empty)]
         if not each.offered_by(command) or not given or (given == [usual(name, model)] and name != "p_drop"):
             continue
         yield each.flag

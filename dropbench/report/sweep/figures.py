@@ -1,5 +1,7 @@
 """The figures of a sweep: the metric against p, and the curves of training."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from dropbench.report.figure import Axis, Figure, Level, Series, Subplot, estimates_series, spans_widely
@@ -9,39 +11,71 @@ from dropbench.report.sweep.lines import axis_of, horizontal_axis, lines_of, swe
 from dropbench.report.sweep.sweep import Setting, Sweep, mean_of
 
 _MOST_CURVES = 8
+_FEW = 3
+"""Lines of test images that each have one of training images beside it, and bands for intervals."""
 _LOSSES = (("loss", "loss, nats"), ("error_percent", "error, %"))
 
 
 def error_figure(sweep: Sweep) -> Figure:
-    """The metric on the test images against the sweep's main axis: mean, 95 % interval and every seed.
+    """The metric on test and on training images against the sweep's main axis, as Figure 9 of the 2014 paper.
 
-    One line for each combination of the other varying axes; the net without dropout is a level where no
-    line passes through it. The scale is logarithmic where one bad setting would flatten all others.
+    Both are means with 95 % intervals, the training images' with dropout off; every seed is a dot on the
+    test's. One line for each combination of the other varying axes, of which a few have a line for training,
+    too; the net without dropout is a level where no line passes through it. The scale is logarithmic where
+    one bad setting would flatten all others.
     """
     x_axis = horizontal_axis(sweep)
     lines = lines_of(sweep, x_axis)
+    few = len(lines) <= _FEW
     on_lines = {id(setting) for settings in lines.values() for setting in settings}
-    series = tuple(
+    series = [
         estimates_series(
-            label or "mean and 95 % interval",
+            label or "test",
             [setting.axes[x_axis] for setting in settings],
             [mean_interval(list(sweep.test(setting).values())) for setting in settings],
             Style(number),
             seeds=tuple(sweep.test(setting) for setting in settings),
+            band=few,
         )
         for number, (label, settings) in enumerate(lines.items())
-    )
+    ]
+    if few:
+        series += [
+            line
+            for number, (label, settings) in enumerate(lines.items())
+            if (line := _training(sweep, label, settings, x_axis, number)) is not None
+        ]
     levels = tuple(
         Level("no dropout", mean_of(sweep.test(setting)))
         for setting in sweep.settings
         if setting.drops_nothing and sweep.test(setting) and id(setting) not in on_lines
     )
-    means = [mean_of(sweep.test(setting)) for setting in sweep.settings if sweep.test(setting)]
+    means = [y for line in series for y in line.y] + [level.y for level in levels]
     places = [setting.axes[x_axis] for settings in lines.values() for setting in settings]
-    y_axis = Axis(f"test {sweep.metric.label}", log=spans_widely(means))
-    subplot = Subplot(axis_of(x_axis, places), y_axis, series, levels)
-    caption = f"Test {sweep.metric.label} against {x_axis}"
+    trains = any(line.hollow for line in series)
+    what = "test and training" if trains else "test"
+    y_axis = Axis(f"{'' if trains else 'test '}{sweep.metric.label}", log=spans_widely(means))
+    subplot = Subplot(axis_of(x_axis, places), y_axis, tuple(series), levels)
+    caption = f"{what[0].upper()}{what[1:]} {sweep.metric.label} against {x_axis}"
     return Figure(f"{sweep.metric.name}-against-p", sweep_picture_title(sweep), caption, (subplot,))
+
+
+def _training(
+    sweep: Sweep, label: str, settings: Sequence[Setting], x_axis: str, number: int
+) -> Series | None:
+    """The line of the training images that goes with a line of the test images; None where none was measured."""
+    measured = [setting for setting in settings if sweep.train(setting)]
+    if not measured:
+        return None
+    return estimates_series(
+        f"{label}, training" if label else "training, dropout off",
+        [setting.axes[x_axis] for setting in measured],
+        [mean_interval(list(sweep.train(setting).values())) for setting in measured],
+        Style(number, dash=DOTTED),
+        hollow=True,
+        band=True,
+        companion_of=label,
+    )
 
 
 def curve_figures(sweep: Sweep, epochs: pd.DataFrame) -> list[Figure]:

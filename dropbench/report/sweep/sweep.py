@@ -8,11 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from dropbench.catalog.user_code import is_user_code
 from dropbench.report import metrics
 from dropbench.report.metrics import ERROR, Metric
 from dropbench.report.sweep.tuning import TUNED, Budget, Trial, Tuning, alone, tuned_columns, tuned_tables
 from dropbench.report.table import NONE, Column, Row
 from dropbench.run import telling
+from dropbench.run.blocks.model import TORCH
 from dropbench.run.config import SETTINGS
 
 AXES = tuple(name for _, name in sorted((each.axis, name) for name, each in SETTINGS.items() if each.axis))
@@ -20,6 +22,8 @@ AXES = tuple(name for _, name in sorted((each.axis, name) for name, each in SETT
 SETTING = tuple(name for name, each in SETTINGS.items() if each.groups and not each.axis)
 """Runs that differ in one of these belong to different experiments and never share a table, but for TUNED."""
 _ALIKE = tuple(name for name in SETTING if name not in TUNED)
+EITHER = ""
+"""The initialisation of a net without dropout, where corrected and he are the same."""
 _PROBABILITIES = ("p_drop", "p_drop_input", "p_drop_conv")
 _OF_DROPOUT = tuple(name for name, each in SETTINGS.items() if each.of_dropout)
 # A net that is widened is compared with the one that it was made of.
@@ -34,6 +38,8 @@ class Setting:
     test: Mapping[str, Mapping[int, float]]
     """The metrics on the test images, by the column of a dropbench.report.metrics.Metric, then by seed."""
     val: Mapping[str, Mapping[int, float]]
+    train: Mapping[str, Mapping[int, float]]
+    """The metrics on training images, with dropout off; empty where an older dropbench did not measure them."""
     reconstruction_error: Mapping[int, float]
     """The error of an autoencoder on the test images, by seed; empty for classifiers."""
     learned_p_drop: Mapping[int, float]
@@ -59,7 +65,9 @@ class Setting:
     @property
     def net(self) -> tuple[Any, ...]:
         """The values that it shares with the settings that it can be compared with."""
-        return tuple(sortable(self.axes[name]) for name in _SAME_NET)
+        values = {name: sortable(self.axes[name]) for name in _SAME_NET}
+        # Where nothing is dropped, nothing is corrected: he and corrected have one reference.
+        return tuple((values | {"init": values["init"] == TORCH}).values())
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,10 @@ class Sweep:
     def test(self, setting: Setting) -> Mapping[int, float]:
         """The sweep's metric on the test images, by seed."""
         return setting.test[self.metric.column]
+
+    def train(self, setting: Setting) -> Mapping[int, float]:
+        """The sweep's metric on training images with dropout off, by seed."""
+        return setting.train[self.metric.column]
 
     def val(self, setting: Setting) -> Mapping[int, float]:
         """The sweep's metric on the validation images, by seed."""
@@ -179,6 +191,7 @@ def find_sweeps(runs: pd.DataFrame, metric: Metric = ERROR, tune: bool = True) -
     nothing = (runs[list(_PROBABILITIES)] == 0).all(axis=1)
     for name in _OF_DROPOUT:
         runs.loc[nothing, name] = SETTINGS[name].read_back(SETTINGS[name].default)
+    runs.loc[nothing & (runs["init"] != TORCH), "init"] = EITHER
     sweeps = []
     for alike, group in _groups(runs, _ALIKE, sort=False):
         points = [
@@ -209,10 +222,16 @@ def _sweep(
     budget: Budget | None = None,
 ) -> Sweep:
     in_order = sorted(settings, key=lambda s: tuple(sortable(s.axes[name]) for name in reversed(AXES)))
-    varying = tuple(n for n in AXES if len({sortable(s.axes[n]) for s in in_order}) > 1)
+    varying = tuple(n for n in AXES if len(_values(in_order, n)) > 1)
     ids = frozenset(run_id for each in tried for run_id in each.ids)
     own = {name: fields[name] for name in SETTING if name in fields}
     return Sweep(own, tuple(in_order), varying, ids, metric, budget=budget)
+
+
+def _values(settings: Iterable[Setting], axis: str) -> set[Any]:
+    """The values of an axis; a start that is either of two is none by itself."""
+    either = {EITHER} if axis == "init" else set()
+    return {sortable(setting.axes[axis]) for setting in settings} - either
 
 
 def _groups(
@@ -251,6 +270,7 @@ def _setting(axes: dict[str, Any], rows: pd.DataFrame) -> Setting:
         axes=axes,
         test={column: by_seed(f"test_{column}") for column in metrics.columns()},
         val={column: by_seed(f"val_{column}") for column in metrics.columns()},
+        train={column: by_seed(f"train_{column}") for column in metrics.columns()},
         reconstruction_error=by_seed("test_reconstruction_error"),
         learned_p_drop=by_seed("learned_p_drop"),
         diverged=frozenset(rows.loc[rows["status"] == "diverged", "seed"].astype(int)),
@@ -266,9 +286,11 @@ def with_defaults(rows: pd.DataFrame) -> pd.DataFrame:
         for name, each in SETTINGS.items()
         if each.groups and each.default not in (None, "")
     }
-    return rows.assign(
+    rows = rows.assign(
         **{name: rows[name].replace("", default).fillna(default) for name, default in defaults.items()}
     )
+    rows.loc[rows["model"].map(is_user_code), "init"] = TORCH  # such a model has always started by itself
+    return rows
 
 
 def typed(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -279,10 +301,14 @@ def typed(fields: Mapping[str, Any]) -> dict[str, Any]:
 def sweep_title(sweep: Sweep) -> str:
     """The model and the data, and how the runs were trained."""
     values = typed(sweep.fields)
+    inits = _values(sweep.settings, "init")
+    if len(inits) == 1:  # where they differ, a column tells them
+        values["init"] = inits.pop()
+    told = (*SETTING, "init") if "init" in values else SETTING
     if sweep.budget is None:
-        return telling.title(values, SETTING)
+        return telling.title(values, told)
     place = max(SETTING.index(name) for name in sweep.budget.names)
-    before, after = (telling.unusual(values, names) for names in (SETTING[:place], SETTING[place:]))
+    before, after = (telling.unusual(values, names) for names in (told[:place], told[place:]))
     return telling.title(values, (), *before, f"each at its own {sweep.budget.own()}", *after)
 
 

@@ -1,0 +1,103 @@
+"""What a setting suffers from, by its training error beside its test error; docs/statistics.md has the rules."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dropbench.report.metrics import ERROR
+from dropbench.report.sweep.sweep import Setting, Sweep, mean_of
+
+OVERFITS, UNDERFITS, NO_GAP = "overfits", "underfits", "no gap"
+NEAR_0 = 0.1
+"""A training error of at most this share of the test error is near 0."""
+CLOSE = 0.5
+"""From this share of the test error on, a training error is close to it."""
+FAR_ABOVE = 0.25
+"""A training error is far above the reference's by this share of the reference's test error, or more."""
+LITTLE = 0.1
+"""A gap of at most this share of the test error is none."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The errors of a setting on training images, with dropout off, and on test images, in percent."""
+
+    train: float
+    test: float
+
+    @property
+    def gap(self) -> float:
+        """How far the test error is above the training error, in points."""
+        return self.test - self.train
+
+
+def fit_of(setting: Setting) -> Fit | None:
+    """The mean errors over the seeds that have both; None where an older dropbench measured no training error."""
+    column = ERROR.column
+    seeds = setting.train[column].keys() & setting.test[column].keys()
+    if not seeds:
+        return None
+    train, test = ({seed: split[column][seed] for seed in seeds} for split in (setting.train, setting.test))
+    return Fit(mean_of(train), mean_of(test))
+
+
+def diagnosis(fit: Fit | None, reference: Fit | None) -> str:
+    """One of OVERFITS, UNDERFITS, NO_GAP, or nothing; ``reference`` is the net without dropout.
+
+    - OVERFITS: the training error is near 0, and the test error is not.
+    - UNDERFITS: the training error is close to the test error and far above the reference's, and the test
+      error is above the reference's, too.
+    - NO_GAP: the test error is hardly above the training error; what dropout could close is not there.
+    """
+    if fit is None or fit.test <= 0:
+        return ""
+    if reference is not None and fit != reference:
+        close = fit.train >= CLOSE * fit.test
+        far = fit.train - reference.train >= FAR_ABOVE * reference.test
+        if close and far and fit.test > reference.test:
+            return UNDERFITS
+    if fit.gap <= LITTLE * fit.test:
+        return NO_GAP
+    return OVERFITS if fit.train <= NEAR_0 * fit.test else ""
+
+
+def diagnoses(sweep: Sweep, settings: Sequence[Setting]) -> dict[int, str]:
+    """The diagnosis of each of the settings of one net, by its id."""
+    fits = {id(setting): fit_of(setting) for setting in settings}
+    return {
+        id(setting): diagnosis(fits[id(setting)], None if reference is None else fits.get(id(reference)))
+        for setting in settings
+        for reference in [sweep.reference(setting)]
+    }
+
+
+def diagnosis_sentences(sweep: Sweep, settings: Sequence[Setting]) -> list[str]:
+    """What the net without dropout and the others suffer from, and what helps, in sentences."""
+    found = diagnoses(sweep, settings)
+    sentences = []
+    for setting in settings:
+        fit = fit_of(setting)
+        if fit is None or not setting.drops_nothing:
+            continue
+        if found[id(setting)] == OVERFITS:
+            sentences.append(
+                f"Without dropout the net overfits: {fit.train:.2f} % error on its training images, "
+                f"{fit.test:.2f} % on the test images. There is something to regularise."
+            )
+        elif found[id(setting)] == NO_GAP:
+            sentences.append(
+                f"Without dropout the net has no more error on the test images ({fit.test:.2f} %) than on its "
+                f"training images ({fit.train:.2f} %): nothing to regularise. Train longer, or a larger net."
+            )
+    suffering = [setting for setting in settings if found[id(setting)] == UNDERFITS]
+    if suffering:
+        verb = "underfits" if len(suffering) == 1 else "underfit"
+        errors = "; ".join(
+            f"{sweep.label(setting)}: {fit.train:.2f} % on training images, {fit.test:.2f} % on test images"
+            for setting in suffering
+            if (fit := fit_of(setting)) is not None
+        )
+        sentences.append(
+            f"Too much dropout for this training {verb} even the training images ({errors}): more epochs, more "
+            "units (`--widen`) or a smaller p."
+        )
+    return sentences
