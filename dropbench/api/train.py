@@ -41,7 +41,7 @@ class SplitMetrics:
 
     @classmethod
     def of(cls, metrics: Mapping[str, float], split: str) -> "SplitMetrics":
-        """The metrics of ``val`` or ``test``."""
+        """The metrics of ``train``, ``val`` or ``test``."""
         names = ("error_percent", "nll", "brier", "ece")
         return cls(*(metrics.get(f"{split}_{name}", float("nan")) for name in names))
 
@@ -56,6 +56,11 @@ class RunDone(Done):
     def test(self) -> SplitMetrics:
         """The metrics on the test images."""
         return SplitMetrics.of(self.result.metrics, "test")
+
+    @property
+    def training(self) -> SplitMetrics:
+        """The metrics on training images, with dropout off."""
+        return SplitMetrics.of(self.result.metrics, "train")
 
     @property
     def validation(self) -> SplitMetrics:

@@ -1,13 +1,14 @@
 """One run as a subject of a report, out of its result."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dropbench.report.subject import Subject
-from dropbench.report.table import Column, Row, Table
+from dropbench.report.table import Column, Row, Table, number
 from dropbench.run.result import RunResult
 
+_SPLITS = {"train": "training", "val": "validation", "test": "test"}
 _METRICS = {"error_percent": "error, %", "nll": "NLL, nats", "brier": "Brier", "ece": "ECE"}
 
 
@@ -20,22 +21,20 @@ class RunSubject(Subject):
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """The metrics on validation and test; of a run that did not end well, its message alone."""
+        """The metrics of all splits with dropout off; of a run that did not end well, its message alone."""
         metrics = self.result.metrics
         rows: tuple[Row, ...] = tuple(
-            {"metric": name, "validation": metrics[f"val_{name}"], "test": metrics[f"test_{name}"]}
+            {"metric": name, **{title: metrics[f"{split}_{name}"] for split, title in _SPLITS.items()}}
             for name in _METRICS
             if f"test_{name}" in metrics
         )
         columns = (
             Column("", lambda row: _METRICS[row["metric"]], left=True),
-            Column("validation", lambda row: f"{row['validation']:.4f}"),
-            Column("test", lambda row: f"{row['test']:.4f}"),
+            *(Column(title, number(title, ".4f")) for title in _SPLITS.values()),
         )
         status, message = self.result.status, self.result.message
         verdict = (f"The run {status}: {message}.",) if status != "ok" else _in_words(rows)
-        note = _cost(self.result.cost) if status == "ok" else ""
-        notes = (note,) if note else ()
+        notes = (*_stop(self.result), _cost(self.result.cost)) if status == "ok" else ()
         return (Table("run", f"Run {self.result.config.run_id}", columns, rows, notes, verdict),)
 
     @property
@@ -47,8 +46,19 @@ class RunSubject(Subject):
 def _in_words(rows: Sequence[Row]) -> tuple[str, ...]:
     errors = [row for row in rows if row["metric"] == "error_percent"]
     return tuple(
-        f"Test error {row['test']:.2f} %, validation error {row['validation']:.2f} %." for row in errors
+        f"Test error {row['test']:.2f} %, validation error {row['validation']:.2f} %, training error "
+        f"{row['training']:.2f} %, all with dropout off."
+        for row in errors
     )
+
+
+def _stop(result: RunResult) -> Iterator[str]:
+    """When training ended, where that was decided by the validation loss."""
+    patience, most = result.config.optimizer.patience, result.config.optimizer.epochs
+    last, tested = result.cost["last_epoch"], result.cost["tested_epoch"]
+    if patience is not None:
+        ended = f"ended after epoch {last} of at most {most}" if last != most else f"took all {most} epochs"
+        yield f"Training {ended}; the net of epoch {tested} is tested, which had the lowest validation loss."
 
 
 def _cost(cost: dict[str, Any]) -> str:

@@ -64,7 +64,9 @@ def outcome(result: RunResult, names: Iterable[str] = _ALWAYS) -> str:
     classifies = "test_error_percent" in result.metrics
     what, unit = ("error_percent", " %") if classifies else ("reconstruction_error", "")
     name = what.replace("_percent", "").replace("_", " ")
+    last = result.cost["last_epoch"]
+    ended = f"ended after epoch {last}, " if last != result.config.optimizer.epochs else ""
     return (
         f"{told}: validation {name} {result.metrics[f'val_{what}']:.2f}{unit}, "
-        f"test {name} {result.metrics[f'test_{what}']:.2f}{unit}, {result.cost['seconds']:.1f} s"
+        f"test {name} {result.metrics[f'test_{what}']:.2f}{unit}, {ended}{result.cost['seconds']:.1f} s"
     )
