@@ -9,11 +9,12 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from dropbench.report.figure import Subplot, log_ticks, tick_text
+from dropbench.report.figure import Series, Subplot, log_ticks, tick_text
 from dropbench.report.table import Table
 
 _WIDEST, _HEIGHT = 100, 17
 """Columns and lines of a drawing."""
+_HOLLOW = "○"
 _FEWEST = 3
 """Points that a drawing is worth."""
 _MOST_TICKS = 12
@@ -60,11 +61,12 @@ def as_text(tables: Sequence[Table]) -> str:
 
 
 def draw_in_letters(subplot: Subplot, width: int) -> str:
-    """The lines of a subplot as text ``width`` columns wide, without colours; with one line its intervals.
+    """The lines of a subplot as text ``width`` columns wide, without colours; one filled line has intervals.
 
     Empty where there are fewer than three points to join.
     """
     lines = [series for series in subplot.series if series.joined]
+    filled = [series for series in lines if not series.hollow]
     if max((len(series.x) for series in lines), default=0) < _FEWEST:
         return ""
     from plotext import figure, uncolorize
@@ -72,16 +74,19 @@ def draw_in_letters(subplot: Subplot, width: int) -> str:
     figure.clear()
     figure.theme("colorless").canvas("default")
     figure.plot_size(width, _HEIGHT)
+    title = subplot.title or subplot.y.label
+    named = "   ".join(f"{_letter(series)} {series.name}" for series in lines)
+    above = len(lines) > 1 and not subplot.levels and len(title) + len(named) + 6 < width
     place = log10 if subplot.x.log else float  # plotext's own logarithmic x puts all points in one column
     for series in lines:
         points = [point for point in zip(series.x, series.y, strict=True) if not any(map(isnan, point))]
         xs, ys = [place(x) for x, _ in points], [y for _, y in points]
-        for x, low, high in series.intervals if len(lines) == 1 else ():
+        for x, low, high in series.intervals if filled == [series] else ():
             seen = [max(low, _LEAST) if subplot.y.log else low, high]
             figure.draw(figure.signal([place(x)] * 2, seen, marker="│").lines())
         figure.draw(figure.signal(xs, ys, marker="braille").lines())
-        marked = figure.signal(xs, ys, marker=series.style.marker.letter)
-        figure.draw(marked.label(series.name) if len(subplot.names) > 1 else marked)
+        marked = figure.signal(xs, ys, marker=_letter(series))
+        figure.draw(marked.label(series.name) if len(subplot.names) > 1 and not above else marked)
     ticks = sorted(set(subplot.xs))
     for level in subplot.levels:
         ends = [place(ticks[0]), place(ticks[-1])]
@@ -93,9 +98,13 @@ def draw_in_letters(subplot: Subplot, width: int) -> str:
     if subplot.y.log:
         figure.ruler("y").scale("log")
     figure.label(subplot.x.label)
-    figure.title(subplot.title or subplot.y.label)
+    figure.title(f"{title}   {named}" if above else title)  # plotext's own legend may hide points
     text = uncolorize(str(figure.build()))
     return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def _letter(series: Series) -> str:
+    return _HOLLOW if series.hollow else series.style.marker.letter
 
 
 def _blocks(table: Table, width: int) -> list[list[int]]:
