@@ -30,7 +30,7 @@ class DropBlock(BernoulliDropout):
     """
 
     def second_moment(self, arriving: Arriving) -> float:
-        """Return 1/(mean mask): on maps 1 over the mean of (1 − γ)ᵏ, where k squares of rate γ cover a place."""
+        """Return 1/(mean mask), on maps 1 over the mean of (1 − γ)ᵏ: k squares of rate γ cover a place."""
         if arriving.units.ndim != 4:
             return super().second_moment(arriving)
         height, width = arriving.units.shape[2:]

@@ -40,8 +40,8 @@ def correct(
 
     The second moment of every layer's input in training is then what it is without dropout, as Hendrycks &
     Gimpel (2016, arXiv 1607.02488) propose for Bernoulli dropout. ``strength`` is the schedule's at the start
-    of training. What arrives at a site is seen on normal images of mean 0 and variance 1. Weights that a layer
-    shares with another are left as they are, and so are those of a layer that the model does not name.
+    of training. What arrives at a site is seen on normal images of mean 0 and variance 1. Weights that a
+    layer shares with another are left as they are, and so are those of a layer that the model does not name.
     """
     for layer, arriving in _arriving(model, image_shape, generator):
         weight = getattr(layer.next_layer, "weight", None)

@@ -1,4 +1,4 @@
-"""What a setting suffers from, by its training error beside its test error; docs/statistics.md has the rules."""
+"""The diagnosis of a setting by its training error beside its test error; docs/statistics.md has the rules."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Fit:
 
 
 def fit_of(setting: Setting) -> Fit | None:
-    """The mean errors over the seeds that have both; None where an older dropbench measured no training error."""
+    """The mean errors over the seeds that have both; None where no training error was recorded."""
     column = ERROR.column
     seeds = setting.train[column].keys() & setting.test[column].keys()
     if not seeds:
@@ -85,19 +85,18 @@ def diagnosis_sentences(sweep: Sweep, settings: Sequence[Setting]) -> list[str]:
             )
         elif found[id(setting)] == NO_GAP:
             sentences.append(
-                f"Without dropout the net has no more error on the test images ({fit.test:.2f} %) than on its "
-                f"training images ({fit.train:.2f} %): nothing to regularise. Train longer, or a larger net."
+                f"Without dropout the net has hardly more error on the test images ({fit.test:.2f} %) than "
+                f"on its training images ({fit.train:.2f} %): there is nothing to regularise. Train longer, or "
+                "take a larger net."
             )
     suffering = [setting for setting in settings if found[id(setting)] == UNDERFITS]
     if suffering:
-        verb = "underfits" if len(suffering) == 1 else "underfit"
         errors = "; ".join(
-            f"{sweep.label(setting)}: {fit.train:.2f} % on training images, {fit.test:.2f} % on test images"
+            f"{sweep.label(setting)} ({fit.train:.2f} % error on training images, {fit.test:.2f} % on test images)"
             for setting in suffering
             if (fit := fit_of(setting)) is not None
         )
         sentences.append(
-            f"Too much dropout for this training {verb} even the training images ({errors}): more epochs, more "
-            "units (`--widen`) or a smaller p."
+            f"The net underfits with {errors}. It wants more epochs, more units (--widen) or a smaller p."
         )
     return sentences

@@ -63,7 +63,7 @@ def error_figure(sweep: Sweep) -> Figure:
 def _training(
     sweep: Sweep, label: str, settings: Sequence[Setting], x_axis: str, number: int
 ) -> Series | None:
-    """The line of the training images that goes with a line of the test images; None where none was measured."""
+    """The line of the training images beside one of the test images; None where none was measured."""
     measured = [setting for setting in settings if sweep.train(setting)]
     if not measured:
         return None

@@ -39,7 +39,7 @@ class Setting:
     """The metrics on the test images, by the column of a dropbench.report.metrics.Metric, then by seed."""
     val: Mapping[str, Mapping[int, float]]
     train: Mapping[str, Mapping[int, float]]
-    """The metrics on training images, with dropout off; empty where an older dropbench did not measure them."""
+    """The metrics on training images, with dropout off; empty in what an older dropbench recorded."""
     reconstruction_error: Mapping[int, float]
     """The error of an autoencoder on the test images, by seed; empty for classifiers."""
     learned_p_drop: Mapping[int, float]
