@@ -1,4 +1,4 @@
-"""The diagnosis of a setting by its training error beside its test error; docs/statistics.md has the rules."""
+"""The diagnosis of a setting by its training and its test error; docs/statistics.md has the rules."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -86,17 +86,18 @@ def diagnosis_sentences(sweep: Sweep, settings: Sequence[Setting]) -> list[str]:
         elif found[id(setting)] == NO_GAP:
             sentences.append(
                 f"Without dropout the net has hardly more error on the test images ({fit.test:.2f} %) than "
-                f"on its training images ({fit.train:.2f} %): there is nothing to regularise. Train longer, or "
-                "take a larger net."
+                f"on its training images ({fit.train:.2f} %): there is nothing to regularise. Train longer, "
+                "or take a larger net."
             )
     suffering = [setting for setting in settings if found[id(setting)] == UNDERFITS]
     if suffering:
         errors = "; ".join(
-            f"{sweep.label(setting)} ({fit.train:.2f} % error on training images, {fit.test:.2f} % on test images)"
+            f"{sweep.label(setting)} ({fit.train:.2f} % error on training images, {fit.test:.2f} % on test)"
             for setting in suffering
             if (fit := fit_of(setting)) is not None
         )
         sentences.append(
-            f"The net underfits with {errors}. It wants more epochs, more units (--widen) or a smaller p."
+            f"Too much dropout, so that the net underfits, at {errors}: give it more epochs, more units "
+            "(--widen) or a smaller p."
         )
     return sentences
