@@ -58,9 +58,9 @@ class _Kept(logging.Handler):
 def told():
     """The sentences that the library logs, as they come."""
     log, sentences = logging.getLogger("dropbench"), []
-    handler, level = _Kept(sentences), log.level
-    log.addHandler(handler)
+    handlers, level = log.handlers, log.level
+    log.handlers = [_Kept(sentences)]  # without that of a command which ran in this process before
     log.setLevel(logging.INFO)
     yield sentences
-    log.removeHandler(handler)
+    log.handlers = handlers
     log.setLevel(level)

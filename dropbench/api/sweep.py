@@ -99,6 +99,9 @@ def sweep(
 ) -> SweepDone:
     """Train every combination of the swept settings on every seed; runs that are done are not done again.
 
+    Several values of ``learning_rate``, ``weight_decay`` or ``max_norm`` are trials: every setting, the net
+    without dropout included, has all of them and is shown at its own best on validation.
+
     Args:
         data: a data set, or its name.
         p: probabilities of *dropping* a hidden unit: a number, a list of numbers, or text like the default,

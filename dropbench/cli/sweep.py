@@ -50,6 +50,9 @@ def sweep(
     Options whose value ends in ,… take lists, and every combination is run. Write P as 0.5, 0.2,0.5, 0.1..0.8
     (steps of 0.1, both ends included) or 0.1..0.8:0.05. Separate the nets of --layers by slashes.
 
+    Several values of --learning-rate, --weight-decay or --max-norm are trials: every setting has all of them
+    and is shown at its own best on validation.
+
     Finished runs are skipped: repeat a command to continue it.
 
     Examples:
@@ -57,6 +60,8 @@ def sweep(
         dropbench sweep --p 0.1..0.8
 
         dropbench sweep --dropout bernoulli,gaussian --p 0.2,0.5
+
+        dropbench sweep --p 0,0.5,0.8 --learning-rate 0.005,0.02,0.08
 
         dropbench sweep --model mlp --layers 800,800/1024,1024,1024 --p 0.5 --train-size 100,1000,all
     """

@@ -139,6 +139,71 @@ def test_any_setting_may_be_a_list(blobs, tmp_path):
     assert db.train(blobs, **{**SMALL, **done.best}).result.config.run_id in set(done.frame["run_id"])
 
 
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    """A sweep of a grid of rates and bounds, with panels, and its progress."""
+    with pytest.MonkeyPatch.context() as patch:
+        base = tmp_path_factory.mktemp("tuned")
+        patch.setenv("DROPBENCH_CACHE_DIR", str(base / "cache"))
+        generator = np.random.default_rng(1)
+        images = generator.integers(0, 256, (120, 8, 8), dtype=np.uint8)
+        data = db.data(images[:90], np.arange(90) % 3, images[90:], np.arange(30) % 3)
+        trials = {"learning_rate": [0.02, 0.2], "max_norm": "none,1.5"}
+        yield data, db.sweep(data, p=0.5, seeds=2, panel=True, out=base / "results", **trials, **SMALL)
+
+
+def test_every_setting_and_the_reference_have_the_same_trials_and_their_own_best(tuned):
+    _, done = tuned
+    frame = done.frame.assign(max_norm=done.frame["max_norm"].fillna(np.inf))
+    by_p = frame.groupby("p_drop")[["learning_rate", "max_norm", "seed"]].apply(
+        lambda rows: sorted(map(tuple, rows.to_numpy()))
+    )
+    assert len(done.frame) == 16
+    assert by_p[0.0] == by_p[0.5]
+    val = frame.groupby(["p_drop", "learning_rate", "max_norm"])["val_error_percent"].mean()
+    for row in done.table.rows:
+        own = (row["learning_rate"], np.inf if np.isnan(row["max_norm"]) else row["max_norm"])
+        assert val[row["p_drop"], *own] == val[row["p_drop"]].min()
+        assert row["trials"] == 4
+
+
+def test_a_tuned_sweep_says_the_same_from_its_files_alone(tuned):
+    _, done = tuned
+    loaded = db.load(done.out)
+    assert loaded.verdict == done.verdict
+    assert loaded.table.texts() == done.table.texts()
+    assert loaded.table.notes == done.table.notes
+    assert "own max-norm and learning rate" in loaded.table.title
+    panel = next(subject for subject in done.report.subjects if subject.kind == "panel")
+    assert [row["learning_rate"] for row in panel.tables[1].rows] == [
+        row["learning_rate"] for row in done.table.rows
+    ]
+
+
+def test_the_best_of_a_tuned_sweep_can_be_trained_again(tuned):
+    data, done = tuned
+    assert set(done.best) == {"p_drop", "learning_rate", "max_norm"}
+    assert db.train(data, **SMALL, **done.best).result.config.run_id in set(done.frame["run_id"])
+
+
+def test_a_tuned_sweep_is_drawn_at_the_best_in_the_metric_drawn(tuned):
+    _, done = tuned
+    (line, *_) = done.plot(metric="nll").get_lines()
+    means = done.frame.fillna({"max_norm": np.inf}).groupby(["p_drop", "learning_rate", "max_norm"])
+    own = means["val_nll"].mean().groupby("p_drop").idxmin()
+    expected = [means["test_nll"].mean()[own[p]] for p in (0.0, 0.5)]
+    assert np.asarray(line.get_ydata()).tolist() == pytest.approx(expected)
+
+
+def test_the_curves_of_a_tuned_sweep_are_those_of_the_chosen_runs(tuned):
+    _, done = tuned
+    (subject,) = [each for each in done.report.subjects if each.kind == "sweep"]
+    figure = next(each for each in subject.figures if each.name == "error-against-epoch")
+    ends = {series.name: series.y[-1] for series in figure.subplots[0].series}
+    for row in done.table.rows:
+        assert ends[f"p_drop = {row['p_drop']:g}"] == pytest.approx(row["val_error_percent"])
+
+
 def test_the_best_of_several_axes_can_be_trained_again(blobs, tmp_path):
     done = db.sweep(blobs, p=0.5, dropout="bernoulli,gaussian", seeds=1, out=tmp_path, **SMALL)
     assert set(done.best) == {"p_drop", "dropout"}
@@ -219,6 +284,12 @@ def test_failed_runs_are_warned_of(blobs, tmp_path, caplog):
     [
         (lambda: db.train("mnist5k", p=1.5), "`p_drop` is 1.5"),
         (lambda: db.train("mnist5k", p="0.1..0.3"), "`p_drop` has 3 values"),
+        (lambda: db.train("mnist5k", learning_rate=[0.1, 0.2]), "`learning_rate` has 2 values"),
+        (lambda: db.compare("mnist5k", weight_decay="0,0.1"), "`weight_decay` has 2 values"),
+        (lambda: db.features("mnist5k", max_norm=[None, 2]), "`max_norm` has 2 values"),
+        (lambda: db.sweep("mnist5k", learning_rate="0.1,abc"), "'abc' is no number"),
+        (lambda: db.sweep("mnist5k", learning_rate=[0.1, 0]), "`learning_rate` is 0"),
+        (lambda: db.sweep("mnist5k", max_norm=["none", "three"]), "'three' is no number"),
         (lambda: db.train("mnist5k", epoch=3), "Did you mean 'epochs'"),
         (lambda: db.train("mnist5k", model="mlp", p_conv=0.1), "Leave out `p_drop_conv`"),
         (lambda: db.sweep("mnist5k", seeds=0), "`seeds` is 0"),

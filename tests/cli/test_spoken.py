@@ -36,9 +36,27 @@ def test_every_flag_is_spoken():
         (["train", "--model", "mlp", "--p-conv", "0.1"], "Leave out --p-conv"),
         (["train", "--epochs", "0"], "--epochs is 0"),
         (["sweep", "--layers", "8"], "use --model mlp"),
+        (["train", "--learning-rate", "0.1,0.2"], "--learning-rate has 2 values"),
+        (["compare-bagging", "--max-norm", "none,2"], "--max-norm has 2 values"),
+        (["sweep", "--learning-rate", "0.1,0"], "--learning-rate is 0"),
         (["train", "--train-size", "10,20"], "--train-size has 2 values"),
     ],
 )
 def test_errors_of_commands_name_flags(arguments, heard, capsys):
     assert run(arguments) == 2
     assert heard in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("way", ["flag", "variable", "file"])
+def test_trials_are_told_in_every_way_and_told_apart(way, tmp_path, capsys, monkeypatch):
+    told = ["--learning-rate", "0.01,0.02"] if way == "flag" else []
+    if way == "variable":
+        monkeypatch.setenv("DROPBENCH_LEARNING_RATE", "0.01,0.02")
+    if way == "file":
+        (tmp_path / "own.toml").write_text("[sweep]\nlearning_rate = [0.01, 0.02]\n")
+        told = ["--config", str(tmp_path / "own.toml")]
+    out = ["--out", str(tmp_path / "results")]
+    assert run(["sweep", "--p", "0.5", "--seeds", "1", "--dry-run", *told, *out]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4, "the net without dropout has the same rates"
+    assert [sum(f"learning rate {rate}," in line for line in lines) for rate in ("0.01", "0.02")] == [2, 2]

@@ -1,5 +1,6 @@
 """The experiments of the lecture and the paper: the declarations in their files, and the rows they record."""
 
+import hashlib
 import math
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from dropbench.experiments.paper.estimate import SETS, Bench, estimate
 from dropbench.experiments.paper.run import PaperExperiment, carry_out_paper
 from dropbench.experiments.workbench import Workbench
 from dropbench.models.build import make_module
+from dropbench.report.folder import load_report, paper_report
 from dropbench.results.read import read_table
 from dropbench.results.schema import COMPARISONS, PANEL, PAPER, RUNS
 from dropbench.results.store import Store
@@ -251,3 +253,134 @@ def test_wrong_use_is_refused_before_anything_is_written(arguments, said, tmp_pa
     assert run(["paper", *arguments]) == 2
     assert said in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+OWN = """
+title = "Own"
+shows = "It shows."
+source = "nowhere"
+data = "mnist"
+differs = "Everything."
+axis = "p_drop"
+
+[scales]
+full = { epochs = 1, seeds = 1 }
+small = { epochs = 1, seeds = 1 }
+smoke = { epochs = 1, seeds = 2, train_size = 300 }
+
+[settings]
+model = "mlp"
+layers = [4]
+
+[[arms]]
+name = "no dropout"
+p_drop = 0.0
+tune = [0.1, 0.02]
+
+[[arms]]
+name = "dropout"
+against = "no dropout"
+p_drop = [0.2, 0.5]
+tune = [0.02, 0.1]
+expect = { "0.5" = "lower" }
+"""
+GRID = 'tune = { learning_rate = [0.02, 0.1], max_norm = ["none", 2] }'
+
+
+def carry_own(text, bench, folder):
+    experiment = PaperExperiment.plan(parse("own", text), "smoke", bench)
+    watcher = Quiet()
+    carry_out_paper(experiment, bench, Store(folder), watcher, Policy())
+    (paper, *others) = paper_report(folder, experiment.experiment_id).subjects
+    return experiment, watcher.runs, paper, others
+
+
+def test_every_point_of_a_tuned_arm_is_recorded_at_its_best_on_validation(bench, tmp_path):
+    experiment, runs, _, others = carry_own(OWN, bench, tmp_path)
+    assert runs == len(read_table(tmp_path, RUNS)) == len(experiment.runs()) == 3 * 2 * 2
+    of_runs = read_table(tmp_path, RUNS)
+    val = of_runs.groupby(["p_drop", "learning_rate"])["val_error_percent"].mean()
+    rows = read_table(tmp_path, PAPER)
+    assert len(rows) == 3 * 2
+    for row in rows.to_dict("records"):
+        own = of_runs.set_index("run_id").loc[row["run_id"]]
+        assert val[row["p_drop"], own["learning_rate"]] == val[row["p_drop"]].min()
+        assert row["value"] == own["test_error_percent"]
+        assert row["trials"] == 2
+        assert row["trial"] == f"learning_rate={own['learning_rate']:g}"
+        assert row["run_id"] in row["trial_run_ids"].split()
+    (curve,) = (each for each in others if each.kind == "sweep")
+    chosen = dict(zip(rows["p_drop"], rows["trial"], strict=True))
+    assert {
+        row["p_drop"]: f"learning_rate={row['learning_rate']:g}" for row in curve.tables[0].rows
+    } == chosen
+    assert [subject.kind for subject in load_report(tmp_path).subjects] == ["paper", "sweep"]
+
+
+def test_the_table_names_the_rate_and_where_tuning_was_not_equal(bench, tmp_path):
+    _, _, equal, _ = carry_own(OWN, bench, tmp_path / "equal")
+    (table,) = equal.tables
+    assert "learning rate" in [column.heading for column in table.columns]
+    assert {row["trials"] for row in table.rows} == {2}
+    assert {row["learning_rate"] for row in table.rows} <= {0.02, 0.1}
+    assert not any("not equal" in note for note in table.notes)
+    grid = OWN.replace("tune = [0.02, 0.1]", GRID)
+    _, _, unequal, _ = carry_own(grid, bench, tmp_path / "unequal")
+    (table,) = unequal.tables
+    assert [row["trials"] for row in table.rows] == [2, 4, 4]
+    assert any("4 trials against 2" in note for note in table.notes)
+
+
+def test_an_arm_that_is_compared_with_one_that_was_not_tuned_says_so(bench, tmp_path):
+    _, _, subject, _ = carry_own(OWN.replace("tune = [0.1, 0.02]", ""), bench, tmp_path)
+    (table,) = subject.tables
+    assert any("2 trials against 1 trial" in note for note in table.notes)
+    assert [row["trials"] for row in table.rows] == [1, 2, 2]
+
+
+def test_more_seeds_choose_anew_and_fewer_keep_the_choice(bench, tmp_path):
+    for seeds in (1, 3, 2):
+        experiment = PaperExperiment.plan(parse("own", OWN), "smoke", bench, seeds)
+        carry_out_paper(experiment, bench, Store(tmp_path), Quiet(), Policy())
+        rows = read_table(tmp_path, PAPER)
+        assert all(len(set(group["trial"])) == 1 for _, group in rows.groupby("p_drop"))
+    assert len(rows) == 3 * 3
+
+
+def test_runs_of_an_interrupted_tuning_are_compared_on_common_seeds(bench, tmp_path):
+    class Impatient(Quiet):
+        def wants_to_stop(self):
+            return self.runs == 7  # one of the second seed
+
+    experiment = PaperExperiment.plan(parse("own", OWN), "smoke", bench)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out_paper(experiment, bench, Store(tmp_path), Impatient(), Policy())
+    of_runs, rows = read_table(tmp_path, RUNS), read_table(tmp_path, PAPER)
+    first = of_runs[of_runs["seed"] == 0].groupby("p_drop")["val_error_percent"].min()
+    for row in rows[rows["seed"] == 0].to_dict("records"):
+        own = of_runs.set_index("run_id").loc[row["run_id"]]
+        assert own["val_error_percent"] == first[row["p_drop"]]
+
+
+def test_an_estimate_counts_every_trial(monkeypatch):
+    monkeypatch.setattr(module, "_rate", lambda config, images, bench: 1000.0)
+    one = Bench(CPU, "fp32", jobs=1, threads=1)
+    points = parse("own", OWN).points("smoke")
+    assert estimate(points, 3, SETS["mnist"], one).runs == 3 * 3 * 2
+
+
+@pytest.mark.parametrize(
+    "tune",
+    ["tune = [0.02, 0.02]", "tune = []", "tune = 0.02", 'tune = [0.02, "fast"]', "tune = { epochs = [1, 2] }",
+     "tune = [0.0, 0.1]", "tune = [0.02, 0.1]\nlearning_rate = 0.1"],
+)  # fmt: skip
+def test_trials_that_are_none_are_refused(tune):
+    with pytest.raises(UsageError, match="own are damaged"):
+        parse("own", OWN.replace("tune = [0.02, 0.1]", tune))
+
+
+def test_an_experiment_that_is_not_tuned_has_the_id_that_it_had(bench):
+    """It is recorded in people's paper.csv."""
+    experiment = PaperExperiment.plan(find("table10"), "smoke", bench)
+    ids = " ".join(["table10", "smoke", *(point.config.run_id for point in experiment.points)])
+    assert experiment.experiment_id == hashlib.sha256(ids.encode()).hexdigest()[:12]

@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 from dropbench.errors import UsageError
 from dropbench.run.grammar import (
     only,
+    parse_bounds,
+    parse_decays,
     parse_layer_lists,
     parse_layers,
     parse_probabilities,
     parse_probability,
+    parse_rates,
     parse_train_sizes,
 )
 
@@ -103,3 +106,32 @@ def test_other_values():
     ):
         with pytest.raises(UsageError):
             call()
+
+
+def test_trials_are_numbers_in_the_order_given():
+    assert parse_rates("0.05, 0.01,1e-3") == (0.05, 0.01, 0.001)
+    assert parse_rates("0.1") == (0.1,)
+    assert parse_decays("0,1e-4") == (0.0, 1e-4)
+    assert parse_bounds("None,3,2.5") == (None, 3.0, 2.5)
+
+
+@pytest.mark.parametrize("parse", [parse_rates, parse_decays, parse_bounds])
+@pytest.mark.parametrize(
+    "text", ["0.01,abc", "0.01,,0.02", "0.01,", "", " ", "0.02,0.020", "nan", "0.1,inf", "-1", "0.1..0.3"]
+)
+def test_wrong_trials_are_refused(parse, text):
+    with pytest.raises(UsageError, match="`some`"):
+        parse(text, "some")
+
+
+@pytest.mark.parametrize("parse", [parse_rates, parse_bounds])
+def test_zero_is_no_rate_and_no_bound(parse):
+    for text in ("0", "-0", "1e-999", "0.1,0"):
+        with pytest.raises(UsageError, match="above 0"):
+            parse(text)
+
+
+def test_none_is_a_bound_alone():
+    for parse in (parse_rates, parse_decays):
+        with pytest.raises(UsageError, match="no number"):
+            parse("none")

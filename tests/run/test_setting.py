@@ -190,3 +190,15 @@ def test_runs_that_differ_in_one_setting_alone_are_never_one(name):
     settings = [setting for sweep in found for setting in sweep.settings]
     assert sorted(run_id for each in settings for run_id in each.run_ids.values()) == ["a", "b"]
     assert len(found) == (1 if SETTINGS[name].axis else 2)
+
+
+def test_trials_are_lists_of_a_sweep_alone():
+    tuned = {name for name, each in SETTINGS.items() if each.tuned}
+    assert tuned == {"learning_rate", "weight_decay", "max_norm"}
+    for name in tuned:
+        assert SETTINGS[name].takes_list_in("sweep")
+        assert not any(
+            SETTINGS[name].takes_list_in(other) for other in ("train", "features", "compare-bagging")
+        )
+        assert name in SETTING, "rows that differ in it are never one"
+    assert SETTINGS["p_drop"].takes_list_in("features")

@@ -19,7 +19,7 @@ from itertools import product
 from typing import Any
 
 from dropbench.errors import UsageError, unknown_name
-from dropbench.report.sweep.tuning import TUNED
+from dropbench.report.sweep.tuning import TUNED, ordered
 from dropbench.run.config import SETTINGS, RunConfig
 from dropbench.run.result import mc_ladder
 
@@ -300,6 +300,13 @@ def parse(name: str, text: str) -> Paper:
 
 
 def _trials(told: Sequence[Any] | Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
-    """The values of each tuned setting; a list alone has learning rates, and ``none`` is no max-norm."""
-    lists = told if isinstance(told, Mapping) else {"learning_rate": told}
-    return {name: tuple(None if value == "none" else value for value in lists[name]) for name in lists}
+    """The values of each tuned setting, in the order of a Budget, so that the first of equals is the same.
+
+    A list alone has learning rates, and ``none`` is no max-norm.
+    """
+    lists = dict(told if isinstance(told, Mapping) else {"learning_rate": told})
+    in_order = {name: lists.pop(name) for name in TUNED if name in lists} | lists
+    return {
+        name: tuple(sorted((None if value == "none" else value for value in values), key=ordered))
+        for name, values in in_order.items()
+    }

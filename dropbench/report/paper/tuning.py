@@ -83,7 +83,7 @@ def notes_of(
     for key, (tuned, against) in places.items():
         if tuned:
             budget = tuned.budget
-            said = [f"at its own best of {budget.text()} on validation, by its mean over seeds"]
+            said = [f"each at its own best of {budget.text()} on validation, by its mean over seeds"]
             if tuned.with_result < len(budget):
                 said.append(f"a result of {tuned.with_result} of {len(budget)} trials only")
             for setting, value in tuned.values.items():
@@ -99,7 +99,10 @@ def notes_of(
             unequal = f"{_trials(tuned)} against {_trials(other)} of {names[against]}"
             sentence = f"tuning was not equal, {unequal}; the difference favours what had more"
             found.setdefault(sentence, []).append(names[key])
-    return [f"{'; '.join(rows)}: {sentence}." for sentence, rows in found.items()]
+    return [
+        f"{'; '.join(rows) if len(rows) < len(names) else 'All rows'}: {sentence}."
+        for sentence, rows in found.items()
+    ]
 
 
 def _trials(tuned: TunedPlace | None) -> str:
