@@ -19,6 +19,8 @@ LEVEL = 0.05
 POWER = 0.8
 _ODD = 0.25
 """The level of the tests that look for a setting whose spread is larger than the others'."""
+_TRUSTED = 0.8
+"""The part of the pooled variance up to which a pair's own variance speaks for pooling."""
 _DOUBLED = 2.0
 _Array = np.ndarray[Any, Any]
 _Name = TypeVar("_Name", bound=Hashable)
@@ -59,7 +61,12 @@ class Tested:
         if self.same:
             return True
         untold = not math.isnan(self.p_holm) and not self.significant and self.sees_doubling
-        return untold and not (self.ratio.mean > _DOUBLED or self.ratio.mean < 1 / _DOUBLED)
+        return untold and not self.far
+
+    @property
+    def far(self) -> bool:
+        """Whether the setting's figure is over twice the reference's, or under half of it."""
+        return self.ratio.mean > _DOUBLED or self.ratio.mean < 1 / _DOUBLED
 
 
 def compare(
@@ -141,9 +148,10 @@ def judge(table: _Array, pairs: Sequence[tuple[int, int]], rounding: Any = 0.0) 
     one variance, with (settings − 1)(seeds − 1) degrees of freedom where nothing lacks (Fisher 1935; least
     squares otherwise). A spread is odd where the residuals of a setting are larger than those of all others,
     by an F-test at 25 %: of the reference, or of any setting (Bonferroni). In a table with an odd spread, or
-    for a pair of odd reference, it is the paired t-test. Where the differences of a pair vary more than the
-    pooled variance says, their own variance stands in its place, and the degrees of freedom move towards
-    seeds − 1: linearly up to (seeds − 3)/2 times more variance, at most to once more.
+    for a pair of odd reference, it is the paired t-test. Elsewhere the variance is the pooled one, or that of
+    the pair's own differences if it is larger; and from 0.8 times the pooled variance on, the degrees of
+    freedom fall to seeds − 1, linearly over (seeds − 3)/4 times the pooled variance more, at most once.
+    These numbers were found by simulation (tests/benchmarks/families.py).
     """
     from scipy.special import stdtr
 
@@ -161,8 +169,8 @@ def judge(table: _Array, pairs: Sequence[tuple[int, int]], rounding: Any = 0.0) 
     pooled = np.maximum(rest / degrees, least / 2) * weights
     odd = (unlike.min(-1, keepdims=True) * unlike.shape[-1] < _ODD) | (unlike[..., others] < _ODD)
     with np.errstate(divide="ignore", invalid="ignore"):
-        excess = np.maximum(own / pooled - 1, 0)
-        allowed = np.clip((common - 3) / 2, 0, 1)
+        excess = np.maximum(own / pooled - _TRUSTED, 0)
+        allowed = np.clip((common - 3) / 4, 0, 1)
         trust = np.where(excess > 0, np.clip(1 - excess / allowed, 0, 1), 1.0)
     variance = np.where(odd, own, np.maximum(pooled, own))
     degrees = np.where(odd, own_degrees, own_degrees + (degrees - own_degrees) * trust)

@@ -25,7 +25,7 @@ def error_figure(sweep: Sweep) -> Figure:
         estimates_series(
             label or "mean and 95 % interval",
             [setting.axes[x_axis] for setting in settings],
-            [mean_interval(list(sweep.test(setting).values())) for setting in settings],
+            [mean_interval(list(sweep.test(setting).values()), sweep.test_scale) for setting in settings],
             Style(number),
             seeds=tuple(sweep.test(setting) for setting in settings),
         )

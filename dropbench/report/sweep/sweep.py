@@ -10,6 +10,7 @@ import pandas as pd
 
 from dropbench.report import metrics
 from dropbench.report.metrics import ERROR, Metric
+from dropbench.report.scale import Scale, infer_images, scale_of
 from dropbench.report.table import NONE, Column, Row
 from dropbench.run import telling
 from dropbench.run.config import SETTINGS
@@ -41,6 +42,9 @@ class Setting:
     failed: frozenset[int]
     run_ids: Mapping[int, str]
     """The ids of the runs that ended well, by seed."""
+    test_images: float
+    """How many test images its errors are of."""
+    validation_images: float
 
     @property
     def drops_nothing(self) -> bool:
@@ -80,6 +84,16 @@ class Sweep:
         return setting.val[self.metric.column]
 
     @property
+    def test_scale(self) -> Scale:
+        """Where its metric on the test images is tested."""
+        return scale_of(self.metric, max(setting.test_images for setting in self.settings))
+
+    @property
+    def val_scale(self) -> Scale:
+        """The same for the validation images."""
+        return scale_of(self.metric, max(setting.validation_images for setting in self.settings))
+
+    @property
     def nets(self) -> list[list[Setting]]:
         """The settings, those together that have the same net and as many training images."""
         groups: dict[tuple[Any, ...], list[Setting]] = {}
@@ -101,10 +115,29 @@ class Sweep:
         alike = all(sortable(other.axes[axis]) == sortable(setting.axes[axis]) for axis in others)
         return alike and math.isclose(other.axes["p_drop"], self.reference_p)
 
+    def contenders(self, settings: Sequence[Setting]) -> list[Setting]:
+        """The settings that the best is chosen among: those with more than half as many seeds as any has."""
+        most = max((len(self.val(setting)) for setting in settings), default=0)
+        return [setting for setting in settings if 2 * len(self.val(setting)) > most]
+
+    def common_seeds(self, settings: Sequence[Setting]) -> frozenset[int]:
+        """The seeds with a value on validation in each of these settings."""
+        found = [frozenset(self.val(setting)) for setting in settings]
+        return frozenset.intersection(*found) if found else frozenset()
+
     def best(self, settings: Sequence[Setting]) -> Setting | None:
-        """The setting with the lowest mean on the validation images; the test images have no say."""
-        with_runs = [setting for setting in settings if self.val(setting)]
-        return min(with_runs, key=lambda setting: mean_of(self.val(setting)), default=None)
+        """The setting with the lowest mean on the validation images; the test images have no say.
+
+        Means are of the seeds that all contenders have, if there are any.
+        """
+        contenders = self.contenders(settings)
+        seeds = self.common_seeds(contenders)
+
+        def mean(setting: Setting) -> float:
+            values = self.val(setting)
+            return mean_of({seed: values[seed] for seed in seeds or values})
+
+        return min(contenders, key=mean, default=None)
 
     @cached_property
     def _telling(self) -> list[str]:
@@ -137,8 +170,9 @@ def find_sweeps(runs: pd.DataFrame) -> list[Sweep]:
     sweeps = []
     for values, group in runs.groupby(list(SETTING), dropna=False, sort=False):
         fields = dict(zip(SETTING, values if isinstance(values, tuple) else (values,), strict=True))
+        test_images, validation_images = (images_of(group, split) for split in ("test", "val"))
         settings = [
-            _setting(dict(zip(AXES, axes if isinstance(axes, tuple) else (axes,), strict=True)), rows)
+            _setting(dict(zip(AXES, axes if isinstance(axes, tuple) else (axes,), strict=True)), rows, test_images, validation_images)
             for axes, rows in group.groupby(list(AXES), dropna=False, sort=True)
         ]
         settings.sort(key=lambda s: tuple(sortable(s.axes[name]) for name in reversed(AXES)))
@@ -157,7 +191,17 @@ def axis_columns(sweep: Sweep) -> tuple[Column, ...]:
     )
 
 
-def _setting(axes: dict[str, Any], rows: pd.DataFrame) -> Setting:
+def images_of(rows: pd.DataFrame, split: str) -> float:
+    """How many images the errors of runs are of: as recorded, or else as few as make them whole counts."""
+    recorded = rows.get({"test": "test_images", "val": "validation_images"}[split])
+    if recorded is not None and recorded.notna().any() and recorded.max() > 0:
+        return float(recorded.max())
+    return infer_images(rows[f"{split}_{ERROR.column}"].dropna().unique())
+
+
+def _setting(
+    axes: dict[str, Any], rows: pd.DataFrame, test_images: float, validation_images: float
+) -> Setting:
     ok = rows[rows["status"] == "ok"]
     seeds = ok["seed"].astype(int).to_numpy()
 
@@ -175,6 +219,8 @@ def _setting(axes: dict[str, Any], rows: pd.DataFrame) -> Setting:
         diverged=frozenset(rows.loc[rows["status"] == "diverged", "seed"].astype(int)),
         failed=frozenset(rows.loc[rows["status"] == "failed", "seed"].astype(int)),
         run_ids=dict(zip(seeds.tolist(), ok["run_id"], strict=True)),
+        test_images=test_images,
+        validation_images=validation_images,
     )
 
 
