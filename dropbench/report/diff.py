@@ -8,8 +8,8 @@ from typing import Any
 
 from dropbench.errors import DropbenchError
 from dropbench.report.folder import Choice
-from dropbench.report.significance import LEVEL, Tested, compare
 from dropbench.report.scale import Scale, scale_of
+from dropbench.report.significance import LEVEL, Tested, compare
 from dropbench.report.statistics import mean_interval
 from dropbench.report.sweep.sweep import AXES, Setting, Sweep, axis_text, find_sweeps, sortable, sweep_title
 from dropbench.report.table import Column, Row, Table, p_text, share_of_seeds
@@ -100,7 +100,8 @@ def _row(before: tuple[Sweep, Setting], after: tuple[Sweep, Setting], test: Test
     column = sweep.metric.column
     common = before[1].test[column].keys() & setting.test[column].keys()
     old, new = (
-        mean_interval([each.test[column][seed] for seed in sorted(common)], scale) for each in (before[1], setting)
+        mean_interval([each.test[column][seed] for seed in sorted(common)], scale)
+        for each in (before[1], setting)
     )
     varying = ", ".join(
         f"{axis} {axis_text(setting.axes[axis], 'all')}" for axis in sweep.varying if axis != "p_drop"

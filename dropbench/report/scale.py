@@ -43,11 +43,11 @@ class Log(Scale):
 
     def forward(self, values: Any) -> _Array:
         """Values on the scale."""
-        return np.log(np.maximum(np.asarray(values, float), _LEAST))
+        return np.asarray(np.log(np.maximum(np.asarray(values, float), _LEAST)))
 
     def back(self, places: Any) -> _Array:
         """The values at places on the scale."""
-        return np.exp(np.minimum(places, 700.0))
+        return np.asarray(np.exp(np.minimum(places, 700.0)))
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,13 @@ class Logit(Scale):
     def forward(self, values: Any) -> _Array:
         """Values on the scale."""
         wrong = np.asarray(values, float) * self.images / 100
-        return np.log((wrong + 0.5) / (self.images - wrong + 0.5))
+        return np.asarray(np.log((wrong + 0.5) / (self.images - wrong + 0.5)))
 
     def back(self, places: Any) -> _Array:
         """The values at places on the scale, within 0 and 100."""
         odds = np.exp(-np.clip(places, -700.0, 700.0))
         wrong = (self.images + 1) / (1 + odds) - 0.5
-        return np.clip(100 * wrong / self.images, 0, 100)
+        return np.asarray(np.clip(100 * wrong / self.images, 0, 100))
 
     def whole(self, values: Any) -> _Array:
         """The number of wrong images."""

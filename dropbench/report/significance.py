@@ -6,6 +6,7 @@ seeds are blocks: what a seed does to all settings cancels. docs/statistics.md h
 """
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -46,7 +47,7 @@ class Tested:
     same: bool
     """Whether the two have the same figure on every seed, two at least."""
     smallest_effect: float
-    """The smallest difference that a test as this one finds with a chance of 80 %, Holm's first step included."""
+    """The smallest difference that it finds with a chance of 80 %, at the first step of Holm's correction."""
     sees_doubling: bool
     """Whether it would find, with that chance, that a figure doubled or halved."""
 
@@ -116,14 +117,17 @@ def _judge_table(
     rows: Sequence[Mapping[int, float]], scale: Scale, pairs: Sequence[tuple[int, int]]
 ) -> list[Judged | None]:
     """One table; None where a pair has under two seeds in common, or nothing in the table varies."""
-    seeds = sorted({seed for row in rows for seed in row})
-    values = np.array([[row.get(seed, math.nan) for seed in seeds] for row in rows]).reshape(len(rows), -1)
-    there = ~np.isnan(values)
-    tested = [pair for pair in pairs if (there[pair[0]] & there[pair[1]]).sum() > 1]
+    # A row or a seed with one value alone says nothing of residuals.
+    kept = [number for number, row in enumerate(rows) if len(row) > 1]
+    counts = Counter(seed for number in kept for seed in rows[number])
+    seeds = sorted(seed for seed, count in counts.items() if count > 1)
+    places = {number: place for place, number in enumerate(kept)}
+    tested = [pair for pair in pairs if len(rows[pair[0]].keys() & rows[pair[1]].keys()) > 1]
+    values = np.array([[rows[number].get(seed, math.nan) for seed in seeds] for number in kept])
     if not tested or not _varies(scale.whole(values)):
         return [None] * len(pairs)
-    means = np.array([np.mean(row[~np.isnan(row)]) if len(row) else math.nan for row in values])
-    found = judge(scale.forward(values), tested, scale.rounding(means))
+    chosen = [(places[one], places[other]) for one, other in tested]
+    found = judge(scale.forward(values), chosen, scale.rounding(np.nanmean(values, 1)))
     by_pair = {
         pair: Judged(*(float(each[number]) for each in (found.effect, found.error, found.degrees, found.p)))
         for number, pair in enumerate(tested)
@@ -188,7 +192,7 @@ def _balanced(table: _Array, ones: _Array, others: _Array) -> tuple[_Array, Any,
     rest = by_row.sum(-1, keepdims=True)
     means = table.mean(-1)
     unlike = np.ones_like(by_row)
-    if settings > 2:  # noqa: PLR2004 - the residuals of two are the same
+    if settings > 2:
         # Without a row, the residuals of the others lose settings/(settings − 1) times what the row has.
         share = by_row * settings / (settings - 1) / np.where(rest > 0, rest, 1)
         unlike = _larger(share, seeds - 1, (settings - 2) * (seeds - 1))
@@ -263,9 +267,7 @@ def _told(
         return Tested(none, ratio, math.nan, math.nan, p_better, same, math.nan, False)
     place = float(scale.forward(start))
     reach = students_quantile(judged.degrees) * judged.error
-    low, middle, high = (
-        float(scale.back(place + judged.effect + side * reach)) for side in (-1, 0, 1)
-    )
+    low, middle, high = (float(scale.back(place + judged.effect + side * reach)) for side in (-1, 0, 1))
     seen = _seen(judged.degrees, LEVEL / family) * judged.error
     up, down = float(scale.back(place + seen)) - start, start - float(scale.back(place - seen))
     alone = _seen(judged.degrees, LEVEL) * judged.error
@@ -285,9 +287,11 @@ def _told(
 def _seen(degrees: float, level: float) -> float:
     """The effect, in standard errors, that a two-sided t-test finds with a chance of POWER.
 
-    The sum of the quantiles of t for level and power, a little above that of the non-central t.
+    The non-centrality of t (Johnson, Kotz & Balakrishnan 1995, chapter 31).
     """
-    return students_quantile(degrees, level / 2) + students_quantile(degrees, 1 - POWER)
+    from scipy.special import nctdtrinc
+
+    return float(nctdtrinc(degrees, 1 - POWER, students_quantile(degrees, level / 2)))
 
 
 def test_images_needed(one: float, other: float) -> int:

@@ -17,7 +17,7 @@ _NO_SPREAD = 1e-12
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over ``count`` seeds with its 95 % interval; ``low`` and ``high`` are NaN where there is none."""
+    """A mean over ``count`` seeds with its 95 % interval; ``low`` and ``high`` are NaN if there is none."""
 
     mean: float
     low: float

@@ -1,6 +1,6 @@
 """What the test of docs/statistics.md does on made tables: its errors, its intervals and its power.
 
-    python tests/benchmarks/families.py [TABLES]
+python tests/benchmarks/families.py [TABLES]
 """
 
 import sys
@@ -14,7 +14,7 @@ SETTINGS = (2, 4, 9)
 SHIFTS = {3: 4.0, 5: 2.2, 6: 1.9, 10: 1.4}
 """The effects that power is told for, in standard deviations of a run."""
 SPREADS = {
-    "alike": lambda settings: np.ones(settings),
+    "alike": np.ones,
     "×3, reference": lambda settings: np.array([3.0, *[1.0] * (settings - 1)]),
     "×10, reference": lambda settings: np.array([10.0, *[1.0] * (settings - 1)]),
     "×3, one setting": lambda settings: np.array([1.0, 3.0, *[1.0] * (settings - 2)]),

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 ERROR = "test_error_percent"
 _AXIS_TITLES = {"train_size": "training\nimages", "passes": "k"}
-AGREES, CONTRARY, UNCLEAR, UNSEEN = "as there", "contrary", "not distinguishable", "no difference seen"
+AGREES, CONTRARY, UNCLEAR, UNSEEN = "as there", "contrary", "not told apart", "no difference seen"
 _MARKS = {"single copy": ("†", "stood in a single copy of the paper"), "from memory": ("‡", "is from memory")}
 _DIGITS, _MANY, _CURVE, _PAIR = 2, 3, 2, 2
 
@@ -303,7 +303,8 @@ def _notes(result: PaperResult) -> list[str]:
         notes.append(
             f"Differences are to {names}, seed by seed. What stands beside theirs goes by the 95 % "
             "intervals, which are not corrected for their number. p: t-test with the seeds as blocks, "
-            f"Holm-corrected for the differences of which something is said there; below {LEVEL:g} is significant."
+            "Holm-corrected for the differences of which something is said there; below "
+            f"{LEVEL:g} is significant."
         )
     notes.append(
         "p_drop is the probability of dropping a hidden unit; p_keep = 1 − p_drop is the 2014 paper's p."

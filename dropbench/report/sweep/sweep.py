@@ -172,7 +172,12 @@ def find_sweeps(runs: pd.DataFrame) -> list[Sweep]:
         fields = dict(zip(SETTING, values if isinstance(values, tuple) else (values,), strict=True))
         test_images, validation_images = (images_of(group, split) for split in ("test", "val"))
         settings = [
-            _setting(dict(zip(AXES, axes if isinstance(axes, tuple) else (axes,), strict=True)), rows, test_images, validation_images)
+            _setting(
+                dict(zip(AXES, axes if isinstance(axes, tuple) else (axes,), strict=True)),
+                rows,
+                test_images,
+                validation_images,
+            )
             for axes, rows in group.groupby(list(AXES), dropna=False, sort=True)
         ]
         settings.sort(key=lambda s: tuple(sortable(s.axes[name]) for name in reversed(AXES)))

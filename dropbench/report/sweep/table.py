@@ -97,8 +97,8 @@ def _notes(sweep: Sweep) -> list[str]:
     notes = ["p_drop is the probability of dropping a unit (p_keep = 1 − p_drop is the 2014 paper's p)."]
     if len(sweep.settings) > 1:
         notes.append(
-            "* best on validation; = not told apart from it on the test images, though twice its figure would "
-            f"be. p: t-test with the seeds as blocks, Holm-corrected; below {LEVEL:g} is significant."
+            "* best on validation; = not told apart from it on the test images, though twice its figure "
+            f"would be. p: t-test with the seeds as blocks, Holm-corrected; below {LEVEL:g} is significant."
         )
     for count, what in (
         (sum(len(setting.diverged) for setting in sweep.settings), "diverged"),

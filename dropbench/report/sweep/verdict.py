@@ -73,7 +73,7 @@ class NetTests:
         best = self.best
         if best is None:
             return [] if several else ["No run of it ended well: there is nothing to compare."]
-        if len(self.settings) < 2:  # noqa: PLR2004 - one is compared with nothing
+        if len(self.settings) < 2:
             return []
         found = [self._of_best(best), *self._choice(), *self._against_reference(best)]
         return [*found, *self._beside_best(best), *self._seeds()]
@@ -118,7 +118,7 @@ class NetTests:
         seeds = self.sweep.common_seeds(contenders)
         if seeds and any(len(self.sweep.val(setting)) > len(seeds) for setting in contenders):
             named = ", ".join(map(str, sorted(seeds)))
-            yield f"The best was chosen on the seeds that all others have: {named}."
+            yield f"The best was chosen on the seeds that all settings have: {named}."
 
     def _against_reference(self, best: Setting) -> Iterable[str]:
         """What is significant, what is not, and what that means."""
@@ -134,19 +134,30 @@ class NetTests:
             if found and found != [best]:
                 yield f"Significantly {word} than {reference}: {self._listed(found)}."
         untold = {number: tested for number, tested in tests.items() if not tested.significant}
-        near = {number: tested for number, tested in untold.items() if not tested.far}
+        if untold:
+            yield from self._untold(untold, by_id)
+        yield from self._untested(by_id)
+
+    def _untold(self, untold: dict[int, Tested], by_id: dict[int, Setting]) -> Iterable[str]:
+        """The settings without a significant difference; those with a large one are named by themselves."""
+        reference = reference_name(self.sweep)
+        seen = sorted(tested.smallest_effect for tested in untold.values())[(len(untold) - 1) // 2]
+        near = [n for n, tested in untold.items() if not tested.far and abs(tested.difference.mean) <= seen]
         if near:
-            seen = sorted(tested.smallest_effect for tested in near.values())[(len(near) - 1) // 2]
             yield (
                 f"Not told apart from {reference}: {self._listed(by_id[number] for number in near)}; "
                 f"differences under {self._points(seen)} would not have been seen."
             )
-        far = [by_id[number] for number in untold if number not in near]
+        far = [number for number in untold if number not in near]
         if far:
-            yield (
-                f"Far from {reference}, but too unsteady for so few seeds to be sure: {self._listed(far)}."
+            signed = "; ".join(
+                f"{self._listed([by_id[n]])} ({untold[n].difference.mean:+.{self.sweep.metric.digits}f})"
+                for n in far
             )
-        yield from self._untested(by_id)
+            yield (
+                f"A large difference to {reference}, but one that varies too much between the seeds to be "
+                f"sure of: {signed}."
+            )
 
     def _untested(self, by_id: dict[int, Setting]) -> Iterable[str]:
         reference = reference_name(self.sweep)
@@ -154,9 +165,7 @@ class NetTests:
         same = [by_id[number] for number, tested in without.items() if tested.same]
         if same:
             yield f"The same {self._what} as {reference} on every seed: {self._listed(same)}."
-        steady = [
-            by_id[n] for n, t in without.items() if not t.same and t.difference.count >= _FEW_SEEDS
-        ]
+        steady = [by_id[n] for n, t in without.items() if not t.same and t.difference.count >= _FEW_SEEDS]
         if steady:
             yield (
                 f"The same difference to {reference} on every seed, so that nothing tells how far it varies, "
@@ -172,7 +181,8 @@ class NetTests:
             return
         others = [setting for setting in self.settings if setting is not best and self.as_good(setting)]
         if others:
-            yield f"Not told apart from the best, though twice its {self._what} would be: {self._listed(others)}."
+            named = self._listed(others)
+            yield f"Not told apart from the best, though twice its {self._what} would be: {named}."
 
     @property
     def _most_seeds(self) -> int:
