@@ -37,11 +37,9 @@ from dropbench.engine.penalties import Penalties, check_compiles
 from dropbench.engine.tasks import TASKS, Task
 from dropbench.models.build import build_model
 from dropbench.run.config import RunConfig
-from dropbench.run.result import EpochRecord, PanelRecord, RunResult, ood_split
+from dropbench.run.result import MOST_TRAINING_IMAGES, EpochRecord, PanelRecord, RunResult, ood_split
 from dropbench.run.streams import numpy_generator, torch_generator
 
-MOST_TRAINING_IMAGES = 10_000
-"""Training images that the trained net is measured on."""
 OnEpoch = Callable[[EpochRecord], None]
 OodImages = tuple[str, np.ndarray]
 """Out-of-distribution images: their name, and the images in the shape of the data set's own."""

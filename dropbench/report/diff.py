@@ -7,7 +7,8 @@ from typing import Any
 
 from dropbench.errors import DropbenchError
 from dropbench.report.folder import Choice
-from dropbench.report.significance import LEVEL, PairedTest, paired_tests
+from dropbench.report.scale import Scale, scale_of
+from dropbench.report.significance import LEVEL, Tested, compare
 from dropbench.report.statistics import mean_interval
 from dropbench.report.sweep.sweep import (
     AXES,
@@ -20,7 +21,7 @@ from dropbench.report.sweep.sweep import (
     sweep_title,
 )
 from dropbench.report.sweep.tuning import TUNED, Trial, Tuning
-from dropbench.report.table import Column, Row, Table, number, p_text
+from dropbench.report.table import Column, Row, Table, p_text, share_of_seeds
 from dropbench.results.read import read_table
 from dropbench.results.schema import RUNS
 from dropbench.run.config import SETTINGS
@@ -39,16 +40,19 @@ def diff_table(old: Path, new: Path, choice: Choice) -> tuple[Table, bool]:
     """
     before, after = (_settings(folder, choice) for folder in (old, new))
     common = _told_once([key for key in before if key in after])
-    pairs = [(after[key][1], before[key][1]) for key in common]
     column = choice.metric.column
-    tests = paired_tests([(one.test[column], other.test[column]) for one, other in pairs])
+    series = {("new", key): after[key][1].test[column] for key in common}
+    series |= {("old", key): before[key][1].test[column] for key in common}
+    images = max((side[key][1].images["test"] for side in (before, after) for key in common), default=1)
+    scale = scale_of(choice.metric, images)
+    tests = compare(series, [(("new", key), ("old", key)) for key in common], scale)
     compared = [(key, test) for key, test in zip(common, tests, strict=True) if test.difference.count]
     if not compared:
         raise DropbenchError(
             f"{old} and {new} have no setting with a seed in common.",
             "Run the same command into both, with another `out`.",
         )
-    rows = [_row(before[key], after[key], test, column) for key, test in compared]
+    rows = [_row(before[key], after[key], test, scale) for key, test in compared]
     worse = [row for row in rows if row["worse"]]
     better = [row for row in rows if row["better"]]
     alone = len(_at_one_trial(before) ^ _at_one_trial(after))
@@ -56,15 +60,15 @@ def diff_table(old: Path, new: Path, choice: Choice) -> tuple[Table, bool]:
         f"Of {len(rows)} settings {len(worse)} are significantly worse in {new} and {len(better)} better."
     ]
     notes = [
-        f"Differences are {new} − {old} over the seeds that both have; paired t-test, Holm-corrected, below "
-        f"{LEVEL:g} is significant.",
+        f"Differences are {new} − {old} over the seeds that both have; paired t-test "
+        f"on the scale of the metric, Holm-corrected, below {LEVEL:g} is significant.",
     ]
     if alone:
         notes.append(f"{alone} settings are in one of the folders only.")
     if lost := sum(row["lost_runs"] for row in rows):
         notes.append(f"{lost} runs that ended well in {old} did not in {new}.")
     if all(math.isnan(row["p_value"]) for row in rows):
-        notes.append("No test was possible: one seed, or all differences the same.")
+        notes.append("No test was possible: one seed, or a difference that is the same on every seed.")
     digits = choice.metric.digits
     columns = (
         Column("setting", lambda row: row["setting"], left=True),
@@ -74,7 +78,7 @@ def diff_table(old: Path, new: Path, choice: Choice) -> tuple[Table, bool]:
         Column("old", _estimate("_old", digits)),
         Column("new", _estimate("_new", digits)),
         Column("difference\n[95 %]", lambda row: row["_difference"].text(digits, signed=True)),
-        Column("P(bet-\nter)", number("p_better", ".2f")),
+        Column("seeds\nbetter", share_of_seeds),
         Column("p,\nHolm", lambda row: p_text(row["p_value_holm"])),
         Column("", lambda row: "worse" if row["worse"] else "better" if row["better"] else "", left=True),
     )
@@ -122,11 +126,13 @@ def _at_one_trial(found: Collection[_Key]) -> set[_Key]:
     return {(own, trials) for own, trials in found if len(trials) == 1}
 
 
-def _row(before: tuple[Sweep, Setting], after: tuple[Sweep, Setting], test: PairedTest, column: str) -> Row:
+def _row(before: tuple[Sweep, Setting], after: tuple[Sweep, Setting], test: Tested, scale: Scale) -> Row:
     sweep, setting = after
+    column = sweep.metric.column
     common = before[1].test[column].keys() & setting.test[column].keys()
     old, new = (
-        mean_interval([each.test[column][seed] for seed in sorted(common)]) for each in (before[1], setting)
+        mean_interval([each.test[column][seed] for seed in sorted(common)], scale)
+        for each in (before[1], setting)
     )
     told = [f"{axis} {axis_text(setting.axes[axis], 'all')}" for axis in sweep.varying if axis != "p_drop"]
     if setting.tuning and before[1].tuning:
@@ -136,9 +142,11 @@ def _row(before: tuple[Sweep, Setting], after: tuple[Sweep, Setting], test: Pair
         "p_drop": setting.axes["p_drop"],
         "p_keep": round(1 - setting.axes["p_drop"], 12),
         "seeds": test.difference.count,
+        "compared_seeds": test.difference.count,
         **old.cells("old"),
         **new.cells("new"),
         **test.difference.cells("difference"),
+        **test.ratio.cells("ratio"),
         "p_value": test.p,
         "p_value_holm": test.p_holm,
         "p_better": test.p_better,

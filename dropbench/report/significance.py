@@ -1,40 +1,55 @@
-"""Tests of differences between settings that were run on the same seeds, and what they could have found."""
+"""The test of differences between settings that were run on the same seeds, and what it could have found.
 
-import bisect
-import functools
-import gc
+There is one, for sweeps, the paper's experiments and `--diff`. Settings that are compared with one another
+form a table of settings × seeds, on the scale where their spreads are alike (`dropbench.report.scale`). The
+seeds are blocks: what a seed does to all settings cancels. docs/statistics.md has its properties.
+"""
+
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from dropbench.report.statistics import Estimate, mean_interval, seed_differences
+import numpy as np
+
+from dropbench.report.scale import PLAIN, Scale
+from dropbench.report.statistics import NOTHING, Estimate, spreads, students_quantile
 
 LEVEL = 0.05
 POWER = 0.8
-MEANINGFUL = 0.75
-"""P(A better than B) from which on Bouthillier et al. (2021) call a difference meaningful."""
+_ODD = 0.25
+"""The level of the tests that look for a setting whose spread is larger than the others'."""
+_TRUSTED = 0.8
+"""The part of the pooled variance up to which a pair's own variance speaks for pooling."""
+_DOUBLED = 2.0
+_Array = np.ndarray[Any, Any]
+_Name = TypeVar("_Name", bound=Hashable)
 
 
 @dataclass(frozen=True)
-class PairedTest:
-    """A setting against another, by the differences of their seeds.
+class Tested:
+    """A setting against another, over the seeds that both have.
 
-    ``p`` is that of the paired t-test, ``p_holm`` the same corrected for all tests of the family (Holm 1979);
-    both NaN where there is no test: under two seeds, or if all differences are the same. ``p_better`` is the
-    share of seeds in which the setting has the lower figure, ties half.
+    ``p`` is that of the test, ``p_holm`` the same corrected for all tests of the family (Holm 1979); both
+    NaN where there is no test: under two seeds, or where nothing varies. The interval of the difference and
+    of the ratio belong to ``p``: they exclude 0 and 1 where it is below 5 %.
     """
 
     difference: Estimate
+    """In the unit of the figure; the interval is taken back from the scale at the reference's mean."""
+    ratio: Estimate
+    """How many times the reference's figure the setting's is."""
     p: float
     p_holm: float
     p_better: float
-    deviation: float
-    """Standard deviation of the differences."""
-
-    @property
-    def same(self) -> bool:
-        """Whether the two have the same figure on every seed, two at least."""
-        return self.deviation == self.difference.mean == 0
+    """The share of seeds in which the setting has the lower figure, ties half."""
+    same: bool
+    """Whether the two have the same figure on every seed, two at least."""
+    smallest_effect: float
+    """The smallest difference that it finds with a chance of 80 %, at the first step of Holm's correction."""
+    sees_doubling: bool
+    """Whether it would find, with that chance, that a figure doubled or halved."""
 
     @property
     def significant(self) -> bool:
@@ -42,83 +57,255 @@ class PairedTest:
         return self.p_holm < LEVEL
 
     @property
-    def smallest_effect(self) -> float:
-        """The smallest difference that this many seeds find with a chance of 80 %; NaN under two seeds."""
-        if self.difference.count < 2:
-            return math.nan
-        return self.deviation * _effect_size(self.difference.count)
+    def alike(self) -> bool:
+        """Whether nothing tells the two apart, though a figure of twice the size would have been seen."""
+        if self.same:
+            return True
+        untold = not math.isnan(self.p_holm) and not self.significant and self.sees_doubling
+        return untold and not self.far
 
     @property
-    def seeds_needed(self) -> float:
-        """How many seeds would find a difference as large as the mean one; NaN where none is."""
-        if not self.deviation > 0 or self.difference.mean == 0:
-            return math.nan
-        return _seeds(round(abs(self.difference.mean) / self.deviation, 3))
+    def far(self) -> bool:
+        """Whether the setting's figure is over twice the reference's, or under half of it."""
+        return self.ratio.mean > _DOUBLED or self.ratio.mean < 1 / _DOUBLED
 
 
-def paired_tests(pairs: Sequence[tuple[Mapping[int, float], Mapping[int, float]]]) -> list[PairedTest]:
-    """Test each ``(values, reference)`` pair, both by seed, with Holm's correction over all of them."""
-    found = [seed_differences(values, reference) for values, reference in pairs]
-    raw = [_paired_t(each) for each in found]
-    tested = [number for number, p in enumerate(raw) if not math.isnan(p)]
-    corrected = list(raw)
-    if len(tested) > 1:
-        from statsmodels.stats.multitest import multipletests
+def compare(
+    series: Mapping[_Name, Mapping[int, float]], pairs: Sequence[tuple[_Name, _Name]], scale: Scale = PLAIN
+) -> list[Tested]:
+    """Test each pair (setting, reference) of ``series``, figures by seed, as one family.
 
-        gc.freeze()  # it collects garbage at every call, which otherwise takes longer than all the rest
-        try:
-            _, adjusted, _, _ = multipletests([raw[number] for number in tested], method="holm")
-        finally:
-            gc.unfreeze()
-        for number, p in zip(tested, adjusted, strict=True):
-            corrected[number] = float(p)
+    The table of a pair holds the settings that are compared with one of its two, directly or through others.
+    """
+    judged: list[Judged | None] = [None] * len(pairs)
+    for names in _tables(pairs):
+        inside = [number for number, (name, _) in enumerate(pairs) if name in names]
+        found = _judge_table([series[name] for name in names], scale, [
+            (names.index(pairs[number][0]), names.index(pairs[number][1])) for number in inside
+        ])  # fmt: skip
+        for number, one in zip(inside, found, strict=True):
+            judged[number] = one
+    corrected = holm(np.array([math.nan if one is None else one.p for one in judged]))
+    family = int(np.isfinite(corrected).sum())
     return [
-        PairedTest(mean_interval(each), p, p_holm, _share_below(each), _deviation(each))
-        for each, p, p_holm in zip(found, raw, corrected, strict=True)
+        _told(series[name], series[reference], one, float(p_holm), family, scale)
+        for (name, reference), one, p_holm in zip(pairs, judged, corrected, strict=True)
     ]
 
 
-def _paired_t(values: Sequence[float]) -> float:
-    from scipy.stats import ttest_1samp
-
-    if _deviation(values) > 0:
-        return float(ttest_1samp(values, 0).pvalue)
-    return math.nan
-
-
-def _deviation(values: Sequence[float]) -> float:
-    """NaN under two values; exactly 0 for equal ones, whatever the rounding of their mean."""
-    if len(values) < 2:
-        return math.nan
-    if len(set(values)) == 1:
-        return 0.0
-    mean = sum(values) / len(values)
-    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+def _tables(pairs: Sequence[tuple[_Name, _Name]]) -> list[list[_Name]]:
+    """The names that pairs connect, directly or through others."""
+    tables: list[list[_Name]] = []
+    for pair in pairs:
+        touched = [table for table in tables if not set(pair).isdisjoint(table)]
+        merged = list(dict.fromkeys([*(name for table in touched for name in table), *pair]))
+        tables = [*(table for table in tables if table not in touched), merged]
+    return tables
 
 
-def _share_below(values: Sequence[float]) -> float:
-    if not values:
-        return math.nan
-    return sum((value < 0) + 0.5 * (value == 0) for value in values) / len(values)
+@dataclass(frozen=True)
+class Judged:
+    """Differences on the scale with their standard errors, degrees of freedom and p-values."""
+
+    effect: Any
+    error: Any
+    degrees: Any
+    p: Any
 
 
-@functools.cache
-def _effect_size(seeds: int) -> float:
-    """The smallest effect that so many seeds find, in standard deviations of the differences."""
-    from statsmodels.stats.power import TTestPower
+def _judge_table(
+    rows: Sequence[Mapping[int, float]], scale: Scale, pairs: Sequence[tuple[int, int]]
+) -> list[Judged | None]:
+    """One table; None where a pair has under two seeds in common, or nothing in the table varies."""
+    # A row or a seed with one value alone says nothing of residuals.
+    kept = [number for number, row in enumerate(rows) if len(row) > 1]
+    counts = Counter(seed for number in kept for seed in rows[number])
+    seeds = sorted(seed for seed, count in counts.items() if count > 1)
+    places = {number: place for place, number in enumerate(kept)}
+    tested = [pair for pair in pairs if len(rows[pair[0]].keys() & rows[pair[1]].keys()) > 1]
+    values = np.array([[rows[number].get(seed, math.nan) for seed in seeds] for number in kept])
+    if not tested or not _varies(scale.whole(values)):
+        return [None] * len(pairs)
+    chosen = [(places[one], places[other]) for one, other in tested]
+    found = judge(scale.forward(values), chosen, scale.rounding(np.nanmean(values, 1)))
+    by_pair = {
+        pair: Judged(*(float(each[number]) for each in (found.effect, found.error, found.degrees, found.p)))
+        for number, pair in enumerate(tested)
+    }
+    return [by_pair.get(pair) for pair in pairs]
 
-    return float(TTestPower().solve_power(nobs=seeds, alpha=LEVEL, power=POWER, alternative="two-sided"))
+
+def _varies(table: _Array) -> bool:
+    """Whether anything remains when the means of settings and seeds are taken away."""
+    rest = _least_squares(table)[0]
+    size = float(np.nansum(np.square(table)))
+    return bool(rest > 1e-18 * size) and spreads(table[~np.isnan(table)])
 
 
-@functools.cache
-def _seeds(effect_size: float) -> int:
-    """The fewest that find an effect of so many standard deviations."""
-    from statsmodels.stats.power import TTestPower
+def judge(table: _Array, pairs: Sequence[tuple[int, int]], rounding: Any = 0.0) -> Judged:
+    """Test the pairs of rows of a table of settings × seeds; each has two seeds in common, at least.
 
-    def enough(seeds: int) -> bool:
-        return bool(TTestPower().power(effect_size, seeds, LEVEL) >= POWER)
+    ``table`` is ``(…, settings, seeds)``. One table may lack values (NaN); many are judged at once where
+    nothing lacks. ``rounding``, one for all rows or one for each, is the least variance of a value.
 
-    most = 2
-    while not enough(most):
-        most *= 2
-    return bisect.bisect_left(range(2, most + 1), True, key=enough) + 2
+    Under one spread for all, it is the t-test of randomised blocks: the residuals of the additive model give
+    one variance, with (settings − 1)(seeds − 1) degrees of freedom where nothing lacks (Fisher 1935; least
+    squares otherwise). A spread is odd where the residuals of a setting are larger than those of all others,
+    by an F-test at 25 %: of the reference, or of any setting (Bonferroni). In a table with an odd spread, or
+    for a pair of odd reference, it is the paired t-test. Elsewhere the variance is the pooled one, or that of
+    the pair's own differences if it is larger; and from 0.8 times the pooled variance on, the degrees of
+    freedom fall to seeds − 1, linearly over (seeds − 3)/4 times the pooled variance more, at most once.
+    These numbers were found by simulation (tests/benchmarks/families.py).
+    """
+    from scipy.special import stdtr
+
+    ones, others = (np.array([pair[side] for pair in pairs]) for side in (0, 1))
+    differences = table[..., ones, :] - table[..., others, :]
+    common = (~np.isnan(differences)).sum(-1)
+    own_degrees = common - 1
+    paired_effect = np.nanmean(differences, -1)
+    least = (np.broadcast_to(rounding, table.shape[:-1])[..., [ones, others]]).sum(-2)
+    own = np.maximum(np.nanvar(differences, -1, ddof=1), least) / common
+    if np.isnan(table).any():
+        effect, weights, rest, degrees, unlike = _unbalanced(table, ones, others)
+    else:
+        effect, weights, rest, degrees, unlike = _balanced(table, ones, others)
+    pooled = np.maximum(rest / degrees, least / 2) * weights
+    odd = (unlike.min(-1, keepdims=True) * unlike.shape[-1] < _ODD) | (unlike[..., others] < _ODD)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        excess = np.maximum(own / pooled - _TRUSTED, 0)
+        allowed = np.clip((common - 3) / 4, 0, 1)
+        trust = np.where(excess > 0, np.clip(1 - excess / allowed, 0, 1), 1.0)
+    variance = np.where(odd, own, np.maximum(pooled, own))
+    degrees = np.where(odd, own_degrees, own_degrees + (degrees - own_degrees) * trust)
+    effect, error = np.where(odd, paired_effect, effect), np.sqrt(variance)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = np.where(error > 0, 2 * stdtr(degrees, -np.abs(effect / error)), math.nan)
+    return Judged(effect, error, degrees, p)
+
+
+def _balanced(table: _Array, ones: _Array, others: _Array) -> tuple[_Array, Any, _Array, Any, _Array]:
+    """Differences, their variance per residual variance, residuals, degrees of freedom, and oddities."""
+    settings, seeds = table.shape[-2:]
+    centred = table - table.mean(-1, keepdims=True)
+    by_row = np.square(centred - centred.mean(-2, keepdims=True)).sum(-1)
+    rest = by_row.sum(-1, keepdims=True)
+    means = table.mean(-1)
+    unlike = np.ones_like(by_row)
+    if settings > 2:
+        # Without a row, the residuals of the others lose settings/(settings − 1) times what the row has.
+        share = by_row * settings / (settings - 1) / np.where(rest > 0, rest, 1)
+        unlike = _larger(share, seeds - 1, (settings - 2) * (seeds - 1))
+    return means[..., ones] - means[..., others], 2 / seeds, rest, (settings - 1) * (seeds - 1), unlike
+
+
+def _unbalanced(table: _Array, ones: _Array, others: _Array) -> tuple[_Array, _Array, Any, Any, _Array]:
+    """Return the same as _balanced, of one table, by least squares."""
+    rest, degrees, effects, spread = _least_squares(table)
+    unlike = np.ones(len(table))
+    for row in range(len(table)):
+        fewer, left, *_ = _least_squares(np.delete(table, row, 0))
+        if 0 < left < degrees and rest > 0:
+            unlike[row] = _larger(np.clip(1 - fewer / rest, 0, 1), degrees - left, left)
+    weights = spread[ones, ones] + spread[others, others] - 2 * spread[ones, others]
+    return effects[ones] - effects[others], weights, rest, degrees, unlike
+
+
+def _larger(share: Any, degrees: float, others: float) -> Any:
+    """The p-value of the F-test that a share of a sum of squares is no larger than its degrees of freedom."""
+    from scipy.special import betaincc
+
+    return betaincc(degrees / 2, others / 2, np.clip(share, 0, 1))
+
+
+def _least_squares(table: _Array) -> tuple[float, int, _Array, _Array]:
+    """Settings + seeds fitted to what is there: residuals, degrees of freedom, effects, their covariance."""
+    there = ~np.isnan(table)
+    values = np.where(there, table, 0.0)
+    settings = len(table)
+    corner = there.astype(float)
+    normal = np.block([[np.diag(corner.sum(1)), corner], [corner.T, np.diag(corner.sum(0))]])
+    inverse = np.linalg.pinv(normal, hermitian=True)
+    fit = inverse @ np.concatenate([values.sum(1), values.sum(0)])
+    residuals = np.where(there, table - fit[:settings, None] - fit[None, settings:], 0.0)
+    degrees = int(there.sum() - np.linalg.matrix_rank(normal, hermitian=True))
+    return float(np.square(residuals).sum()), degrees, fit[:settings], inverse[:settings, :settings]
+
+
+def holm(p: _Array) -> _Array:
+    """Correct p-values by Holm's step-down method along the last axis; NaN is no test (Holm 1979)."""
+    order = np.argsort(p, -1)
+    ranked = np.take_along_axis(p, order, -1)
+    tests = np.isfinite(p).sum(-1, keepdims=True)
+    steps = np.maximum.accumulate(np.minimum(1, ranked * (tests - np.arange(p.shape[-1]))), -1)
+    corrected = np.full_like(p, math.nan)
+    np.put_along_axis(corrected, order, np.where(np.isnan(ranked), math.nan, steps), -1)
+    return corrected
+
+
+def _told(
+    values: Mapping[int, float],
+    reference: Mapping[int, float],
+    judged: Judged | None,
+    p_holm: float,
+    family: int,
+    scale: Scale,
+) -> Tested:
+    """A judged pair in the unit of its figures."""
+    seeds = sorted(values.keys() & reference.keys())
+    if not seeds:
+        return Tested(NOTHING, NOTHING, math.nan, math.nan, math.nan, False, math.nan, False)
+    ours, theirs = (np.array([each[seed] for seed in seeds]) for each in (values, reference))
+    steps = scale.whole(ours) - scale.whole(theirs)
+    p_better = float(np.mean((steps < 0) + 0.5 * (steps == 0)))
+    same = len(seeds) > 1 and not steps.any()
+    start = float(theirs.mean())
+    mean = float(ours.mean()) - start
+    none = Estimate(mean, math.nan, math.nan, len(seeds))
+    if judged is None:
+        ratio = Estimate((start + mean) / start if start else math.nan, math.nan, math.nan, len(seeds))
+        return Tested(none, ratio, math.nan, math.nan, p_better, same, math.nan, False)
+    place = float(scale.forward(start))
+    reach = students_quantile(judged.degrees) * judged.error
+    low, middle, high = (float(scale.back(place + judged.effect + side * reach)) for side in (-1, 0, 1))
+    seen = _seen(judged.degrees, LEVEL / family) * judged.error
+    up, down = float(scale.back(place + seen)) - start, start - float(scale.back(place - seen))
+    alone = _seen(judged.degrees, LEVEL) * judged.error
+    halved = place - float(scale.forward(start / _DOUBLED)) if start > 0 else math.log(_DOUBLED)
+    return Tested(
+        Estimate(mean, min(low - start, mean), max(high - start, mean), len(seeds)),
+        Estimate(middle / start, low / start, high / start, len(seeds)) if start else NOTHING,
+        judged.p,
+        p_holm,
+        p_better,
+        same,
+        up if mean >= 0 else down,
+        alone <= halved,
+    )
+
+
+def _seen(degrees: float, level: float) -> float:
+    """The effect, in standard errors, that a two-sided t-test finds with a chance of POWER.
+
+    The non-centrality of t (Johnson, Kotz & Balakrishnan 1995, chapter 31).
+    """
+    from scipy.special import nctdtrinc
+
+    return float(nctdtrinc(degrees, 1 - POWER, students_quantile(degrees, level / 2)))
+
+
+def test_images_needed(one: float, other: float) -> int:
+    """How many test images tell two error rates apart, in percent, at 5 % with a chance of 80 %.
+
+    The two-proportion formula (Fleiss, Levin & Paik 2003, equation 4.14, without continuity correction).
+    Both nets predict the same images, so that fewer may do. 0 where the rates are the same.
+    """
+    if one == other:
+        return 0
+    from scipy.special import ndtri
+
+    p, q = one / 100, other / 100
+    middle = (p + q) / 2
+    at_level = float(ndtri(1 - LEVEL / 2)) * math.sqrt(2 * middle * (1 - middle))
+    at_power = float(ndtri(POWER)) * math.sqrt(p * (1 - p) + q * (1 - q))
+    return math.ceil(((at_level + at_power) / (p - q)) ** 2)

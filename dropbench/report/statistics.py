@@ -1,21 +1,23 @@
-"""Means over seeds, and seed_differences between settings that were run on the same seeds."""
+"""Means over seeds, and differences between settings that were run on the same seeds."""
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from dropbench.report.scale import PLAIN, Scale
+
 CONFIDENCE = 0.95
 ENOUGH_SEEDS = 6
-"""The least number of seeds for intervals by the bootstrap, without a warning of too few."""
-_RESAMPLES = 2000
+"""The least number of seeds that is not called few."""
+_NO_SPREAD = 1e-12
+"""A variance this small a part of the squared values is what rounding leaves of none."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over ``count`` seeds with its 95 % interval; ``low`` and ``high`` are NaN under two seeds."""
+    """A mean over ``count`` seeds with its 95 % interval; ``low`` and ``high`` are NaN if there is none."""
 
     mean: float
     low: float
@@ -52,61 +54,47 @@ class Estimate:
         return {name: self.mean, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
-def mean_interval(values: Sequence[float]) -> Estimate:
+NOTHING = Estimate(math.nan, math.nan, math.nan, 0)
+
+
+def mean_interval(values: Sequence[float], scale: Scale = PLAIN) -> Estimate:
     """Mean and 95 % interval, with the seeds as the unit of replication.
 
-    From ENOUGH_SEEDS on by the studentised bootstrap (Efron & Tibshirani 1993, section 12.5). Of fewer values
-    no resampling makes an interval that holds (the percentiles of three cover 75 %): there it is Student's
-    t, and also where most values are the same, so that too many resamples have no spread.
+    The interval is Student's t on the scale, taken back. There is none of one seed, nor of seeds that are
+    all the same: what does not vary does not tell how much it would. The spread is never taken as less than
+    what rounding to whole images makes.
     """
     count = len(values)
     if count == 0:
-        return Estimate(math.nan, math.nan, math.nan, 0)
+        return NOTHING
     mean = sum(values) / count
-    if count == 1:
-        return Estimate(mean, math.nan, math.nan, 1)
-    error = float(np.std(values, ddof=1)) / math.sqrt(count)
-    quantiles = None if count < ENOUGH_SEEDS else _studentised_quantiles(np.asarray(values, float) - mean)
-    low, high = quantiles or _students_quantiles(count)
-    return Estimate(mean, mean - high * error, mean - low * error, count)
+    places = scale.forward(values)
+    variance = float(np.var(places, ddof=1)) if count > 1 else math.nan
+    if count == 1 or not spreads(scale.whole(values)):
+        return Estimate(mean, math.nan, math.nan, count)
+    error = math.sqrt(max(variance, float(scale.rounding(mean))) / count)
+    reach = students_quantile(count - 1) * error
+    low, high = (float(scale.back(places.mean() + side * reach)) for side in (-1, 1))
+    return Estimate(mean, min(low, mean), max(high, mean), count)
 
 
-def _students_quantiles(count: int) -> tuple[float, float]:
+def spreads(values: np.ndarray) -> bool:
+    """Whether values differ by more than rounding makes them."""
+    return bool(np.var(values) > _NO_SPREAD * np.mean(np.square(values)))
+
+
+def students_quantile(degrees: float, tail: float = (1 - CONFIDENCE) / 2) -> float:
+    """The quantile of Student's t with ``tail`` above it."""
     from scipy.special import stdtrit  # scipy.stats has the same quantile and takes 0.6 s to import
 
-    reach = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2))
-    return -reach, reach
-
-
-def _studentised_quantiles(deviations: np.ndarray) -> tuple[float, float] | None:
-    """The quantiles of (mean of a resample)/(its own standard error), for deviations from a mean.
-
-    None where so many resamples have no spread, being of one value, that the quantiles are among them.
-    """
-    count = len(deviations)
-    weights = _resamples(count)
-    means = weights @ deviations / count
-    variances = (weights @ deviations**2 / count - means**2) * count / (count - 1)
-    spread = variances > 1e-12 * np.square(deviations).max()
-    tail = (1 - CONFIDENCE) / 2
-    if 1 - spread.mean() >= tail:
-        return None
-    low, high = np.quantile(means[spread] / np.sqrt(variances[spread] / count), (tail, 1 - tail))
-    return float(low), float(high)
-
-
-@functools.cache
-def _resamples(count: int) -> np.ndarray:
-    """How often each of ``count`` values is drawn, ``(resamples, count)``: always the same draws."""
-    generator = np.random.default_rng(count)
-    return generator.multinomial(count, np.full(count, 1 / count), _RESAMPLES).astype(float)
+    return float(stdtrit(degrees, 1 - tail))
 
 
 def paired_difference(values: Mapping[int, float], reference: Mapping[int, float]) -> Estimate:
     """Mean of ``values`` − ``reference`` over the seeds that both have, with its 95 % interval.
 
-    Both map a seed to a figure. Runs of one seed share initial weights, splits and batch order, so their
-    difference is freer of noise than the difference of two means.
+    Both map a seed to a figure without bounds. Runs of one seed share initial weights, splits and batch
+    order, so their difference is freer of noise than the difference of two means.
     """
     return mean_interval(seed_differences(values, reference))
 

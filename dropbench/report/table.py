@@ -82,3 +82,17 @@ def p_text(value: float) -> str:
     if math.isnan(value):
         return NONE
     return "<0.001" if value < 0.001 else f"{value:.2g}"
+
+
+def p_words(value: float) -> str:
+    """The same after the letter p, in a sentence: ``= 0.03``, ``< 0.001``."""
+    text = p_text(value)
+    return f"< {text[1:]}" if text.startswith("<") else f"= {text}"
+
+
+def share_of_seeds(row: Row) -> str:
+    """In how many of a row's compared seeds it is the better, ties half: ``2 of 3``."""
+    if math.isnan(row["p_better"]):
+        return NONE
+    seeds = row["compared_seeds"]
+    return f"{row['p_better'] * seeds:g} of {seeds}"

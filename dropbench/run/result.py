@@ -18,6 +18,10 @@ Brier score (0 to 2) and the expected calibration error (0 to 1, 15 bins). Autoe
 cross-entropy in nats (nll) and the squared error of an image, both summed over its pixels (values 0 to 1)."""
 
 
+MOST_TRAINING_IMAGES = 10_000
+"""Training images that the trained net is measured on."""
+
+
 @dataclass(frozen=True)
 class EpochRecord:
     """One epoch of the learning curves.

@@ -115,18 +115,32 @@ def test_the_verdict_names_effect_interval_and_cost(tmp_path):
     assert (
         higher == "Higher in error than dropout: a single net without dropout (+0.50 [+0.10, +0.90] points)."
     )
-    assert neither.startswith("Not distinguishable from dropout: dropout with Monte-Carlo")
+    assert neither.startswith("Not told apart from dropout: dropout with Monte-Carlo")
 
 
-def test_what_is_not_distinguishable_is_said_so(tmp_path):
+def test_what_is_not_told_apart_is_said_so_with_what_would_not_have_been_seen(tmp_path):
     compare(tmp_path, {"dropout": [3], "ensemble": [3]})
     differ(tmp_path, {"ensemble": (-0.1, -0.5, 0.3)}, 1, p="0.7")
     effect, test = quality(tmp_path).verdict
     assert effect.startswith(
-        "An ensemble of 3 is not distinguishable from dropout in error (-0.10 [-0.50, +0.30] points, with "
+        "An ensemble of 3 is not told apart from dropout in error (-0.10 [-0.50, +0.30] points, with "
     )
+    assert "differences under 0.57 points would not have been seen" in effect, "0.4 × 2.80/1.96"
     assert test.endswith("seed 0: p = 0.7.")
     assert any("One seed" in note for note in quality(tmp_path).notes)
+
+
+def test_without_its_differences_nothing_is_called_alike(tmp_path):
+    """As where the command was cut off before it wrote them."""
+    compare(tmp_path, {"dropout": [14, 13], "bagging": [3, 2], "single": [14, 14]})
+    table = quality(tmp_path)
+    by_arm = {row["arm"]: row for row in table.rows}
+    assert by_arm["bagging"]["difference_to_dropout_error_percent"] == -11
+    assert all(math.isnan(row["test_error_percent_low"]) for row in table.rows)
+    for sentence in table.verdict:
+        assert "told apart" not in sentence
+        assert "run the command again" in sentence
+    assert "11.00 points less error" in table.verdict[0]
 
 
 def test_a_higher_error_is_a_higher_error(tmp_path):

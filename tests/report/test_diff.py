@@ -51,6 +51,19 @@ def test_noise_is_no_worsening(folders):
     assert all(row["p_value_holm"] > 0.05 for row in table.rows)
 
 
+def test_one_image_more_on_every_seed_is_no_worsening(folders):
+    """With 30 images; it is no test that would end somebody's CI."""
+    old, new = folders
+    counts = {0.0: [3, 5, 4], 0.5: [2, 4, 4]}
+    runs(old, {p: [100 * count / 30 for count in each] for p, each in counts.items()})
+    runs(new, {p: [100 * (count + 1) / 30 for count in each] for p, each in counts.items()})
+    table, worse = diff_table(old, new, Choice())
+    assert not worse
+    assert all(math.isnan(row["p_value"]) for row in table.rows)
+    assert all(math.isnan(row["difference_low"]) for row in table.rows)
+    assert any("No test was possible" in note for note in table.notes)
+
+
 def test_only_what_both_have_is_compared_and_the_rest_is_told(folders):
     old, new = folders
     runs(old, {**STEADY, 0.8: [9.0] * 6})

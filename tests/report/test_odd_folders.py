@@ -81,7 +81,7 @@ def test_one_seed_has_no_interval_and_is_told_why(tmp_path, told):
     (table,) = load_report(tmp_path).tables
     assert any("One seed gives no interval" in sentence for sentence in table.verdict)
     assert all("[" not in cells[4] for cells in table.texts())
-    assert "one seed tells no more" in table.verdict[0]
+    assert "without a test" in table.verdict[0]
 
 
 def test_runs_that_did_not_end_well_are_counted_in_plain_sight(tmp_path, told):

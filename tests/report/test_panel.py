@@ -62,7 +62,7 @@ def test_differences_are_paired_and_say_what_holds(folder):
     assert rows[0.5]["mean_abs_correlation_difference"] == pytest.approx(-0.1 + np.mean(NOISE))
     notes = " ".join(found["panel-units"].notes)
     assert "hidden layer 1, mean |r|: lower at 0.5" in notes
-    assert "hidden layer 1, effective rank: not distinguishable at 0.5" in notes
+    assert "hidden layer 1, effective rank: not told apart at 0.5" in notes
 
 
 def test_every_line_of_a_markdown_table_has_as_many_cells(folder):

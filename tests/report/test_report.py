@@ -86,12 +86,70 @@ def test_a_net_without_dropout_is_named_without_a_variant_of_it(tmp_path):
     ]
 
 
+def verdict(tmp_path):
+    (sweep,) = sweeps(tmp_path)
+    return " ".join(sweep_table(sweep).verdict)
+
+
 def test_settings_of_the_same_figures_are_as_good_as_the_best(tmp_path):
     runs(tmp_path, {0.0: [2, 3, 4], 0.3: [2, 3, 4], 0.5: [3, 4, 5]})
     (sweep,) = sweeps(tmp_path)
     table = sweep_table(sweep)
     assert [row["as_good_as_best"] for row in table.rows] == [True, True, False]
-    assert not any("with a chance of" in sentence for sentence in table.verdict), "no difference varies"
+    said = " ".join(table.verdict)
+    assert "would not have been seen" not in said, "no difference varies"
+    assert "same error as p = 0 on every seed: p_drop = 0.3" in said
+    assert "same difference to p = 0 on every seed" in said
+
+
+@pytest.mark.parametrize("value", [0, 3])
+def test_where_all_are_equal_nothing_is_told_apart_and_nothing_has_an_interval(tmp_path, value):
+    runs(tmp_path, {p: [value] * 3 for p in (0.0, 0.3, 0.5)})
+    (sweep,) = sweeps(tmp_path)
+    table = sweep_table(sweep)
+    assert all(math.isnan(row["test_error_percent_low"]) for row in table.rows)
+    assert all(row["as_good_as_best"] for row in table.rows)
+    assert "on every seed: p_drop = 0.3, 0.5" in " ".join(table.verdict)
+
+
+U = {0.0: [3.0, 3.3, 3.1], 0.2: [2.0, 2.2, 2.1], 0.4: [3.1, 3.2, 3.2], 0.8: [33.0, 60.0, 86.9]}
+
+
+def test_the_verdict_names_better_worse_and_untold_settings_and_never_joins_far_ones(tmp_path):
+    runs(tmp_path, U)
+    (sweep,) = sweeps(tmp_path)
+    by_p = {row["p_drop"]: row for row in sweep_table(sweep).rows}
+    assert by_p[0.2]["best"]
+    assert not by_p[0.8]["as_good_as_best"]
+    said = verdict(tmp_path)
+    assert "significantly better" in said
+    assert "0.67 [0.64, 0.70] times that of p = 0" in said
+    assert "Not told apart from p = 0: p_drop = 0.4; differences under" in said
+    assert "p_drop = 0.8" in said.partition("Not told apart")[0] + said.partition("A large difference")[2]
+
+
+def test_a_setting_with_half_the_seeds_is_not_the_best_and_is_told(tmp_path):
+    runs(tmp_path, {0.0: [5.0, 9.0], 0.4: [5.5]})
+    (sweep,) = sweeps(tmp_path)
+    assert [row["best"] for row in sweep_table(sweep).rows] == [True, False]
+    assert "Too few seeds to be the best" in verdict(tmp_path)
+
+
+def test_the_best_is_chosen_on_the_seeds_that_all_have(tmp_path):
+    runs(tmp_path, {0.0: [5.0, 6.0, 9.0], 0.4: [5.5, 6.5, None]})
+    (sweep,) = sweeps(tmp_path)
+    assert [row["best"] for row in sweep_table(sweep).rows] == [True, False]
+    assert "seeds that all settings have: 0, 1." in verdict(tmp_path)
+
+
+def test_the_images_are_those_recorded_or_else_inferred(tmp_path):
+    runs(tmp_path, {0.0: [2.3, 4.0], 0.5: [3.0, 3.1]})
+    frame = read_table(tmp_path, RUNS)
+    assert {s.test_images for s in find_sweeps(frame)[0].settings} == {1000}
+    told = frame.assign(test_images=5000.0, validation_images=float("nan"))
+    (sweep,) = find_sweeps(told)
+    assert {s.test_images for s in sweep.settings} == {5000}
+    assert {s.validation_images for s in sweep.settings} == {1000}
 
 
 def test_nets_that_differ_in_momentum_or_batches_alone_have_titles_of_their_own(tmp_path):

@@ -9,7 +9,7 @@ import pandas as pd
 
 from dropbench.catalog.arms import ARMS, AVERAGINGS, REFERENCE, reference_under
 from dropbench.catalog.dropouts import VARIANTS
-from dropbench.report.statistics import Estimate, mean_interval, paired_difference
+from dropbench.report.statistics import Estimate, seed_differences
 from dropbench.report.sweep.sweep import AXES, SETTING, with_defaults
 from dropbench.run.config import SETTINGS
 
@@ -91,15 +91,18 @@ class Comparison:
         ours, theirs = (by_seed(self.fullest(each), "test_error_percent") for each in (arm, self.reference))
         seeds = tuple(sorted(ours.keys() & theirs.keys()))
         known = self._known(arm, self.reference, loss, seeds)
-        if known is None and loss == "error_percent" and seeds:  # of rows that an older dropbench wrote
-            return ArmDifference(paired_difference(ours, theirs), seeds, math.nan, 0, ())
+        if known is None and loss == "error_percent" and seeds:  # the command was cut off before them
+            mean = sum(seed_differences(ours, theirs)) / len(seeds)
+            return ArmDifference(_without_interval(mean, len(seeds)), seeds, math.nan, 0, ())
         return known
 
     def error(self, arm: str) -> Estimate:
         """The test error of an arm with all its members, with the bootstrap's interval if there is one."""
         errors = by_seed(self.fullest(arm), "test_error_percent")
         known = self._known(arm, "", "error_percent", tuple(sorted(errors)))
-        return mean_interval(list(errors.values())) if known is None else known.estimate
+        if known is not None:
+            return known.estimate
+        return _without_interval(sum(errors.values()) / len(errors), len(errors))
 
     def _known(self, arm: str, reference: str, loss: str, seeds: tuple[int, ...]) -> ArmDifference | None:
         """The last one on disk for exactly these seeds."""
@@ -125,6 +128,11 @@ class Comparison:
         if ARMS[arm].monte_carlo:
             return f"{title} × {self.fullest(arm)['passes_per_prediction'].max():.0f}"
         return f"{title} × {self.count(arm)}" if ARMS[arm].is_ensemble else title
+
+
+def _without_interval(mean: float, seeds: int) -> Estimate:
+    """What can be said without the predictions, which only the command that made them has."""
+    return Estimate(mean, math.nan, math.nan, seeds)
 
 
 def pooled(comparison: Comparison, arm: str) -> pd.DataFrame:

@@ -1,11 +1,15 @@
 """The verdict of a comparison, in words: effect, interval, seeds and cost."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 from dropbench.catalog.arms import ARMS
 from dropbench.report.comparison.comparison import ArmDifference, Comparison
 
 _SIGNIFICANT = 0.05
+_SEEN = (1.960 + 0.842) / 1.960
+"""Normal quantiles: a difference seen with a chance of 80 %, in half-widths of the 95 % interval."""
+_AGAIN = "run the command again"
 
 
 def verdict(comparison: Comparison) -> tuple[str, ...]:
@@ -30,14 +34,28 @@ def _effect(comparison: Comparison, arm: str, difference: ArmDifference) -> str:
     seeds = len(difference.seeds)
     scope = f"over {seeds} seeds" if seeds > 1 else f"with the nets of seed {difference.seeds[0]} alone"
     reference = _reference(comparison)
+    if math.isnan(estimate.low):
+        sign = "less" if estimate.mean < 0 else "more"
+        return (
+            f"{subject} has {abs(estimate.mean):.2f} points {sign} error than {reference} ({scope}, "
+            f"and without an interval: {_AGAIN})"
+        )
     if not estimate.excludes_zero:
-        return f"{subject} is not distinguishable from {reference} in error ({_points(difference)}, {scope})"
+        return (
+            f"{subject} is not told apart from {reference} in error ({_points(difference)}, {scope}; "
+            f"differences under {_unseen(difference):.2f} points would not have been seen)"
+        )
     verb = "lowers" if estimate.mean < 0 else "raises"
     low, high = sorted((abs(estimate.low), abs(estimate.high)))
     return (
         f"{subject} {verb} the error by {abs(estimate.mean):.2f} points [{low:.2f}, {high:.2f}] against "
         f"{reference} ({scope})"
     )
+
+
+def _unseen(difference: ArmDifference) -> float:
+    """The difference that an interval of this width excludes 0 for with a chance of 80 %."""
+    return (difference.estimate.high - difference.estimate.low) / 2 * _SEEN
 
 
 def _phrase(comparison: Comparison, arm: str) -> str:
@@ -83,9 +101,10 @@ def _others(comparison: Comparison, arms: Sequence[str]) -> Iterable[str]:
         (f"Lower in error than {reference}", [a for a, d in found.items() if d.estimate.high < 0]),
         (f"Higher in error than {reference}", [a for a, d in found.items() if d.estimate.low > 0]),
         (
-            f"Not distinguishable from {reference}",
-            [a for a, d in found.items() if not d.estimate.excludes_zero],
+            f"Not told apart from {reference}",
+            [a for a, d in found.items() if d.estimate.low <= 0 <= d.estimate.high],
         ),
+        (f"Without an interval ({_AGAIN})", [a for a, d in found.items() if math.isnan(d.estimate.low)]),
     ):
         if chosen:
             named = (f"{_phrase(comparison, arm)} ({_points(found[arm])})" for arm in chosen)

@@ -3,7 +3,7 @@
 import logging
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -11,8 +11,9 @@ from typing import Any
 import pandas as pd
 
 from dropbench.report.paper.tuning import TunedPlace, cells_of, columns_of, notes_of, tuned_names
-from dropbench.report.significance import LEVEL, PairedTest, paired_tests
-from dropbench.report.statistics import Estimate, mean_interval
+from dropbench.report.scale import LOG, Logit, Scale, infer_images
+from dropbench.report.significance import LEVEL, Tested, compare
+from dropbench.report.statistics import NOTHING, Estimate, mean_interval
 from dropbench.report.table import NONE, Column, Row, Table, number, p_text
 from dropbench.results.schema import PAPER, PAPER_TOLD
 
@@ -20,9 +21,9 @@ _log = logging.getLogger(__name__)
 
 ERROR = "test_error_percent"
 _AXIS_TITLES = {"train_size": "training\nimages", "passes": "k"}
-AGREES, CONTRARY, UNCLEAR, UNSEEN = "as there", "contrary", "not distinguishable", "no difference seen"
+AGREES, CONTRARY, UNCLEAR, UNSEEN = "as there", "contrary", "not told apart", "no difference seen"
 _MARKS = {"single copy": ("†", "stood in a single copy of the paper"), "from memory": ("‡", "is from memory")}
-_DIGITS, _MANY, _CURVE = 2, 3, 2
+_DIGITS, _MANY, _CURVE, _PAIR = 2, 3, 2, 2
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,13 @@ class Place:
     expected: str
     """Than ``against``, as there: ``lower``, ``higher``, ``same``, ``not lower``, ``not higher``; empty where
     nothing is said."""
-    test: PairedTest | None = None
+    test: Tested | None = None
     """The test of our values against those of ``against``."""
     paper_difference: float = math.nan
     tuned: TunedPlace | None = None
     """The trials that it had, and its own, where its arm was tuned."""
+    scale: Scale = LOG
+    """Where our values are tested."""
 
     @property
     def key(self) -> tuple[str, float | None]:
@@ -61,7 +64,7 @@ class Place:
     @property
     def estimate(self) -> Estimate:
         """Ours, over seeds."""
-        return mean_interval(list(self.values.values()))
+        return mean_interval(list(self.values.values()), self.scale)
 
     @property
     def agreement(self) -> str:
@@ -131,7 +134,8 @@ def find_papers(rows: pd.DataFrame) -> list[PaperResult]:
     for experiment_id, group in placed.groupby("experiment_id", sort=False):
         # Another dropbench may have another text for the same experiment: the last one stands.
         last = group.iloc[-1]
-        places = [_place(each) for _, each in group.sort_values("position").groupby("position")]
+        scale = _scale(group)
+        places = [_place(each, scale) for _, each in group.sort_values("position").groupby("position")]
         found.append(
             PaperResult(
                 str(experiment_id),
@@ -148,7 +152,14 @@ def _or_none(x: float) -> float | None:
     return None if math.isnan(x) else x
 
 
-def _place(rows: pd.DataFrame) -> Place:
+def _scale(rows: pd.DataFrame) -> Scale:
+    """Errors in percent are counts of images; other measures are tested as ratios."""
+    if (rows["measure"] == ERROR).all():
+        return Logit(infer_images(rows["value"].dropna().unique()))
+    return LOG
+
+
+def _place(rows: pd.DataFrame, scale: Scale) -> Place:
     last, ok = rows.iloc[-1], rows[rows["value"].notna()]
     return Place(
         arm=last["arm"],
@@ -163,6 +174,7 @@ def _place(rows: pd.DataFrame) -> Place:
         against=(last["against"], _or_none(last["against_x"])) if last["against"] else None,
         expected=last["paper_direction"],
         tuned=TunedPlace.of(dict(last)),
+        scale=scale,
     )
 
 
@@ -172,11 +184,13 @@ def _compared(places: list[Place]) -> list[Place]:
     tested = dict(by_key)
     for spoken_of in (True, False):
         family = [p for p in places if p.against in by_key and bool(p.expected) == spoken_of]
-        others = [by_key[p.against] for p in family if p.against is not None]
-        tests = paired_tests([(p.values, other.values) for p, other in zip(family, others, strict=True)])
-        for place, other, test in zip(family, others, tests, strict=True):
+        pairs = [(p.key, p.against) for p in family if p.against is not None]
+        values = {key: place.values for key, place in by_key.items()}
+        tests = compare(values, pairs, places[0].scale)
+        for place, (_, other), test in zip(family, pairs, tests, strict=True):
             shown = test if spoken_of else replace(test, p=math.nan, p_holm=math.nan)
-            tested[place.key] = replace(place, test=shown, paper_difference=place.paper - other.paper)
+            difference = place.paper - by_key[other].paper
+            tested[place.key] = replace(place, test=shown, paper_difference=difference)
     return list(tested.values())
 
 
@@ -220,7 +234,6 @@ def _place_columns(result: PaperResult) -> list[Column]:
 
 
 def _row(place: Place) -> Row:
-    nothing = mean_interval([])
     test = place.test
     return {
         "arm": place.arm,
@@ -235,14 +248,15 @@ def _row(place: Place) -> Row:
         **place.estimate.cells("ours"),
         "against": place.against[0] if place.against else "",
         "against_x": place.against[1] if place.against else None,
-        **(test.difference if test else nothing).cells("difference"),
+        **(test.difference if test else NOTHING).cells("difference"),
+        **(test.ratio if test else NOTHING).cells("ratio"),
         "paper_difference": place.paper_difference,
         "p_value": test.p if test else math.nan,
         "p_value_holm": test.p_holm if test else math.nan,
         "paper_direction": place.expected,
         "reading": place.agreement,
         "_ours": place.estimate,
-        "_difference": test.difference if test else nothing,
+        "_difference": test.difference if test else NOTHING,
     }
 
 
@@ -259,7 +273,7 @@ def _verdict(result: PaperResult) -> list[str]:
     spoken = [place for place in result.places if place.expected and place.test is not None]
     told = [place for place in spoken if place.agreement]
     if spoken and not told:
-        sentences.append("Here: one seed gives no interval, so nothing can be said of the differences.")
+        sentences.append(_no_interval(spoken))
     for agreement, text in (
         (AGREES, "Here as there"),
         (UNSEEN, "There no difference, here none to be seen"),
@@ -271,6 +285,12 @@ def _verdict(result: PaperResult) -> list[str]:
             named = "; ".join(_named(result, place) for place in found)
             sentences.append(f"{text} ({len(found)} of {len(told)}): {named}.")
     return sentences
+
+
+def _no_interval(spoken: Sequence[Place]) -> str:
+    seeds = max((place.test.difference.count for place in spoken if place.test is not None), default=0)
+    why = "one seed gives no interval" if seeds < _PAIR else "nothing varies between the seeds"
+    return f"Here: {why}, so nothing can be said of the differences."
 
 
 def _name(result: PaperResult, place: Place, several: bool) -> str:
@@ -296,8 +316,9 @@ def _notes(result: PaperResult) -> list[str]:
         names = " or ".join(against) if len(against) < _MANY else "the row with the same name and no dropout"
         notes.append(
             f"Differences are to {names}, seed by seed. What stands beside theirs goes by the 95 % "
-            "intervals, which are not corrected for their number. p: paired t-test, Holm-corrected for the "
-            f"differences of which something is said there; below {LEVEL:g} is significant."
+            "intervals, which are not corrected for their number. p: t-test with the seeds as blocks, "
+            "Holm-corrected for the differences of which something is said there; below "
+            f"{LEVEL:g} is significant."
         )
     notes.append(
         "p_drop is the probability of dropping a hidden unit; p_keep = 1 − p_drop is the 2014 paper's p."

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dropbench.report.metrics import ERROR
+from dropbench.report.statistics import mean_interval
 from dropbench.report.sweep.sweep import Setting, Sweep, mean_of
+from dropbench.report.table import Row
 
 OVERFITS, UNDERFITS, NO_GAP = "overfits", "underfits", "no gap"
 NEAR_0 = 0.1
@@ -67,6 +69,19 @@ def diagnoses(sweep: Sweep, settings: Sequence[Setting]) -> dict[int, str]:
         id(setting): diagnosis(fits[id(setting)], None if reference is None else fits.get(id(reference)))
         for setting in settings
         for reference in [sweep.reference(setting)]
+    }
+
+
+def fit_cells(sweep: Sweep, setting: Setting, diagnosed: str) -> Row:
+    """The sweep's metric on training images, how far the test images are above it, and the diagnosis."""
+    train, test = sweep.train(setting), sweep.test(setting)
+    both = train.keys() & test.keys()
+    estimate = mean_interval(list(train.values()), sweep.scale("train"))
+    return {
+        **estimate.cells(f"train_{sweep.metric.column}"),
+        "gap": mean_of({seed: test[seed] - train[seed] for seed in both}),
+        "diagnosis": diagnosed,
+        "_train": estimate,
     }
 
 

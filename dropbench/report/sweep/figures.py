@@ -32,7 +32,7 @@ def error_figure(sweep: Sweep) -> Figure:
         estimates_series(
             label or "test",
             [setting.axes[x_axis] for setting in settings],
-            [mean_interval(list(sweep.test(setting).values())) for setting in settings],
+            [mean_interval(list(sweep.test(setting).values()), sweep.scale("test")) for setting in settings],
             Style(number),
             seeds=tuple(sweep.test(setting) for setting in settings),
             band=few,
@@ -70,7 +70,7 @@ def _training(
     return estimates_series(
         f"{label}, training" if label else "training, dropout off",
         [setting.axes[x_axis] for setting in measured],
-        [mean_interval(list(sweep.train(setting).values())) for setting in measured],
+        [mean_interval(list(sweep.train(setting).values()), sweep.scale("train")) for setting in measured],
         Style(number, dash=DOTTED),
         hollow=True,
         band=True,

@@ -11,11 +11,13 @@ import pandas as pd
 from dropbench.catalog.user_code import is_user_code
 from dropbench.report import metrics
 from dropbench.report.metrics import ERROR, Metric
+from dropbench.report.scale import Scale, infer_images, scale_of
 from dropbench.report.sweep.tuning import TUNED, Budget, Trial, Tuning, alone, tuned_columns, tuned_tables
 from dropbench.report.table import NONE, Column, Row
 from dropbench.run import telling
 from dropbench.run.blocks.model import TORCH
 from dropbench.run.config import SETTINGS
+from dropbench.run.result import MOST_TRAINING_IMAGES
 
 AXES = tuple(name for _, name in sorted((each.axis, name) for name, each in SETTINGS.items() if each.axis))
 """The settings that a sweep may vary, in the order of the table's columns."""
@@ -24,6 +26,8 @@ SETTING = tuple(name for name, each in SETTINGS.items() if each.groups and not e
 _ALIKE = tuple(name for name in SETTING if name not in TUNED)
 EITHER = ""
 """The initialisation of a net without dropout, where corrected and he are the same."""
+_COUNTS = {"train": "distinct_train_images", "val": "validation_images", "test": "test_images"}
+"""The columns of runs.csv with the numbers of images of each split."""
 _PROBABILITIES = ("p_drop", "p_drop_input", "p_drop_conv")
 _OF_DROPOUT = tuple(name for name, each in SETTINGS.items() if each.of_dropout)
 # A net that is widened is compared with the one that it was made of.
@@ -49,6 +53,8 @@ class Setting:
     failed: frozenset[int]
     run_ids: Mapping[int, str]
     """The ids of the runs that ended well, by seed."""
+    images: Mapping[str, float]
+    """How many images its errors are of, for ``train``, ``val`` and ``test``."""
     tuning: Tuning | None = None
     """How the trial was chosen that all of this is of, where it had several."""
 
@@ -107,6 +113,10 @@ class Sweep:
         """The sweep's metric on the validation images, by seed."""
         return setting.val[self.metric.column]
 
+    def scale(self, split: str) -> Scale:
+        """Where its metric on ``train``, ``val`` or ``test`` images is tested."""
+        return scale_of(self.metric, max(setting.images[split] for setting in self.settings))
+
     @property
     def nets(self) -> list[list[Setting]]:
         """The settings, those together that have the same net and as many training images."""
@@ -129,10 +139,29 @@ class Sweep:
         alike = all(sortable(other.axes[axis]) == sortable(setting.axes[axis]) for axis in others)
         return alike and math.isclose(other.axes["p_drop"], self.reference_p)
 
+    def contenders(self, settings: Sequence[Setting]) -> list[Setting]:
+        """The settings that the best is chosen among: those with more than half as many seeds as any has."""
+        most = max((len(self.val(setting)) for setting in settings), default=0)
+        return [setting for setting in settings if 2 * len(self.val(setting)) > most]
+
+    def common_seeds(self, settings: Sequence[Setting]) -> frozenset[int]:
+        """The seeds with a value on validation in each of these settings."""
+        found = [frozenset(self.val(setting)) for setting in settings]
+        return frozenset.intersection(*found) if found else frozenset()
+
     def best(self, settings: Sequence[Setting]) -> Setting | None:
-        """The setting with the lowest mean on the validation images; the test images have no say."""
-        with_runs = [setting for setting in settings if self.val(setting)]
-        return min(with_runs, key=lambda setting: mean_of(self.val(setting)), default=None)
+        """The setting with the lowest mean on the validation images; the test images have no say.
+
+        Means are of the seeds that all contenders have, if there are any.
+        """
+        contenders = self.contenders(settings)
+        seeds = self.common_seeds(contenders)
+
+        def mean(setting: Setting) -> float:
+            values = self.val(setting)
+            return mean_of({seed: values[seed] for seed in seeds or values})
+
+        return min(contenders, key=mean, default=None)
 
     @cached_property
     def _telling(self) -> list[str]:
@@ -194,9 +223,10 @@ def find_sweeps(runs: pd.DataFrame, metric: Metric = ERROR, tune: bool = True) -
     runs.loc[nothing & (runs["init"] != TORCH), "init"] = EITHER
     sweeps = []
     for alike, group in _groups(runs, _ALIKE, sort=False):
+        images = {split: images_of(group, split) for split in _COUNTS}
         points = [
             {
-                _trial(cells): _Tried(cells, _setting(axes, of_trial), frozenset(of_trial["run_id"]))
+                _trial(cells): _Tried(cells, _setting(axes, of_trial, images), frozenset(of_trial["run_id"]))
                 for cells, of_trial in _groups(rows, TUNED, sort=False)
             }
             for axes, rows in _groups(group, AXES)
@@ -257,7 +287,17 @@ def axis_columns(sweep: Sweep) -> tuple[Column, ...]:
     )
 
 
-def _setting(axes: dict[str, Any], rows: pd.DataFrame) -> Setting:
+def images_of(rows: pd.DataFrame, split: str) -> float:
+    """How many images the errors of runs are of: as recorded, or else as few as make them whole counts."""
+    recorded = rows.get(_COUNTS[split])
+    measured = rows[f"{split}_{ERROR.column}"].notna()
+    if recorded is not None and recorded[measured].max() > 0:
+        most = MOST_TRAINING_IMAGES if split == "train" else math.inf
+        return min(float(recorded[measured].max()), most)
+    return infer_images(rows[f"{split}_{ERROR.column}"].dropna().unique())
+
+
+def _setting(axes: dict[str, Any], rows: pd.DataFrame, images: Mapping[str, float]) -> Setting:
     ok = rows[rows["status"] == "ok"]
     seeds = ok["seed"].astype(int).to_numpy()
 
@@ -276,6 +316,7 @@ def _setting(axes: dict[str, Any], rows: pd.DataFrame) -> Setting:
         diverged=frozenset(rows.loc[rows["status"] == "diverged", "seed"].astype(int)),
         failed=frozenset(rows.loc[rows["status"] == "failed", "seed"].astype(int)),
         run_ids=dict(zip(seeds.tolist(), ok["run_id"], strict=True)),
+        images=images,
     )
 
 

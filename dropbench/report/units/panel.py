@@ -246,7 +246,7 @@ def _compared(panel: Panel) -> list[tuple[Setting, Setting]]:
 
 
 def _sorted_by_sign(panel: Panel, measure: str, layer: str, at: float = 0.0) -> str:
-    """Where a measure is lower than, higher than, or not distinguishable from that without dropout."""
+    """Where a measure is lower than, higher than, or not told apart from that without dropout."""
     groups: dict[str, list[str]] = {}
     for setting, reference in _compared(panel):
         if layer and not panel.has(setting, layer):
@@ -257,9 +257,7 @@ def _sorted_by_sign(panel: Panel, measure: str, layer: str, at: float = 0.0) -> 
         if math.isnan(difference.low):
             sign = "not to be told with one seed"
         else:
-            sign = (
-                "lower" if difference.high < 0 else "higher" if difference.low > 0 else "not distinguishable"
-            )
+            sign = "lower" if difference.high < 0 else "higher" if difference.low > 0 else "not told apart"
         where = " ".join(axis_text(setting.axes[axis]) for axis in panel.sweep.varying)
         groups.setdefault(sign, []).append(where)
     return "; ".join(f"{sign} at {', '.join(where)}" for sign, where in groups.items())
