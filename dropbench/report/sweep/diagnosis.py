@@ -1,9 +1,10 @@
 """The diagnosis of a setting by its training and its test error; docs/statistics.md has the rules."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dropbench.report.metrics import ERROR
+from dropbench.report.significance import test_images_needed
 from dropbench.report.statistics import mean_interval
 from dropbench.report.sweep.sweep import Setting, Sweep, mean_of
 from dropbench.report.table import Row
@@ -87,6 +88,8 @@ def fit_cells(sweep: Sweep, setting: Setting, diagnosed: str) -> Row:
 
 def diagnosis_sentences(sweep: Sweep, settings: Sequence[Setting]) -> list[str]:
     """What the net without dropout and the others suffer from, and what helps, in sentences."""
+    if len(settings) < 2:
+        return []
     found = diagnoses(sweep, settings)
     sentences = []
     for setting in settings:
@@ -115,4 +118,24 @@ def diagnosis_sentences(sweep: Sweep, settings: Sequence[Setting]) -> list[str]:
             f"Too much dropout, so that the net underfits, at {errors}: give it more epochs, more units "
             "(--widen) or a smaller p."
         )
-    return sentences
+    return [*sentences, *_too_few_images(sweep, settings)]
+
+
+def _too_few_images(sweep: Sweep, settings: Sequence[Setting]) -> Iterator[str]:
+    """Whether the test images are too few to tell the error of the best setting from the reference's."""
+    best = sweep.best(settings)
+    reference = None if best is None else sweep.reference(best)
+    if sweep.metric != ERROR or best is None or reference is None or reference is best:
+        return
+    errors = [mean_of(sweep.test(setting)) for setting in (best, reference)]
+    images, needed = best.images["test"], test_images_needed(*errors)
+    if images < needed:
+        yield (
+            f"{images:,.0f} test images are few for a difference of {abs(errors[0] - errors[1]):.2f} points: "
+            f"other images may show another. About {_rounded(needed):,} would tell."
+        )
+
+
+def _rounded(count: int) -> int:
+    """A count to two digits."""
+    return round(count, 2 - len(str(count)))
