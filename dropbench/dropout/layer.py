@@ -145,8 +145,8 @@ class DropoutLayer(nn.Module):
         """Return E(D²), where D is the factor on a unit in training, with the drop probability in force.
 
         The second moment of what goes into the next layer is E(D²) times the one without dropout; the
-        initialisation ``corrected`` divides the next layer's weights by √E(D²). For noise on weights it is the
-        factor on the second moment of the next layer's output, whose weights are independent of mean 0.
+        initialisation ``corrected`` divides the next layer's weights by √E(D²). For noise on weights it is
+        the factor on the second moment of the next layer's output, whose weights are independent of mean 0.
 
         This is measured on the units that arrive; a variant with a closed form overrides it.
         """
