@@ -86,7 +86,8 @@ def own_models_start_by_themselves(run: Blocks) -> None:
     """A model of the user's own has the weights that it makes."""
     if run.model.init != TORCH and not recipe_of(run.model.name).factory:
         raise UsageError(
-            f"The model {run.model.name} is your own and makes its initial weights itself.", "Leave out `init`."
+            f"The model {run.model.name} is your own and makes its initial weights itself.",
+            "Leave out `init`.",
         )
 
 

@@ -40,8 +40,8 @@ class DataSettings(Block):
     )
     pixels: str = setting(
         "standardised",
-        help="standardised: each channel of the training images has mean 0 and variance 1. unit: values from 0 "
-        "to 1, as in the 2014 paper, so that dropping a black pixel changes nothing.",
+        help="standardised: each channel of the training images has mean 0 and variance 1. unit: values from "
+        "0 to 1, as in the 2014 paper, so that dropping a black pixel changes nothing.",
         flag="--pixels",
         panel=PANEL,
         commands=OF_CLASSIFIERS,

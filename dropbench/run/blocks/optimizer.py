@@ -26,8 +26,8 @@ class OptimizerSettings(Block):
     )
     patience: int | None = setting(
         None,
-        help="End a run when the validation loss has not fallen for this many epochs, and test the net of its "
-        "best epoch; the epochs are then the most that there are.",
+        help="End a run when the validation loss has not fallen for this many epochs, and test the net of "
+        "its best epoch; the epochs are then the most that there are.",
         flag="--patience",
         panel=PANEL,
         says_default="none: all epochs are trained",
@@ -69,8 +69,8 @@ class OptimizerSettings(Block):
     )
     learning_rate_schedule: str = setting(
         None,
-        help="one-cycle: rises for 30 % of the steps, then falls along a cosine. cosine: falls only. constant: "
-        "stays, as it does with a patience unless another is told.",
+        help="one-cycle: rises for 30 % of the steps, then falls along a cosine. cosine: falls only. "
+        "constant: stays, as it does with a patience unless another is told.",
         flag="--learning-rate-schedule",
         panel=PANEL,
         from_recipe=True,
