@@ -30,7 +30,7 @@ class DropBlock(BernoulliDropout):
     """
 
     def second_moment(self, arriving: Arriving) -> float:
-        """Return 1/(mean mask), on maps 1 over the mean of (1 − γ)ᵏ: k squares of rate γ cover a place."""
+        """Return 1/(mean mask), on maps that of (1 − γ)ᵏ over the places, which k squares of rate γ cover."""
         if arriving.units.ndim != 4:
             return super().second_moment(arriving)
         height, width = arriving.units.shape[2:]
@@ -97,14 +97,7 @@ class OwnDropout(DropoutLayer):
 
     def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Apply the module in train mode."""
-        self._ramped = self._ramped or self.strength != 1
-        if self._ramped:
-            if not hasattr(self.module, "p"):
-                raise UsageError(
-                    "`dropout_schedule=ramp` sets the attribute p of your dropout, which has none.",
-                    "Add the attribute, or use another schedule.",
-                )
-            setattr(self.module, "p", self.p_now)  # noqa: B010  # the user's class, whose type is unknown here
+        self._follow_schedule()
         was_training = self.module.training
         self.module.train()
         with as_default(generator):
@@ -114,5 +107,17 @@ class OwnDropout(DropoutLayer):
 
     def at_test(self, units: torch.Tensor) -> torch.Tensor:
         """Apply the module in eval mode."""
+        self._follow_schedule()
         out: torch.Tensor = self.module.eval()(units)
         return out
+
+    def _follow_schedule(self) -> None:
+        """Give the module its drop probability in force, from the first one on that a ramp has changed."""
+        self._ramped = self._ramped or self.strength != 1
+        if self._ramped:
+            if not hasattr(self.module, "p"):
+                raise UsageError(
+                    "`dropout_schedule=ramp` sets the attribute p of your dropout, which has none.",
+                    "Add the attribute, or use another schedule.",
+                )
+            setattr(self.module, "p", self.p_now)  # noqa: B010  # the user's class, whose type is unknown here

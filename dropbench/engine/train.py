@@ -57,9 +57,8 @@ def train(
     """Train the net of ``config`` on ``data``, and evaluate it on the test images once, at the end.
 
     With a patience the validation loss decides when training ends, and which epoch's net is evaluated;
-    without one the validation split is only measured. If the loss is not finite,
-    the run ends with the status ``diverged`` and without metrics. The numbers depend on ``config`` and
-    ``data`` alone, up to rounding.
+    without one the validation split is only measured. If the loss is not finite, the run ends with the status
+    ``diverged`` and without metrics. The numbers depend on ``config`` and ``data`` alone, up to rounding.
 
     Args:
         config: all settings of the run.
@@ -95,6 +94,7 @@ def train(
             if best.lost_patience(epoch):
                 break
         best.restore(run.model)
+        set_strength(run.model, schedule_strength(config, best.epoch or len(records)))
         metrics, predictions, panel_records = ({}, {}, []) if message else run.measure(panel, ood)
         if not all(map(math.isfinite, metrics.values())):
             message = "the metrics of the trained net are not finite"

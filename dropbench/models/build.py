@@ -77,5 +77,8 @@ def build_model(image_shape: tuple[int, int, int], classes: int, config: RunConf
     seed, member = config.repetition.seed, config.repetition.member
     initialise(model, config, torch_generator(seed, "init", member))
     if config.model.init == CORRECTED and not config.without_dropout:
-        correct(model, image_shape, schedule_strength(config, 1), torch_generator(seed, "init", member, 1))
+        with torch.random.fork_rng(devices=[]):  # a dropout of the user's own may draw from torch's generator
+            torch.default_generator.manual_seed(torch_generator(seed, "own", member).initial_seed())
+            generator = torch_generator(seed, "init", member, 1)
+            correct(model, image_shape, schedule_strength(config, 1), generator)
     return model

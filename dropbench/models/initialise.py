@@ -40,14 +40,18 @@ def correct(
 
     The second moment of every layer's input in training is then what it is without dropout, as Hendrycks &
     Gimpel (2016, arXiv 1607.02488) propose for Bernoulli dropout. ``strength`` is the schedule's at the start
-    of training. What arrives at a site is seen on normal images of mean 0 and variance 1. Weights that a
-    layer shares with another are left as they are, and so are those of a layer that the model does not name.
+    of training. What arrives at a site is seen on normal images of mean 0 and variance 1. A next layer that
+    has no weights of its own, such as a tied decoder, is left as it is, and so is one that the model does not
+    name.
     """
     for layer, arriving in _arriving(model, image_shape, generator):
         weight = getattr(layer.next_layer, "weight", None)
         layer.strength = strength
         if isinstance(weight, nn.Parameter) and not layer.does_nothing:
-            weight.div_(math.sqrt(layer.second_moment(arriving)))
+            moment = layer.second_moment(arriving)
+            if 0 < moment < math.inf:  # it has no value where all units that arrive are 0
+                weight.div_(math.sqrt(moment))
+        layer.strength = 1.0
 
 
 def _arriving(
@@ -72,6 +76,7 @@ def _arriving(
     hooks = [layer.register_forward_pre_hook(remember) for layer in layers]
     with tapped({layer: seen(layer) for layer in layers}):
         model.eval()(torch.randn(_EXAMPLES, *image_shape, generator=generator))
+    model.train()
     for hook in hooks:
         hook.remove()
     set_strength(model, 1.0)

@@ -1,11 +1,14 @@
 """All checks pass, and each fails when its property is violated."""
 
+from importlib import import_module
+
 import pytest
 import torch
 
-from dropbench.dropout import bernoulli, borrowed, concrete, dropconnect, standout, variational
+from dropbench.catalog.dropouts import VARIANTS
+from dropbench.dropout import bernoulli, borrowed, concrete, dropconnect, noise, standout, variational
 from dropbench.dropout.masks import LEVELS, drop, keep_mask
-from dropbench.experiments.verify import averages, masks, subnetworks, variants
+from dropbench.experiments.verify import averages, masks, moments, subnetworks, variants
 from dropbench.experiments.verify.check import Check, statistical
 from dropbench.experiments.verify.run import all_checks
 
@@ -159,3 +162,34 @@ def test_another_divergence_is_found(monkeypatch):
 
     monkeypatch.setattr(variants, "divergence", kingma)
     assert failures(variants.variant_checks()) == {"variational: divergence"}
+
+
+@pytest.mark.parametrize("off", [1.2, 0.8])
+def test_another_second_moment_is_found(monkeypatch, off):
+    for name in VARIANTS:
+        module, _, attribute = VARIANTS[name].factory.partition(":")
+        variant = getattr(import_module(module), attribute)
+        if "second_moment" in vars(variant):
+            monkeypatch.setattr(variant, "second_moment", scaled_by(off, variant.second_moment))
+    monkeypatch.setattr(
+        noise.ContinuousNoise, "second_moment", scaled_by(off, noise.ContinuousNoise.second_moment)
+    )
+    checks = list(moments.moment_checks())
+    assert failures(checks) == {check.name for check in checks}
+
+
+def scaled_by(factor, second_moment):
+    return lambda self, arriving: factor * second_moment(self, arriving)
+
+
+def test_bernoulli_dropouts_second_moment_is_found_to_be_wrong_for_others(monkeypatch):
+    """Squares of DropBlock overlap, and standout drops large units less often."""
+    for variant in (borrowed.DropBlock, standout.Standout):
+        monkeypatch.setattr(variant, "second_moment", lambda self, arriving: 1 / (1 - self.p_now))
+    found = {check.name for check in moments.moment_checks() if not check.passed}
+    assert found == {f"{name}: second moment" for name in ("dropblock", "standout")}
+
+
+def test_weights_that_are_not_corrected_are_found(monkeypatch):
+    monkeypatch.setattr("dropbench.models.build.correct", lambda *given: None)
+    assert failures(moments.moment_checks()) == {"corrected start: weights"}

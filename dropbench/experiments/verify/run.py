@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import torch
 
 from dropbench.engine.device import describe
-from dropbench.experiments.verify import averages, masks, subnetworks, variants
+from dropbench.experiments.verify import averages, masks, moments, subnetworks, variants
 from dropbench.experiments.verify.check import Check
 from dropbench.results.schema import CHECKS, SCHEMA_VERSION
 from dropbench.results.store import Store
@@ -15,6 +15,7 @@ from dropbench.results.store import Store
 GROUPS = (
     masks.mask_checks,
     variants.variant_checks,
+    moments.moment_checks,
     masks.expectation_checks,
     subnetworks.convention_checks,
     subnetworks.enumeration_checks,

@@ -80,9 +80,8 @@ class ModelSettings(Block):
     init: str = setting(
         HE,
         help="Initial weights. he: normal, of variance gain²/fan-in (He et al. 2015). corrected: the same, "
-        "and weights that noisy units go into are divided by √E(D²) of the noise D, so that signals are "
-        "as large in training as without dropout (Hendrycks & Gimpel 2016). torch: as the "
-        "modules of torch start.",
+        "and weights that noisy units go into are divided by √E(D²) of the noise D, so that signals are as "
+        "large in training as without dropout (Hendrycks & Gimpel 2016). torch: as torch's modules start.",
         flag="--init",
         panel=PANEL,
         parse=parse_names,
