@@ -104,6 +104,10 @@ class Tuning:
         """The values of the tuned settings."""
         return {name: self.trial[TUNED.index(name)] for name in self.budget.names}
 
+    def said(self) -> str:
+        """The values in words, ``learning rate 0.02``."""
+        return ", ".join(SETTINGS[name].said(value) for name, value in self.values.items())
+
     @property
     def cells(self) -> dict[str, Any]:
         """The numbers of an exported row."""

@@ -95,7 +95,8 @@ class NetTests:
         metric = self.sweep.metric
         estimate = mean_interval(list(self.sweep.test(best).values()), self.sweep.scale("test"))
         text = f"{estimate.text(metric.digits)}{metric.suffix}"
-        start = f"Best on validation is {self.sweep.label(best)}: test {self._what} {text}"
+        trial = f", {best.tuning.said()}" if best.tuning else ""
+        start = f"Best on validation is {self.sweep.label(best)}{trial}: test {self._what} {text}"
         reference = reference_name(self.sweep)
         tested = self.tests.get(id(best))
         if tested is None:
