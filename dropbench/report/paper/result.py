@@ -127,7 +127,7 @@ def find_papers(rows: pd.DataFrame) -> list[PaperResult]:
         _log.warning(f"{PAPER.file_name}: rows without a position or a seed are left out: {without}.")
     for experiment_id, group in placed.groupby("experiment_id", sort=False):
         # Another dropbench may have another text for the same experiment: the last one stands.
-        last = group.iloc[-1]
+        last = _latest(group)
         places = [_place(each) for _, each in group.sort_values("position").groupby("position")]
         found.append(
             PaperResult(
@@ -145,8 +145,13 @@ def _or_none(x: float) -> float | None:
     return None if math.isnan(x) else x
 
 
+def _latest(rows: pd.DataFrame) -> "pd.Series[Any]":
+    """The row whose run was started last, of equal ones the last."""
+    return rows.sort_values("run_started_at", kind="stable").iloc[-1]
+
+
 def _place(rows: pd.DataFrame) -> Place:
-    last, ok = rows.iloc[-1], rows[rows["value"].notna()]
+    last, ok = _latest(rows), rows[rows["value"].notna()]
     return Place(
         arm=last["arm"],
         x=last["x"],
