@@ -59,8 +59,10 @@ def prepare_set(
     """
     from dropbench.datasets.cache import cache_folder
     from dropbench.datasets.registry import prepare
+    from dropbench.datasets.repeated import warn_of_repeated_images
 
     data = prepare(name, data_dir)
+    warn_of_repeated_images(data)
     channels, height, width = data.image_shape
     out.print(
         f"{data.name}: {len(data.train_labels):,} training and {len(data.test_labels):,} test images, "

@@ -41,21 +41,29 @@ class SGD:
         """Update the parameters that have a gradient by one step."""
         for group in self._groups:
             moved = [i for i, parameter in enumerate(group.parameters) if parameter.grad is not None]
-            velocities = [group.velocities[i] for i in moved]
-            sgd(
-                [group.parameters[i] for i in moved],
-                [cast(torch.Tensor, group.parameters[i].grad) for i in moved],
-                velocities,
-                weight_decay=group.weight_decay,
-                momentum=self.momentum,
-                lr=learning_rate,
-                dampening=0.0,
-                nesterov=False,
-                maximize=False,
-                fused=True,
-            )
-            for i, velocity in zip(moved, velocities, strict=True):
-                group.velocities[i] = velocity
+            # torch takes either no velocity or all; a learned rate may get its first gradient in any epoch.
+            moving = [i for i in moved if group.velocities[i] is not None]
+            self._step([i for i in moved if group.velocities[i] is None], group, learning_rate)
+            self._step(moving, group, learning_rate)
+
+    def _step(self, moved: list[int], group: "_Group", learning_rate: float) -> None:
+        if not moved:
+            return
+        velocities = [group.velocities[i] for i in moved]
+        sgd(
+            [group.parameters[i] for i in moved],
+            [cast(torch.Tensor, group.parameters[i].grad) for i in moved],
+            velocities,
+            weight_decay=group.weight_decay,
+            momentum=self.momentum,
+            lr=learning_rate,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+            fused=True,
+        )
+        for i, velocity in zip(moved, velocities, strict=True):
+            group.velocities[i] = velocity
 
 
 class _Group:

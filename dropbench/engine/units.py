@@ -59,7 +59,8 @@ def _effective_rank(deviations: torch.Tensor) -> float:
     images, units = deviations.shape
     # Both products have the same nonzero eigenvalues; the smaller one is used.
     product = deviations.T @ deviations if units <= images else deviations @ deviations.T
-    eigenvalues = torch.linalg.eigvalsh(product).double().clamp(min=0)
+    # In float32 the algorithm may not converge where many eigenvalues are 0, as with many dead units.
+    eigenvalues = torch.linalg.eigvalsh(product.double()).clamp(min=0)
     if not eigenvalues.sum() > 0:
         return math.nan
     shares = eigenvalues / eigenvalues.sum()

@@ -12,6 +12,7 @@ import torch
 
 from dropbench.catalog.user_code import is_user_code, source_key
 from dropbench.datasets.dataset import DataSet
+from dropbench.datasets.repeated import warn_of_repeated_images
 from dropbench.datasets.split import split
 from dropbench.engine.device import resolve_device, resolve_precision
 from dropbench.engine.panel import hidden_sites
@@ -57,12 +58,15 @@ class Workbench:
     def set_up(cls, data: DataSet, machine: Machine, panel: bool = False) -> "Workbench":
         """Build the workbench of a data set, with device and precision resolved.
 
+        A warning is logged if test images are training images as well.
+
         Raises:
             DropbenchError: if this machine lacks the device or cannot compute in the precision.
 
         """
         device = resolve_device(machine.device)
         precision = resolve_precision(machine.precision, device)
+        warn_of_repeated_images(data)
         return cls(data, device, precision, machine, Extras(machine.compile, panel))
 
     def bind(self, configs: Iterable[RunConfig]) -> list[RunConfig]:

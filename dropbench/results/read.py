@@ -1,6 +1,7 @@
 """Reading the CSV files, as rows or as DataFrames."""
 
 from collections.abc import Collection, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,34 @@ if TYPE_CHECKING:
 
 
 def latest(rows: Iterable[dict[str, Any]], table: CsvTable) -> list[dict[str, Any]]:
-    """Return the last row of each key, or the last one with the status ``ok`` if there is one."""
+    """Return the latest row of each key, or the latest one with the status ``ok`` if there is one.
+
+    The time in the table's column ``started`` decides, and the order of the rows where it says nothing.
+    """
     kept: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in rows:
         key = tuple(row[name] for name in table.key)
-        if row.get("status", "ok") == "ok" or kept.get(key, {}).get("status") != "ok":
+        if (other := kept.get(key)) is None or _replaces(row, other, table.started):
             kept[key] = row
     return list(kept.values())
+
+
+def _replaces(row: dict[str, Any], other: dict[str, Any], started: str) -> bool:
+    """Whether a row counts in place of one of the same key that stands before it."""
+    ok, other_ok = (each.get("status", "ok") == "ok" for each in (row, other))
+    if ok is not other_ok:
+        return ok
+    time, before = (_started(each.get(started, "")) for each in (row, other))
+    return time is None or before is None or time >= before
+
+
+def _started(cell: str) -> datetime | None:
+    """The time in a cell, of several the last; None where it has none that is understood."""
+    try:
+        times = [datetime.fromisoformat(time) for time in cell.split()]
+    except ValueError:
+        return None
+    return max((time if time.tzinfo else time.replace(tzinfo=UTC) for time in times), default=None)
 
 
 def finished_runs(folder: Path) -> dict[str, dict[str, Any]]:

@@ -20,6 +20,11 @@ class CsvTable:
     key: tuple[str, ...]
 
     @cached_property
+    def started(self) -> str:
+        """The column that says when what a row is made of was started; empty if there is none."""
+        return next((name for name in _STARTED if name in self.columns), "")
+
+    @cached_property
     def number_columns(self) -> tuple[str, ...]:
         """The columns that hold numbers."""
         return tuple(name for name in self.columns if name not in self.text_columns)
@@ -31,6 +36,8 @@ _PROVENANCE = frozenset(
     {"device", "device_name", "torch_version", "dropbench_version", "git_commit", "started_at"}
 )
 """Text columns about the machine, the software and the time, in all tables that have them."""
+
+_STARTED = ("started_at", "member_started_at", "run_started_at")
 
 
 def _table(

@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +13,12 @@ from PIL import Image
 
 from dropbench.datasets import cache
 from dropbench.datasets.registry import SOURCES, prepare
+from dropbench.datasets.repeated import repeated_test_images
 from dropbench.datasets.split import largest_train_size, split, stratified_order
 from dropbench.errors import DropbenchError, UsageError
+from dropbench.experiments.workbench import Workbench
 from dropbench.run.config import RunConfig
+from dropbench.run.machine import Machine
 
 
 def test_embedded_digits_are_4000_and_1000_stratified_and_disjoint(digits):
@@ -105,6 +109,18 @@ def test_changed_folder_is_another_data_set_and_a_moved_one_is_the_same(folder):
     assert prepare(f"folder:{moved}").key == before
     Image.new("RGB", (12, 10), "red").save(moved / "train" / "cat" / "0.png")
     assert prepare(f"folder:{moved}").key != before
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_test_images_that_are_training_images_are_counted_and_told(blobs, told, count):
+    test = blobs.test_images.copy()
+    test[:count] = blobs.train_images[7 : 7 + count]
+    test[-1] = blobs.train_images[0]
+    test[-1, 0, 0, 0] ^= 1  # one pixel makes another image
+    data = replace(blobs, test_images=test)
+    assert repeated_test_images(data) == count
+    Workbench.set_up(data, Machine(device="cpu"))
+    assert [f"{count} of the 90 test images" in sentence for sentence in told] == [True] * bool(count)
 
 
 def test_other_sizes_and_modes_are_fitted_to_the_first_image_and_told_once(folder, told):

@@ -178,6 +178,28 @@ def test_sgd_takes_the_steps_of_torchs_own_class():
         assert torch.equal(ours.bias, theirs.bias)
 
 
+def test_a_parameter_whose_first_gradient_comes_late_takes_the_steps_of_torchs_own_class():
+    late, early = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
+    others = [torch.nn.Parameter(torch.ones(2)) for _ in range(2)]
+    optimizer = SGD(torch.nn.ParameterList([late, early]), momentum=0.9, weight_decay=0.0)
+    oracle = torch.optim.SGD(others, lr=0.1, momentum=0.9, foreach=False)
+    for epoch in range(4):
+        for first, second in ((late, early), others):
+            first.grad = torch.full((2,), 3.0) if epoch >= 2 else None
+            second.grad = torch.full((2,), 1.0 + epoch)
+        optimizer.step(0.1)
+        oracle.step()
+    assert torch.allclose(torch.stack([late, early]), torch.stack(others))
+
+
+@pytest.mark.parametrize("dropout", ["concrete", "variational"])
+@pytest.mark.parametrize("schedule", ["late", "ramp"])
+def test_a_learned_rate_trains_under_every_schedule(blobs, dropout, schedule):
+    result = train(small(p_drop=0.5, dropout=dropout, dropout_schedule=schedule), blobs)
+    assert result.status == "ok"
+    assert result.metrics["learned_p_drop"] != 0.5
+
+
 def test_training_imports_no_compiler():
     """torch._dynamo would cost every worker about a second and 150 MB."""
     code = (

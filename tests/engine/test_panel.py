@@ -72,6 +72,13 @@ def test_dead_units_are_counted_and_have_no_part_in_the_correlation():
     assert math.isnan(nothing["effective_rank"])
 
 
+def test_effective_rank_of_few_live_units_among_many_dead_ones():
+    units = torch.zeros(1000, 600)
+    units[:, ::15] = normal(1000, 40).relu()
+    alone = measure_activations(units[:, ::15])["effective_rank"]
+    assert measure_activations(units)["effective_rank"] == pytest.approx(alone, rel=1e-3)
+
+
 @pytest.mark.parametrize("active", [1, 3, 10])
 def test_sparseness_of_k_equal_units_of_n_is_1_less_k_over_n(active):
     units = torch.zeros(20, 10)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from dropbench.errors import DropbenchError
 from dropbench.results import predictions
 from dropbench.results.csv_file import append_rows, mend, read_rows
-from dropbench.results.read import finished_runs, read_table
+from dropbench.results.read import finished_runs, latest, read_table
 from dropbench.results.rows import run_row
-from dropbench.results.schema import EPOCHS, RUNS, SCHEMA_VERSION
+from dropbench.results.schema import COMPARISONS, EPOCHS, RUNS, SCHEMA_VERSION
 from dropbench.results.store import Store
 from dropbench.run.config import RunConfig
 from dropbench.run.result import METRIC_NAMES, EpochRecord, RunResult
@@ -73,6 +73,36 @@ def test_only_ok_runs_are_finished_and_a_later_failure_does_not_displace_them(tm
     assert len((tmp_path / "runs.csv").read_text().splitlines()) == 4, (
         "one line a row, whatever a message holds"
     )
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_of_a_run_recorded_twice_the_later_training_counts_wherever_its_row_stands(tmp_path, order):
+    errors = (74.65, 50.0)
+    hours = ("2026-01-02T10:30:00+02:00", "2026-01-02T09:00:00+00:00")  # as text, the first would be later
+    assert hours[0] > hours[1]
+    rows = [
+        {**run_row(result(), ""), "started_at": hour, "test_error_percent": error}
+        for hour, error in zip(hours, errors, strict=True)
+    ]
+    append_rows(tmp_path, RUNS, [rows[number] for number in order])
+    assert read_table(tmp_path, RUNS)["test_error_percent"].tolist() == [50.0]
+    assert [row["test_error_percent"] for row in finished_runs(tmp_path).values()] == [50.0]
+
+
+@pytest.mark.parametrize("hours", [("", "2026-01-02T09:00:00+00:00"), ("2/1/26 9:00", "1/1/26 8:00")])
+def test_where_the_times_say_nothing_the_last_row_counts(tmp_path, hours):
+    rows = [
+        {**run_row(result(), ""), "started_at": hour, "test_error_percent": error}
+        for error, hour in enumerate(hours)
+    ]
+    append_rows(tmp_path, RUNS, rows)
+    assert read_table(tmp_path, RUNS)["test_error_percent"].tolist() == [1.0]
+
+
+def test_of_an_average_written_twice_the_one_of_later_members_counts():
+    row = {"comparison_id": "a", "member_started_at": "2026-01-02T10:00:00+00:00 2026-01-02T11:00:00+00:00"}
+    older = {**row, "member_started_at": "2026-01-02T10:30:00+00:00 2026-01-02T10:00:00+00:00"}
+    assert latest([row, older], COMPARISONS) == latest([older, row], COMPARISONS) == [row]
 
 
 def test_a_row_and_the_predictions_beside_it_are_of_one_training(tmp_path):
