@@ -28,7 +28,7 @@ def latest(rows: Iterable[dict[str, Any]], table: CsvTable) -> list[dict[str, An
 
 def _replaces(row: dict[str, Any], other: dict[str, Any], started: str) -> bool:
     """Whether a row counts in place of one of the same key that stands before it."""
-    ok, other_ok = (each.get("status", "ok") == "ok" for each in (row, other))
+    ok, other_ok = (bool(each.get("status", "ok") == "ok") for each in (row, other))
     if ok is not other_ok:
         return ok
     time, before = (_started(each.get(started, "")) for each in (row, other))
