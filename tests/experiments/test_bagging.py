@@ -271,6 +271,16 @@ def test_arms_share_their_members():
     assert of_one["dropout"].runs[0].dropout.convention == "weight-scaling"
 
 
+def test_members_are_patient_each_by_itself(bench, tmp_path):
+    (patient,) = bench.bind([DROPOUT.replace(epochs=30, learning_rate=0.1, patience=2)])
+    told = plan(base=patient, arms=("single", "bagging", "dropout-ensemble"), members=2)
+    carry_out_comparison(told, bench, Store(tmp_path), Quiet())
+    runs = read_table(tmp_path, RUNS)
+    assert (runs["status"] == "ok").all()
+    assert (runs["last_epoch"] == (runs["tested_epoch"] + 2).clip(upper=30)).all()
+    assert runs["last_epoch"].nunique() > 1
+
+
 def test_what_a_budget_holds_equal_is_equal(bench):
     data = bench.data
 
