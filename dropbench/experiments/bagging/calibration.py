@@ -22,9 +22,9 @@ def at_temperature(log_probabilities: torch.Tensor, temperature: float) -> torch
 def fit_temperature(log_probabilities: torch.Tensor, labels: torch.Tensor) -> float:
     """The temperature with the lowest negative log-likelihood (Guo et al. 2017).
 
-    It is 1 where no other temperature does better, and NaN where every image is classified correctly: the lower
-    the temperature, the better then, and with any other images that would be the worse. Ensembles are compared fairly only after this scaling,
-    fitted for each of them on validation images (Ashukha et al. 2020).
+    It is 1 where no other temperature does better, and NaN where every image is classified correctly: there
+    the lowest is always the best, however bad it is for other images. Ensembles are compared fairly only
+    after this scaling, fitted for each of them on validation images (Ashukha et al. 2020).
     """
     from scipy.optimize import minimize_scalar
 
