@@ -4,7 +4,7 @@ import pandas as pd
 
 from dropbench.report.figure import Axis, Figure, Level, Series, Subplot, estimates_series, spans_widely
 from dropbench.report.statistics import mean_interval
-from dropbench.report.style import DOTTED, Style
+from dropbench.report.style import DOTTED, Style, line_style
 from dropbench.report.sweep.lines import axis_of, horizontal_axis, lines_of, sweep_picture_title
 from dropbench.report.sweep.sweep import Setting, Sweep, mean_of
 
@@ -26,7 +26,7 @@ def error_figure(sweep: Sweep) -> Figure:
             label or "mean and 95 % interval",
             [setting.axes[x_axis] for setting in settings],
             [mean_interval(list(sweep.test(setting).values())) for setting in settings],
-            Style(number),
+            line_style(number),
             seeds=tuple(sweep.test(setting) for setting in settings),
         )
         for number, (label, settings) in enumerate(lines.items())
