@@ -18,6 +18,8 @@ class Variant:
     summary: str
     scaled: bool = False
     """Its masks have the mean 1 − p, so inverted dropout and weight scaling both apply."""
+    in_levels: bool = False
+    """Its masks have one of the probabilities of dropbench.dropout.masks.drop_levels."""
     activation: str = ""
     """The only activation that it is made for; empty: any."""
     learns: bool = False
@@ -30,17 +32,20 @@ VARIANTS = Registry(
     "dropout",
     {
         "bernoulli": Variant(
-            "dropbench.dropout.bernoulli:BernoulliDropout", "units are set to 0", scaled=True
+            "dropbench.dropout.bernoulli:BernoulliDropout", "units are set to 0", scaled=True, in_levels=True
         ),
         "gaussian": Variant("dropbench.dropout.noise:GaussianDropout", "normal noise of variance p/(1 − p)"),
         "uniform": Variant("dropbench.dropout.noise:UniformDropout", "uniform noise of the same variance"),
         "dropconnect": Variant(
-            "dropbench.dropout.dropconnect:DropConnect", "the next layer's weights are dropped, per sample"
+            "dropbench.dropout.dropconnect:DropConnect",
+            "the next layer's weights are dropped, per sample",
+            in_levels=True,
         ),
         "spatial": Variant(
             "dropbench.dropout.bernoulli:SpatialDropout",
             "whole channels are dropped",
             scaled=True,
+            in_levels=True,
             of_maps=True,
         ),
         "dropblock": Variant(

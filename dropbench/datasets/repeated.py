@@ -31,8 +31,8 @@ def warn_of_repeated_images(data: DataSet) -> None:
     if count := repeated_test_images(data):
         are = "is a training image" if count == 1 else "are training images"
         _log.warning(
-            f"{count:,} of the {len(data.test_images):,} test images of {data.name} {are}, too, which a net may "
-            "know by heart: the test error is too low. Take them out of one of the two."
+            f"{count:,} of the {len(data.test_images):,} test images of {data.name} {are}, too, which a net "
+            "may know by heart: the test error is too low. Take them out of one of the two."
         )
 
 

@@ -1,11 +1,15 @@
 """A sweep: one run for every combination of the swept settings and every seed."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
+from dropbench.catalog.dropouts import variant_of
+from dropbench.dropout.masks import LEVELS, drop_levels
 from dropbench.run.config import SETTINGS, RunConfig
 
+_log = logging.getLogger(__name__)
 PROBABILITIES = ("p_drop", "p_drop_input", "p_drop_conv")
 
 
@@ -16,6 +20,9 @@ def expand(
 
     Every combination has the same seeds, so that runs can be compared in pairs. A sweep that is stopped early
     has complete seeds to report.
+
+    Values of p that give masks of the same probability are one setting, the first of them; a warning names
+    both.
 
     Args:
         fixed: settings that all runs share, by name.
@@ -40,6 +47,30 @@ def expand(
             for p_values in probabilities:
                 run = base.replace(**p_values)
                 found.setdefault(run.run_id, run)
+    return _without_equal_masks(found.values())
+
+
+def _without_equal_masks(runs: Iterable[RunConfig]) -> list[RunConfig]:
+    """The runs without those that are the same to the last bit as one before them, which are logged."""
+    found: dict[tuple[Any, ...], RunConfig] = {}
+    equal: dict[tuple[str, float, float], None] = {}
+    for run in runs:
+        values = run.settings()
+        # On a ramp, and in the widths of layers, values as near as these need not round to the same.
+        rounded = variant_of(run.dropout.variant).in_levels and run.dropout.schedule != "ramp"
+        levels = {
+            name: drop_levels(values[name]) for name in PROBABILITIES if rounded and not run.dropout.widened
+        }
+        other = found.setdefault(tuple({**values, **levels}.values()), run)
+        if other is not run:
+            before = other.settings()
+            differing = (name for name in PROBABILITIES if values[name] != before[name])
+            equal |= dict.fromkeys((name, before[name], values[name]) for name in differing)
+    for name, first, second in equal:
+        _log.warning(
+            f"`{name}`: {first:.12g} and {second:.12g} are one setting, {first:.12g}: "
+            f"masks round p to a multiple of 1/{LEVELS:,}."
+        )
     return list(found.values())
 
 

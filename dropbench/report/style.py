@@ -74,6 +74,14 @@ REFERENCE = Style(dash=DASHED)
 """The style of what the series are read against."""
 
 
+def line_style(number: int) -> Style:
+    """The style of one of many lines: those of one colour differ in marker and dash; the first are solid.
+
+    No style is repeated among the first 196.
+    """
+    return Style(number, dash=number // len(COLOURS))
+
+
 def level_style(number: int) -> Style:
     """The style of a horizontal line of this number: never solid, as series are."""
     return Style(number, dash=DASHED + number % (len(DASHES) - DASHED))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from experiments.quiet import MLP, Quiet
 
+from dropbench.engine.train import train
 from dropbench.errors import UsageError
 from dropbench.experiments.sweep import expand
 from dropbench.experiments.workbench import Workbench, carry_out
@@ -39,6 +40,29 @@ def test_variants_are_compared_on_the_same_seeds_and_share_their_reference():
     configs = expand(MLP.told, {"p_drop": (0.2, 0.5), "dropout": ("bernoulli", "gaussian")}, seeds=3)
     assert len(configs) == 3 * (1 + 2 * 2) == len({config.run_id for config in configs})
     assert sum(config.without_dropout for config in configs) == 3
+
+
+@pytest.mark.parametrize("dropout", ["bernoulli", "dropconnect"])
+def test_values_of_p_that_give_the_same_masks_are_one_setting_and_told(blobs, told, dropout):
+    """They are rounded to 65,536ths, so that the nets of both would be the same to the last bit."""
+    configs = expand({**MLP.told, "dropout": dropout}, {"p_drop": (0.1, 0.10001, 0.2)}, seeds=2)
+    assert [config.dropout.p_drop for config in configs] == [0, 0.1, 0.2] * 2
+    assert len(told) == 1
+    assert "0.1 and 0.10001" in told[0]
+    first, second = (train(MLP.replace(dropout=dropout, p_drop=p), blobs) for p in (0.1, 0.10001))
+    assert first.metrics == second.metrics
+
+
+def test_a_p_too_small_to_drop_a_unit_is_the_net_without_dropout(told):
+    assert [c.dropout.p_drop for c in expand(MLP.told, {"p_drop": (1e-6, 0.5)})] == [0, 0.5]
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("dropout", ["gaussian", "uniform", "concrete"])
+def test_values_of_p_of_continuous_noise_stay_apart_however_near(told, dropout):
+    configs = expand({**MLP.told, "dropout": dropout}, {"p_drop": (0.1, 0.10001)})
+    assert len(configs) == 3
+    assert not told
 
 
 def test_reference_is_left_out_on_request_and_never_doubled():

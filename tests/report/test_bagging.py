@@ -181,6 +181,20 @@ def test_what_is_left_out_is_said(tmp_path):
     assert any("Left out: bagging, seed 1: 1 of 3 runs" in note for note in table.notes)
 
 
+def test_an_arm_that_was_not_scaled_in_a_seed_has_a_dash_and_a_note(tmp_path):
+    compare(tmp_path, {"dropout": [3, 4], "single": [5, 6]})
+    rows = read_table(tmp_path, COMPARISONS).assign(schema_version=SCHEMA_VERSION)
+    unscaled = (rows["arm"] == "single") & (rows["seed"] == 1)
+    gone = ["temperature", *(name for name in rows if name.endswith("_scaled"))]
+    rows.loc[unscaled, gone] = math.nan
+    (tmp_path / COMPARISONS.file_name).unlink()
+    append_rows(tmp_path, COMPARISONS, rows.to_dict("records"))
+    table = quality(tmp_path)
+    column = next(column for column in table.columns if column.heading == "NLL scaled")
+    assert [column.text(row) for row in table.rows] == ["–", "0.500"]
+    assert [note for note in table.notes if note.startswith("Not scaled: single net")]
+
+
 def test_nothing_but_losses_is_said_too(tmp_path):
     compare(tmp_path, {"dropout": [None], "bagging": [None]})
     table = quality(tmp_path)

@@ -29,7 +29,7 @@ from dropbench.report.folder import KINDS, Choice, load_report
 from dropbench.report.render.chart import chart, chart_json
 from dropbench.report.render.picture import draw, save
 from dropbench.report.render.terminal import draw_in_letters
-from dropbench.report.style import COLOURS, DASHES, MARKERS, Style, channels
+from dropbench.report.style import COLOURS, DASHES, MARKERS, Style, channels, line_style
 from dropbench.report.sweep.figures import error_figure
 from dropbench.report.sweep.subject import SweepSubject
 
@@ -145,14 +145,11 @@ def test_rows_have_their_names_at_their_heights_and_their_intervals_sideways():
     assert subplot.alt == "ours: below 2, above 3."
 
 
-def test_lines_with_intervals_are_moved_apart_by_little_in_a_file_alone():
-    lines = [Series(name, (0.0, 0.5, 1.0), (1.0,) * 3, Style(k), (0.5,) * 3, (2.0,) * 3)
-             for k, name in enumerate("abc")]  # fmt: skip
-    axes, page = in_file(of(*lines)), in_page(of(*lines))
-    drawn = {container.get_label(): container.lines[0].get_xdata() for container in axes.containers}
-    assert same(drawn["b"], (0.0, 0.5, 1.0))
-    assert 0 < abs(drawn["a"][1] - drawn["c"][1]) < 0.02
-    assert {tuple(trace["x"]) for trace in page["data"] if "fill" not in trace} == {(0.0, 0.5, 1.0)}
+def test_no_line_has_a_point_where_no_value_is_however_many_there_are():
+    lines = [Series(str(k), (0.0, 0.5, 1.0), (1.0,) * 3, line_style(k), (0.5,) * 3, (2.0,) * 3,
+                    seeds=({0: 1.0},) * 3) for k in range(25)]  # fmt: skip
+    axes = in_file(of(*lines))
+    assert {x for line in axes.lines for x in line.get_xdata()} == {0.0, 0.5, 1.0}
 
 
 @pytest.mark.parametrize("letter", ["x", "y"])
@@ -224,6 +221,11 @@ def test_letters_show_each_line_its_points_and_its_intervals():
 def test_styles_tell_as_many_apart_as_there_are_arms_and_light_and_dark_show_them_all():
     styles = [Style(number) for number in range(len(BAGGING_ARMS))]
     assert len({(style.colour, style.marker) for style in styles}) == len(styles)
+    lines = [line_style(number) for number in range(196)]
+    assert len({(style.colour, style.marker, style.line) for style in lines}) == len(lines)
+    assert {style.line for style in lines[:7]} == {DASHES[0]}, "a few lines are solid"
+    of_a_colour = [style for style in lines[:28] if style.colour == COLOURS[0]]
+    assert len({style.marker for style in of_a_colour}) == len({style.line for style in of_a_colour}) == 4
     assert len(COLOURS) == len(MARKERS) == 7
     assert len({dash.file for dash in DASHES}) == len({dash.page for dash in DASHES}) == len(DASHES)
     shades = [Style(shade=k / 7).colour for k in range(8)]

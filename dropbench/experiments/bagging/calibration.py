@@ -6,23 +6,30 @@ import torch
 import torch.nn.functional as F
 
 MAX_TEMPERATURE = 10.0
-"""Bounds the search to 1/10 … 10: without an error on the validation images the best temperature is 0."""
+"""Bounds the search to 1/10 … 10."""
 TRUE_POSITIVE_RATE = 0.95
 """The share of out-of-distribution images to be found, at which false positives are counted."""
 
 
 def at_temperature(log_probabilities: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Log-probabilities ``(examples, classes)`` of softmax(log P / T); the ranking of the classes stays."""
+    """Log-probabilities ``(examples, classes)`` of softmax(log P / T); the ranking of the classes stays.
+
+    All are NaN where T is.
+    """
     return F.log_softmax(log_probabilities.double() / temperature, dim=1)
 
 
 def fit_temperature(log_probabilities: torch.Tensor, labels: torch.Tensor) -> float:
     """The temperature with the lowest negative log-likelihood (Guo et al. 2017).
 
-    It is 1 where no other temperature does better. Ensembles are compared fairly only after this scaling,
-    fitted for each of them on validation images (Ashukha et al. 2020).
+    It is 1 where no other temperature does better, and NaN where every image is classified correctly: there
+    the lowest is always the best, however bad it is for other images. Ensembles are compared fairly only
+    after this scaling, fitted for each of them on validation images (Ashukha et al. 2020).
     """
     from scipy.optimize import minimize_scalar
+
+    if bool((log_probabilities.argmax(1) == labels).all()):
+        return math.nan
 
     def nll(log_temperature: float) -> float:
         return F.nll_loss(at_temperature(log_probabilities, math.exp(log_temperature)), labels).item()

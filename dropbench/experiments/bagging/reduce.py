@@ -1,5 +1,6 @@
 """Reduce the predictions of an arm to metrics, for every number of members or Monte-Carlo passes."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -137,12 +138,8 @@ class Reducer:
             **quality(ensemble, average.averaging, labels["test"]),
             "temperature": temperature,
             "val_nll": metrics(validated, labels["val"])["nll"],
-            "val_nll_scaled": metrics(at_temperature(validated, temperature), labels["val"])["nll"],
-            **{
-                f"test_{name}_scaled": value
-                for name, value in metrics(scaled, labels["test"]).items()
-                if name != "error_percent"  # a temperature does not change the predicted class
-            },
+            **_scaled_figures("val", at_temperature(validated, temperature), labels["val"], ("nll",)),
+            **_scaled_figures("test", scaled, labels["test"], ("nll", "brier", "ece")),
             **self._cost(average, runs),
         }
         if arm.kind.bootstraps:
@@ -191,6 +188,14 @@ class Reducer:
             if kind.monte_carlo
             else nets * sum(count.prediction for count in flops),
         }
+
+
+def _scaled_figures(
+    split: str, scaled: torch.Tensor, labels: torch.Tensor, names: tuple[str, ...]
+) -> dict[str, float]:
+    """Metrics after temperature scaling, which does not change the error; NaN where there was none."""
+    found = dict.fromkeys(names, math.nan) if scaled.isnan().any() else metrics(scaled, labels)
+    return {f"{split}_{name}_scaled": found[name] for name in names}
 
 
 def _bins(average: Average, predicted: torch.Tensor, labels: torch.Tensor) -> list[dict[str, Any]]:

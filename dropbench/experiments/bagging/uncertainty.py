@@ -33,7 +33,7 @@ def bootstrap_differences(losses: np.ndarray) -> list[BootstrapDifference]:
     repetitions.
 
     ``p_better`` is the share of pairs (repetition, drawn test set) in which the difference is negative; ties
-    count half. It is the P(A > B) of Bouthillier et al. 2021.
+    count half. It is the P(A > B) of Bouthillier et al. 2021. All is NaN where a loss is.
     """
     kinds, repetitions, examples = losses.shape
     generator = numpy_generator(0, "bootstrap")
@@ -51,7 +51,7 @@ def bootstrap_differences(losses: np.ndarray) -> list[BootstrapDifference]:
     overall = of_all + widening * (of_draw - of_all)
     tails = (1 - CONFIDENCE) / 2
     low, high = np.quantile(overall, (tails, 1 - tails), axis=0)
-    better = ((means < 0) + 0.5 * (means == 0)).mean((0, 2))
+    better = np.where(np.isnan(means), np.nan, (means < 0) + 0.5 * (means == 0)).mean((0, 2))
     return [
         BootstrapDifference(
             float(losses[kind].mean()), float(low[kind]), float(high[kind]), float(better[kind])

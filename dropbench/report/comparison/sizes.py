@@ -8,6 +8,8 @@ from dropbench.catalog.arms import ARMS, AVERAGINGS, REFERENCE
 from dropbench.report.comparison.comparison import Comparison, by_seed
 from dropbench.report.table import NONE, Column, Row, Table, number
 
+SCALED = ("test_nll_scaled", "test_brier_scaled", "test_ece_scaled", "val_nll_scaled")
+"""Figures that have a mean only where every seed has a temperature: those of other seeds are no match."""
 _OVER_SEEDS = "In brackets the lowest and the highest of the seeds."
 
 
@@ -83,7 +85,10 @@ def _readings(comparison: Comparison, arm: str, size: str) -> list[dict[str, Any
                 size: count,
                 "seeds": len(errors),
                 **_spread_cells("test_error_percent", list(errors.values())),
-                **{name: float(group[name].mean()) for name in ("test_nll", "test_nll_scaled", "test_ece")},
+                **{
+                    name: float(group[name].mean(skipna=name not in SCALED))
+                    for name in ("test_nll", "test_nll_scaled", "test_ece")
+                },
                 **{
                     f"geometric_{name}": math.nan if other is None else float(other[name].mean())
                     for name in ("test_error_percent", "test_nll")

@@ -8,7 +8,7 @@ import pandas as pd
 
 from dropbench.catalog.arms import ARMS, BUDGETS, LOSSES
 from dropbench.report.comparison.comparison import ArmDifference, Comparison
-from dropbench.report.comparison.sizes import against_members, against_passes
+from dropbench.report.comparison.sizes import SCALED, against_members, against_passes
 from dropbench.report.comparison.verdict import verdict
 from dropbench.report.statistics import ENOUGH_SEEDS
 from dropbench.report.sweep.sweep import AXES, SETTING, typed
@@ -80,7 +80,7 @@ def _row(comparison: Comparison, arm: str) -> Row:
 
 
 def _mean(rows: pd.DataFrame, column: str) -> float:
-    return float(rows[column].mean())
+    return float(rows[column].mean(skipna=column not in SCALED))
 
 
 def _arm_column() -> Column:
@@ -129,6 +129,11 @@ def _notes(comparison: Comparison) -> list[str]:
         "lower error in one repetition. McNemar's test and the intervals are not corrected for several arms.",
     ]
     full = [comparison.fullest(arm) for arm in comparison.arms]
+    if unscaled := [arm for arm in comparison.arms if comparison.fullest(arm)["temperature"].isna().any()]:
+        named = ", ".join(comparison.name(arm) for arm in unscaled)
+        notes.append(
+            f"Not scaled: {named}. Without an error on the validation images there is no best temperature."
+        )
     if any(((rows["temperature"] < _COLDEST) | (rows["temperature"] > 1 / _COLDEST)).any() for rows in full):
         notes.append(
             "A temperature is at the end of what is looked for, 1/10 to 10: with few validation images."

@@ -19,8 +19,8 @@ FORMATS = {"png": "Description", "svg": "Description", "pdf": "Subject"}
 DOTS_PER_INCH = 300  # of what is not drawn in lines: fit for print
 _FEW = 2
 """With more subplots than these a figure has small letters."""
-_DODGE = 0.006
-"""How far lines are moved aside, as a share of the axis, so that they do not hide each other's intervals."""
+_MANY_NAMES, _IN_A_COLUMN = 10, 24
+"""A legend of more names than these stands beside the axes, with so many in a column."""
 _LARGEST, _SMALLEST = 120, 0.05
 """The area of the largest marker in square points, and the least share of it."""
 _SEPARATION = 1  # pixel between two images of a grid
@@ -77,8 +77,8 @@ def draw(subplot: Subplot, axes: "Axes", *, legend: bool = True, small: bool = F
     axes.set_title(subplot.title, fontsize="medium")
     if subplot.images is not None:
         return _draw_images(axes, subplot.images)
-    for series, moved in zip(subplot.series, _dodges(subplot), strict=True):
-        _draw_series(axes, series, moved, small)
+    for series in subplot.series:
+        _draw_series(axes, series, small)
     for level in subplot.levels:
         colour = level.style.colour
         axes.axhline(level.y, color=colour, lw=1.2, ls=level.style.line.file, label=level.name)
@@ -93,7 +93,11 @@ def draw(subplot: Subplot, axes: "Axes", *, legend: bool = True, small: bool = F
         top = axes.secondary_xaxis("top", functions=(_complement, _complement))
         top.set_xlabel(subplot.x.complement, fontsize="small")
     if legend and len(subplot.names) > 1:
-        axes.legend(*_listed(subplot, axes), frameon=False, fontsize="x-small" if small else "small")
+        many = len(subplot.names) > _MANY_NAMES
+        beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1), "handlelength": 3}
+        columns, size = -(-len(subplot.names) // _IN_A_COLUMN), "x-small" if small or many else "small"
+        look = {"frameon": False, "fontsize": size, "ncols": columns, **(beside if many else {})}
+        axes.legend(*_listed(subplot, axes), **look)
     return axes
 
 
@@ -105,16 +109,8 @@ def _listed(subplot: Subplot, axes: "Axes") -> tuple[list[Any], list[str]]:
     return [drawn[name] for name in names], names
 
 
-def _dodges(subplot: Subplot) -> list[float]:
-    """How far each series is moved along a linear axis: lines with intervals where there are several."""
-    lines = [id(s) for s in subplot.series if s.joined and s.low and not s.band]
-    step = 0.0 if subplot.x.log else _DODGE * (max(subplot.xs, default=0.0) or 1.0)
-    middle = (len(lines) - 1) / 2
-    return [step * (lines.index(id(s)) - middle) if id(s) in lines else 0.0 for s in subplot.series]
-
-
-def _draw_series(axes: "Axes", series: Series, moved: float, small: bool) -> None:
-    xs, look = [x + moved for x in series.x], _look(series, small)
+def _draw_series(axes: "Axes", series: Series, small: bool) -> None:
+    xs, look = series.x, _look(series, small)
     if series.examples:
         areas = _LARGEST * (np.asarray(series.examples) / max(series.examples)).clip(_SMALLEST)
         axes.plot(xs, series.y, **look | {"alpha": 0.5, "marker": "", "label": None})
@@ -122,15 +118,14 @@ def _draw_series(axes: "Axes", series: Series, moved: float, small: bool) -> Non
         axes.scatter(xs, series.y, areas, **alike)
     elif series.low and not series.band:
         reach: dict[str, Any] = {"xerr" if series.sideways else "yerr": series.reach}
-        axes.errorbar(xs, series.y, **reach, **look, capsize=2 if small else 3)
+        axes.errorbar(xs, series.y, **reach, **look, capsize=2 if small else 3, elinewidth=1)
     else:
         axes.plot(xs, series.y, **look)
     if series.band:
         axes.fill_between(xs, series.low, series.high, color=series.style.colour, alpha=0.12, lw=0)
     if series.dots:
         places, values, _ = zip(*series.dots, strict=True)
-        dots = [place + moved for place in places]
-        axes.plot(dots, values, ".", color=series.style.colour, alpha=0.45, markersize=4)
+        axes.plot(places, values, ".", color=series.style.colour, alpha=0.45, markersize=4)
 
 
 def _look(series: Series, small: bool) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from dropbench.report.figure import Axis, Figure, Level, Series, Subplot, estimates_series, spans_widely
 from dropbench.report.statistics import mean_interval
-from dropbench.report.style import DOTTED, Style
+from dropbench.report.style import DOTTED, Style, line_style
 from dropbench.report.sweep.lines import axis_of, horizontal_axis, lines_of, sweep_picture_title
 from dropbench.report.sweep.sweep import Setting, Sweep, mean_of
 
@@ -33,7 +33,7 @@ def error_figure(sweep: Sweep) -> Figure:
             label or "test",
             [setting.axes[x_axis] for setting in settings],
             [mean_interval(list(sweep.test(setting).values()), sweep.scale("test")) for setting in settings],
-            Style(number),
+            line_style(number),
             seeds=tuple(sweep.test(setting) for setting in settings),
             band=few,
         )
