@@ -5,6 +5,9 @@ from contextlib import contextmanager
 
 import torch
 
+from dropbench.run.config import RunConfig
+from dropbench.run.streams import torch_generator
+
 
 @contextmanager
 def as_default(generator: torch.Generator) -> Iterator[None]:
@@ -24,3 +27,13 @@ def as_default(generator: torch.Generator) -> Iterator[None]:
     finally:
         generator.set_state(default.get_state())
         default.set_state(before)
+
+
+@contextmanager
+def own_draws(config: RunConfig) -> Iterator[None]:
+    """Seed torch's default generator from the run's stream in this context, for the user's own code."""
+    with torch.random.fork_rng():
+        torch.manual_seed(
+            torch_generator(config.repetition.seed, "own", config.repetition.member).initial_seed()
+        )
+        yield

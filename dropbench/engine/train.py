@@ -1,8 +1,7 @@
 """Training: from a RunConfig and a data set to a RunResult."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
@@ -14,13 +13,8 @@ from torch import nn
 from dropbench.catalog.models import recipe_of
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.split import SplitPositions, split
-from dropbench.dropout.control import (
-    learns,
-    rates,
-    schedule_strength,
-    set_streams,
-    set_strength,
-)
+from dropbench.dropout.control import learns, rates, schedule_strength, set_streams, set_strength
+from dropbench.dropout.lending import own_draws
 from dropbench.engine import members, optim, tasks
 from dropbench.engine.batches import Examples, measure, pixel_values
 from dropbench.engine.boosting import boosting_objective
@@ -33,12 +27,13 @@ from dropbench.engine.device import (
     reset_peak_memory,
 )
 from dropbench.engine.panel import measure_autoencoder, measure_classifier
+from dropbench.engine.patience import Best
 from dropbench.engine.penalties import Penalties, check_compiles
 from dropbench.engine.tasks import TASKS, Task
 from dropbench.models.build import build_model
 from dropbench.run.config import RunConfig
 from dropbench.run.result import MOST_TRAINING_IMAGES, EpochRecord, PanelRecord, RunResult, ood_split
-from dropbench.run.streams import numpy_generator, torch_generator
+from dropbench.run.streams import numpy_generator
 
 OnEpoch = Callable[[EpochRecord], None]
 OodImages = tuple[str, np.ndarray]
@@ -125,40 +120,6 @@ def train(
         predictions=predictions,
         panel=tuple(panel_records),
     )
-
-
-class Best:
-    """The epoch with the lowest validation loss so far, with its net; without patience, none is kept."""
-
-    def __init__(self, patience: int | None) -> None:
-        self.epoch = 0
-        self._patience = patience
-        self._loss = math.inf
-        self._weights: members.Weights = {}
-
-    def see(self, record: EpochRecord, model: nn.Module) -> None:
-        """Keep the net if its validation loss is the lowest yet."""
-        if self._patience is not None and record.val_loss < self._loss:
-            self.epoch, self._loss, self._weights = record.epoch, record.val_loss, members.snapshot(model)
-
-    def lost_patience(self, epoch: int) -> bool:
-        """Whether ``epoch`` is the last to wait for a lower loss."""
-        return self._patience is not None and epoch - self.epoch >= self._patience
-
-    def restore(self, model: nn.Module) -> None:
-        """Give the model the weights of the best epoch, where they were kept."""
-        if self._weights:
-            model.load_state_dict(self._weights)
-
-
-@contextmanager
-def own_draws(config: RunConfig) -> Iterator[None]:
-    """Seed torch's default generator from the run's stream in this context, for the user's own code."""
-    with torch.random.fork_rng():
-        torch.manual_seed(
-            torch_generator(config.repetition.seed, "own", config.repetition.member).initial_seed()
-        )
-        yield
 
 
 @dataclass

@@ -14,7 +14,7 @@ from end_to_end.images import write_images
 
 from dropbench.cli.main import app, run
 from dropbench.datasets.registry import find_source
-from dropbench.dropout.layer import DropoutLayer
+from dropbench.dropout.layer import Arriving, DropoutLayer
 from dropbench.dropout.noise import GaussianDropout
 from dropbench.results.schema import TABLES
 from dropbench.run.config import RunConfig
@@ -200,7 +200,7 @@ def test_python_examples_run_and_end_with_a_figure(document, source, here, recor
 
 def test_the_variant_that_extending_shows_is_the_built_in_one():
     (source,) = (block for block in blocks(EXTENDING, "python") if "(DropoutLayer)" in block)
-    names = {"math": math, "torch": torch, "DropoutLayer": DropoutLayer}
+    names = {"math": math, "torch": torch, "DropoutLayer": DropoutLayer, "Arriving": Arriving}
     exec(compile(source, EXTENDING.name, "exec"), names)  # noqa: S102  # ours
     units = torch.ones(20, 30)
     shown, built_in = (
@@ -208,6 +208,9 @@ def test_the_variant_that_extending_shows_is_the_built_in_one():
         for variant in (names["GaussianDropout"], GaussianDropout)
     )
     assert torch.equal(shown, built_in)
+    given = Arriving(units, units, torch.Generator())
+    moments = {variant(0.3).second_moment(given) for variant in (names["GaussianDropout"], GaussianDropout)}
+    assert moments == {1 / (1 - 0.3)}
 
 
 def prose(document: Path) -> str:

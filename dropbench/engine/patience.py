@@ -1,0 +1,32 @@
+"""Patience: which epoch's net is the best, and when to wait no longer for a better one."""
+
+import math
+
+from torch import nn
+
+from dropbench.engine.members import Weights, snapshot
+from dropbench.run.result import EpochRecord
+
+
+class Best:
+    """The epoch with the lowest validation loss so far, with its net; without patience, none is kept."""
+
+    def __init__(self, patience: int | None) -> None:
+        self.epoch = 0
+        self._patience = patience
+        self._loss = math.inf
+        self._weights: Weights = {}
+
+    def see(self, record: EpochRecord, model: nn.Module) -> None:
+        """Keep the net if its validation loss is the lowest yet."""
+        if self._patience is not None and record.val_loss < self._loss:
+            self.epoch, self._loss, self._weights = record.epoch, record.val_loss, snapshot(model)
+
+    def lost_patience(self, epoch: int) -> bool:
+        """Whether ``epoch`` is the last to wait for a lower loss."""
+        return self._patience is not None and epoch - self.epoch >= self._patience
+
+    def restore(self, model: nn.Module) -> None:
+        """Give the model the weights of the best epoch, where they were kept."""
+        if self._weights:
+            model.load_state_dict(self._weights)
