@@ -40,7 +40,7 @@ def moment_checks() -> Iterator[Check]:
             kind = f"{name}, {convention}" if variant.scaled else name
             yield statistical(
                 f"{kind}: second moment",
-                f"without dropout × E(D²), which the corrected start divides by, {over}",
+                f"that without dropout × E(D²), {over}",
                 deviations,
             )
     yield from _weight_check()
