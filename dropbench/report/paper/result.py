@@ -10,10 +10,12 @@ from typing import Any
 
 import pandas as pd
 
+from dropbench.report.apart import words_apart
 from dropbench.report.significance import LEVEL, PairedTest, paired_tests
 from dropbench.report.statistics import Estimate, mean_interval
 from dropbench.report.table import NONE, Column, Row, Table, number, p_text
 from dropbench.results.schema import PAPER, PAPER_TOLD
+from dropbench.run.telling import data_name
 
 _log = logging.getLogger(__name__)
 
@@ -199,11 +201,18 @@ def paper_table(result: PaperResult) -> Table:
         Column("p,\nHolm", lambda row: p_text(row["p_value_holm"])),
         Column("beside\ntheirs", lambda row: str(row["reading"]), left=True),
     ]
-    title = f"{fields['title']} ({fields['scale']} scale, {fields['data']}, {fields['precision']})"
+    title = paper_title(result)
     told = {name: fields[name] for name in ("scale", "data", "precision", "unit", "source", "differs")}
     rows = tuple({"experiment": fields["paper"], **told, **_row(place)} for place in result.places)
     notes, verdict = tuple(_notes(result)), tuple(_verdict(result))
     return Table("paper", title, tuple(columns), rows, notes, verdict, lead=len(leading))
+
+
+def paper_title(result: PaperResult) -> str:
+    """The experiment, its scale, data and precision."""
+    fields = result.fields
+    told = [f"{fields['scale']} scale", data_name(fields["data"]), *words_apart(fields), fields["precision"]]
+    return f"{fields['title']} ({', '.join(told)})"
 
 
 def _place_columns(result: PaperResult) -> list[Column]:

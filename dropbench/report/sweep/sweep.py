@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from dropbench.report import metrics
+from dropbench.report.apart import words_apart
 from dropbench.report.metrics import ERROR, Metric
 from dropbench.report.table import NONE, Column, Row
 from dropbench.run import telling
@@ -197,7 +198,7 @@ def typed(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def sweep_title(sweep: Sweep) -> str:
     """The model and the data, and how the runs were trained."""
-    return telling.title(typed(sweep.fields), SETTING)
+    return telling.title(typed(sweep.fields), SETTING, *words_apart(sweep.fields))
 
 
 def _axis_cell(axis: str) -> Any:
