@@ -32,6 +32,16 @@ def counted(number: float, noun: str) -> str:
     return f"{number:,.0f} {noun}{'' if number == 1 else 's'}"
 
 
+def planned(todo: int, before: int, jobs: int) -> str:
+    """How many runs there are to do, how many were done before, and how many go on at a time."""
+    told = [f"{counted(todo, 'run')} to do"]
+    if before:
+        told.append(f"{before:,} done before")
+    if todo > 1:
+        told.append(f"{jobs} at a time")
+    return ", ".join(told)
+
+
 def data_name(data: str) -> str:
     """The name of a data set in a title: of a folder of images ``folder:`` and the last part of its path."""
     folder, colon, path = data.partition(":")

@@ -15,7 +15,7 @@ from dropbench.report.significance import LEVEL, PairedTest, paired_tests
 from dropbench.report.statistics import Estimate, mean_interval
 from dropbench.report.table import NONE, Column, Row, Table, number, p_text
 from dropbench.results.schema import PAPER, PAPER_TOLD
-from dropbench.run.telling import data_name
+from dropbench.run.telling import counted, data_name
 
 _log = logging.getLogger(__name__)
 
@@ -303,6 +303,7 @@ def _notes(result: PaperResult) -> list[str]:
         "p_drop is the probability of dropping a hidden unit; p_keep = 1 − p_drop is the 2014 paper's p."
     )
     if lost := sum(place.lost for place in result.places):
-        notes.append(f"{lost} runs diverged or failed and are in no mean; message in runs.csv says why.")
+        runs, be = counted(lost, "run"), "is" if lost == 1 else "are"
+        notes.append(f"{runs} diverged or failed and {be} in no mean; message in runs.csv says why.")
     unsure = {place.unverified for place in result.places}
     return [*notes, *(f"{mark} {why}: unverified." for kind, (mark, why) in _MARKS.items() if kind in unsure)]

@@ -9,6 +9,7 @@ from dropbench.report.statistics import ENOUGH_SEEDS, mean_interval
 from dropbench.report.sweep.figures import error_figure
 from dropbench.report.sweep.sweep import AXES, Setting, Sweep, axis_columns, axis_text, mean_of, sweep_title
 from dropbench.report.table import Column, Row, Table, number, p_text
+from dropbench.run.telling import counted
 
 _MANY_SEEDS = 1000
 
@@ -259,5 +260,6 @@ def _notes(sweep: Sweep) -> list[str]:
         (sum(len(setting.failed) for setting in sweep.settings), "failed"),
     ):
         if count:
-            notes.append(f"{count} runs {what} and are in no mean; the column message of runs.csv says why.")
+            runs, be = counted(count, "run"), "is" if count == 1 else "are"
+            notes.append(f"{runs} {what} and {be} in no mean; the column message of runs.csv says why.")
     return notes
