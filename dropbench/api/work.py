@@ -24,6 +24,7 @@ from dropbench.results.schema import RUNS
 from dropbench.results.store import Store
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import Policy
+from dropbench.run.telling import counted
 
 _log = logging.getLogger(__name__)
 Data = DataSet | str | Path
@@ -99,7 +100,7 @@ class Done(Shown):
 
     def __repr__(self) -> str:
         """Say how many runs there are, and where."""
-        return f"<{type(self).__name__}: {len(self.run_ids)} runs in {self.out}>"
+        return f"<{type(self).__name__}: {counted(len(self.run_ids), 'run')} in {self.out}>"
 
     @cached_property
     def report(self) -> Report:

@@ -13,6 +13,7 @@ import typer
 
 from dropbench.cli.console import present, tell
 from dropbench.cli.progress import LiveProgress, PlainProgress, Progress, watching
+from dropbench.run import telling
 
 if TYPE_CHECKING:
     from dropbench.api.work import Done
@@ -60,11 +61,12 @@ def conclude(done: "Done", as_json: bool, written: str, formats: Collection[str]
 def exit_for(outcome: "Outcome") -> None:
     """Exit with 3 if runs gave no result, now or before, and say how many."""
     if outcome.unsuccessful:
+        diverged = telling.counted(len(outcome.diverged), "run")
         tell(
-            f"{len(outcome.diverged)} runs diverged and {len(outcome.failed)} failed; "
-            "the column message of runs.csv says why."
+            f"{diverged} diverged and {len(outcome.failed):,} failed; the column message of runs.csv says why."
         )
-    if outcome.left:
-        tell(f"{len(outcome.left)} runs failed or diverged before; --retry-failed does them again.")
+    if left := len(outcome.left):
+        them = "it" if left == 1 else "them"
+        tell(f"{telling.counted(left, 'run')} failed or diverged before; --retry-failed does {them} again.")
     if outcome.unsuccessful or outcome.left:
         raise typer.Exit(FAILED_RUNS)

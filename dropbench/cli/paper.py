@@ -76,11 +76,12 @@ def paper(
 
     import dropbench as db
     from dropbench.cli.finish import conclude, working
+    from dropbench.run.telling import counted
 
     def on_estimate(runs: int, seconds: Callable[[], float]) -> None:
         with _measuring(name):
             expected = seconds()
-        tell(f"{runs} runs, about {duration(expected)} at the rate just measured here")
+        tell(f"{counted(runs, 'run')}, about {duration(expected)} at the rate just measured here")
 
     with working(folder) as watcher:
         done = db.paper(

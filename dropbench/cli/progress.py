@@ -48,7 +48,12 @@ def watching() -> "Iterator[PlainProgress | LiveProgress]":
 
 def _tell_lacking(plan: "Agenda") -> None:
     if plan.lacking:
-        tell(f"{len(plan.lacking)} runs are done again: not all was kept of them that is wanted now")
+        runs, be, them = (
+            ("1 run", "is", "it")
+            if len(plan.lacking) == 1
+            else (telling.counted(len(plan.lacking), "run"), "are", "them")
+        )
+        tell(f"{runs} {be} done again: not all was kept of {them} that is wanted now")
 
 
 class PlainProgress(Progress):
@@ -62,8 +67,7 @@ class PlainProgress(Progress):
         """Say how much there is to do, and what of it a second time."""
         self.names = telling.telling(plan.todo)
         self._total = len(plan.todo)
-        before = f", {plan.before} done before" if plan.before else ""
-        tell(f"{len(plan.todo)} runs to do{before}, {jobs} at a time")
+        tell(telling.planned(len(plan.todo), plan.before, jobs))
         _tell_lacking(plan)
 
     def progress(self, worker: int, config: RunConfig, record: EpochRecord | None) -> None:
@@ -99,7 +103,8 @@ class LiveProgress(Progress):
         self.names = telling.telling(plan.todo)
         self._runs = len(plan.todo)
         if plan.before:
-            tell(f"{plan.before} runs were done before and are skipped")
+            done = telling.counted(plan.before, "run")
+            tell(f"{done} {'was' if plan.before == 1 else 'were'} done before and skipped")
         _tell_lacking(plan)
         if self._runs > 1:
             epochs = sum(config.optimizer.epochs for config in plan.todo)

@@ -93,4 +93,5 @@ def _list(agenda: "Agenda") -> None:
     for state, runs in (("done", agenda.done), ("failed", agenda.left), ("to do", agenda.todo)):
         for run in runs:
             out.print(f"{state:6}  {run.run_id}  {telling.label(run, names)}", markup=False, soft_wrap=True)
-    tell(f"{len(agenda.todo)} runs to do, {len(agenda.done)} done, {len(agenda.left)} failed before")
+    todo = telling.counted(len(agenda.todo), "run")
+    tell(f"{todo} to do, {len(agenda.done):,} done, {len(agenda.left):,} failed before")

@@ -17,13 +17,14 @@ _LAYOUT = "Lay it out as PATH/train/CLASS/* and PATH/test/CLASS/*."
 
 
 class ImageFolder:
-    """The images in one folder, called ``folder:NAME`` in results, which do not reveal the folder's path."""
+    """The images in one folder, called ``folder:PATH`` in results, with the path as it was told."""
 
     summary = "your own images: PATH/train/CLASS/* and PATH/test/CLASS/*"
 
     def __init__(self, path: Path) -> None:
         self.path = path.expanduser().resolve()
-        self.name = f"folder:{self.path.name}"
+        told = str(path).encode(errors="surrogateescape").decode(errors="backslashreplace")
+        self.name = f"folder:{told}"
 
     def place(self, data_dir: Path) -> str:
         """Return the folder itself; ``data_dir`` is not used."""

@@ -51,7 +51,9 @@ def prepare(name: str, data_dir: Path | None = None) -> DataSet:
     data_dir = data_dir or default_data_dir()
     if not source.files(data_dir):
         source.fetch(data_dir)
-    fingerprint = cache.fingerprint(source.name, source.files(data_dir))
+    # The path of a folder is in those of its files, however it was told.
+    cached_as = f"{FOLDER_PREFIX}{source.path.name}" if isinstance(source, ImageFolder) else source.name
+    fingerprint = cache.fingerprint(cached_as, source.files(data_dir))
     known = cache.find(fingerprint, source.name)
     if known is not None:
         return known

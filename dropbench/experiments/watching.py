@@ -22,7 +22,7 @@ class LogWatcher:
     def planned(self, agenda: "Agenda", jobs: int) -> None:
         """Log how many runs there are to do."""
         self._names = telling.telling(agenda.todo)
-        _log.info("%d runs to do, %d done before, %d at a time", len(agenda.todo), agenda.before, jobs)
+        _log.info(telling.planned(len(agenda.todo), agenda.before, jobs))
 
     def progress(self, worker: int, config: RunConfig, record: EpochRecord | None) -> None:
         """Log nothing: one line for each run is enough."""

@@ -8,16 +8,18 @@ from pathlib import Path
 import pandas as pd
 
 from dropbench.errors import DropbenchError, unknown_name
+from dropbench.report.apart import told_apart
 from dropbench.report.comparison.comparison import find_comparisons
 from dropbench.report.comparison.subject import ComparisonSubject
+from dropbench.report.comparison.tables import comparison_title
 from dropbench.report.features.subject import FeaturesSubject
 from dropbench.report.metrics import ERROR, Metric
-from dropbench.report.paper.result import PaperResult, find_papers
+from dropbench.report.paper.result import PaperResult, find_papers, paper_title
 from dropbench.report.paper.subject import PaperSubject
 from dropbench.report.speed import find_speed
 from dropbench.report.subject import Subject
 from dropbench.report.sweep.subject import SweepSubject
-from dropbench.report.sweep.sweep import Sweep, find_sweeps
+from dropbench.report.sweep.sweep import Sweep, find_sweeps, sweep_title
 from dropbench.report.sweep.table import SORTS
 from dropbench.report.table import Table
 from dropbench.report.units.panel import find_panels
@@ -141,7 +143,7 @@ def paper_report(folder: Path, experiment_id: str) -> Report:
     if not papers:
         raise DropbenchError(f"{folder} holds no run of this experiment that ended.")
     runs = read(RUNS)
-    sweeps = find_sweeps(_without_arms(runs[runs["run_id"].isin(list(papers[0].run_ids))], papers))
+    sweeps = _find_sweeps(_without_arms(runs[runs["run_id"].isin(list(papers[0].run_ids))], papers))
     return Report(
         folder,
         (
@@ -167,7 +169,24 @@ def verify_report(folder: Path, verify_id: str) -> Report:
 
 def _reader(folder: Path) -> _Read:
     """Reads each CSV file of a folder when it is first asked for, and once."""
-    return functools.cache(functools.partial(read_table, folder))
+
+    def read(table: CsvTable) -> pd.DataFrame:
+        rows = read_table(folder, table)
+        return _named_once(rows) if "data_key" in rows else rows
+
+    return functools.cache(read)
+
+
+def _named_once(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with one name, the last, for the same images: a folder may be told by several paths."""
+    named = list(zip(rows["data_key"], rows["data"], strict=True))
+    last = {key: name for key, name in named if key}
+    return rows.assign(data=[last.get(key, name) for key, name in named])
+
+
+def _find_sweeps(runs: pd.DataFrame, metric: Metric = ERROR) -> list[Sweep]:
+    """The sweeps among rows of runs.csv, each with a title of its own."""
+    return told_apart(find_sweeps(runs, metric), sweep_title)
 
 
 def _epochs(read: _Read) -> Callable[[], pd.DataFrame]:
@@ -175,9 +194,9 @@ def _epochs(read: _Read) -> Callable[[], pd.DataFrame]:
 
 
 def _chosen(folder: Path, read: _Read, choice: Choice) -> Iterator[Subject]:
-    papers = find_papers(read(PAPER))
+    papers = told_apart(find_papers(read(PAPER)), paper_title)
     wanted = {"sweep", "panel", "features"} & set(choice.only)
-    sweeps = find_sweeps(_without_arms(read(RUNS), papers), choice.metric) if wanted else []
+    sweeps = _find_sweeps(_without_arms(read(RUNS), papers), choice.metric) if wanted else []
     finders: dict[str, Callable[[], Iterator[Subject]]] = {
         "paper": lambda: map(PaperSubject, papers),
         "sweep": lambda: _classifiers(read, sweeps, choice),
@@ -194,7 +213,7 @@ def _chosen(folder: Path, read: _Read, choice: Choice) -> Iterator[Subject]:
 
 def _sweeps_of(read: _Read, run_ids: Collection[str], metric: Metric = ERROR) -> list[Sweep]:
     runs = read(RUNS)
-    return find_sweeps(runs[runs["run_id"].isin(list(run_ids))], metric)
+    return _find_sweeps(runs[runs["run_id"].isin(list(run_ids))], metric)
 
 
 def _without_arms(runs: pd.DataFrame, papers: Collection[PaperResult]) -> pd.DataFrame:
@@ -225,4 +244,4 @@ def _features(folder: Path, read: _Read, sweeps: Collection[Sweep]) -> Iterator[
 def _comparisons(read: _Read, comparisons: pd.DataFrame) -> Iterator[ComparisonSubject]:
     if not comparisons.empty:
         found = find_comparisons(comparisons, read(DIFFERENCES), read(RELIABILITY))
-        yield from map(ComparisonSubject, found)
+        yield from map(ComparisonSubject, told_apart(found, comparison_title))

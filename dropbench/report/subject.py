@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from dropbench.report.figure import Figure
 from dropbench.report.table import Table
+from dropbench.run.telling import data_name
 
 
 class Subject(Protocol):
@@ -57,7 +58,7 @@ class Subject(Protocol):
 def setting_file_name(fields: Mapping[str, Any]) -> str:
     """The data, the model and a digest of all fields, which tell one setting's pictures from another's."""
     digest = hashlib.sha256(repr(sorted(fields.items())).encode()).hexdigest()[:6]
-    return f"{safe_name(fields['data'])}-{safe_name(fields['model'])}-{digest}"
+    return f"{safe_name(data_name(fields['data']))}-{safe_name(fields['model'])}-{digest}"
 
 
 def safe_name(text: object) -> str:

@@ -30,7 +30,7 @@ def _replaces(row: dict[str, Any], other: dict[str, Any], started: str) -> bool:
     """Whether a row counts in place of one of the same key that stands before it."""
     ok, other_ok = (bool(each.get("status", "ok") == "ok") for each in (row, other))
     if ok is not other_ok:
-        return ok
+        return bool(ok)
     time, before = (_started(each.get(started, "")) for each in (row, other))
     return time is None or before is None or time >= before
 

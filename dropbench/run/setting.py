@@ -176,7 +176,10 @@ class Declaration:
         """The value in words, as titles and labels say it."""
         if value is True:
             return self.title
-        return (self.words or f"{self.title} {{}}").format(self.text(value).replace(",", "-"))
+        words, text = self.words or f"{self.title} {{}}", self.text(value)
+        if text == "1" and words.startswith("{} "):
+            words = words.removesuffix("s")
+        return words.format(text.replace(",", "-"))
 
 
 def setting(default: Any = None, **declared: Any) -> Any:

@@ -1,6 +1,7 @@
 """Words for runs: a title has every setting that is not usual, a label those that tell a run from others."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import PurePath
 from typing import Any
 
 from dropbench.catalog.models import RECIPES
@@ -28,9 +29,30 @@ def unusual(values: Mapping[str, Any], names: Iterable[str]) -> list[str]:
     ]
 
 
+def counted(number: float, noun: str) -> str:
+    """A number of things: ``1 run``, ``1,000 runs``."""
+    return f"{number:,.0f} {noun}{'' if number == 1 else 's'}"
+
+
+def planned(todo: int, before: int, jobs: int) -> str:
+    """How many runs there are to do, how many were done before, and how many go on at a time."""
+    told = [f"{counted(todo, 'run')} to do"]
+    if before:
+        told.append(f"{before:,} done before")
+    if todo > 1:
+        told.append(f"{jobs} at a time")
+    return ", ".join(told)
+
+
+def data_name(data: str) -> str:
+    """The name of a data set in a title: of a folder of images ``folder:`` and the last part of its path."""
+    folder, colon, path = data.partition(":")
+    return f"{folder}:{PurePath(path).name or path}" if colon and folder == "folder" else data
+
+
 def title(values: Mapping[str, Any], names: Iterable[str], *first: str) -> str:
     """The model and the data, what comes ``first``, and what is told of the named settings."""
-    parts = [f"{values['model']} on {values['data']}", *first, *unusual(values, names)]
+    parts = [f"{values['model']} on {data_name(values['data'])}", *first, *unusual(values, names)]
     return ", ".join(parts).replace(", (", " (")
 
 

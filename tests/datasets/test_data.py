@@ -94,7 +94,7 @@ def folder(tmp_path):
 
 def test_folder_is_read_pixel_by_pixel(folder, told):
     data = prepare(f"folder:{folder}")
-    assert data.name == "folder:pets"
+    assert data.name == f"folder:{folder}"
     assert data.classes == ("cat", "dog")
     assert data.image_shape == (3, 10, 12)
     assert data.train_labels.tolist() == [0] * 6 + [1] * 6
@@ -107,6 +107,7 @@ def test_changed_folder_is_another_data_set_and_a_moved_one_is_the_same(folder):
     before = prepare(f"folder:{folder}").key
     moved = folder.rename(folder.with_name("animals"))
     assert prepare(f"folder:{moved}").key == before
+    assert prepare(f"folder:{moved.parent / '.' / 'animals' / '..' / 'animals'}").key == before
     Image.new("RGB", (12, 10), "red").save(moved / "train" / "cat" / "0.png")
     assert prepare(f"folder:{moved}").key != before
 

@@ -306,7 +306,7 @@ def test_every_option_is_a_variable_named_like_it():
 def test_variables_are_read_and_checked_like_options(tmp_path):
     base = ["sweep", *QUICK, "--dry-run"]
     done = dropbench(*base, cwd=tmp_path, DROPBENCH_P="0.3", DROPBENCH_SEEDS="1", DROPBENCH_BASELINE="false")
-    assert "1 runs to do" in done.stderr
+    assert "1 run to do" in done.stderr
     wrong = dropbench("sweep", "--dry-run", cwd=tmp_path, DROPBENCH_EPOCHS="abc")
     assert wrong.returncode == 2
     assert "Invalid value for '--epochs'" in wrong.stderr

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from dropbench.errors import DropbenchError, UsageError
-from dropbench.report.folder import load_report
+from dropbench.report.folder import Choice, load_report
 from dropbench.report.pictures import save_pictures
 from dropbench.report.render.export import EXPORTERS, export
 from dropbench.report.sweep.sweep import find_sweeps
@@ -51,7 +51,7 @@ def test_table_has_means_differences_and_the_best_on_validation(tmp_path):
     assert [row["best"] for row in table.rows] == [False, True, False]
     assert by_p[0.8]["seeds"] == 2
     assert by_p[0.8]["difference_to_reference"] == pytest.approx(4.5), "paired with seeds 0 and 1 alone"
-    assert any("1 runs diverged" in note for note in table.notes)
+    assert any(note.startswith("1 run diverged and is") for note in table.notes)
 
 
 def test_different_settings_never_share_a_table_and_sizes_have_their_own_reference(tmp_path):
@@ -156,6 +156,31 @@ def test_nets_that_differ_in_momentum_or_batches_alone_have_titles_of_their_own(
     for fields in ({}, {"momentum": 0.5}, {"batch_size": 50}):
         runs(tmp_path, {0.5: [2, 3]}, **fields)
     assert len({sweep_table(sweep).title for sweep in sweeps(tmp_path)}) == 3
+
+
+def test_what_titles_do_not_say_tells_sweeps_of_one_title_apart(tmp_path):
+    for path, key in (("v1/images", "aaaaaaaaaaaa"), ("v2/images", "bbbbbbbbbbbb")):
+        runs(tmp_path, {0.0: [4], 0.5: [3]}, data=f"folder:{path}", data_key=key)
+    runs(tmp_path, {0.0: [4], 0.5: [3]}, model="mlp")
+    for key in ("cccccccccccc", "dddddddddddd"):
+        runs(tmp_path, {0.0: [4], 0.5: [3]}, model="nets:mine", model_key=key)
+    subjects = load_report(tmp_path, Choice(only=("sweep",))).subjects
+    titles = [subject.title for subject in subjects]
+    assert len(set(titles)) == 5
+    assert [name in title for name, title in zip(("aaaaaa", "bbbbbb"), titles, strict=False)] == [True] * 2
+    assert ["source" in title for title in titles] == [False] * 3 + [True] * 2
+    assert len({figure.title for subject in subjects for figure in subject.figures}) == 5
+    assert all("v1/" not in title for title in titles)
+    commands = [" ".join(subject.commands) for subject in subjects[:2]]
+    assert ["folder:v1/images" in commands[0], "folder:v2/images" in commands[1]] == [True, True]
+
+
+def test_one_folder_told_by_two_paths_is_one_sweep(tmp_path):
+    runs(tmp_path, {0.0: [4]}, data="folder:images", data_key="aaaaaaaaaaaa")
+    runs(tmp_path, {0.5: [3]}, data="folder:/home/me/images", data_key="aaaaaaaaaaaa")
+    (subject,) = load_report(tmp_path, Choice(only=("sweep",))).subjects
+    assert "folder:/home/me/images" in subject.commands[0]
+    assert "aaaaaa" not in subject.title
 
 
 def test_runs_of_a_model_that_another_dropbench_had_are_shown(tmp_path):

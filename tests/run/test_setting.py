@@ -16,6 +16,7 @@ from dropbench.run import telling
 from dropbench.run.config import BLOCKS, SETTINGS, RunConfig, find_setting
 from dropbench.run.machine import Machine, Policy
 from dropbench.run.setting import Block, setting, settings_of
+from dropbench.run.telling import counted, planned
 
 RECORDED = sorted((Path(__file__).parents[2] / "results").rglob("runs.csv"))
 DECLARED = [*SETTINGS.values(), *settings_of(Machine), *settings_of(Policy)]
@@ -91,6 +92,16 @@ def test_recorded_runs_keep_their_run_id(path):
         run = RunConfig(**told)
         assert run.run_id == row["run_id"], row
         assert RunConfig(**run.settings()) == run
+
+
+def test_one_is_said_in_the_singular_and_thousands_are_parted():
+    said = [SETTINGS["epochs"].said(n) for n in (1, 2)] + [SETTINGS["train_size"].said(1)]
+    assert said == ["1 epoch", "2 epochs", "1 training image"]
+    assert SETTINGS["p_drop"].said(0.5) == "p_drop 0.5"
+    assert [counted(n, "run") for n in (0, 1, 1000)] == ["0 runs", "1 run", "1,000 runs"]
+    assert planned(0, 1, 0) == "0 runs to do, 1 done before"
+    assert planned(1, 0, 1) == "1 run to do"
+    assert planned(18, 0, 2) == "18 runs to do, 2 at a time"
 
 
 def test_cells_are_read_back_as_they_were():

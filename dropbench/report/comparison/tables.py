@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from dropbench.catalog.arms import ARMS, BUDGETS, LOSSES
+from dropbench.report.apart import words_apart
 from dropbench.report.comparison.comparison import ArmDifference, Comparison
 from dropbench.report.comparison.sizes import SCALED, against_members, against_passes
 from dropbench.report.comparison.verdict import verdict
@@ -47,10 +48,8 @@ def comparison_title(comparison: Comparison) -> str:
     if fields["foreign"]:
         told.append(f"out-of-distribution images: {fields['foreign']}")
     equal = BUDGETS[fields["budget"]].partition(",")[0].partition(":")[0]
-    return (
-        f"Dropout ({fields['dropout']}) and bagging: {telling.title(values, told_of, p)}; equal: {equal}; "
-        f"{', '.join(told)}"
-    )
+    shared = telling.title(values, told_of, *words_apart(fields), p)
+    return f"Dropout ({fields['dropout']}) and bagging: {shared}; equal: {equal}; {', '.join(told)}"
 
 
 def _row(comparison: Comparison, arm: str) -> Row:

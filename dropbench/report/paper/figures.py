@@ -3,21 +3,24 @@
 import math
 from collections.abc import Sequence
 
+from dropbench.report.apart import words_apart
 from dropbench.report.figure import Axis, Figure, Level, Series, Subplot, estimates_series, spans_widely
 from dropbench.report.paper.result import PaperResult, Place
 from dropbench.report.style import Style, level_style
 from dropbench.report.subject import safe_name
 from dropbench.report.sweep.lines import AXIS_LABELS, axis_of, seeds_shown
+from dropbench.run.telling import data_name
 
 
 def paper_figure(result: PaperResult) -> Figure:
     """Along the experiment's axis a line for each arm; without one, a row for each arm."""
     fields = result.fields
     axis = fields["axis"]
+    data = [data_name(fields["data"]), *words_apart(fields)]
     beside = ", ours and the paper's" if any(not math.isnan(p.paper) for p in result.places) else ""
     return Figure(
         safe_name(fields["paper"]),
-        f"{fields['title']}\n{fields['scale']} scale, {fields['data']}, {seeds_shown(result.seeds)}",
+        f"{fields['title']}\n{fields['scale']} scale, {', '.join(data)}, {seeds_shown(result.seeds)}",
         f"{fields['title']}: {fields['unit']} "
         f"{f'along {AXIS_LABELS.get(axis, axis)}' if axis else 'of each arm'}{beside}",
         (_along(result, axis) if axis else _rows(result),),

@@ -10,12 +10,14 @@ from typing import Any
 
 import pandas as pd
 
+from dropbench.report.apart import words_apart
 from dropbench.report.paper.tuning import TunedPlace, cells_of, columns_of, notes_of, tuned_names
 from dropbench.report.scale import LOG, Logit, Scale, infer_images
 from dropbench.report.significance import LEVEL, Tested, compare
 from dropbench.report.statistics import NOTHING, Estimate, mean_interval
 from dropbench.report.table import NONE, Column, Row, Table, number, p_text
 from dropbench.results.schema import PAPER, PAPER_TOLD
+from dropbench.run.telling import counted, data_name
 
 _log = logging.getLogger(__name__)
 
@@ -219,7 +221,7 @@ def paper_table(result: PaperResult) -> Table:
         Column("p,\nHolm", lambda row: p_text(row["p_value_holm"])),
         Column("beside\ntheirs", lambda row: str(row["reading"]), left=True),
     ]
-    title = f"{fields['title']} ({fields['scale']} scale, {fields['data']}, {fields['precision']})"
+    title = paper_title(result)
     told = {name: fields[name] for name in ("scale", "data", "precision", "unit", "source", "differs")}
     rows = tuple(
         {"experiment": fields["paper"], **told, **_row(place), **cells_of(place.tuned, tuned)}
@@ -227,6 +229,13 @@ def paper_table(result: PaperResult) -> Table:
     )
     notes, verdict = tuple(_notes(result)), tuple(_verdict(result))
     return Table("paper", title, tuple(columns), rows, notes, verdict, lead=len(leading))
+
+
+def paper_title(result: PaperResult) -> str:
+    """The experiment, its scale, data and precision."""
+    fields = result.fields
+    told = [f"{fields['scale']} scale", data_name(fields["data"]), *words_apart(fields), fields["precision"]]
+    return f"{fields['title']} ({', '.join(told)})"
 
 
 def _place_columns(result: PaperResult) -> list[Column]:
@@ -329,7 +338,8 @@ def _notes(result: PaperResult) -> list[str]:
         "p_drop is the probability of dropping a hidden unit; p_keep = 1 − p_drop is the 2014 paper's p."
     )
     if lost := sum(place.lost for place in result.places):
-        notes.append(f"{lost} runs diverged or failed and are in no mean; message in runs.csv says why.")
+        runs, be = counted(lost, "run"), "is" if lost == 1 else "are"
+        notes.append(f"{runs} diverged or failed and {be} in no mean; message in runs.csv says why.")
     called = {place.key: _name(result, place, several=True) for place in result.places}
     notes += notes_of(called, {place.key: (place.tuned, place.against) for place in result.places})
     unsure = {place.unverified for place in result.places}

@@ -4,8 +4,10 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from dropbench.report.apart import words_apart
 from dropbench.report.figure import Axis
 from dropbench.report.sweep.sweep import Setting, Sweep, axis_text, sortable
+from dropbench.run import telling
 
 _NUMBERS = ("p_drop", "p_drop_input", "p_drop_conv", "train_size")
 AXIS_LABELS = {
@@ -78,7 +80,8 @@ def sweep_picture_title(sweep: Sweep) -> str:
 
 def picture_title(fields: Mapping[str, Any], shown: str) -> str:
     """The title of a picture: model, data, epochs, and what is ``shown`` of them."""
-    return f"{fields['model']} on {fields['data']}, {fields['epochs']:.0f} epochs, {shown}"
+    named = ", ".join([telling.data_name(fields["data"]), *words_apart(fields)])
+    return f"{fields['model']} on {named}, {telling.counted(fields['epochs'], 'epoch')}, {shown}"
 
 
 def seeds_shown(seeds: int) -> str:

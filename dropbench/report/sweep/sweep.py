@@ -10,6 +10,7 @@ import pandas as pd
 
 from dropbench.catalog.user_code import is_user_code
 from dropbench.report import metrics
+from dropbench.report.apart import words_apart
 from dropbench.report.metrics import ERROR, Metric
 from dropbench.report.scale import Scale, infer_images, scale_of
 from dropbench.report.sweep.tuning import TUNED, Budget, Trial, Tuning, alone, tuned_columns, tuned_tables
@@ -346,11 +347,12 @@ def sweep_title(sweep: Sweep) -> str:
     if len(inits) == 1:  # where they differ, a column tells them
         values["init"] = inits.pop()
     told = (*SETTING, "init") if "init" in values else SETTING
+    apart = words_apart(sweep.fields)
     if sweep.budget is None:
-        return telling.title(values, told)
+        return telling.title(values, told, *apart)
     place = max(SETTING.index(name) for name in sweep.budget.names)
     before, after = (telling.unusual(values, names) for names in (told[:place], told[place:]))
-    return telling.title(values, (), *before, f"each at its own {sweep.budget.own()}", *after)
+    return telling.title(values, (), *apart, *before, f"each at its own {sweep.budget.own()}", *after)
 
 
 def _axis_cell(axis: str) -> Any:

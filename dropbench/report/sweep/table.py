@@ -12,6 +12,7 @@ from dropbench.report.sweep.sweep import Sweep, axis_columns, axis_text, sweep_t
 from dropbench.report.sweep.tuned_words import edge_sentences, tuned_cells, tuned_notes
 from dropbench.report.sweep.verdict import NetTests, reference_name
 from dropbench.report.table import NONE, Column, Row, Table, number, p_text, share_of_seeds
+from dropbench.run.telling import counted
 
 SORTS = {
     "p": "as swept",
@@ -132,5 +133,6 @@ def _notes(sweep: Sweep) -> list[str]:
         (sum(len(setting.failed) for setting in sweep.settings), "failed"),
     ):
         if count:
-            notes.append(f"{count} runs {what} and are in no mean; the column message of runs.csv says why.")
+            runs, be = counted(count, "run"), "is" if count == 1 else "are"
+            notes.append(f"{runs} {what} and {be} in no mean; the column message of runs.csv says why.")
     return notes

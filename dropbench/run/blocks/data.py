@@ -17,7 +17,7 @@ class DataSettings(Block):
     name: str = setting(
         "mnist5k",
         name="data",
-        help="Data set; a folder of images is folder: and the last part of its path.",
+        help="Data set; a folder of images is folder: and its path, as it was told.",
         words="on {}",
         always=True,
     )
