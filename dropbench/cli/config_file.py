@@ -25,7 +25,12 @@ def _read(context: typer.Context, path: Path | None) -> Path | None:
         return None
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # TOML and Unicode errors are ValueErrors
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(
+            f"--config {path} is no TOML: {str(error).rstrip('.')}.",
+            'Write a line for each flag, as epochs = 10 or p = "0.1..0.8", with text in quotes.',
+        ) from error
+    except (OSError, ValueError) as error:  # Unicode errors are ValueErrors
         raise UsageError(f"Cannot read --config {path}: {error}.") from error
     commands = getattr(context.find_root().command, "commands", {})
     flags = {name: _flags(command) for name, command in commands.items()}

@@ -61,10 +61,8 @@ def conclude(done: "Done", as_json: bool, written: str, formats: Collection[str]
 def exit_for(outcome: "Outcome") -> None:
     """Exit with 3 if runs gave no result, now or before, and say how many."""
     if outcome.unsuccessful:
-        diverged = telling.counted(len(outcome.diverged), "run")
-        tell(
-            f"{diverged} diverged and {len(outcome.failed):,} failed; the column message of runs.csv says why."
-        )
+        diverged, failed = telling.counted(len(outcome.diverged), "run"), f"{len(outcome.failed):,}"
+        tell(f"{diverged} diverged and {failed} failed; the column message of runs.csv says why.")
     if left := len(outcome.left):
         them = "it" if left == 1 else "them"
         tell(f"{telling.counted(left, 'run')} failed or diverged before; --retry-failed does {them} again.")

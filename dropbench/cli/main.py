@@ -1,6 +1,8 @@
 """The entry point: commands put together, and every error a user can cause said in one line."""
 
+import errno
 import io
+import re
 import sys
 from typing import Annotated
 
@@ -56,6 +58,24 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
+_KINDS = {"integer": "write a whole number, like 3.", "number": "write a number, like 0.5."}
+
+
+def _plain(message: str) -> str:
+    """A message of the parser of options, with what to write for a value that is no number."""
+    found = re.search(r"Input should be a (?:valid|finite) (integer|number).*", message, re.DOTALL)
+    return message[: found.start()] + _KINDS[found[1]] if found else message
+
+
+def _of_system(error: OSError) -> str:
+    """What the system says, by the file that it is of, where it names one."""
+    reason = error.strerror or str(error)
+    if error.errno != errno.ENOSPC:
+        return f"{error.filename or 'The system'}: {reason}."
+    where = f"the disk of {error.filename}" if error.filename else "a disk: of the results, the cache or /tmp"
+    return f"There is no space left on {where}. Make room, and run the same command again."
+
+
 def run(arguments: list[str]) -> int:
     """Carry out one command and return its exit code."""
     tell_what_is_logged()
@@ -65,12 +85,13 @@ def run(arguments: list[str]) -> int:
         fail(str(error))
         return error.exit_code
     except OSError as error:  # a folder without permission, a disk that went away: nothing to trace
-        fail(f"{error.filename or 'The system'}: {error.strerror or error}.")
+        fail(_of_system(error))
         return 1
     except typer.TyperException as error:
         if error.message:  # empty when the help was asked for by giving no arguments
             context = getattr(error, "ctx", None)
-            fail(f"{error.format_message()} See: {context.command_path if context else 'dropbench'} --help")
+            said = _plain(error.format_message())
+            fail(f"{said} See: {context.command_path if context else 'dropbench'} --help")
         return error.exit_code
     except typer.Abort:
         tell("Interrupted.")

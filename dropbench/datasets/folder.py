@@ -1,6 +1,7 @@
 """The user's own images: PATH/train/CLASS/* and PATH/test/CLASS/*, in any format that Pillow reads."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -108,11 +109,20 @@ class ImageFolder:
             folder_files = sorted((folder / name).iterdir()) if (folder / name).is_dir() else []
             images = [f for f in folder_files if f.suffix.lower() in extensions and f.name[0] != "."]
             if not images and split == "train":
-                raise DropbenchError(f"The class folder {folder / name} has no images.", _LAYOUT)
+                raise DropbenchError(f"The class folder {folder / name} {_holds(folder_files)}.", _LAYOUT)
             items += [(label, file) for file in images]
         if not items:
             raise DropbenchError(f"The folder {folder} has no images.", _LAYOUT)
         return items
+
+
+def _holds(files: Sequence[Path]) -> str:
+    """What a folder without an image holds, so that a format that is not read is seen."""
+    endings = Counter(f.suffix.lower() or "no ending" for f in files if f.is_file() and f.name[0] != ".")
+    if not endings:
+        return "has no images"
+    named = ", ".join(f"{count} of {ending}" for ending, count in endings.most_common(3))
+    return f"has no images in a format that Pillow reads here, but files: {named}"
 
 
 def _open(file: Path) -> Image.Image:

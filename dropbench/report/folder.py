@@ -85,6 +85,10 @@ def load_report(folder: Path, choice: Choice = Choice()) -> Report:  # frozen
         DropbenchError: if there is no such folder, or nothing of the choice in it.
 
     """
+    if folder.is_file():
+        raise DropbenchError(
+            f"{folder} is a file, not a folder.", f"Name the folder that it is in: {folder.parent}"
+        )
     if not folder.is_dir():
         raise DropbenchError(f"There is no folder {folder}.", "Run one first: dropbench sweep --p 0.1..0.8")
     read = _reader(folder)

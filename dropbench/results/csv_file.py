@@ -189,10 +189,15 @@ def widen(folder: Path, table: CsvTable) -> None:
     if not lines or text.startswith(_line(table.columns)):
         return
     header = lines[0]
-    if not set(table.key) <= set(header) <= set(table.columns):
+    lacking = [name for name in table.key if name not in header]
+    unknown = [name for name in header if name not in table.columns]
+    if lacking or unknown:
+        has = f"has the column {unknown[0]!r}" if unknown else f"has no column {lacking[0]!r}"
+        many = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        which = f", which this dropbench does not write{many}" if unknown else ""
         raise DropbenchError(
-            f"{path} has other columns than this dropbench writes (schema {SCHEMA_VERSION}).",
-            "Name another folder with `out`.",
+            f"{path} {has}{which}.",
+            f"{'Remove what is not its own, or name' if unknown else 'Name'} another folder with `out`.",
         )
     # Rows with a wrong number of cells fit no columns; every reader warned that they are left out.
     rows = (

@@ -113,8 +113,20 @@ class Store:
         try:
             with self._file_lock:
                 yield
+        except PermissionError as error:
+            lock = Path(self._file_lock.lock_file)
+            if error.filename is None or Path(error.filename).name != lock.name:
+                raise self._cannot_write(error) from error
+            owner = _owner(lock)
+            raise DropbenchError(
+                f"Cannot lock {self.folder}: its file {lock.name} belongs to {owner}.",
+                f"Remove {lock} while nothing writes there, or name another folder with `out`.",
+            ) from error
         except OSError as error:
-            raise DropbenchError(f"Cannot write into {self.folder}: {error.strerror or error}.") from error
+            raise self._cannot_write(error) from error
+
+    def _cannot_write(self, error: OSError) -> DropbenchError:
+        return DropbenchError(f"Cannot write into {self.folder}: {error.strerror or error}.")
 
     def _append(self, table: CsvTable, rows: Iterable[Mapping[str, Any]]) -> None:
         if is_torn(self.folder, table):  # by another sweep into this folder that was killed
@@ -128,6 +140,13 @@ class Store:
             if self._statuses.get(row["run_id"]) != "ok":
                 self._statuses[row["run_id"]] = row["status"]
         return self._statuses
+
+
+def _owner(file: Path) -> str:
+    try:
+        return file.owner()
+    except (OSError, KeyError, NotImplementedError):  # the user has no name, or the system no users
+        return "another user"
 
 
 def _panel_key(panel_row: Mapping[str, Any]) -> tuple[Any, ...]:

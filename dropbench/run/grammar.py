@@ -1,6 +1,7 @@
 """The grammar of values given as text: drop probabilities, layer widths, lists of sizes, rates and names."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import TypeVar
@@ -23,6 +24,8 @@ def parse_probabilities(text: str, name: str = "p_drop") -> tuple[float, ...]:
 
     """
     values: set[Decimal] = set()
+    if re.fullmatch(r"\s*0,\s*0*[1-9]\d*\s*", text):
+        raise UsageError(f"`{name}` {text.strip()}: a comma parts values.", f"Write {_with_point(text)}.")
     for part in text.split(","):
         values.update(_probability_range(part.strip(), name))
         if len(values) > MOST_VALUES:
@@ -150,10 +153,18 @@ def _probability(text: str, name: str) -> Decimal:
     return abs(value)  # -0 is 0
 
 
+def _with_point(text: str) -> str:
+    return "".join(text.split()).replace(",", ".")
+
+
 def _number(text: str, name: str) -> Decimal:
     try:
         value = Decimal(text.strip())
     except InvalidOperation:
+        if re.fullmatch(r"\s*\d+,\d+\s*", text):
+            raise UsageError(
+                f"`{name}`: {text.strip()!r} has a comma.", f"Write {_with_point(text)}."
+            ) from None
         raise UsageError(f"`{name}`: {text.strip()!r} is no number.", _FORMS) from None
     if not value.is_finite():
         raise UsageError(f"`{name}`: {text.strip()} is no finite number.", _FORMS)

@@ -1,6 +1,7 @@
 """The protocol of runners, the queue they take runs from, and how a worker carries out a run."""
 
 import functools
+import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -91,7 +92,16 @@ def carry_out_run(config: RunConfig, device: torch.device, extras: Extras, on_ep
         ood = (extras.ood, ood_images(extras.ood, data)) if extras.ood else None
         return train(config, data, device, on_epoch, extras.compiled, extras.panel, ood)
     except Exception as error:  # a sweep goes on after a failed run, whose row has the reason
-        return RunResult(config=config, status="failed", message=f"{type(error).__name__}: {error}")
+        return RunResult(config=config, status="failed", message=_reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """Why a run failed: the exception, or where memory did not do how much was wanted and what takes less."""
+    wanted = re.search(r"you tried to allocate (\d+) bytes", str(error))
+    if wanted is None and not isinstance(error, MemoryError):
+        return f"{type(error).__name__}: {error}"
+    more = f": {int(wanted[1]) / 1e9:,.1f} GB more were wanted" if wanted else ""
+    return f"not enough memory{more}. Lower `batch_size`, the sizes of layers, or `jobs`."
 
 
 @functools.lru_cache(maxsize=1)

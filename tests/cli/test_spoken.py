@@ -1,10 +1,25 @@
 """The library speaks of settings, the command line of flags."""
 
+import errno
+
 import pytest
 
 from dropbench.cli.main import run
 from dropbench.cli.spoken import spoken
 from dropbench.run.config import SETTINGS
+
+
+def test_a_full_disk_and_a_file_that_is_no_toml_are_told_with_what_to_do(tmp_path, monkeypatch, capsys):
+    (tmp_path / "c.toml").write_text("--p 0.5")
+    assert run(["train", "--config", str(tmp_path / "c.toml")]) == 2
+    assert "epochs = 10" in capsys.readouterr().err
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("dropbench.api.train.RunConfig", full)
+    assert run(["train"]) == 1
+    assert "Make room" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,13 @@ def test_wrong_folders_name_what_is_wrong(folder, tmp_path):
         prepare(f"folder:{tmp_path / 'nowhere'}")
 
 
+def test_images_in_a_format_that_is_not_read_are_counted_by_their_endings(folder):
+    for image in (folder / "train" / "cat").iterdir():
+        image.rename(image.with_suffix(".heic"))
+    with pytest.raises(DropbenchError, match=r"6 of \.heic"):
+        prepare(f"folder:{folder}")
+
+
 def idx(array: np.ndarray) -> bytes:
     return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
 

@@ -251,6 +251,12 @@ def test_empty_folders_say_what_to_run(tmp_path):
             load_report(folder)
 
 
+def test_a_file_in_place_of_its_folder_is_told_as_one(tmp_path):
+    runs(tmp_path, {0.0: [4]})
+    with pytest.raises(DropbenchError, match="is a file"):
+        load_report(tmp_path / "runs.csv")
+
+
 def test_ten_thousand_runs_are_all_there(tmp_path):
     runs(tmp_path, {k / 1000: [1.0] * 100 for k in range(100)})
     assert isinstance(read_table(tmp_path, RUNS), pd.DataFrame)

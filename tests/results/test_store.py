@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -210,7 +211,7 @@ def test_other_schema_versions_are_said_and_left_out(tmp_path, told):
 
 def test_file_of_other_columns_is_refused_before_anything_runs(tmp_path):
     (tmp_path / "runs.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(DropbenchError, match="other columns"):
+    with pytest.raises(DropbenchError, match=r"has the column .a."):
         Store(tmp_path)
     with pytest.raises(DropbenchError, match="no column"):
         read_rows(tmp_path, RUNS)
@@ -268,6 +269,27 @@ def test_a_cell_beyond_all_bounds_is_said_not_traced(tmp_path):
     (tmp_path / "runs.csv").write_text("run_id\n" + "x" * 200_000 + "\n")
     with pytest.raises(DropbenchError, match="no column"):
         read_rows(tmp_path, RUNS)
+
+
+def test_the_column_that_a_file_should_not_have_is_named(tmp_path):
+    Store(tmp_path).append(result(0))
+    path = tmp_path / "runs.csv"
+    header, row = path.read_text().splitlines()
+    path.write_text(f"{header},my_note\n{row},x\n")
+    with pytest.raises(DropbenchError, match="'my_note'"):
+        Store(tmp_path)
+
+
+def test_a_lock_that_may_not_be_written_is_named_with_its_owner(tmp_path, monkeypatch):
+    lock = tmp_path / ".dropbench.lock"
+    lock.touch()
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", str(lock))
+
+    monkeypatch.setattr("filelock._api.BaseFileLock.acquire", refuse)
+    with pytest.raises(DropbenchError, match=rf"{re.escape(lock.name)} belongs to {lock.owner()}"):
+        Store(tmp_path)
 
 
 def test_folder_that_cannot_be_one_is_said(tmp_path):

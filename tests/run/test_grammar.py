@@ -1,5 +1,6 @@
 """The languages of the flags."""
 
+import re
 from decimal import Decimal
 
 import pytest
@@ -89,6 +90,14 @@ def test_any_text_gives_probabilities_or_a_usage_error(text):
 def test_wrong_probabilities_are_refused(text):
     with pytest.raises(UsageError):
         parse_probabilities(text)
+
+
+@pytest.mark.parametrize(("text", "point"), [("0,5", "0.5"), (" 0,05", "0.05"), ("0,25", "0.25")])
+def test_a_decimal_comma_is_told_with_the_point_to_write(text, point):
+    for parse in (parse_probabilities, parse_probability):
+        with pytest.raises(UsageError, match=rf"comma.*Write {re.escape(point)}\."):
+            parse(text)
+    assert parse_probabilities("0,0.5") == (0, 0.5)
 
 
 def test_other_values():

@@ -9,6 +9,7 @@ import torch
 from dropbench.errors import UsageError
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import Machine
+from dropbench.runners.base import NO_EXTRAS, carry_out_run
 from dropbench.runners.choose import choose_runner, cores
 from dropbench.runners.process import ProcessRunner
 from dropbench.runners.serial import SerialRunner
@@ -56,6 +57,26 @@ def test_failure_is_a_result_and_the_others_go_on(blobs):
     results = by_id(ProcessRunner(CPU, 2, 1).run([bad, good], silent))
     assert results[bad.run_id][0] == "failed"
     assert results[good.run_id][0] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("can't allocate memory: you tried to allocate 49152000000 bytes. Error 12"), "49.2 GB"),
+        (MemoryError(), "not enough memory"),
+        (RuntimeError("all else"), "RuntimeError: all else"),
+    ],
+)
+def test_a_run_that_lacks_memory_says_how_much_and_what_takes_less(blobs, monkeypatch, error, said):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("dropbench.runners.base.train", fail)
+    config = RunConfig(data=blobs.name, data_key=blobs.key, model="mlp")
+    result = carry_out_run(config, torch.device("cpu"), NO_EXTRAS, lambda record: None)
+    assert result.status == "failed"
+    assert said in result.message
+    assert ("`batch_size`" in result.message) == ("all else" not in said)
 
 
 def test_killed_worker_is_replaced_and_its_run_tried_once_more(blobs):
