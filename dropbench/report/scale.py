@@ -11,6 +11,8 @@ import numpy as np
 from dropbench.report.metrics import ERROR, Metric
 
 _MOST_IMAGES = 1_000_000
+_MOST = {"brier": 2.0, "ece": 1.0}
+"""Bounds of metrics, by their names."""
 _LEAST = 1e-9
 """Stands for 0 on the log scale, as no likelihood that is computed from predictions reaches it."""
 _Array = np.ndarray[Any, Any]
@@ -41,13 +43,16 @@ class Scale:
 class Log(Scale):
     """log(x), for likelihoods, Brier scores and calibration errors: equal steps are equal ratios."""
 
+    most: float = math.inf
+    """The largest value that there can be."""
+
     def forward(self, values: Any) -> _Array:
         """Values on the scale."""
         return np.asarray(np.log(np.maximum(np.asarray(values, float), _LEAST)))
 
     def back(self, places: Any) -> _Array:
         """The values at places on the scale."""
-        return np.asarray(np.exp(np.minimum(places, 700.0)))
+        return np.asarray(np.minimum(np.exp(np.minimum(places, 700.0)), self.most))
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ PLAIN, LOG = Scale(), Log()
 
 def scale_of(metric: Metric, images: float) -> Scale:
     """The scale of a metric whose errors are of so many images."""
-    return Logit(int(images)) if metric == ERROR else LOG
+    return Logit(int(images)) if metric == ERROR else Log(_MOST.get(metric.name, math.inf))
 
 
 def infer_images(percentages: Iterable[float]) -> int:

@@ -47,7 +47,7 @@ class Tested:
     same: bool
     """Whether the two have the same figure on every seed, two at least."""
     smallest_effect: float
-    """The smallest difference that it finds with a chance of 80 %, at the first step of Holm's correction."""
+    """The smallest difference that it finds with a chance of 80 %, before Holm's correction."""
     sees_doubling: bool
     """Whether it would find, with that chance, that a figure doubled or halved."""
 
@@ -86,9 +86,8 @@ def compare(
         for number, one in zip(inside, found, strict=True):
             judged[number] = one
     corrected = holm(np.array([math.nan if one is None else one.p for one in judged]))
-    family = int(np.isfinite(corrected).sum())
     return [
-        _told(series[name], series[reference], one, float(p_holm), family, scale)
+        _told(series[name], series[reference], one, float(p_holm), scale)
         for (name, reference), one, p_holm in zip(pairs, judged, corrected, strict=True)
     ]
 
@@ -248,7 +247,6 @@ def _told(
     reference: Mapping[int, float],
     judged: Judged | None,
     p_holm: float,
-    family: int,
     scale: Scale,
 ) -> Tested:
     """A judged pair in the unit of its figures."""
@@ -267,31 +265,38 @@ def _told(
         return Tested(none, ratio, math.nan, math.nan, p_better, same, math.nan, False)
     place = float(scale.forward(start))
     reach = students_quantile(judged.degrees) * judged.error
-    low, middle, high = (float(scale.back(place + judged.effect + side * reach)) for side in (-1, 0, 1))
-    seen = _seen(judged.degrees, LEVEL / family) * judged.error
+    low, high = (float(scale.back(place + judged.effect + side * reach)) for side in (-1, 1))
+    seen = _seen(judged.degrees) * judged.error
     up, down = float(scale.back(place + seen)) - start, start - float(scale.back(place - seen))
-    alone = _seen(judged.degrees, LEVEL) * judged.error
     halved = place - float(scale.forward(start / _DOUBLED)) if start > 0 else math.log(_DOUBLED)
     return Tested(
         Estimate(mean, min(low - start, mean), max(high - start, mean), len(seeds)),
-        Estimate(middle / start, low / start, high / start, len(seeds)) if start else NOTHING,
+        _ratio(mean, low, high, start, len(seeds)),
         judged.p,
         p_holm,
         p_better,
         same,
         up if mean >= 0 else down,
-        alone <= halved,
+        seen <= halved,
     )
 
 
-def _seen(degrees: float, level: float) -> float:
+def _ratio(mean: float, low: float, high: float, start: float, seeds: int) -> Estimate:
+    """How many times the reference's mean, ``start``, a figure is that is ``mean`` above it."""
+    if not start:
+        return NOTHING
+    ratio = (start + mean) / start
+    return Estimate(ratio, min(low / start, ratio), max(high / start, ratio), seeds)
+
+
+def _seen(degrees: float) -> float:
     """The effect, in standard errors, that a two-sided t-test finds with a chance of POWER.
 
     The non-centrality of t (Johnson, Kotz & Balakrishnan 1995, chapter 31).
     """
     from scipy.special import nctdtrinc
 
-    return float(nctdtrinc(degrees, 1 - POWER, students_quantile(degrees, level / 2)))
+    return float(nctdtrinc(degrees, 1 - POWER, students_quantile(degrees, LEVEL / 2)))
 
 
 def test_images_needed(one: float, other: float) -> int:

@@ -40,6 +40,11 @@ class ComparisonPlan:
                 f"`members={self.members}` is too small.", "Choose 1 or more; the lecture suggests about 5."
             )
         BUDGETS.check(self.budget)
+        if self.budget == "train" and self.base.optimizer.patience is not None:
+            raise UsageError(
+                "With a patience each net trains as long as it needs, so that no training is held equal.",
+                "Leave out `patience`, or take another `budget`.",
+            )
         object.__setattr__(self, "arms", check_arms(self.arms, self.reference))
         if self.base.without_dropout:
             raise UsageError(

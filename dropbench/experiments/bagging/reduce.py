@@ -180,7 +180,7 @@ class Reducer:
             "train_seconds": sum(row["train_seconds"] for row in rows),
             "steps": sum(row["steps"] for row in rows),
             "train_flops": sum(
-                count.training * row["train_images"] * row["epochs"]
+                count.training * row["train_images"] * _epochs_trained(row)
                 for count, row in zip(flops, rows, strict=True)
             ),
             "parameters": nets * sum(row["parameters"] for row in rows),
@@ -188,6 +188,12 @@ class Reducer:
             if kind.monte_carlo
             else nets * sum(count.prediction for count in flops),
         }
+
+
+def _epochs_trained(row: Mapping[str, Any]) -> float:
+    """How many epochs a run took: all, unless its patience ended it."""
+    last: float = row["last_epoch"]
+    return float(row["epochs"]) if math.isnan(last) else last  # an older dropbench did not write it
 
 
 def _scaled_figures(

@@ -8,8 +8,9 @@ from dropbench.report.significance import test_images_needed
 from dropbench.report.statistics import mean_interval
 from dropbench.report.sweep.sweep import Setting, Sweep, mean_of
 from dropbench.report.table import Row
+from dropbench.run.blocks.model import HE
 
-OVERFITS, UNDERFITS, NO_GAP = "overfits", "underfits", "no gap"
+OVERFITS, UNDERFITS, NO_GAP, NOT_LEARNT = "overfits", "underfits", "no gap", "not learnt"
 NEAR_0 = 0.1
 """A training error of at most this share of the test error is near 0."""
 CLOSE = 0.5
@@ -18,6 +19,12 @@ FAR_ABOVE = 0.25
 """A training error is far above the reference's by this share of the reference's test error, or more."""
 LITTLE = 0.1
 """A gap of at most this share of the test error is none."""
+FEW_IMAGES = 5
+"""A gap of fewer test images is none, either."""
+HALF = 50.0
+"""A net with this training error in percent, or more, has not learnt its training images."""
+_MOST_TIMES = 100
+"""How many times as many test images are still worth telling."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,8 @@ class Fit:
 
     train: float
     test: float
+    images: float = 10_000
+    """Test images."""
 
     @property
     def gap(self) -> float:
@@ -40,44 +49,45 @@ def fit_of(setting: Setting) -> Fit | None:
     if not seeds:
         return None
     train, test = ({seed: split[column][seed] for seed in seeds} for split in (setting.train, setting.test))
-    return Fit(mean_of(train), mean_of(test))
+    return Fit(mean_of(train), mean_of(test), setting.images["test"])
 
 
-def diagnosis(fit: Fit | None, reference: Fit | None) -> str:
-    """One of OVERFITS, UNDERFITS, NO_GAP, or nothing; ``reference`` is the net without dropout.
+def diagnosis(fit: Fit | None, dropless: Fit | None) -> str:
+    """One of OVERFITS, UNDERFITS, NO_GAP, NOT_LEARNT, or nothing; ``dropless`` is of the net without dropout.
 
-    - OVERFITS: the training error is near 0, and the test error is not.
-    - UNDERFITS: the training error is close to the test error and far above the reference's, and the test
-      error is above the reference's, too.
+    - UNDERFITS: the net without dropout has learnt its training images, and this one has not, or not as well:
+      its training error is close to its test error and far above the other's, and its test error is above
+      the other's, too.
+    - NOT_LEARNT: the training error is half of the images or more, and dropout is not known to be the cause.
     - NO_GAP: the test error is hardly above the training error; what dropout could close is not there.
+    - OVERFITS: the training error is near 0, and the test error is not.
     """
-    if fit is None or fit.test <= 0:
+    if fit is None:
         return ""
-    if reference is not None and fit != reference:
+    if dropless is not None and fit != dropless and dropless.train < min(HALF, CLOSE * dropless.test):
         close = fit.train >= CLOSE * fit.test
-        far = fit.train - reference.train >= FAR_ABOVE * reference.test
-        if close and far and fit.test > reference.test:
+        far = fit.train - dropless.train >= FAR_ABOVE * dropless.test
+        if close and far and fit.test > dropless.test:
             return UNDERFITS
-    if fit.gap <= LITTLE * fit.test:
+    if fit.train >= HALF:
+        return NOT_LEARNT
+    if fit.gap <= LITTLE * fit.test or fit.gap * fit.images < 100 * FEW_IMAGES:
         return NO_GAP
     return OVERFITS if fit.train <= NEAR_0 * fit.test else ""
 
 
-def diagnoses(sweep: Sweep, settings: Sequence[Setting]) -> dict[int, str]:
+def diagnoses(settings: Sequence[Setting]) -> dict[int, str]:
     """The diagnosis of each of the settings of one net, by its id."""
     fits = {id(setting): fit_of(setting) for setting in settings}
-    return {
-        id(setting): diagnosis(fits[id(setting)], None if reference is None else fits.get(id(reference)))
-        for setting in settings
-        for reference in [sweep.reference(setting)]
-    }
+    dropless = next((fits[id(setting)] for setting in settings if setting.drops_nothing), None)
+    return {number: diagnosis(fit, dropless) for number, fit in fits.items()}
 
 
 def fit_cells(sweep: Sweep, setting: Setting, diagnosed: str) -> Row:
     """The sweep's metric on training images, how far the test images are above it, and the diagnosis."""
     train, test = sweep.train(setting), sweep.test(setting)
     both = train.keys() & test.keys()
-    estimate = mean_interval(list(train.values()), sweep.scale("train"))
+    estimate = mean_interval(list(train.values()), sweep.scale("train", setting))
     return {
         **estimate.cells(f"train_{sweep.metric.column}"),
         "gap": mean_of({seed: test[seed] - train[seed] for seed in both}),
@@ -90,7 +100,7 @@ def diagnosis_sentences(sweep: Sweep, settings: Sequence[Setting]) -> list[str]:
     """What the net without dropout and the others suffer from, and what helps, in sentences."""
     if len(settings) < 2:
         return []
-    found = diagnoses(sweep, settings)
+    found = diagnoses(settings)
     sentences = []
     for setting in settings:
         fit = fit_of(setting)
@@ -101,11 +111,15 @@ def diagnosis_sentences(sweep: Sweep, settings: Sequence[Setting]) -> list[str]:
                 f"Without dropout the net overfits: {fit.train:.2f} % error on its training images, "
                 f"{fit.test:.2f} % on the test images. There is something to regularise."
             )
-        elif found[id(setting)] == NO_GAP:
+        elif found[id(setting)] == NOT_LEARNT:
+            sentences.append(
+                f"Without dropout the net has not learnt its training images ({fit.train:.2f} % error): more "
+                "epochs or another learning rate come before p."
+            )
+        elif found[id(setting)] == NO_GAP and not _beaten(fit, settings):
             sentences.append(
                 f"Without dropout the net has hardly more error on the test images ({fit.test:.2f} %) than "
-                f"on its training images ({fit.train:.2f} %): there is nothing to regularise. Train longer, "
-                "or take a larger net."
+                f"on its training images ({fit.train:.2f} %): there is nothing to regularise."
             )
     suffering = [setting for setting in settings if found[id(setting)] == UNDERFITS]
     if suffering:
@@ -114,11 +128,18 @@ def diagnosis_sentences(sweep: Sweep, settings: Sequence[Setting]) -> list[str]:
             for setting in suffering
             if (fit := fit_of(setting)) is not None
         )
+        start = ", --init corrected" if any(setting.axes["init"] == HE for setting in suffering) else ""
         sentences.append(
-            f"Too much dropout, so that the net underfits, at {errors}: give it more epochs, more units "
-            "(--widen) or a smaller p."
+            f"The net underfits, even its training images, at {errors}: more epochs, another learning rate, "
+            f"more units (--widen){start} or a smaller p may help."
         )
     return [*sentences, *_too_few_images(sweep, settings)]
+
+
+def _beaten(fit: Fit, settings: Sequence[Setting]) -> bool:
+    """Whether another setting has an error so much lower that there is something that dropout does."""
+    others = (fit_of(setting) for setting in settings)
+    return any(other is not None and other.test < (1 - FAR_ABOVE) * fit.test for other in others)
 
 
 def _too_few_images(sweep: Sweep, settings: Sequence[Setting]) -> Iterator[str]:
@@ -127,12 +148,15 @@ def _too_few_images(sweep: Sweep, settings: Sequence[Setting]) -> Iterator[str]:
     reference = None if best is None else sweep.reference(best)
     if sweep.metric != ERROR or best is None or reference is None or reference is best:
         return
-    errors = [mean_of(sweep.test(setting)) for setting in (best, reference)]
+    seeds = sweep.test(best).keys() & sweep.test(reference).keys()
+    if len(seeds) < 2:
+        return
+    errors = [mean_of({seed: sweep.test(each)[seed] for seed in seeds}) for each in (best, reference)]
     images, needed = best.images["test"], test_images_needed(*errors)
-    if images < needed:
+    if images < needed <= _MOST_TIMES * images:
         yield (
             f"{images:,.0f} test images are few for a difference of {abs(errors[0] - errors[1]):.2f} points: "
-            f"other images may show another. About {_rounded(needed):,} would tell."
+            f"on other images it may be another. About {_rounded(needed):,} would tell."
         )
 
 

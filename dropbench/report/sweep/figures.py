@@ -70,7 +70,7 @@ def _training(
     return estimates_series(
         f"{label}, training" if label else "training, dropout off",
         [setting.axes[x_axis] for setting in measured],
-        [mean_interval(list(sweep.train(setting).values()), sweep.scale("train")) for setting in measured],
+        [mean_interval(list(sweep.train(s).values()), sweep.scale("train", s)) for s in measured],
         Style(number, dash=DOTTED),
         hollow=True,
         band=True,

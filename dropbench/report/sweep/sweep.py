@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from dropbench.catalog.user_code import is_user_code
@@ -114,9 +115,10 @@ class Sweep:
         """The sweep's metric on the validation images, by seed."""
         return setting.val[self.metric.column]
 
-    def scale(self, split: str) -> Scale:
-        """Where its metric on ``train``, ``val`` or ``test`` images is tested."""
-        return scale_of(self.metric, max(setting.images[split] for setting in self.settings))
+    def scale(self, split: str, setting: Setting | None = None) -> Scale:
+        """Where its metric on ``train``, ``val`` or ``test`` images is tested, of one setting or of all."""
+        of = self.settings if setting is None else (setting,)
+        return scale_of(self.metric, max(each.images[split] for each in of))
 
     @property
     def nets(self) -> list[list[Setting]]:
@@ -136,7 +138,8 @@ class Sweep:
     def _is_reference_of(self, other: Setting, setting: Setting) -> bool:
         if not self.reference_p:
             return other.drops_nothing
-        others = (axis for axis in AXES if axis != "p_drop")
+        free = (*_OF_DROPOUT, "init") if setting.drops_nothing else ()  # which it has none of
+        others = (axis for axis in AXES if axis != "p_drop" and axis not in free)
         alike = all(sortable(other.axes[axis]) == sortable(setting.axes[axis]) for axis in others)
         return alike and math.isclose(other.axes["p_drop"], self.reference_p)
 
@@ -224,7 +227,7 @@ def find_sweeps(runs: pd.DataFrame, metric: Metric = ERROR, tune: bool = True) -
     runs.loc[nothing & (runs["init"] != TORCH), "init"] = EITHER
     sweeps = []
     for alike, group in _groups(runs, _ALIKE, sort=False):
-        images = {split: images_of(group, split) for split in _COUNTS}
+        images = {split: images_of(group, split) for split in ("val", "test")}
         points = [
             {
                 _trial(cells): _Tried(cells, _setting(axes, of_trial, images), frozenset(of_trial["run_id"]))
@@ -304,7 +307,7 @@ def _setting(axes: dict[str, Any], rows: pd.DataFrame, images: Mapping[str, floa
 
     def by_seed(column: str) -> dict[int, float]:
         values = ok[column].to_numpy()
-        there = values == values  # NaN is not
+        there = np.isfinite(values)
         return dict(zip(seeds[there].tolist(), values[there].tolist(), strict=True))
 
     return Setting(
@@ -317,7 +320,7 @@ def _setting(axes: dict[str, Any], rows: pd.DataFrame, images: Mapping[str, floa
         diverged=frozenset(rows.loc[rows["status"] == "diverged", "seed"].astype(int)),
         failed=frozenset(rows.loc[rows["status"] == "failed", "seed"].astype(int)),
         run_ids=dict(zip(seeds.tolist(), ok["run_id"], strict=True)),
-        images=images,
+        images={**images, "train": images_of(rows, "train")},
     )
 
 

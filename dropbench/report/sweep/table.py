@@ -34,7 +34,7 @@ def sweep_table(sweep: Sweep, sort: str = "p") -> Table:
     by_setting: dict[int, Row] = {}
     for settings in sweep.nets:
         found = NetTests(sweep, settings)
-        diagnosed = diagnoses(sweep, settings)
+        diagnosed = diagnoses(settings)
         by_setting |= {
             id(setting): {
                 **found.row(setting),
@@ -126,7 +126,7 @@ def _notes(sweep: Sweep) -> list[str]:
     if any(sweep.train(setting) for setting in sweep.settings):
         notes.append(
             "training: at most 10,000 training images, dropout off; gap: test less training; fit: overfits, "
-            "underfits or no gap, by the errors."
+            "underfits, not learnt or no gap, by the errors."
         )
     for count, what in (
         (sum(len(setting.diverged) for setting in sweep.settings), "diverged"),

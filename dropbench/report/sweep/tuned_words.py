@@ -40,13 +40,16 @@ def tuned_notes(sweep: Sweep) -> list[str]:
 
 def edge_sentences(sweep: Sweep) -> list[str]:
     """Where a setting's own value is at the end of the list: a better one may lie beyond."""
+    if len(sweep.settings) < 2:
+        return []
     found: dict[tuple[str, str, float], list[Setting]] = {}
     for setting, tuning in _tunings(sweep):
         for name, value in tuning.values.items():
             if end := tuning.budget.end(name, value):
                 found.setdefault((name, end, value), []).append(setting)
     return [
-        f"{_listed(sweep, settings)}: {SETTINGS[name].text(value)} is the {end} {SETTINGS[name].title} tried."
+        f"{_listed(sweep, settings)}: {SETTINGS[name].text(value)} is the {end} {SETTINGS[name].title} "
+        "tried. A better one may lie beyond: add some, for all settings."
         for (name, end, value), settings in found.items()
     ]
 

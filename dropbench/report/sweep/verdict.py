@@ -72,7 +72,11 @@ class NetTests:
         """What the tests say of this net; ``several`` says that it is not the only one."""
         best = self.best
         if best is None:
-            return [] if several else ["No run of it ended well: there is nothing to compare."]
+            if several:
+                return []
+            if any(setting.run_ids for setting in self.settings):
+                return [f"No {self._what} was recorded on validation: there is nothing to choose by."]
+            return ["No run of it ended well: there is nothing to compare."]
         if len(self.settings) < 2:
             return []
         found = [self._of_best(best), *self._choice(), *self._against_reference(best)]
@@ -100,8 +104,10 @@ class NetTests:
         reference = reference_name(self.sweep)
         tested = self.tests.get(id(best))
         if tested is None:
-            alone = self.references[id(best)] is None
-            return f"{start}. There is no run at {reference} to compare it with." if alone else f"{start}."
+            known = self.references[id(best)]
+            if known is None or (known is not best and not self.sweep.test(known)):
+                return f"{start}. There is no run at {reference} that ended well to compare it with."
+            return f"{start}."
         change = f"{tested.difference.text(metric.digits, signed=True)} {metric.unit}".rstrip()
         if math.isnan(tested.p_holm):
             return f"{start}, a difference of {change} to {reference}, without a test."
@@ -119,7 +125,9 @@ class NetTests:
         seeds = self.sweep.common_seeds(contenders)
         if seeds and any(len(self.sweep.val(setting)) > len(seeds) for setting in contenders):
             named = ", ".join(map(str, sorted(seeds)))
-            yield f"The best was chosen on the seeds that all settings have: {named}."
+            yield f"The best was chosen on the seeds that all of these settings have: {named}."
+        if without := [setting for setting in self.settings if not self.sweep.val(setting)]:
+            yield f"No run of it ended well: {self._listed(without)}."
 
     def _against_reference(self, best: Setting) -> Iterable[str]:
         """What is significant, what is not, and what that means."""
@@ -136,29 +144,26 @@ class NetTests:
                 yield f"Significantly {word} than {reference}: {self._listed(found)}."
         untold = {number: tested for number, tested in tests.items() if not tested.significant}
         if untold:
-            yield from self._untold(untold, by_id)
+            yield from self._untold(untold, by_id, best)
         yield from self._untested(by_id)
 
-    def _untold(self, untold: dict[int, Tested], by_id: dict[int, Setting]) -> Iterable[str]:
-        """The settings without a significant difference; those with a large one are named by themselves."""
+    def _untold(self, untold: dict[int, Tested], by_id: dict[int, Setting], best: Setting) -> Iterable[str]:
+        """The settings without a significant difference; those with a larger one are named by themselves."""
         reference = reference_name(self.sweep)
         seen = sorted(tested.smallest_effect for tested in untold.values())[(len(untold) - 1) // 2]
         near = [n for n, tested in untold.items() if not tested.far and abs(tested.difference.mean) <= seen]
         if near:
             yield (
                 f"Not told apart from {reference}: {self._listed(by_id[number] for number in near)}; "
-                f"differences under {self._points(seen)} would not have been seen."
+                f"differences under {self._points(seen)} would hardly have been seen."
             )
-        far = [number for number in untold if number not in near]
+        far = [number for number in untold if number not in near and by_id[number] is not best]
         if far:
             signed = "; ".join(
                 f"{self._listed([by_id[n]])} ({untold[n].difference.mean:+.{self.sweep.metric.digits}f})"
                 for n in far
             )
-            yield (
-                f"A large difference to {reference}, but one that varies too much between the seeds to be "
-                f"sure of: {signed}."
-            )
+            yield f"Farther from {reference}, but too unsteady from seed to seed to be sure of it: {signed}."
 
     def _untested(self, by_id: dict[int, Setting]) -> Iterable[str]:
         reference = reference_name(self.sweep)
@@ -180,7 +185,8 @@ class NetTests:
         """The settings that are as good as the best, where it is not the reference."""
         if self.references[id(best)] is best:
             return
-        others = [setting for setting in self.settings if setting is not best and self.as_good(setting)]
+        tested = [setting for setting in self.settings if id(setting) in self.to_best]
+        others = [s for s in tested if self.as_good(s) and not self.to_best[id(s)].same]
         if others:
             named = self._listed(others)
             yield f"Not told apart from the best, though twice its {self._what} would be: {named}."
