@@ -1,7 +1,7 @@
 """Two results folders compared, setting by setting and seed by seed."""
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,14 @@ def diff_table(old: Path, new: Path, choice: Choice) -> tuple[Table, bool]:
         f"on the scale of the metric, Holm-corrected, below {LEVEL:g} is significant.",
     ]
     if alone:
-        notes.append(f"{alone} settings are in one of the folders only.")
+        which = "1 setting is" if alone == 1 else f"{alone:,} settings are"
+        notes.append(f"{which} in one of the folders only.")
+        starts = [", ".join(sorted(_starts(found))) for found in (before, after)]
+        if starts[0] != starts[1]:
+            notes.append(
+                f"Nets with dropout start in another way: {starts[0] or 'none'} in {old}, "
+                f"{starts[1] or 'none'} in {new}. Such settings are not compared."
+            )
     if lost := sum(row["lost_runs"] for row in rows):
         notes.append(f"{lost} runs that ended well in {old} did not in {new}.")
     if all(math.isnan(row["p_value"]) for row in rows):
@@ -108,6 +115,11 @@ def _key(sweep: Sweep, setting: Setting) -> _Key:
     fields = (sortable(sweep.fields[name]) for name in SETTING if name not in (*_FREE, *TUNED))
     trials = sweep.budget.trials if sweep.budget else (_trial(sweep),)
     return (*fields, *(sortable(setting.axes[axis]) for axis in AXES)), frozenset(trials)
+
+
+def _starts(found: Mapping[_Key, tuple[Sweep, Setting]]) -> set[str]:
+    """The initialisations of the settings that drop units."""
+    return {setting.axes["init"] for _, setting in found.values() if not setting.drops_nothing}
 
 
 def _trial(sweep: Sweep) -> Trial:
