@@ -10,13 +10,13 @@ from dropbench.report.folder import Choice
 from dropbench.report.scale import Scale, scale_of
 from dropbench.report.significance import LEVEL, Tested, compare
 from dropbench.report.statistics import mean_interval
+from dropbench.report.sweep.find import find_sweeps
 from dropbench.report.sweep.sweep import (
     AXES,
     SETTING,
     Setting,
     Sweep,
     axis_text,
-    find_sweeps,
     sortable,
     sweep_title,
 )

@@ -18,8 +18,9 @@ from dropbench.report.paper.result import PaperResult, find_papers, paper_title
 from dropbench.report.paper.subject import PaperSubject
 from dropbench.report.speed import find_speed
 from dropbench.report.subject import Subject
+from dropbench.report.sweep.find import find_sweeps
 from dropbench.report.sweep.subject import SweepSubject
-from dropbench.report.sweep.sweep import Sweep, find_sweeps, sweep_title
+from dropbench.report.sweep.sweep import Sweep, sweep_title
 from dropbench.report.sweep.table import SORTS
 from dropbench.report.table import Table
 from dropbench.report.units.panel import find_panels

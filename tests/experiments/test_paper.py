@@ -119,10 +119,10 @@ def test_the_same_command_again_does_nothing_and_a_run_done_again_gives_new_rows
     assert carry("table10", bench, tmp_path, seeds=2)[1] == 2, "two further seeds"
     assert (tmp_path / PAPER.file_name).read_text().startswith(first)
     runs = pd.read_csv(tmp_path / RUNS.file_name, dtype=str, keep_default_na=False)
-    runs["started_at"] = "2001-02-03T04:05:06+00:00"
+    runs["started_at"] = "2099-02-03T04:05:06+00:00"
     runs.to_csv(tmp_path / RUNS.file_name, index=False)
     carry("table10", bench, tmp_path, seeds=2)
-    assert set(read_table(tmp_path, PAPER)["run_started_at"]) == {"2001-02-03T04:05:06+00:00"}
+    assert set(read_table(tmp_path, PAPER)["run_started_at"]) == {"2099-02-03T04:05:06+00:00"}
 
 
 def test_activations_are_those_of_the_panel(bench, tmp_path):

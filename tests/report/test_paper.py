@@ -3,7 +3,8 @@
 import pytest
 
 from dropbench.report.folder import load_report, paper_report
-from dropbench.report.paper.result import AGREES, CONTRARY, UNCLEAR, UNSEEN, find_papers, paper_table
+from dropbench.report.paper.result import AGREES, CONTRARY, UNCLEAR, UNSEEN, find_papers
+from dropbench.report.paper.table import paper_table
 from dropbench.report.pictures import save_pictures
 from dropbench.report.render.export import export
 from dropbench.results.csv_file import append_rows

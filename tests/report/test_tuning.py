@@ -15,7 +15,7 @@ from dropbench.report.page.build import render
 from dropbench.report.pictures import save_pictures
 from dropbench.report.render.export import EXPORTERS
 from dropbench.report.sweep.command import sweep_commands
-from dropbench.report.sweep.sweep import find_sweeps
+from dropbench.report.sweep.find import find_sweeps
 from dropbench.report.sweep.table import sweep_table
 from dropbench.report.sweep.tuning import Budget, choose, read, written
 from dropbench.results.csv_file import append_rows

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from dropbench.errors import UsageError
-from dropbench.report.sweep.sweep import AXES, SETTING, find_sweeps
+from dropbench.report.sweep.find import find_sweeps
+from dropbench.report.sweep.sweep import AXES, SETTING
 from dropbench.results.schema import RUNS
 from dropbench.run import telling
 from dropbench.run.config import BLOCKS, SETTINGS, RunConfig, find_setting

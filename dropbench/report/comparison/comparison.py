@@ -10,7 +10,8 @@ import pandas as pd
 from dropbench.catalog.arms import ARMS, AVERAGINGS, REFERENCE, reference_under
 from dropbench.catalog.dropouts import VARIANTS
 from dropbench.report.statistics import Estimate, seed_differences
-from dropbench.report.sweep.sweep import AXES, SETTING, with_defaults
+from dropbench.report.sweep.find import with_defaults
+from dropbench.report.sweep.sweep import AXES, SETTING
 from dropbench.run.config import SETTINGS
 
 _AXES = tuple(axis for axis in AXES if SETTINGS[axis].offered_by("compare-bagging"))

@@ -3,7 +3,7 @@
 import logging
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -11,21 +11,19 @@ from typing import Any
 import pandas as pd
 
 from dropbench.report.apart import words_apart
-from dropbench.report.paper.tuning import TunedPlace, cells_of, columns_of, notes_of, tuned_names
+from dropbench.report.paper.tuning import TunedPlace
 from dropbench.report.scale import LOG, Logit, Scale, infer_images
-from dropbench.report.significance import LEVEL, Tested, compare
-from dropbench.report.statistics import NOTHING, Estimate, mean_interval
-from dropbench.report.table import NONE, Column, Row, Table, number, p_text
+from dropbench.report.significance import Tested, compare
+from dropbench.report.statistics import Estimate, mean_interval
 from dropbench.results.schema import PAPER, PAPER_TOLD
-from dropbench.run.telling import counted, data_name
+from dropbench.run.telling import data_name
 
 _log = logging.getLogger(__name__)
 
 ERROR = "test_error_percent"
-_AXIS_TITLES = {"train_size": "training\nimages", "passes": "k"}
 AGREES, CONTRARY, UNCLEAR, UNSEEN = "as there", "contrary", "not told apart", "no difference seen"
-_MARKS = {"single copy": ("†", "stood in a single copy of the paper"), "from memory": ("‡", "is from memory")}
-_DIGITS, _MANY, _CURVE, _PAIR = 2, 3, 2, 2
+CURVE = 2
+"""Arms of one net against p."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ class PaperResult:
     @property
     def is_curve(self) -> bool:
         """Whether it is one net against p, so that it is a sweep, too."""
-        return bool(self.fields["axis"] == "p_drop") and len(self.arms) == _CURVE
+        return bool(self.fields["axis"] == "p_drop") and len(self.arms) == CURVE
 
     @property
     def unit(self) -> str:
@@ -201,146 +199,8 @@ def _compared(places: list[Place]) -> list[Place]:
     return list(tested.values())
 
 
-def paper_table(result: PaperResult) -> Table:
-    """The paper's value, ours with its interval, and how ours stands to what the paper found."""
-    fields, digits = result.fields, _DIGITS
-    tuned = tuned_names(place.tuned for place in result.places)
-    leading = [Column("arm", lambda row: str(row["arm"]), left=True), *_place_columns(result)]
-    columns = [
-        *leading,
-        *columns_of(tuned),
-        Column("seeds", lambda row: str(row["seeds"])),
-        *([Column("paper", _paper_text)] if any(not math.isnan(p.paper) for p in result.places) else []),
-        Column(f"ours, {fields['unit']}\n[95 % interval]", lambda row: row["_ours"].text(digits)),
-        Column("difference\n[95 %]", lambda row: row["_difference"].text(digits, signed=True)),
-        *(
-            [Column("paper's\ndifference", number("paper_difference", f"+.{digits}f"))]
-            if any(not math.isnan(p.paper_difference) for p in result.places)
-            else []
-        ),
-        Column("p,\nHolm", lambda row: p_text(row["p_value_holm"])),
-        Column("beside\ntheirs", lambda row: str(row["reading"]), left=True),
-    ]
-    title = paper_title(result)
-    told = {name: fields[name] for name in ("scale", "data", "precision", "unit", "source", "differs")}
-    rows = tuple(
-        {"experiment": fields["paper"], **told, **_row(place), **cells_of(place.tuned, tuned)}
-        for place in result.places
-    )
-    notes, verdict = tuple(_notes(result)), tuple(_verdict(result))
-    return Table("paper", title, tuple(columns), rows, notes, verdict, lead=len(leading))
-
-
 def paper_title(result: PaperResult) -> str:
     """The experiment, its scale, data and precision."""
     fields = result.fields
     told = [f"{fields['scale']} scale", data_name(fields["data"]), *words_apart(fields), fields["precision"]]
     return f"{fields['title']} ({', '.join(told)})"
-
-
-def _place_columns(result: PaperResult) -> list[Column]:
-    axis = result.fields["axis"]
-    return [
-        Column("p_drop", number("p_drop", "g")),
-        Column("p_keep", number("p_keep", "g")),
-        *([Column(_AXIS_TITLES.get(axis, axis), number("x", ",.0f"))] if axis not in ("", "p_drop") else []),
-    ]
-
-
-def _row(place: Place) -> Row:
-    test = place.test
-    return {
-        "arm": place.arm,
-        "x": place.x,
-        "p_drop": place.p_drop,
-        "p_keep": place.p_keep,
-        "seeds": len(place.values),
-        "lost_runs": place.lost,
-        "paper": place.paper,
-        "paper_spread": place.paper_spread,
-        "unverified": place.unverified,
-        **place.estimate.cells("ours"),
-        "against": place.against[0] if place.against else "",
-        "against_x": place.against[1] if place.against else None,
-        **(test.difference if test else NOTHING).cells("difference"),
-        **(test.ratio if test else NOTHING).cells("ratio"),
-        "paper_difference": place.paper_difference,
-        "p_value": test.p if test else math.nan,
-        "p_value_holm": test.p_holm if test else math.nan,
-        "paper_direction": place.expected,
-        "reading": place.agreement,
-        "_ours": place.estimate,
-        "_difference": test.difference if test else NOTHING,
-    }
-
-
-def _paper_text(row: Row) -> str:
-    if math.isnan(row["paper"]):
-        return NONE
-    spread = "" if math.isnan(row["paper_spread"]) else f" ± {row['paper_spread']:g}"
-    mark, _ = _MARKS.get(row["unverified"], ("", ""))
-    return f"{row['paper']:.{_DIGITS}f}{spread}{mark}"
-
-
-def _verdict(result: PaperResult) -> list[str]:
-    sentences = [f"There: {result.fields['shows']}"]
-    spoken = [place for place in result.places if place.expected and place.test is not None]
-    told = [place for place in spoken if place.agreement]
-    if spoken and not told:
-        sentences.append(_no_interval(spoken))
-    for agreement, text in (
-        (AGREES, "Here as there"),
-        (UNSEEN, "There no difference, here none to be seen"),
-        (UNCLEAR, "There a difference, here none that can be told"),
-        (CONTRARY, "Here contrary to there"),
-    ):
-        found = [place for place in told if place.agreement == agreement]
-        if found:
-            named = "; ".join(_named(result, place) for place in found)
-            sentences.append(f"{text} ({len(found)} of {len(told)}): {named}.")
-    return sentences
-
-
-def _no_interval(spoken: Sequence[Place]) -> str:
-    seeds = max((place.test.difference.count for place in spoken if place.test is not None), default=0)
-    why = "one seed gives no interval" if seeds < _PAIR else "nothing varies between the seeds"
-    return f"Here: {why}, so nothing can be said of the differences."
-
-
-def _name(result: PaperResult, place: Place, several: bool) -> str:
-    """The arm and its place; the place alone where there are not ``several`` arms to tell apart."""
-    axis, x = result.fields["axis"], place.x
-    if not axis or math.isnan(x):
-        return place.arm
-    called = {"train_size": f"{x:,.0f} images", "passes": f"k = {x:.0f}", "p_drop": f"p_drop {x:g}"}
-    return f"{place.arm}, {called.get(axis, f'{axis} {x:g}')}" if several else called[axis]
-
-
-def _named(result: PaperResult, place: Place) -> str:
-    name = _name(result, place, several=len(result.arms) > _CURVE)
-    difference = place.test.difference.text(_DIGITS, signed=True) if place.test else ""
-    return f"{name} ({difference}{' ' if result.unit else ''}{result.unit})"
-
-
-def _notes(result: PaperResult) -> list[str]:
-    fields = result.fields
-    notes = [f"From {fields['source']}. What differs here: {fields['differs']}"]
-    against = sorted({place.against[0] for place in result.places if place.against})
-    if against:
-        names = " or ".join(against) if len(against) < _MANY else "the row with the same name and no dropout"
-        notes.append(
-            f"Differences are to {names}, seed by seed. What stands beside theirs goes by the 95 % "
-            "intervals, which are not corrected for their number. p: t-test with the seeds as blocks, "
-            "Holm-corrected for the differences of which something is said there; below "
-            f"{LEVEL:g} is significant."
-        )
-    notes.append(
-        "p_drop is the probability of dropping a hidden unit; p_keep = 1 − p_drop is the 2014 paper's p."
-    )
-    if lost := sum(place.lost for place in result.places):
-        runs, be = counted(lost, "run"), "is" if lost == 1 else "are"
-        notes.append(f"{runs} diverged or failed and {be} in no mean; message in runs.csv says why.")
-    called = {place.key: _name(result, place, several=True) for place in result.places}
-    notes += notes_of(called, {place.key: (place.tuned, place.against) for place in result.places})
-    unsure = {place.unverified for place in result.places}
-    return [*notes, *(f"{mark} {why}: unverified." for kind, (mark, why) in _MARKS.items() if kind in unsure)]

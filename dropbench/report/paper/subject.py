@@ -5,7 +5,8 @@ from functools import cached_property
 
 from dropbench.report.figure import Figure
 from dropbench.report.paper.figures import paper_figure
-from dropbench.report.paper.result import PaperResult, paper_table
+from dropbench.report.paper.result import PaperResult
+from dropbench.report.paper.table import paper_table
 from dropbench.report.subject import Subject, safe_name
 from dropbench.report.table import Table
 

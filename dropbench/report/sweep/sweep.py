@@ -1,39 +1,30 @@
-"""Sweeps out of the rows of runs.csv: which runs belong together, and what tells them apart."""
+"""Sweeps: their settings, what tells these apart, and what each is compared with."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from dropbench.catalog.user_code import is_user_code
-from dropbench.report import metrics
 from dropbench.report.apart import words_apart
 from dropbench.report.metrics import ERROR, Metric
-from dropbench.report.scale import Scale, infer_images, scale_of
-from dropbench.report.sweep.tuning import TUNED, Budget, Trial, Tuning, alone, tuned_columns, tuned_tables
+from dropbench.report.scale import Scale, scale_of
+from dropbench.report.sweep.tuning import Budget, Tuning, tuned_columns
 from dropbench.report.table import NONE, Column, Row
 from dropbench.run import telling
 from dropbench.run.blocks.model import TORCH
 from dropbench.run.config import SETTINGS
-from dropbench.run.result import MOST_TRAINING_IMAGES
 
 AXES = tuple(name for _, name in sorted((each.axis, name) for name, each in SETTINGS.items() if each.axis))
 """The settings that a sweep may vary, in the order of the table's columns."""
 SETTING = tuple(name for name, each in SETTINGS.items() if each.groups and not each.axis)
 """Runs that differ in one of these belong to different experiments and never share a table, but for TUNED."""
-_ALIKE = tuple(name for name in SETTING if name not in TUNED)
 EITHER = ""
 """The initialisation of a net without dropout, where corrected and he are the same."""
-_COUNTS = {"train": "distinct_train_images", "val": "validation_images", "test": "test_images"}
-"""The columns of runs.csv with the numbers of images of each split."""
-_PROBABILITIES = ("p_drop", "p_drop_input", "p_drop_conv")
-_OF_DROPOUT = tuple(name for name, each in SETTINGS.items() if each.of_dropout)
+PROBABILITIES = ("p_drop", "p_drop_input", "p_drop_conv")
+OF_DROPOUT = tuple(name for name, each in SETTINGS.items() if each.of_dropout)
 # A net that is widened is compared with the one that it was made of.
-_SAME_NET = tuple(axis for axis in AXES if axis not in (*_OF_DROPOUT, *_PROBABILITIES))
+_SAME_NET = tuple(axis for axis in AXES if axis not in (*OF_DROPOUT, *PROBABILITIES))
 
 
 @dataclass(frozen=True)
@@ -68,7 +59,7 @@ class Setting:
     @property
     def drops_nothing(self) -> bool:
         """Whether this is a net without any dropout."""
-        return all(self.axes[name] == 0 for name in _PROBABILITIES)
+        return all(self.axes[name] == 0 for name in PROBABILITIES)
 
     @property
     def net(self) -> tuple[Any, ...]:
@@ -101,7 +92,7 @@ class Sweep:
     @property
     def reconstructs(self) -> bool:
         """Whether its nets are autoencoders, which have features and no test error."""
-        return _reconstructs(self.fields)
+        return reconstructs(self.fields)
 
     def test(self, setting: Setting) -> Mapping[int, float]:
         """The sweep's metric on the test images, by seed."""
@@ -138,7 +129,7 @@ class Sweep:
     def _is_reference_of(self, other: Setting, setting: Setting) -> bool:
         if not self.reference_p:
             return other.drops_nothing
-        free = (*_OF_DROPOUT, "init") if setting.drops_nothing else ()  # which it has none of
+        free = (*OF_DROPOUT, "init") if setting.drops_nothing else ()  # which it has none of
         others = (axis for axis in AXES if axis != "p_drop" and axis not in free)
         alike = all(sortable(other.axes[axis]) == sortable(setting.axes[axis]) for axis in others)
         return alike and math.isclose(other.axes["p_drop"], self.reference_p)
@@ -174,7 +165,7 @@ class Sweep:
         return [
             axis
             for axis in self.varying
-            if axis not in _OF_DROPOUT or len({sortable(setting.axes[axis]) for setting in dropping}) > 1
+            if axis not in OF_DROPOUT or len({sortable(setting.axes[axis]) for setting in dropping}) > 1
         ]
 
     def label(self, setting: Setting) -> str:
@@ -183,7 +174,8 @@ class Sweep:
         return ", ".join(f"{axis} = {cell}" for axis, cell in cells if cell != NONE)
 
 
-def _reconstructs(fields: Mapping[str, Any]) -> bool:
+def reconstructs(fields: Mapping[str, Any]) -> bool:
+    """Whether runs with these settings are autoencoders."""
     return bool(fields["model"] == "autoencoder")
 
 
@@ -192,92 +184,10 @@ def mean_of(by_seed: Mapping[int, float]) -> float:
     return sum(by_seed.values()) / len(by_seed) if by_seed else math.nan
 
 
-@dataclass(frozen=True)
-class _Tried:
-    """One setting at one trial."""
-
-    cells: Mapping[str, Any]
-    """Of TUNED."""
-    setting: Setting
-    ids: frozenset[str]
-    """All its runs, ended well or not."""
-
-    @property
-    def val(self) -> Mapping[str, Mapping[int, float]]:
-        """The metrics on validation, by column, then by seed."""
-        return self.setting.val
-
-    @property
-    def diverged(self) -> frozenset[int]:
-        """Seeds."""
-        return self.setting.diverged
-
-
-def find_sweeps(runs: pd.DataFrame, metric: Metric = ERROR, tune: bool = True) -> list[Sweep]:
-    """The sweeps among the rows of runs.csv; members of ensembles other than the first are no part.
-
-    Settings that had the same two trials or more share a table, each at its own best in ``metric`` on
-    validation. A trial that was given to others, too, has a table of its own; without ``tune`` each has.
-    """
-    runs = with_defaults(runs[(runs["member"] == 0) & (runs["bootstrap"] != "True")])
-    # With nothing dropped they are the same net, recorded under whichever variant or convention came first.
-    nothing = (runs[list(_PROBABILITIES)] == 0).all(axis=1)
-    for name in _OF_DROPOUT:
-        runs.loc[nothing, name] = SETTINGS[name].read_back(SETTINGS[name].default)
-    runs.loc[nothing & (runs["init"] != TORCH), "init"] = EITHER
-    sweeps = []
-    for alike, group in _groups(runs, _ALIKE, sort=False):
-        images = {split: images_of(group, split) for split in ("val", "test")}
-        points = [
-            {
-                _trial(cells): _Tried(cells, _setting(axes, of_trial, images), frozenset(of_trial["run_id"]))
-                for cells, of_trial in _groups(rows, TUNED, sort=False)
-            }
-            for axes, rows in _groups(group, AXES)
-        ]
-        tables = list(tuned_tables(points, metric.column)) if tune and not _reconstructs(alike) else []
-        for budget, members in tables:
-            shared = {name: cell for name, cell in members[0][1].cells.items() if name not in budget.names}
-            settings = [replace(tried.setting, tuning=tuning) for _, tried, tuning in members]
-            tried = [points[number][trial] for number, _, _ in members for trial in budget.trials]
-            sweeps.append(_sweep({**alike, **shared}, settings, tried, metric, budget))
-        for trial in alone(points, tables):
-            tried = [point[trial] for point in points if trial in point]
-            fields = {**alike, **tried[0].cells}
-            sweeps.append(_sweep(fields, [each.setting for each in tried], tried, metric))
-    return sweeps
-
-
-def _sweep(
-    fields: Mapping[str, Any],
-    settings: Iterable[Setting],
-    tried: Iterable[_Tried],
-    metric: Metric,
-    budget: Budget | None = None,
-) -> Sweep:
-    in_order = sorted(settings, key=lambda s: tuple(sortable(s.axes[name]) for name in reversed(AXES)))
-    varying = tuple(n for n in AXES if len(_values(in_order, n)) > 1)
-    ids = frozenset(run_id for each in tried for run_id in each.ids)
-    own = {name: fields[name] for name in SETTING if name in fields}
-    return Sweep(own, tuple(in_order), varying, ids, metric, budget=budget)
-
-
-def _values(settings: Iterable[Setting], axis: str) -> set[Any]:
+def axis_values(settings: Iterable[Setting], axis: str) -> set[Any]:
     """The values of an axis; a start that is either of two is none by itself."""
     either = {EITHER} if axis == "init" else set()
     return {sortable(setting.axes[axis]) for setting in settings} - either
-
-
-def _groups(
-    rows: pd.DataFrame, names: Sequence[str], sort: bool = True
-) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """The rows that are alike in the named columns, with their cells in these."""
-    for values, group in rows.groupby(list(names), dropna=False, sort=sort):
-        yield dict(zip(names, values if isinstance(values, tuple) else (values,), strict=True)), group
-
-
-def _trial(cells: Mapping[str, Any]) -> Trial:
-    return tuple(SETTINGS[name].value(cells[name]) for name in TUNED)
 
 
 def axis_columns(sweep: Sweep) -> tuple[Column, ...]:
@@ -291,53 +201,6 @@ def axis_columns(sweep: Sweep) -> tuple[Column, ...]:
     )
 
 
-def images_of(rows: pd.DataFrame, split: str) -> float:
-    """How many images the errors of runs are of: as recorded, or else as few as make them whole counts."""
-    recorded = rows.get(_COUNTS[split])
-    measured = rows[f"{split}_{ERROR.column}"].notna()
-    if recorded is not None and recorded[measured].max() > 0:
-        most = MOST_TRAINING_IMAGES if split == "train" else math.inf
-        return min(float(recorded[measured].max()), most)
-    return infer_images(rows[f"{split}_{ERROR.column}"].dropna().unique())
-
-
-def _setting(axes: dict[str, Any], rows: pd.DataFrame, images: Mapping[str, float]) -> Setting:
-    ok = rows[rows["status"] == "ok"]
-    seeds = ok["seed"].astype(int).to_numpy()
-
-    def by_seed(column: str) -> dict[int, float]:
-        values = ok[column].to_numpy()
-        there = np.isfinite(values)
-        return dict(zip(seeds[there].tolist(), values[there].tolist(), strict=True))
-
-    return Setting(
-        axes=axes,
-        test={column: by_seed(f"test_{column}") for column in metrics.columns()},
-        val={column: by_seed(f"val_{column}") for column in metrics.columns()},
-        train={column: by_seed(f"train_{column}") for column in metrics.columns()},
-        reconstruction_error=by_seed("test_reconstruction_error"),
-        learned_p_drop=by_seed("learned_p_drop"),
-        diverged=frozenset(rows.loc[rows["status"] == "diverged", "seed"].astype(int)),
-        failed=frozenset(rows.loc[rows["status"] == "failed", "seed"].astype(int)),
-        run_ids=dict(zip(seeds.tolist(), ok["run_id"], strict=True)),
-        images={**images, "train": images_of(rows, "train")},
-    )
-
-
-def with_defaults(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of runs or comparisons, with what an older dropbench did not write yet at its default."""
-    defaults = {
-        name: each.read_back(each.default)
-        for name, each in SETTINGS.items()
-        if each.groups and each.default not in (None, "")
-    }
-    rows = rows.assign(
-        **{name: rows[name].replace("", default).fillna(default) for name, default in defaults.items()}
-    )
-    rows.loc[rows["model"].map(is_user_code), "init"] = TORCH  # such a model has always started by itself
-    return rows
-
-
 def typed(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The settings among the cells of a row, as values."""
     return {name: each.value(fields[name]) for name, each in SETTINGS.items() if name in fields}
@@ -346,7 +209,7 @@ def typed(fields: Mapping[str, Any]) -> dict[str, Any]:
 def sweep_title(sweep: Sweep) -> str:
     """The model and the data, and how the runs were trained."""
     values = typed(sweep.fields)
-    inits = _values(sweep.settings, "init")
+    inits = axis_values(sweep.settings, "init")
     if len(inits) == 1:  # where they differ, a column tells them
         values["init"] = inits.pop()
     told = (*SETTING, "init") if "init" in values else SETTING
@@ -360,7 +223,7 @@ def sweep_title(sweep: Sweep) -> str:
 
 def _axis_cell(axis: str) -> Any:
     def cell(row: Row) -> str:
-        if axis in _OF_DROPOUT and not any(row[name] for name in _PROBABILITIES):
+        if axis in OF_DROPOUT and not any(row[name] for name in PROBABILITIES):
             return NONE  # with nothing dropped it is all of them
         return axis_text(row[axis], SETTINGS[axis].empty or NONE)
 

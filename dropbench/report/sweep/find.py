@@ -1,0 +1,163 @@
+"""Finding sweeps among the rows of runs.csv: which runs belong together."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dropbench.catalog.user_code import is_user_code
+from dropbench.report import metrics
+from dropbench.report.metrics import ERROR, Metric
+from dropbench.report.scale import infer_images
+from dropbench.report.sweep.sweep import (
+    AXES,
+    EITHER,
+    OF_DROPOUT,
+    PROBABILITIES,
+    SETTING,
+    Setting,
+    Sweep,
+    axis_values,
+    reconstructs,
+    sortable,
+)
+from dropbench.report.sweep.tuning import TUNED, Budget, Trial, alone, tuned_tables
+from dropbench.run.blocks.model import TORCH
+from dropbench.run.config import SETTINGS
+from dropbench.run.result import MOST_TRAINING_IMAGES
+
+_ALIKE = tuple(name for name in SETTING if name not in TUNED)
+_COUNTS = {"train": "distinct_train_images", "val": "validation_images", "test": "test_images"}
+"""The columns of runs.csv with the numbers of images of each split."""
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """One setting at one trial."""
+
+    cells: Mapping[str, Any]
+    """Of TUNED."""
+    setting: Setting
+    ids: frozenset[str]
+    """All its runs, ended well or not."""
+
+    @property
+    def val(self) -> Mapping[str, Mapping[int, float]]:
+        """The metrics on validation, by column, then by seed."""
+        return self.setting.val
+
+    @property
+    def diverged(self) -> frozenset[int]:
+        """Seeds."""
+        return self.setting.diverged
+
+
+def find_sweeps(runs: pd.DataFrame, metric: Metric = ERROR, tune: bool = True) -> list[Sweep]:
+    """The sweeps among the rows of runs.csv; members of ensembles other than the first are no part.
+
+    Settings that had the same two trials or more share a table, each at its own best in ``metric`` on
+    validation. A trial that was given to others, too, has a table of its own; without ``tune`` each has.
+    """
+    runs = with_defaults(runs[(runs["member"] == 0) & (runs["bootstrap"] != "True")])
+    # With nothing dropped they are the same net, recorded under whichever variant or convention came first.
+    nothing = (runs[list(PROBABILITIES)] == 0).all(axis=1)
+    for name in OF_DROPOUT:
+        runs.loc[nothing, name] = SETTINGS[name].read_back(SETTINGS[name].default)
+    runs.loc[nothing & (runs["init"] != TORCH), "init"] = EITHER
+    sweeps = []
+    for alike, group in _groups(runs, _ALIKE, sort=False):
+        images = {split: images_of(group, split) for split in ("val", "test")}
+        points = [
+            {
+                _trial(cells): _Tried(cells, _setting(axes, of_trial, images), frozenset(of_trial["run_id"]))
+                for cells, of_trial in _groups(rows, TUNED, sort=False)
+            }
+            for axes, rows in _groups(group, AXES)
+        ]
+        tables = list(tuned_tables(points, metric.column)) if tune and not reconstructs(alike) else []
+        for budget, members in tables:
+            shared = {name: cell for name, cell in members[0][1].cells.items() if name not in budget.names}
+            settings = [replace(tried.setting, tuning=tuning) for _, tried, tuning in members]
+            tried = [points[number][trial] for number, _, _ in members for trial in budget.trials]
+            sweeps.append(_sweep({**alike, **shared}, settings, tried, metric, budget))
+        for trial in alone(points, tables):
+            tried = [point[trial] for point in points if trial in point]
+            fields = {**alike, **tried[0].cells}
+            sweeps.append(_sweep(fields, [each.setting for each in tried], tried, metric))
+    return sweeps
+
+
+def _sweep(
+    fields: Mapping[str, Any],
+    settings: Iterable[Setting],
+    tried: Iterable[_Tried],
+    metric: Metric,
+    budget: Budget | None = None,
+) -> Sweep:
+    in_order = sorted(settings, key=lambda s: tuple(sortable(s.axes[name]) for name in reversed(AXES)))
+    varying = tuple(n for n in AXES if len(axis_values(in_order, n)) > 1)
+    ids = frozenset(run_id for each in tried for run_id in each.ids)
+    own = {name: fields[name] for name in SETTING if name in fields}
+    return Sweep(own, tuple(in_order), varying, ids, metric, budget=budget)
+
+
+def _groups(
+    rows: pd.DataFrame, names: Sequence[str], sort: bool = True
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """The rows that are alike in the named columns, with their cells in these."""
+    for values, group in rows.groupby(list(names), dropna=False, sort=sort):
+        yield dict(zip(names, values if isinstance(values, tuple) else (values,), strict=True)), group
+
+
+def _trial(cells: Mapping[str, Any]) -> Trial:
+    return tuple(SETTINGS[name].value(cells[name]) for name in TUNED)
+
+
+def images_of(rows: pd.DataFrame, split: str) -> float:
+    """How many images the errors of runs are of: as recorded, or else as few as make them whole counts."""
+    recorded = rows.get(_COUNTS[split])
+    measured = rows[f"{split}_{ERROR.column}"].notna()
+    if recorded is not None and recorded[measured].max() > 0:
+        most = MOST_TRAINING_IMAGES if split == "train" else math.inf
+        return min(float(recorded[measured].max()), most)
+    return infer_images(rows[f"{split}_{ERROR.column}"].dropna().unique())
+
+
+def _setting(axes: dict[str, Any], rows: pd.DataFrame, images: Mapping[str, float]) -> Setting:
+    ok = rows[rows["status"] == "ok"]
+    seeds = ok["seed"].astype(int).to_numpy()
+
+    def by_seed(column: str) -> dict[int, float]:
+        values = ok[column].to_numpy()
+        there = np.isfinite(values)
+        return dict(zip(seeds[there].tolist(), values[there].tolist(), strict=True))
+
+    return Setting(
+        axes=axes,
+        test={column: by_seed(f"test_{column}") for column in metrics.columns()},
+        val={column: by_seed(f"val_{column}") for column in metrics.columns()},
+        train={column: by_seed(f"train_{column}") for column in metrics.columns()},
+        reconstruction_error=by_seed("test_reconstruction_error"),
+        learned_p_drop=by_seed("learned_p_drop"),
+        diverged=frozenset(rows.loc[rows["status"] == "diverged", "seed"].astype(int)),
+        failed=frozenset(rows.loc[rows["status"] == "failed", "seed"].astype(int)),
+        run_ids=dict(zip(seeds.tolist(), ok["run_id"], strict=True)),
+        images={**images, "train": images_of(rows, "train")},
+    )
+
+
+def with_defaults(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of runs or comparisons, with what an older dropbench did not write yet at its default."""
+    defaults = {
+        name: each.read_back(each.default)
+        for name, each in SETTINGS.items()
+        if each.groups and each.default not in (None, "")
+    }
+    rows = rows.assign(
+        **{name: rows[name].replace("", default).fillna(default) for name, default in defaults.items()}
+    )
+    rows.loc[rows["model"].map(is_user_code), "init"] = TORCH  # such a model has always started by itself
+    return rows
