@@ -23,6 +23,7 @@ _ODD = 0.25
 _TRUSTED = 0.8
 """The part of the pooled variance up to which a pair's own variance speaks for pooling."""
 _DOUBLED = 2.0
+_FEW_SEEDS = (3, 4)
 _Array = np.ndarray[Any, Any]
 _Name = TypeVar("_Name", bound=Hashable)
 
@@ -110,6 +111,9 @@ class Judged:
     error: Any
     degrees: Any
     p: Any
+    tested_error: Any
+    """The standard error and the degrees of freedom that p is from; of few seeds the interval has others."""
+    tested_degrees: Any
 
 
 def _judge_table(
@@ -128,7 +132,7 @@ def _judge_table(
     chosen = [(places[one], places[other]) for one, other in tested]
     found = judge(scale.forward(values), chosen, scale.rounding(np.nanmean(values, 1)))
     by_pair = {
-        pair: Judged(*(float(each[number]) for each in (found.effect, found.error, found.degrees, found.p)))
+        pair: Judged(*(float(each[number]) for each in vars(found).values()))
         for number, pair in enumerate(tested)
     }
     return [by_pair.get(pair) for pair in pairs]
@@ -155,6 +159,10 @@ def judge(table: _Array, pairs: Sequence[tuple[int, int]], rounding: Any = 0.0) 
     the pair's own differences if it is larger; and from 0.8 times the pooled variance on, the degrees of
     freedom fall to seeds − 1, linearly over (seeds − 3)/4 times the pooled variance more, at most once.
     These numbers were found by simulation (tests/benchmarks/families.py).
+
+    With 3 or 4 seeds neither an odd spread nor a pair's own variance tells much. There the test takes the
+    larger of each setting's own variance and the pooled one (_of_few). The interval stays as said, since that
+    variance would cover too often.
     """
     from scipy.special import stdtr
 
@@ -178,9 +186,32 @@ def judge(table: _Array, pairs: Sequence[tuple[int, int]], rounding: Any = 0.0) 
     variance = np.where(odd, own, np.maximum(pooled, own))
     degrees = np.where(odd, own_degrees, own_degrees + (degrees - own_degrees) * trust)
     effect, error = np.where(odd, paired_effect, effect), np.sqrt(variance)
+    tested = error, degrees
+    if table.shape[-2] > 2 and table.shape[-1] in _FEW_SEEDS and not np.isnan(table).any():
+        tested = _of_few(table, ones, others, rounding)
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = np.where(error > 0, 2 * stdtr(degrees, -np.abs(effect / error)), math.nan)
-    return Judged(effect, error, degrees, p)
+        p = np.where(tested[0] > 0, 2 * stdtr(tested[1], -np.abs(effect / tested[0])), math.nan)
+    return Judged(effect, error, degrees, p, *tested)
+
+
+def _of_few(table: _Array, ones: _Array, others: _Array, rounding: Any) -> tuple[_Array, _Array]:
+    """Standard errors and degrees of freedom (Satterthwaite 1946) with a variance for each setting.
+
+    It is estimated from the setting's residuals (Grubbs 1948), and never taken as less than the pooled one.
+    """
+    settings, seeds = table.shape[-2:]
+    centred = table - table.mean(-1, keepdims=True)
+    by_row = np.square(centred - centred.mean(-2, keepdims=True)).sum(-1) / (seeds - 1)
+    total = by_row.sum(-1, keepdims=True)
+    pooled = np.maximum(total / (settings - 1), np.broadcast_to(rounding, table.shape[:-1]))
+    own = settings / (settings - 2) * (by_row - total / (settings * (settings - 1)))
+    variance = np.maximum(own, pooled)
+    most = (settings - 1) * (seeds - 1)
+    spread = np.square(variance) / np.where(own > pooled, seeds - 1, most)
+    both = variance[..., ones] + variance[..., others]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        degrees = np.square(both) / (spread[..., ones] + spread[..., others])
+    return np.sqrt(both / seeds), np.clip(np.nan_to_num(degrees, nan=1.0), seeds - 1, most)
 
 
 def _balanced(table: _Array, ones: _Array, others: _Array) -> tuple[_Array, Any, _Array, Any, _Array]:
@@ -266,7 +297,7 @@ def _told(
     place = float(scale.forward(start))
     reach = students_quantile(judged.degrees) * judged.error
     low, high = (float(scale.back(place + judged.effect + side * reach)) for side in (-1, 1))
-    seen = _seen(judged.degrees) * judged.error
+    seen = _seen(judged.tested_degrees) * judged.tested_error
     up, down = float(scale.back(place + seen)) - start, start - float(scale.back(place - seen))
     halved = place - float(scale.forward(start / _DOUBLED)) if start > 0 else math.log(_DOUBLED)
     return Tested(

@@ -63,7 +63,10 @@ def false_alarms(found: Judged) -> float:
 
 def coverage(found: Judged) -> np.ndarray:
     """How often the interval of each difference has the true one, 0."""
-    return np.asarray((found.p >= LEVEL).mean(0))
+    from scipy.special import stdtrit
+
+    reach = stdtrit(found.degrees, 1 - LEVEL / 2) * found.error
+    return np.asarray((np.abs(found.effect) <= reach).mean(0))
 
 
 def power(number, settings, seeds, seed=1):
