@@ -7,7 +7,8 @@ import sys
 
 import numpy as np
 
-from dropbench.report.significance import LEVEL, Judged, holm, judge
+from dropbench.report.blocks import Judged, judge
+from dropbench.report.significance import LEVEL, holm
 
 SEEDS = (3, 5, 6, 10)
 SETTINGS = (2, 4, 9)

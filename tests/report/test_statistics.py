@@ -9,9 +9,10 @@ from benchmarks.families import SEEDS, SETTINGS, SPREADS, coverage, false_alarms
 from scipy import stats
 
 from dropbench.report import significance
+from dropbench.report.blocks import judge
 from dropbench.report.metrics import ERROR, METRICS
 from dropbench.report.scale import LOG, PLAIN, Logit, infer_images, scale_of
-from dropbench.report.significance import LEVEL, POWER, compare, holm, judge
+from dropbench.report.significance import LEVEL, POWER, compare, holm
 from dropbench.report.statistics import mean_interval, paired_difference
 
 IMAGES = 1000

@@ -48,8 +48,7 @@ def edge_sentences(sweep: Sweep) -> list[str]:
             if end := tuning.budget.end(name, value):
                 found.setdefault((name, end, value), []).append(setting)
     return [
-        f"{_listed(sweep, settings)}: {SETTINGS[name].text(value)} is the {end} {SETTINGS[name].title} "
-        "tried. A better one may lie beyond: add some, for all settings."
+        f"{_listed(sweep, settings)}: {SETTINGS[name].text(value)} is the {end} {SETTINGS[name].title} tried."
         for (name, end, value), settings in found.items()
     ]
 
