@@ -185,7 +185,7 @@ def test_a_table_that_lacks_values_is_fitted_by_least_squares():
 
 
 def test_least_squares_and_the_closed_form_are_one():
-    from dropbench.report.significance import _balanced, _unbalanced
+    from dropbench.report.blocks import _balanced, _unbalanced
 
     table = np.random.default_rng(3).normal(size=(6, 4))
     ones, others = np.arange(1, 6), np.zeros(5, int)
