@@ -62,6 +62,7 @@ def judge(table: _Array, pairs: Sequence[tuple[int, int]], rounding: Any = 0.0) 
         effect, weights, rest, degrees, unlike = _balanced(table, ones, others)
     pooled = np.maximum(rest / degrees, least / 2) * weights
     odd = (unlike.min(-1, keepdims=True) * unlike.shape[-1] < _ODD) | (unlike[..., others] < _ODD)
+    odd = odd | (common < 3)  # two seeds tell no spread: blocks would err in up to 8 %
     with np.errstate(divide="ignore", invalid="ignore"):
         excess = np.maximum(own / pooled - _TRUSTED, 0)
         allowed = np.clip((common - 3) / 4, 0, 1)
