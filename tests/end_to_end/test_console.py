@@ -369,7 +369,7 @@ USAGE = [
     (["train", "--train-size", "0"], "1 or more"),
     (["train", "--epochs", "0"], "1 or more"),
     (["train", "--epochs", "many"], "write a whole number, like 3."),
-    (["train", "--learning-rate", "0,1"], "write a number above 0"),
+    (["train", "--learning-rate", "0,1"], "Write a number above 0"),
     (["sweep", "--p", "0,5"], "--p 0,5: a comma parts values. Write 0.5."),
     (["train", "--device", "tpu"], "cpu, cuda"),
     (["train", "--layers", "10"], "--model mlp"),
