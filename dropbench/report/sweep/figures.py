@@ -22,7 +22,7 @@ def error_figure(sweep: Sweep) -> Figure:
     Both are means with 95 % intervals, the training images' with dropout off; every seed is a dot on the
     test's. One line for each combination of the other varying axes, of which a few have a line for training,
     too; the net without dropout is a level where no line passes through it. The scale is logarithmic where
-    one bad setting would flatten all others.
+    one bad setting would flatten all others; training errors near 0 have no place on that.
     """
     x_axis = horizontal_axis(sweep)
     lines = lines_of(sweep, x_axis)
@@ -39,7 +39,8 @@ def error_figure(sweep: Sweep) -> Figure:
         )
         for number, (label, settings) in enumerate(lines.items())
     ]
-    if few:
+    wide = spans_widely([mean_of(sweep.test(setting)) for setting in sweep.settings if sweep.test(setting)])
+    if few and not wide:
         series += [
             line
             for number, (label, settings) in enumerate(lines.items())
@@ -50,11 +51,10 @@ def error_figure(sweep: Sweep) -> Figure:
         for setting in sweep.settings
         if setting.drops_nothing and sweep.test(setting) and id(setting) not in on_lines
     )
-    means = [y for line in series for y in line.y] + [level.y for level in levels]
     places = [setting.axes[x_axis] for settings in lines.values() for setting in settings]
     trains = any(line.hollow for line in series)
     what = "test and training" if trains else "test"
-    y_axis = Axis(f"{'' if trains else 'test '}{sweep.metric.label}", log=spans_widely(means))
+    y_axis = Axis(f"{'' if trains else 'test '}{sweep.metric.label}", log=wide)
     subplot = Subplot(axis_of(x_axis, places), y_axis, tuple(series), levels)
     caption = f"{what[0].upper()}{what[1:]} {sweep.metric.label} against {x_axis}"
     return Figure(f"{sweep.metric.name}-against-p", sweep_picture_title(sweep), caption, (subplot,))
