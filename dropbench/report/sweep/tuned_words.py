@@ -4,6 +4,7 @@ from dropbench.report.sweep.sweep import Setting, Sweep, axis_text
 from dropbench.report.sweep.tuning import Tuning
 from dropbench.report.table import Row
 from dropbench.run.config import SETTINGS
+from dropbench.run.telling import counted
 
 
 def tuned_cells(setting: Setting) -> Row:
@@ -32,7 +33,8 @@ def tuned_notes(sweep: Sweep) -> list[str]:
             of = f"{tuning.without} of its {len(sweep.budget)} trials"
             notes.append(f"{_name(sweep, setting)} has no result of {of}.")
     if diverged := sum(tuning.diverged for _, tuning in tunings):
-        notes.append(f"{diverged} runs of trials that were not chosen diverged, which counts against them.")
+        runs = counted(diverged, "run")
+        notes.append(f"{runs} of trials that were not chosen diverged, which counts against them.")
     if more := [_name(sweep, setting) for setting, tuning in tunings if tuning.beyond]:
         notes.append(f"Trials besides, which others had not, have no say here: {'; '.join(more)}.")
     return notes
