@@ -25,7 +25,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Arriving:
-    """What arrives at a site at the start of training, without any dropout: an example for second_moment."""
+    """The units at a site at the start of training, without any dropout: an example for second_moment."""
 
     units: torch.Tensor
     """``(batch, …)``."""

@@ -14,7 +14,7 @@ _DIGESTS = {
     "dropout_key": "the dropout's source",
     "experiment_id": "experiment",
 }
-"""What titles do not say: the digests of what has a name, and what each is of."""
+"""The digests that titles do not say, and what each is of."""
 
 
 class _Told(Protocol):

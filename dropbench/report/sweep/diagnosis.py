@@ -97,7 +97,7 @@ def fit_cells(sweep: Sweep, setting: Setting, diagnosed: str) -> Row:
 
 
 def diagnosis_sentences(sweep: Sweep, settings: Sequence[Setting]) -> list[str]:
-    """What the net without dropout and the others suffer from, and what helps, in sentences."""
+    """Sentences on what the net without dropout and the others suffer from, and what helps."""
     if len(settings) < 2:
         return []
     found = diagnoses(settings)

@@ -53,7 +53,7 @@ class Setting:
 
     @property
     def cells(self) -> dict[str, Any]:
-        """What tells it from others, as a row of a table has it."""
+        """The cells that tell it from others in a row of a table."""
         return {**self.axes, **(self.tuning.cells if self.tuning else {})}
 
     @property
@@ -86,7 +86,7 @@ class Sweep:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells it from other sweeps."""
+        """The fields that tell it from other sweeps."""
         return {**self.fields, **({"trials": self.budget.trials} if self.budget else {})}
 
     @property
