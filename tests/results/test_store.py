@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -287,7 +288,7 @@ def test_a_lock_that_may_not_be_written_is_named_with_its_owner(tmp_path, monkey
     def refuse(*_):
         raise PermissionError(13, "Permission denied", str(lock))
 
-    monkeypatch.setattr("filelock._api.BaseFileLock.acquire", refuse)
+    monkeypatch.setattr(FileLock, "acquire", refuse)
     with pytest.raises(DropbenchError, match=rf"{re.escape(lock.name)} belongs to {lock.owner()}"):
         Store(tmp_path)
 
