@@ -111,7 +111,7 @@ def _settings(folder: Path, choice: Choice) -> dict[_Key, tuple[Sweep, Setting]]
 
 
 def _key(sweep: Sweep, setting: Setting) -> _Key:
-    """What a setting is beside its trials, and these."""
+    """The identity of a setting beside its trials, and these."""
     fields = (sortable(sweep.fields[name]) for name in SETTING if name not in (*_FREE, *TUNED))
     trials = sweep.budget.trials if sweep.budget else (_trial(sweep),)
     return (*fields, *(sortable(setting.axes[axis]) for axis in AXES)), frozenset(trials)

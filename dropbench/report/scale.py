@@ -14,7 +14,7 @@ _MOST_IMAGES = 1_000_000
 _MOST = {"brier": 2.0, "ece": 1.0}
 """Bounds of metrics, by their names."""
 _LEAST = 1e-9
-"""Stands for 0 on the log scale, as no likelihood that is computed from predictions reaches it."""
+"""The value that 0 has on the log scale; no likelihood that is computed from predictions reaches it."""
 _Array = np.ndarray[Any, Any]
 
 

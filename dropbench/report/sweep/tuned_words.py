@@ -1,4 +1,4 @@
-"""What a table of settings that were tuned says of it: cells, notes, and choices at the end of a list."""
+"""Words of a table of settings that were tuned: cells, notes, and choices at the end of a list."""
 
 from dropbench.report.sweep.sweep import Setting, Sweep, axis_text
 from dropbench.report.sweep.tuning import Tuning

@@ -69,7 +69,7 @@ class NetTests:
         }
 
     def sentences(self, several: bool = False) -> list[str]:
-        """What the tests say of this net; ``several`` says that it is not the only one."""
+        """Sentences of the tests of this net; ``several`` says that it is not the only one."""
         best = self.best
         if best is None:
             if several:
@@ -130,7 +130,7 @@ class NetTests:
             yield f"No run of it ended well: {self._listed(without)}."
 
     def _against_reference(self, best: Setting) -> Iterable[str]:
-        """What is significant, what is not, and what that means."""
+        """Sentences on what is significant, what is not, and what that means."""
         reference = reference_name(self.sweep)
         by_id = {id(setting): setting for setting in self.settings}
         tests = {number: tested for number, tested in self.tests.items() if not math.isnan(tested.p_holm)}
