@@ -21,9 +21,10 @@ LEVELS = (
     {"engine"},
     {"models", "report"},
     {"datasets", "dropout", "results"},
+    {"kernels"},
     {"run"},
     {"catalog"},
-    {"errors"},
+    {"errors", "folders"},
     {"__init__"},
 )
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}

@@ -17,17 +17,17 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
-from platformdirs import user_cache_path
 
 from dropbench.datasets.dataset import ARRAYS, DataSet
 from dropbench.errors import DropbenchError
+from dropbench.folders import cache_base
 
 DECODER_VERSION = 1  # increase it when a source is decoded to different arrays than before
 
 
 def cache_folder() -> Path:
-    """Return the folder of the cache: in ``$DROPBENCH_CACHE_DIR``, or in the platform's cache folder."""
-    return Path(os.environ.get("DROPBENCH_CACHE_DIR") or user_cache_path("dropbench")) / "datasets"
+    """Return the folder of the data sets in the cache."""
+    return cache_base() / "datasets"
 
 
 def fingerprint(name: str, files: Iterable[Path]) -> str:

@@ -1,0 +1,171 @@
+"""Kernels compiled by numba: their cache on disk, their threads, and the tensors that they can take."""
+
+import contextlib
+import hashlib
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+
+from dropbench.folders import cache_base
+
+numba: Any
+WHY_NOT = ""
+"""Why numba cannot be used; empty where it can."""
+try:
+    import numba
+    from numba import prange
+except Exception as error:  # numba refuses a numpy that is newer than it knows, by one error or another
+    numba, prange = None, range
+    WHY_NOT = " ".join(str(error).split()) or type(error).__name__
+
+_log = logging.getLogger(__name__)
+
+# LLVM may contract a product and a sum to one rounding, which would not be torch's result.
+_OPTIONS = {"parallel": True, "fastmath": False, "boundscheck": False, "error_model": "numpy"}
+_WAIT_FOR_OTHERS = 600.0  # seconds; another process that compiles takes half a minute at most
+_lock = threading.Lock()
+_kernels: list["Kernel"] = []
+_switched_off = False
+
+
+class Kernel:
+    """A function on numpy arrays, compiled for certain types of arguments when it is first called.
+
+    It runs on as many threads as torch would use. ``signatures`` are numba's, one for each type.
+    """
+
+    def __init__(self, function: Callable[..., Any], signatures: list[str]) -> None:
+        self._function, self._signatures = function, signatures
+        self._compiled: Callable[..., Any] | None = None
+        _kernels.append(self)
+
+    def __call__(self, *arguments: Any) -> None:
+        """Call the compiled function."""
+        compiled = self._compiled or self.compile()
+        numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+        compiled(*arguments)
+
+    def compile(self) -> Callable[..., Any]:
+        """Load the function from the cache, or compile it; further calls have no effect."""
+        with _lock:
+            if self._compiled is None:
+                _launch_threads()
+                with _one_process_at_a_time() as cache:
+                    self._compiled = _compiled(self._function, self._signatures, cache)
+            return self._compiled
+
+
+def kernel(*signatures: str) -> Callable[[Callable[..., Any]], Kernel]:
+    """Make a Kernel of a function, for these numba signatures."""
+    return lambda function: Kernel(function, list(signatures))
+
+
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let kernels call this function; where there is no numba it is left as it is."""
+    return function if numba is None else numba.njit(inline="always", error_model="numpy")(function)
+
+
+def compile_all() -> None:
+    """Compile all kernels, or load them from the cache: once, before workers would do so each for itself."""
+    if numba is None:
+        return
+    if not _folder().exists():
+        _log.info("Compiling the kernels for this processor, once for this version of dropbench.")
+    for each in _kernels:
+        each.compile()
+
+
+@contextlib.contextmanager
+def switched_off() -> Iterator[None]:
+    """Use torch's own operations in this context, for comparisons."""
+    global _switched_off
+    before, _switched_off = _switched_off, True
+    try:
+        yield
+    finally:
+        _switched_off = before
+
+
+def usable() -> bool:
+    """Whether kernels may be called: there is numba, and torch is not tracing the code into a graph."""
+    return numba is not None and not _switched_off and not torch.compiler.is_compiling()
+
+
+def takes(tensor: torch.Tensor) -> bool:
+    """Whether kernels take this tensor: plain, on the CPU, float32 or bfloat16."""
+    return (
+        usable()
+        and type(tensor) in (torch.Tensor, torch.nn.Parameter)
+        and tensor.device.type == "cpu"
+        and tensor.dtype in (torch.float32, torch.bfloat16)
+    )
+
+
+def in_memory(tensor: torch.Tensor) -> np.ndarray:
+    """The elements of a dense tensor in the order of memory ``(elements,)``; bfloat16 as int16, bit by bit."""
+    flat = tensor.detach().as_strided((tensor.numel(),), (1,), tensor.storage_offset())
+    array: np.ndarray = (flat.view(torch.int16) if flat.dtype == torch.bfloat16 else flat).numpy()
+    return array
+
+
+def _compiled(function: Callable[..., Any], signatures: list[str], cache: bool) -> Callable[..., Any]:
+    """The function compiled for ``signatures`` and for no other, from the cache if it is there."""
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(_folder())  # read when the dispatcher is made
+    try:
+        made: Callable[..., Any] = numba.njit(signatures, cache=cache, **_OPTIONS)(function)
+    except (OSError, RuntimeError):  # the disk is full, or no folder for the cache can be written
+        if not cache:
+            raise
+        made = numba.njit(signatures, **_OPTIONS)(function)
+    finally:
+        numba.config.CACHE_DIR = before
+    return made
+
+
+def _launch_threads() -> None:
+    """Start numba's threads, and give torch back its number of them.
+
+    Both use the OpenMP library that torch has loaded, where it has one, and numba sets that library's default
+    to all cores, which torch would then use.
+    """
+    threads = torch.get_num_threads()
+    if numba.config.THREADING_LAYER == "default":
+        # OpenMP first: its threads are torch's own. TBB's would compete with them.
+        numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
+    numba.np.ufunc.parallel._launch_threads()
+    torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def _one_process_at_a_time() -> Iterator[bool]:
+    """Hold the lock of the cache; yield whether there is a cache.
+
+    numba replaces files in one step, but two processes that compile at the same time could give one file name
+    to the code of two functions.
+    """
+    folder = _folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / "lock", timeout=_WAIT_FOR_OTHERS)
+        lock.acquire()
+    except (OSError, Timeout):
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def _folder() -> Path:
+    """The folder of the compiled code of these sources: numba looks at the file of a kernel alone."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    digest = hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()
+    return cache_base() / "kernels" / digest[:16]

@@ -1,0 +1,83 @@
+"""Bernoulli masks, and units multiplied by them in one pass."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.autograd.function import once_differentiable
+
+from dropbench.kernels import compiled
+from dropbench.kernels.philox import Chance, Draw, fill_words, happens_in_torch
+
+# Units are numbered along the rows, in feature maps (batch, channels, height, width) with the channels last.
+# That is the order in memory of a map in channels_last, and does not depend on the order in memory.
+
+
+def keep_mask(like: torch.Tensor, chance: Chance, draw: Draw) -> torch.Tensor:
+    """Return a mask with the shape, dtype and memory format of ``like``: 0 for a dropped unit, 1 for a kept one.
+
+    Each unit is dropped with the given chance, independently.
+    """
+    mask = torch.ones_like(like, requires_grad=False)
+    return drop(mask, chance, 1.0, draw)
+
+
+def drop(units: torch.Tensor, chance: Chance, scale: float, draw: Draw) -> torch.Tensor:
+    """Return ``units`` × a mask × ``scale``, in the shape, dtype and memory format of ``units``.
+
+    Each unit is dropped with the given chance, independently.
+    """
+    if compiled.takes(units) and numbered_in_memory(units):
+        dropped: torch.Tensor = _Drop.apply(units, chance, scale, draw)
+        return dropped
+    if units.device.type == "cuda":
+        from dropbench.kernels import on_cuda  # here, since Triton is there on CUDA only
+
+        if on_cuda.usable() and numbered_in_memory(units):
+            return on_cuda.drop(units, chance, scale, draw)
+    return drop_in_torch(units, chance, scale, draw)
+
+
+def drop_in_torch(units: torch.Tensor, chance: Chance, scale: float, draw: Draw) -> torch.Tensor:
+    """Return what ``drop`` does, by torch's own operations on any device and in any memory format."""
+    with torch.no_grad():
+        dropped = happens_in_torch(units.numel(), chance, draw, units.device)
+        if units.ndim == 4:
+            batch, channels, height, width = units.shape
+            dropped = dropped.view(batch, height, width, channels).permute(0, 3, 1, 2)
+        else:
+            dropped = dropped.view(units.shape)
+    # Not a product with the mask: 0 × ∞ is NaN, and a dropped unit is 0.
+    return torch.where(dropped, units.new_zeros(()), (units * scale).to(units.dtype))
+
+
+def numbered_in_memory(units: torch.Tensor) -> bool:
+    """Whether the units lie in memory, without gaps, in the order of their numbers."""
+    if units.ndim == 4:
+        return units.is_contiguous(memory_format=torch.channels_last)
+    return units.is_contiguous()
+
+
+class _Drop(torch.autograd.Function):
+    """The forward pass keeps a byte for each unit, which is faster than to draw the mask again."""
+
+    @staticmethod
+    def forward(ctx: Any, units: torch.Tensor, chance: Chance, scale: float, draw: Draw) -> torch.Tensor:
+        dropped = torch.empty_like(units)
+        kept = torch.empty(units.numel(), dtype=torch.bool)
+        arguments = (chance.levels, chance.bits, scale, *draw.counter)
+        _drop(compiled.in_memory(units), compiled.in_memory(dropped), kept.numpy(), *arguments)
+        ctx.save_for_backward(kept)
+        ctx.scale = scale
+        return dropped
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        (kept,) = ctx.saved_tensors
+        if not numbered_in_memory(gradient):
+            last = {"memory_format": torch.channels_last} if gradient.ndim == 4 else {}
+            gradient = gradient.contiguous(**last)
+        to_units = torch.empty_like(gradient)
+        _scale_kept(compiled.in_memory(gradient), kept.numpy(), compiled.in_memory(to_units), ctx.scale)
+        return to_units, None, None, None

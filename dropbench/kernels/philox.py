@@ -1,0 +1,150 @@
+"""Philox4x32-10, the counter-based random numbers of Salmon et al. (2011), and a site's draws of them.
+
+A block of four 32-bit words is a function of a key and a counter, with no state to carry along: the numbers are
+the same for any number of threads, in any order, on any device. The counter is (block, part, number, site).
+Word w of block b is the random number of unit 4b + w; where 16 bits are enough, unit 8b + 2w + h has the lower
+(h = 0) or upper (h = 1) half of that word.
+"""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from dropbench.kernels import compiled
+
+WORDS = 4
+"""32-bit words in a block."""
+_M0, _M1, _W0, _W1 = 0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85
+_ROUNDS, _MASK = 10, 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The place of one draw among all random numbers: any number of words can be taken from it."""
+
+    key: int
+    """64 bits of the run's stream."""
+    number: int
+    """Counts the draws of a site, 32 bits."""
+    site: int
+    part: int = 0
+
+    def of_part(self, part: int) -> "Draw":
+        """Return independent numbers of the same draw, for a variant that needs several sets."""
+        return replace(self, part=part)
+
+    @property
+    def counter(self) -> tuple[int, int, int, int, int]:
+        """The lower and upper word of the key, part, number and site, as the kernels take them."""
+        return self.key & _MASK, self.key >> 32, self.part, self.number & _MASK, self.site
+
+
+class Chance(NamedTuple):
+    """The chance of an event that a random number of ``bits`` bits decides: below ``levels``, it happens."""
+
+    levels: int
+    bits: int
+
+    @property
+    def probability(self) -> float:
+        """The probability that a uniform number of ``bits`` bits is below ``levels``."""
+        return self.levels / (1 << self.bits)
+
+    @property
+    def units_in_block(self) -> int:
+        """How many units a block of random words decides."""
+        return 32 * WORDS // self.bits
+
+
+def chance_of(p: float) -> Chance:
+    """Return the chance nearest to the probability ``p``.
+
+    Sixteen bits are taken where they give p and 1 − p within a thousandth of themselves, else 32. A p strictly
+    between 0 and 1 never becomes 0 or 1, so a scale of 1/(1 − p) stays finite.
+    """
+    for bits in (16, 32):
+        levels = round(p * (1 << bits))
+        off = abs(levels / (1 << bits) - p)
+        if off <= 1e-3 * min(p, 1 - p):
+            break
+    return Chance(max(min(levels, (1 << bits) - 1), int(p > 0)), bits)
+
+
+def words(count: int, draw: Draw, device: torch.device) -> torch.Tensor:
+    """Return the first ``count`` random words of a draw as int32 ``(count,)``, bit by bit."""
+    if device.type == "cpu" and compiled.usable():
+        blocks = -(-count // WORDS)
+        out = torch.empty(WORDS * blocks, dtype=torch.int32)
+        _fill(out.numpy().view(np.uint32), *draw.counter)
+        return out[:count]
+    if device.type == "cuda":
+        from dropbench.kernels import on_cuda  # here, since Triton is there on CUDA only
+
+        if on_cuda.usable():
+            return on_cuda.words(count, draw, device)
+    return words_in_torch(count, draw, device)
+
+
+def words_in_torch(count: int, draw: Draw, device: torch.device) -> torch.Tensor:
+    """Return what ``words`` does, by torch's own operations on any device."""
+    blocks = torch.arange(-(-count // WORDS), device=device)
+    low, high, part, number, site = draw.counter
+    c0, c1, c2, c3 = blocks, *(torch.full_like(blocks, value) for value in (part, number, site))
+    for _ in range(_ROUNDS):
+        first, second = c0 * _M0, c2 * _M1  # modulo 2⁶⁴ with a sign, whose bits are those of the product
+        c0 = ((second >> 32) & _MASK) ^ c1 ^ low
+        c2 = ((first >> 32) & _MASK) ^ c3 ^ high
+        c1, c3 = second & _MASK, first & _MASK
+        low, high = (low + _W0) & _MASK, (high + _W1) & _MASK
+    numbers = torch.stack([c0, c1, c2, c3], dim=1).flatten()[:count]
+    return torch.where(numbers < 1 << 31, numbers, numbers - (1 << 32)).to(torch.int32)
+
+
+def happens_in_torch(count: int, chance: Chance, draw: Draw, device: torch.device) -> torch.Tensor:
+    """Return for ``count`` units in order whether the event happens ``(count,)``, by torch's operations."""
+    per_word = 32 // chance.bits
+    numbers = words_in_torch(-(-count // per_word), draw, device).long() & _MASK
+    if per_word > 1:
+        numbers = torch.stack([numbers & 0xFFFF, numbers >> 16], dim=1).flatten()[:count]
+    return numbers < chance.levels
+
+
+@compiled.inlined
+def block_of(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
+    """The four words of the counter (c0, c1, c2, c3) under the key (k0, k1), all uint32."""
+    for _ in range(_ROUNDS):
+        first = np.uint64(_M0) * np.uint64(c0)
+        second = np.uint64(_M1) * np.uint64(c2)
+        c0 = np.uint32(second >> np.uint64(32)) ^ c1 ^ k0
+        c2 = np.uint32(first >> np.uint64(32)) ^ c3 ^ k1
+        c1 = np.uint32(second)
+        c3 = np.uint32(first)
+        k0 = np.uint32(k0 + np.uint32(_W0))
+        k1 = np.uint32(k1 + np.uint32(_W1))
+    return c0, c1, c2, c3
+
+
+@compiled.inlined
+def fill_words(out, first, blocks, low, high, part, number, site):  # type: ignore[no-untyped-def]
+    """Write the words of ``blocks`` blocks, from the block ``first`` on, into ``out``."""
+    k0, k1, c1, c2, c3 = np.uint32(low), np.uint32(high), np.uint32(part), np.uint32(number), np.uint32(site)
+    for block in range(blocks):
+        a, b, c, d = block_of(np.uint32(first + block), c1, c2, c3, k0, k1)
+        out[4 * block] = a
+        out[4 * block + 1] = b
+        out[4 * block + 2] = c
+        out[4 * block + 3] = d
+
+
+_BLOCKS = 1024
+
+
+@compiled.kernel("void(uint32[::1], int64, int64, int64, int64, int64)")
+def _fill(out, low, high, part, number, site):  # type: ignore[no-untyped-def]
+    blocks = len(out) // 4
+    for chunk in compiled.prange((blocks + _BLOCKS - 1) // _BLOCKS):
+        start = chunk * _BLOCKS
+        stop = min(start + _BLOCKS, blocks)
+        fill_words(out[4 * start : 4 * stop], start, stop - start, low, high, part, number, site)
