@@ -66,9 +66,14 @@ def kernel(*signatures: str) -> Callable[[Callable[..., Any]], Kernel]:
     return lambda function: Kernel(function, list(signatures))
 
 
-def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+def helper(function: Callable[..., Any]) -> Callable[..., Any]:
     """Let kernels call this function; where there is no numba it is left as it is."""
-    return function if numba is None else numba.njit(inline="always", error_model="numpy")(function)
+    return function if numba is None else numba.njit(error_model="numpy")(function)
+
+
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Like helper, for the body of a loop: what LLVM is to make vector code of must not be a call."""
+    return function if numba is None else numba.njit(error_model="numpy", inline="always")(function)
 
 
 def compile_all() -> None:

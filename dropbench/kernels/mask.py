@@ -7,6 +7,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from dropbench.kernels import compiled
+from dropbench.kernels.numbers import narrowed, widened
 from dropbench.kernels.philox import Chance, Draw, fill_words, happens_in_torch
 
 # Units are numbered along the rows, in feature maps (batch, channels, height, width) with the channels last.
@@ -81,3 +82,55 @@ class _Drop(torch.autograd.Function):
         to_units = torch.empty_like(gradient)
         _scale_kept(compiled.in_memory(gradient), kept.numpy(), compiled.in_memory(to_units), ctx.scale)
         return to_units, None, None, None
+
+
+_CHUNK = 8192  # units whose random words fit into a core's first cache
+
+
+@compiled.helper
+def decide(kept, first, levels, bits, low, high, part, number, site):  # type: ignore[no-untyped-def]
+    """Write into ``kept`` whether the units are kept whose numbers begin with ``first``."""
+    in_block = 128 // bits
+    start = first // in_block
+    blocks = (first + len(kept) + in_block - 1) // in_block - start
+    words = np.empty(4 * blocks, np.uint32)
+    fill_words(words, start, blocks, low, high, part, number, site)
+    before = first - start * in_block
+    if bits == 16:
+        halves, least = words.view(np.uint16)[before : before + len(kept)], np.uint16(levels)
+        for i in range(len(kept)):
+            kept[i] = halves[i] >= least
+    else:
+        numbers, least32 = words[before : before + len(kept)], np.uint32(levels)
+        for i in range(len(kept)):
+            kept[i] = numbers[i] >= least32
+
+
+@compiled.kernel(
+    *(
+        f"void({of}[::1], {of}[::1], boolean[::1], int64, int64, float64, int64, int64, int64, int64, int64)"
+        for of in ("float32", "int16")
+    )
+)
+def _drop(units, dropped, kept, levels, bits, scale, low, high, part, number, site):  # type: ignore[no-untyped-def]
+    factor = np.float32(scale)
+    for chunk in compiled.prange((len(units) + _CHUNK - 1) // _CHUNK):
+        start = chunk * _CHUNK
+        stop = min(start + _CHUNK, len(units))
+        here, there, keep = units[start:stop], dropped[start:stop], kept[start:stop]
+        decide(keep, start, levels, bits, low, high, part, number, site)
+        for i in range(stop - start):
+            scaled = narrowed(widened(here[i]) * factor, here[i])
+            there[i] = scaled if keep[i] else 0
+
+
+@compiled.kernel(*(f"void({of}[::1], boolean[::1], {of}[::1], float64)" for of in ("float32", "int16")))
+def _scale_kept(gradient, kept, to_units, scale):  # type: ignore[no-untyped-def]
+    factor = np.float32(scale)
+    for chunk in compiled.prange((len(gradient) + _CHUNK - 1) // _CHUNK):
+        start = chunk * _CHUNK
+        stop = min(start + _CHUNK, len(gradient))
+        here, there, keep = gradient[start:stop], to_units[start:stop], kept[start:stop]
+        for i in range(stop - start):
+            scaled = narrowed(widened(here[i]) * factor, here[i])
+            there[i] = scaled if keep[i] else 0

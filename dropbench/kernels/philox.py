@@ -126,7 +126,7 @@ def block_of(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
     return c0, c1, c2, c3
 
 
-@compiled.inlined
+@compiled.helper
 def fill_words(out, first, blocks, low, high, part, number, site):  # type: ignore[no-untyped-def]
     """Write the words of ``blocks`` blocks, from the block ``first`` on, into ``out``."""
     k0, k1, c1, c2, c3 = np.uint32(low), np.uint32(high), np.uint32(part), np.uint32(number), np.uint32(site)
