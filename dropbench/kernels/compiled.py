@@ -109,6 +109,7 @@ def takes(tensor: torch.Tensor) -> bool:
         and type(tensor) in (torch.Tensor, torch.nn.Parameter)
         and tensor.device.type == "cpu"
         and tensor.dtype in (torch.float32, torch.bfloat16)
+        and tensor.numel() > 0
     )
 
 
