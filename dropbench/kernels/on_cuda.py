@@ -67,7 +67,7 @@ def _triton_works() -> bool:
 
 
 class _Drop(torch.autograd.Function):
-    """The backward pass draws the mask again, which takes less time than to read it, and no memory."""
+    """The backward pass draws the mask again, so that none is kept in memory."""
 
     @staticmethod
     def forward(ctx: Any, units: torch.Tensor, chance: Chance, scale: float, draw: Draw) -> torch.Tensor:

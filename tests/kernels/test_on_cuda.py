@@ -201,6 +201,29 @@ for dtype in ("*fp32", "*bf16", "*fp16"):
     )
 
 
+@pytest.mark.skipif(INTERPRETED, reason="the interpreter compiles nothing")
+@needs_triton
+def test_no_other_step_key_site_or_p_makes_triton_compile_again():
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import make_backend
+    from triton.runtime.jit import create_function_from_signature
+
+    from dropbench.kernels import in_triton
+
+    kernel, units = in_triton.drop, torch.empty(64)
+    specialised = create_function_from_signature(
+        kernel.signature, kernel.params, make_backend(GPUTarget("cuda", 80, 32))
+    )
+    small, aligned = Draw(1, 1, 1, part=1), Draw(1 << 36 | 16, 16, 16, part=16)
+    found = {
+        str(specialised(units, units, 4096, on_cuda._signed(levels), scale, *draw, 32, False, 1024)[1])
+        for draw in map(on_cuda._arguments, (*DRAWS, small, aligned))
+        for levels in (1, 16, 6554, (1 << 32) - 1)
+        for scale in (1.0, 2.0, 1 / 0.9)
+    }
+    assert len(found) == 1
+
+
 def test_where_triton_does_not_work_it_is_said_and_torchs_operations_are_used(monkeypatch, told):
     def fail(*_: object) -> None:
         raise RuntimeError("Failed to find C compiler.")
