@@ -1,4 +1,4 @@
-"""Numbers in kernels: bfloat16, which numba does not know and whose bits are in int16 arrays, and comparisons.
+"""Numbers in kernels: bfloat16, which numba does not know and whose bits are in int16, and comparisons.
 
 Each of these functions has one form for float32 and one for the bits of a bfloat16.
 """
@@ -19,7 +19,7 @@ def widened(value: Any) -> Any:
 
 
 def narrowed(value: Any, like: Any) -> Any:
-    """The float32 ``value`` as an element of the array that has ``like``: rounded to nearest, ties to even."""
+    """The float32 ``value``, rounded to nearest (ties to even) where the array that has ``like`` is bfloat16."""
     raise NotImplementedError
 
 

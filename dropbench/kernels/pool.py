@@ -28,8 +28,8 @@ def pool_relu(
 ) -> torch.Tensor:
     """Return the largest value of each window, or 0 where it is negative, × a mask × ``scale``.
 
-    It is dropout(relu(max_pool2d(maps))), to the last bit, but that a 0 is never −0. Each unit of the result is
-    dropped with the given chance, numbered with the channels last.
+    It is dropout(relu(max_pool2d(maps))), to the last bit, but that a 0 is never −0. Each unit of the result
+    is dropped with the given chance, numbered with the channels last.
 
     Args:
         maps: feature maps ``(batch, channels, height, width)``.
