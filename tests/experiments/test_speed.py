@@ -15,7 +15,7 @@ from dropbench.engine import optim
 from dropbench.errors import UsageError
 from dropbench.experiments.speed import items, plain_loop, sweeps, work
 from dropbench.experiments.speed.items import worker_memory_bytes, write_runs
-from dropbench.experiments.speed.kernels import KERNELS
+from dropbench.experiments.speed.kernels import KERNELS, Listed
 from dropbench.experiments.speed.measure import check_items
 from dropbench.experiments.speed.session import Session, made_up_data
 from dropbench.experiments.speed.sweeps import sweep_seconds
@@ -77,16 +77,21 @@ def test_batches_in_memory_are_every_image_once_with_its_label():
         assert (found.tolist() == labels.tolist()) is not shuffle
 
 
-def test_plain_max_norm_is_the_same_projection():
+def test_a_step_of_the_plain_loop_with_max_norm_is_ours():
     torch.manual_seed(0)
     ours = plain_loop.mlp(784, (20, 30), 10, p_drop=0.5, p_drop_input=0.2)
+    for parameter in ours.parameters():
+        parameter.grad = torch.randn_like(parameter)
     plain = copy.deepcopy(ours)
-    optim.project_max_norm(ours, 0.5)
+    for mine, theirs in zip(ours.parameters(), plain.parameters(), strict=True):
+        theirs.grad = mine.grad.clone()
+    optim.SGD(ours, momentum=0.9, weight_decay=0.0, max_norm=0.5).step(0.001)
+    plain_loop.make_optimizer(plain).step()
     plain_loop.apply_max_norm(plain, 0.5)
     norms = [weight.norm(dim=1).max().item() for name, weight in plain.named_parameters() if "weight" in name]
     assert norms == pytest.approx([0.5] * 3, rel=1e-5)
     for mine, theirs in zip(ours.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(theirs, mine, rtol=0, atol=0)
+        torch.testing.assert_close(theirs, mine)
 
 
 def test_plain_training_ends_within_the_max_norm():
@@ -194,19 +199,19 @@ def test_bandwidth_of_a_layer_that_copies_twice_is_that_of_copying(monkeypatch):
 
 
 def test_each_kernel_is_beside_torchs_own_operations(here, monkeypatch):
-    small = {name: lambda dtype, device: lambda: None for name in ("a, 2×2", "b, 3×3")}
+    dtypes = {"a, 2×2": (torch.float32, torch.bfloat16), "b, 3×3": (torch.float32,), "c": (torch.bfloat16,)}
+    small = {name: Listed(lambda dtype, device: lambda: None, of, ("cpu",)) for name, of in dtypes.items()}
     for module in (items, work):
         monkeypatch.setattr(module, "KERNELS", small)
     found = list(items.kernels(here))
     assert [figures.contender for figures in found] == ["torch", "dropbench"] * 2
     assert {figures.work for figures in found} == {"a, 2×2, float32", "b, 3×3, float32"}
     assert {len(figures.values) for figures in found} == {2}
-    monkeypatch.setattr(items, "usable", lambda: False)
+    monkeypatch.setattr(items, "usable_on", lambda device: False)
     assert {figures.contender for figures in items.kernels(here)} == {"torch"}
 
 
-@pytest.mark.parametrize("name", KERNELS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("name", "dtype"), [(name, of) for name in KERNELS for of in KERNELS[name].dtypes])
 def test_listed_kernels_are_those_that_run(name, dtype, monkeypatch):
     """Tensors that no kernel takes would be compared with themselves."""
     called = []
@@ -214,7 +219,7 @@ def test_listed_kernels_are_those_that_run(name, dtype, monkeypatch):
     monkeypatch.setattr(
         compiled.Kernel, "__call__", lambda self, *arguments: called.append(call(self, *arguments))
     )
-    passes = KERNELS[name](dtype, CPU)
+    passes = KERNELS[name].prepare(dtype, CPU)
     if not compiled.usable():
         pytest.skip(compiled.WHY_NOT)
     called.clear()
@@ -225,9 +230,10 @@ def test_listed_kernels_are_those_that_run(name, dtype, monkeypatch):
 @pytest.mark.parametrize("switched_on", [True, False])
 def test_kernels_are_off_while_torch_is_timed(monkeypatch, switched_on):
     seen = []
-    monkeypatch.setitem(KERNELS, "made up", lambda dtype, device: lambda: seen.append(compiled.usable()))
+    noted = Listed(lambda dtype, device: lambda: seen.append(compiled.usable()), (torch.float32,), ("cpu",))
+    monkeypatch.setitem(KERNELS, "noted", noted)
     monkeypatch.setattr(work, "_SECONDS", 1e-6)
-    work.kernel_milliseconds("made up", switched_on, torch.float32, CPU)
+    work.kernel_milliseconds("noted", switched_on, torch.float32, CPU)
     assert set(seen) == {switched_on}
 
 
@@ -246,15 +252,19 @@ def test_sweep_counts_the_images_of_complete_runs_on_both_sides(here, monkeypatc
 
 def test_sweep_of_mlps_has_max_norm_on_both_sides(here, monkeypatch):
     bounds = {"ours": [], "plain": []}
-    monkeypatch.setattr(
-        "dropbench.engine.optim.project_max_norm", lambda model, bound: bounds["ours"].append(bound)
-    )
+
+    class Noted(optim.SGD):
+        def __init__(self, model, momentum, weight_decay, max_norm=None, half=False):
+            bounds["ours"].append(max_norm)
+            super().__init__(model, momentum, weight_decay, max_norm, half)
+
+    monkeypatch.setattr(optim, "SGD", Noted)
     monkeypatch.setattr(plain_loop, "apply_max_norm", lambda model, bound: bounds["plain"].append(bound))
     plain, ours = sweeps.mlp_sweep(here)
     assert (plain.contender, ours.contender) == ("plain loop", "dropbench")
     assert (plain.work, plain.unit) == (ours.work, ours.unit)
     assert set(bounds["ours"]) == set(bounds["plain"]) == {sweeps.MAX_NORM}
-    # A step of each: of the plain loop's run, and of the sweep's runs and its worker's warm-up.
+    # One step of the plain loop's run; the sweep's runs, and the warm-up of its worker.
     assert (len(bounds["plain"]), len(bounds["ours"])) == (sweeps.PLAIN_RUNS, sweeps.RUNS + 1)
 
 

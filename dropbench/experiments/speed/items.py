@@ -15,7 +15,7 @@ import torch
 
 from dropbench.engine.device import private_memory_bytes
 from dropbench.experiments.speed import sweeps, work
-from dropbench.experiments.speed.kernels import KERNELS
+from dropbench.experiments.speed.kernels import KERNELS, usable_on
 from dropbench.experiments.speed.session import (
     COLOUR,
     DROPBENCH,
@@ -26,7 +26,6 @@ from dropbench.experiments.speed.session import (
     made_up_data,
 )
 from dropbench.experiments.sweep import expand
-from dropbench.kernels.compiled import usable
 from dropbench.results.csv_file import append_rows
 from dropbench.results.rows import run_row
 from dropbench.results.schema import RUNS
@@ -63,8 +62,10 @@ def layers(session: Session) -> Iterator[Figures]:
 def kernels(session: Session) -> Iterator[Figures]:
     """Each kernel beside torch's own operations, which stand alone where kernels cannot be used."""
     dtype = torch.bfloat16 if session.precision == "bf16" else torch.float32
-    switched_on = {"torch": False, DROPBENCH: True} if usable() else {"torch": False}
-    for name in KERNELS:
+    switched_on = {"torch": False, DROPBENCH: True} if usable_on(session.device) else {"torch": False}
+    for name, kernel in KERNELS.items():
+        if dtype not in kernel.dtypes or session.device.type not in kernel.devices:
+            continue
         contenders = {
             contender: session.in_fast(work.kernel_milliseconds, name, on, dtype, session.device)
             for contender, on in switched_on.items()

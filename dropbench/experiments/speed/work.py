@@ -69,7 +69,7 @@ def copy_nanoseconds(shape: tuple[int, ...], dtype: torch.dtype, device: torch.d
 
 def kernel_milliseconds(name: str, switched_on: bool, dtype: torch.dtype, device: torch.device) -> float:
     """Milliseconds of a kernel's passes on its work, or with kernels off those of torch's own operations."""
-    call = KERNELS[name](dtype, device)
+    call = KERNELS[name].prepare(dtype, device)
     with contextlib.nullcontext() if switched_on else compiled.switched_off():
         return 1e3 * seconds_a_call(call, device)
 
