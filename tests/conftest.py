@@ -14,7 +14,6 @@ from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.registry import prepare
 from dropbench.folders import cache_base
 
-
 KERNELS = cache_base() / "kernels"
 """Compiled kernels, which take half a minute to compile and are the same for all."""
 

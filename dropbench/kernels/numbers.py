@@ -19,7 +19,7 @@ def widened(value: Any) -> Any:
 
 
 def narrowed(value: Any, like: Any) -> Any:
-    """The float32 ``value``, rounded to nearest (ties to even) where the array that has ``like`` is bfloat16."""
+    """The float32 ``value`` as an element of ``like``'s array: rounded to nearest, ties to even."""
     raise NotImplementedError
 
 
@@ -67,7 +67,7 @@ def _forms() -> None:
     def _(value, largest):  # type: ignore[no-untyped-def]
         if value == bits:
             return lambda value, largest: (value > largest) | (value == np.int16(_NAN))
-        return lambda value, largest: (value > largest) | (value != value)  # noqa: PLR0124  # NaN is not itself
+        return lambda value, largest: (value > largest) | (value != value)  # NaN is not itself
 
     @overload(active)
     def _(value):  # type: ignore[no-untyped-def]

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.kernels.reference import DRAW, mixed
 
 from dropbench.kernels import compiled
 from dropbench.kernels.mask import drop
 from dropbench.kernels.philox import chance_of
 from dropbench.kernels.pool import pool_relu
+from tests.kernels.reference import DRAW, mixed
 
 CHANCE = chance_of(0.5)
 

@@ -5,12 +5,12 @@ from contextlib import nullcontext
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.kernels.reference import DRAW, DTYPES, mixed, same_bits
 
 from dropbench.kernels import compiled
 from dropbench.kernels.mask import drop_in_torch
 from dropbench.kernels.philox import Chance, chance_of
 from dropbench.kernels.pool import NEVER, pool_relu
+from tests.kernels.reference import DRAW, DTYPES, mixed, same_bits
 
 SHAPES = [(1, 1, 2, 3), (3, 5, 7, 9), (2, 33, 6, 5), (2, 64, 8, 8), (2, 512, 4, 4), (1, 3, 3, 3)]
 

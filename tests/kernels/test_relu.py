@@ -4,11 +4,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.kernels.reference import DRAW, DTYPES, mixed, same_bits
 
 from dropbench.kernels.mask import drop_in_torch
 from dropbench.kernels.philox import chance_of
 from dropbench.kernels.relu import relu_drop
+from tests.kernels.reference import DRAW, DTYPES, mixed, same_bits
 
 
 def both(values, chance, scale):

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from tests.kernels.reference import mixed
 
 from dropbench.kernels.sgd import Weights, sgd_step
+from tests.kernels.reference import mixed
 
 SHAPES = [(7,), (10, 13), (64, 3, 3, 3), (300, 129), (16, 8, 5, 5)]
 
