@@ -8,8 +8,9 @@ from torch import nn
 
 from dropbench.catalog.user_code import is_user_code
 from dropbench.dropout.layer import DropoutLayer
+from dropbench.dropout.stream import Stream
 from dropbench.run.config import RunConfig
-from dropbench.run.streams import torch_generator
+from dropbench.run.streams import key_of
 
 
 def dropout_layers(model: nn.Module) -> list[DropoutLayer]:
@@ -17,13 +18,14 @@ def dropout_layers(model: nn.Module) -> list[DropoutLayer]:
     return [module for module in model.modules() if isinstance(module, DropoutLayer)]
 
 
-def set_streams(model: nn.Module, stream: str, seed: int, member: int, device: torch.device) -> None:
-    """Give each dropout layer its own generator of ``stream`` (``mask`` or ``mc``).
+def set_streams(model: nn.Module, name: str, seed: int, member: int) -> None:
+    """Give each dropout layer its own draws of the stream ``name`` (``mask`` or ``mc``).
 
-    With one generator per layer, dropping units at one site does not change the masks of another.
+    Dropping units at one site does not change the masks of another.
     """
+    key = key_of(seed, name, member)
     for site, layer in enumerate(dropout_layers(model)):
-        layer.generator = torch_generator(seed, stream, member, site, device=device)
+        layer.stream = Stream(key, site)
 
 
 @contextmanager

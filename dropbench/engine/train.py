@@ -154,7 +154,7 @@ class _Run:
         )
         model = build_model(data.image_shape, len(data.classes), config)
         model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        set_streams(model, "mask", config.repetition.seed, config.repetition.member, device)
+        set_streams(model, "mask", config.repetition.seed, config.repetition.member)
         return cls(
             config=config,
             data=data,

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dropbench.datasets import cache
 from dropbench.datasets.split import split
 from dropbench.dropout.bernoulli import BernoulliDropout
+from dropbench.dropout.stream import Stream
 from dropbench.engine.batches import Examples, measure
 from dropbench.engine.train import train
 from dropbench.errors import DropbenchError
@@ -21,7 +22,6 @@ from dropbench.experiments.speed import plain_loop
 from dropbench.models.build import make_module
 from dropbench.run.config import RunConfig
 from dropbench.run.result import RunResult
-from dropbench.run.streams import torch_generator
 
 P_DROP = 0.5
 _LAYER_SECONDS = 0.2
@@ -37,7 +37,7 @@ def layer_nanoseconds(
     layer: nn.Module = nn.Dropout(P_DROP)
     if of_dropbench:
         layer = BernoulliDropout(P_DROP)
-        layer.generator = torch_generator(0, "mask", device=device)
+        layer.stream = Stream.of(0, "mask")
     units = torch.randn(shape, device=device).to(dtype).requires_grad_()
     gradient = torch.ones_like(units)
     passes = 0
