@@ -24,6 +24,8 @@ class Variant:
     """The only activation that it is made for; empty: any."""
     learns: bool = False
     """Its drop probability is learned, starting from p_drop; the learned one is recorded beside p_drop."""
+    on_weights: bool = False
+    """Its noise is on the weights of the next layer."""
     of_maps: bool = False
     """It differs from Bernoulli dropout only on feature maps."""
 
@@ -40,6 +42,7 @@ VARIANTS = Registry(
             "dropbench.dropout.dropconnect:DropConnect",
             "the next layer's weights are dropped, per sample",
             in_chances=True,
+            on_weights=True,
         ),
         "spatial": Variant(
             "dropbench.dropout.bernoulli:SpatialDropout",
@@ -61,6 +64,7 @@ VARIANTS = Registry(
             "dropbench.dropout.variational:VariationalDropout",
             "normal noise on weights, with a learned p",
             learns=True,
+            on_weights=True,
         ),
         "concrete": Variant(
             "dropbench.dropout.concrete:ConcreteDropout", "relaxed masks with a learned p", learns=True

@@ -8,7 +8,6 @@ data set that was decoded before is found without reading its source.
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator

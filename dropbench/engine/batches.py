@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from dropbench.kernels.batch import normalised, takes_images
+
 _CHUNK = 4096
 
 
@@ -49,20 +51,37 @@ def pixel_values(channels: int, device: torch.device) -> Normalisation:
 
 
 class Examples:
-    """Images and labels on the device, from which normalised batches are taken."""
+    """Images and labels on the device, from which normalised batches are taken.
+
+    With ``half`` the batches are in bfloat16, where a kernel can make them so; matrix products in bf16 would
+    round them, too.
+    """
 
     def __init__(
-        self, images: np.ndarray, labels: np.ndarray, normalisation: Normalisation, device: torch.device
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        normalisation: Normalisation,
+        device: torch.device,
+        half: bool = False,
     ) -> None:
         self.images = torch.from_numpy(images).to(device)
         self.labels = torch.from_numpy(labels).to(device)
         self.normalisation = normalisation
+        self.half = half
+        bytes_ = torch.arange(256, dtype=torch.float32, device=device).expand(images.shape[1], 1, 256)
+        self._values = self._normalise(bytes_.clone()).flatten(1).bfloat16()
 
     def batch(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the images and the labels ``(batch,)`` at ``positions``.
 
-        The images are normalised, ``(batch, channels, height, width)`` in float32 and channels_last.
+        The images are normalised, ``(batch, channels, height, width)`` and channels_last.
         """
+        if self.half and takes_images(self.images):
+            return normalised(self.images, positions, self._values), self.labels[positions]
         images = self.images[positions].to(torch.float32, memory_format=torch.channels_last)
-        images.sub_(self.normalisation.mean).div_(self.normalisation.deviation)
-        return images, self.labels[positions]
+        return self._normalise(images), self.labels[positions]
+
+    def _normalise(self, images: torch.Tensor) -> torch.Tensor:
+        """Normalise pixel values ``(…, channels, height, width)`` in place."""
+        return images.sub_(self.normalisation.mean).div_(self.normalisation.deviation)

@@ -8,8 +8,23 @@ from torch import nn
 from dropbench.engine.batches import Examples
 from dropbench.engine.device import autocast
 
-EVALUATION_BATCH = 256  # larger batches are no faster, and would take more memory than training
+EVALUATION_BATCH = 256
+"""Examples that are evaluated at once on the CPU, and on every device if each batch has masks of its own."""
 ECE_BINS = 15
+_LARGEST_BATCH = 2048
+_LARGEST_IMAGE = 32 * 32  # in pixels, of images that are evaluated in the largest batches
+
+
+def evaluation_batch(images: torch.Tensor) -> int:
+    """Return how many of these images ``(examples, channels, height, width)`` are evaluated at once.
+
+    On the CPU batches of more than 256 are no faster, and would take more memory than training. A GPU needs
+    larger ones to be busy; of larger images it gets fewer, so that a batch takes no more memory.
+    """
+    if images.device.type != "cuda":
+        return EVALUATION_BATCH
+    pixels = images.shape[2] * images.shape[3]
+    return max(EVALUATION_BATCH, min(_LARGEST_BATCH, _LARGEST_BATCH * _LARGEST_IMAGE // pixels))
 
 
 @torch.no_grad()
@@ -17,7 +32,7 @@ def predict(model: nn.Module, examples: Examples, positions: torch.Tensor, preci
     """Return log-probabilities ``(examples, classes)`` in float32, with the model in eval mode."""
     model.eval()
     outputs = []
-    for part in torch.split(positions, EVALUATION_BATCH):
+    for part in torch.split(positions, evaluation_batch(examples.images)):
         images, _ = examples.batch(part)
         with autocast(images.device, precision):
             logits = model(images)

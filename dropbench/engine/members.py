@@ -17,11 +17,6 @@ from dropbench.run.result import mc_ladder
 Weights = dict[str, torch.Tensor]
 
 
-def snapshot(model: nn.Module) -> Weights:
-    """Return a copy of the model's weights and buffers, on the same device."""
-    return {name: value.clone() for name, value in model.state_dict().items()}
-
-
 def ood_arrays(model: nn.Module, name: str, split: Split, precision: str) -> dict[str, np.ndarray]:
     """Return the predictions for out-of-distribution images, whose labels are ignored."""
     return {name: as_kept(predict(model, split.examples, split.positions, precision))}

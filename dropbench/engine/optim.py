@@ -1,12 +1,14 @@
-"""Optimisation: SGD, learning-rate schedules, and the max-norm projection."""
+"""Optimisation: SGD with max-norm, and learning-rate schedules."""
 
 import math
+from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import nn
 from torch.optim.sgd import sgd
 
+from dropbench.kernels.sgd import Weights, sgd_step
 from dropbench.run.blocks.optimizer import CONSTANT
 
 WARM_UP = 0.3
@@ -15,46 +17,86 @@ START = 1 / 25
 """Factor on the learning rate at the first step of one-cycle."""
 
 
+@dataclass
+class _Entry:
+    """A parameter of the model and what the optimizer knows of it."""
+
+    parameter: nn.Parameter
+    weights: Weights
+    weight_decay: float
+    max_norm: float | None
+
+    @property
+    def halved(self) -> bool:
+        """Whether the net computes with rounded values."""
+        return self.weights.master is not self.parameter
+
+
 class SGD:
-    """Stochastic gradient descent with momentum, and with weight decay on weights but not on biases.
+    """Stochastic gradient descent with momentum, with weight decay on weights but not on biases, and max-norm.
+
+    Max-norm is the constraint of Srivastava et al. (2014), section 5.1: after a step, a unit's incoming weights
+    whose Euclidean norm exceeds ``max_norm`` are scaled down to it. They are a row of a fully connected layer's
+    weight matrix, or the kernel of a channel; biases are not changed.
+
+    With ``half`` the weights and biases of fully connected and convolutional layers are held in bfloat16 while
+    the model trains, so that no step casts them; they are updated in float32 and rounded. That is what autocast
+    computes, too. ``release`` gives the model its weights in float32.
 
     It calls torch's own fused step as a function. Creating the class torch.optim.SGD would import
     torch._dynamo, which costs every worker about a second and 150 MB.
     """
 
-    def __init__(self, model: nn.Module, momentum: float, weight_decay: float) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        momentum: float,
+        weight_decay: float,
+        max_norm: float | None = None,
+        half: bool = False,
+    ) -> None:
         self.momentum = momentum
-        parameters = list(model.parameters())
-        self._groups = [
-            _Group([p for p in parameters if p.ndim > 1], weight_decay),
-            _Group([p for p in parameters if p.ndim <= 1], 0.0),
-        ]
+        layers = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+        bounded = {layer.weight for layer in layers}
+        halved = {each for layer in layers for each in layer.parameters(recurse=False)} if half else set()
+        self._entries = []
+        for parameter in model.parameters():
+            master = parameter.detach().clone() if parameter in halved else parameter
+            weights = Weights(parameter, master, torch.zeros_like(master))
+            if parameter in halved:
+                parameter.data = parameter.data.bfloat16()
+            decay = weight_decay if parameter.ndim > 1 else 0.0
+            bound = max_norm if parameter in bounded else None
+            self._entries.append(_Entry(parameter, weights, decay, bound))
 
     def zero_grad(self) -> None:
         """Set all gradients to None."""
-        for group in self._groups:
-            for parameter in group.parameters:
-                parameter.grad = None
+        for entry in self._entries:
+            entry.parameter.grad = None
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
         """Update the parameters that have a gradient by one step."""
-        for group in self._groups:
-            moved = [i for i, parameter in enumerate(group.parameters) if parameter.grad is not None]
-            # torch takes either no velocity or all; a learned rate may get its first gradient in any epoch.
-            moving = [i for i in moved if group.velocities[i] is not None]
-            self._step([i for i in moved if group.velocities[i] is None], group, learning_rate)
-            self._step(moving, group, learning_rate)
+        moved = [entry for entry in self._entries if entry.parameter.grad is not None]
+        rest = []
+        for entry in moved:
+            if entry.weights.fit_a_kernel:
+                gradient = cast(torch.Tensor, entry.parameter.grad)
+                sgd_step(
+                    entry.weights, gradient, learning_rate, self.momentum, entry.weight_decay, entry.max_norm
+                )
+            else:
+                rest.append(entry)
+        for decay in sorted({entry.weight_decay for entry in rest}):
+            self._step([entry for entry in rest if entry.weight_decay == decay], decay, learning_rate)
 
-    def _step(self, moved: list[int], group: "_Group", learning_rate: float) -> None:
-        if not moved:
-            return
-        velocities = [group.velocities[i] for i in moved]
+    def _step(self, entries: list[_Entry], weight_decay: float, learning_rate: float) -> None:
+        """Do what sgd_step does, by torch's own operations."""
         sgd(
-            [group.parameters[i] for i in moved],
-            [cast(torch.Tensor, group.parameters[i].grad) for i in moved],
-            velocities,
-            weight_decay=group.weight_decay,
+            [entry.weights.master for entry in entries],
+            [cast(torch.Tensor, entry.parameter.grad).to(entry.weights.master.dtype) for entry in entries],
+            [entry.weights.velocity for entry in entries],
+            weight_decay=weight_decay,
             momentum=self.momentum,
             lr=learning_rate,
             dampening=0.0,
@@ -62,17 +104,25 @@ class SGD:
             maximize=False,
             fused=True,
         )
-        for i, velocity in zip(moved, velocities, strict=True):
-            group.velocities[i] = velocity
+        for entry in entries:
+            if entry.max_norm is not None:
+                entry.weights.master.renorm_(p=2, dim=0, maxnorm=entry.max_norm)
+            if entry.halved:
+                entry.parameter.copy_(entry.weights.master)
 
+    def release(self) -> None:
+        """Give the model its weights in float32; it is trained no further."""
+        for entry in self._entries:
+            entry.parameter.data = entry.weights.master.data
+            entry.parameter.grad = None
 
-class _Group:
-    """Parameters with the same weight decay, and their velocities (None before the first step)."""
-
-    def __init__(self, parameters: list[nn.Parameter], weight_decay: float) -> None:
-        self.parameters = parameters
-        self.weight_decay = weight_decay
-        self.velocities: list[torch.Tensor | None] = [None] * len(parameters)
+    def snapshot(self, model: nn.Module) -> dict[str, torch.Tensor]:
+        """Return a copy of the model's weights, in float32, and of its buffers, on the same device."""
+        masters = {entry.parameter: entry.weights.master for entry in self._entries}
+        values = model.state_dict()
+        for name, parameter in model.named_parameters(remove_duplicate=False):
+            values[name] = masters[parameter]
+        return {name: value.detach().clone() for name, value in values.items()}
 
 
 def learning_rate_factor(schedule: str, progress: float) -> float:
@@ -88,15 +138,3 @@ def learning_rate_factor(schedule: str, progress: float) -> float:
             return START + (1 - START) * progress / WARM_UP
         progress = (progress - WARM_UP) / (1 - WARM_UP)
     return (1 + math.cos(math.pi * progress)) / 2
-
-
-@torch.no_grad()
-def project_max_norm(model: nn.Module, bound: float) -> None:
-    """Scale down every unit's incoming weights whose Euclidean norm exceeds ``bound``.
-
-    This is the max-norm constraint of Srivastava et al. (2014), section 5.1. A unit's incoming weights are a
-    row of a fully connected layer's weight matrix, or the kernel of a channel; biases are not changed.
-    """
-    for module in model.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d):
-            module.weight.renorm_(p=2, dim=0, maxnorm=bound)

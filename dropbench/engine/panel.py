@@ -11,7 +11,7 @@ from torch import nn
 from dropbench.dropout.control import copies_fit, dropout_layers, tapped
 from dropbench.dropout.layer import DropoutLayer
 from dropbench.engine.device import autocast
-from dropbench.engine.evaluate import EVALUATION_BATCH, error_percent, predict
+from dropbench.engine.evaluate import error_percent, evaluation_batch, predict
 from dropbench.engine.tasks import Split
 from dropbench.engine.units import measure_activations
 from dropbench.errors import UsageError
@@ -137,11 +137,12 @@ def errors_without_units(model: nn.Module, test: Split, config: RunConfig) -> di
         return remove
 
     model.eval()
+    size = _BATCH if at_once > 1 else evaluation_batch(test.examples.images)
     wrong = torch.zeros(len(choices), dtype=torch.float64, device=device)
     with tapped({site: remover(site) for site in sites}):
         for start in range(0, len(choices), at_once):
             chosen = slice(start, start + at_once)
-            for part in torch.split(test.positions, _BATCH if at_once > 1 else EVALUATION_BATCH):
+            for part in torch.split(test.positions, size):
                 images, labels = test.examples.batch(part)
                 with autocast(device, config.optimizer.precision):
                     outputs = model(images).view(at_once, len(part), -1)

@@ -1,10 +1,11 @@
 """Patience: which epoch's net is the best, and when to wait no longer for a better one."""
 
 import math
+from collections.abc import Callable
 
 from torch import nn
 
-from dropbench.engine.members import Weights, snapshot
+from dropbench.engine.members import Weights
 from dropbench.run.result import EpochRecord
 
 
@@ -17,10 +18,10 @@ class Best:
         self._loss = math.inf
         self._weights: Weights = {}
 
-    def see(self, record: EpochRecord, model: nn.Module) -> None:
-        """Keep the net if its validation loss is the lowest yet."""
+    def see(self, record: EpochRecord, weights: Callable[[], Weights]) -> None:
+        """Keep the net's weights if its validation loss is the lowest yet."""
         if self._patience is not None and record.val_loss < self._loss:
-            self.epoch, self._loss, self._weights = record.epoch, record.val_loss, snapshot(model)
+            self.epoch, self._loss, self._weights = record.epoch, record.val_loss, weights()
 
     def lost_patience(self, epoch: int) -> bool:
         """Whether ``epoch`` is the last to wait for a lower loss."""

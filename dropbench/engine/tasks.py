@@ -11,7 +11,7 @@ from torch import nn
 
 from dropbench.engine.batches import Examples
 from dropbench.engine.device import autocast
-from dropbench.engine.evaluate import EVALUATION_BATCH, as_kept, error_percent, from_kept, metrics, predict
+from dropbench.engine.evaluate import as_kept, error_percent, evaluation_batch, from_kept, metrics, predict
 
 PICTURES = 12
 """The number of reconstructed images that are saved of an autoencoder."""
@@ -102,7 +102,7 @@ class Reconstruct:
         """Return the cross-entropy and the squared error of an image, as means over a split."""
         model.eval()
         totals = torch.zeros(2, dtype=torch.float64, device=split.positions.device)
-        for part in torch.split(split.positions, EVALUATION_BATCH):
+        for part in torch.split(split.positions, evaluation_batch(split.examples.images)):
             images, labels = split.examples.batch(part)
             with autocast(images.device, precision):
                 outputs = model(images)

@@ -26,6 +26,7 @@ from dropbench.engine.device import (
     peak_memory_bytes,
     reset_peak_memory,
 )
+from dropbench.engine.halving import halves_images, halves_weights
 from dropbench.engine.panel import measure_autoencoder, measure_classifier
 from dropbench.engine.patience import Best
 from dropbench.engine.penalties import Penalties, check_compiles
@@ -85,9 +86,10 @@ def train(
             if not math.isfinite(records[-1].train_loss) or not math.isfinite(records[-1].val_loss):
                 message = f"the loss was no longer finite in epoch {epoch}"
                 break
-            best.see(records[-1], run.model)
+            best.see(records[-1], run.weights)
             if best.lost_patience(epoch):
                 break
+        run.optimizer.release()
         best.restore(run.model)
         set_strength(run.model, schedule_strength(config, best.epoch or len(records)))
         metrics, predictions, panel_records = ({}, {}, []) if message else run.measure(panel, ood)
@@ -160,14 +162,26 @@ class _Run:
             data=data,
             device=device,
             parts=parts,
-            train_examples=Examples(data.train_images, data.train_labels, normalisation, device),
+            train_examples=Examples(
+                data.train_images, data.train_labels, normalisation, device, halves_images(config)
+            ),
             model=model,
             trained=model,
             task=TASKS[task],
             penalties=Penalties(model, config, len(parts.drawn)),
-            optimizer=optim.SGD(model, config.optimizer.momentum, config.optimizer.weight_decay),
+            optimizer=optim.SGD(
+                model,
+                config.optimizer.momentum,
+                config.optimizer.weight_decay,
+                config.optimizer.max_norm,
+                half=halves_weights(config),
+            ),
             order=numpy_generator(config.repetition.seed, "order", config.repetition.member),
         )
+
+    def weights(self) -> members.Weights:
+        """Return a copy of the net's weights in float32."""
+        return self.optimizer.snapshot(self.model)
 
     def positions(self, positions: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(positions).to(self.device)
@@ -216,7 +230,7 @@ class _Run:
             wrong += self.task.wrong(outputs, labels)
             self.steps_done += 1
             if self.config.optimizer.snapshots and self.steps_done * cycles % steps < cycles:
-                self.snapshots.append(members.snapshot(self.model))
+                self.snapshots.append(self.weights())
         loss_mean, error = loss_sum.item() / len(drawn), 100 * wrong.item() / len(drawn)
         return loss_mean, error, perf_counter() - start
 
@@ -240,8 +254,6 @@ class _Run:
         objective.backward()  # type: ignore[no-untyped-call]
         factor = optim.learning_rate_factor(config.optimizer.learning_rate_schedule, progress)
         self.optimizer.step(config.optimizer.learning_rate * factor)
-        if config.optimizer.max_norm is not None:
-            optim.project_max_norm(self.model, config.optimizer.max_norm)
         return loss.detach(), outputs.detach(), labels
 
     @torch.no_grad()
@@ -264,7 +276,8 @@ class _Run:
 
     def split_of(self, images: np.ndarray, labels: np.ndarray) -> tasks.Split:
         """Return a split of images that are not training images, normalised like the training images."""
-        examples = Examples(images, labels, self.train_examples.normalisation, self.device)
+        like = self.train_examples
+        examples = Examples(images, labels, like.normalisation, self.device, like.half)
         return tasks.Split(examples, torch.arange(len(labels), device=self.device))
 
     def measure(

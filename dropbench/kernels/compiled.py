@@ -99,7 +99,12 @@ def switched_off() -> Iterator[None]:
 
 def usable() -> bool:
     """Whether kernels may be called: there is numba, and torch is not tracing the code into a graph."""
-    return numba is not None and not _switched_off and not torch.compiler.is_compiling()
+    return numba is not None and allowed()
+
+
+def allowed() -> bool:
+    """Whether kernels are not switched off, and torch is not tracing the code into a graph."""
+    return not _switched_off and not torch.compiler.is_compiling()
 
 
 def takes(tensor: torch.Tensor) -> bool:
@@ -109,6 +114,7 @@ def takes(tensor: torch.Tensor) -> bool:
         and type(tensor) in (torch.Tensor, torch.nn.Parameter)
         and tensor.device.type == "cpu"
         and tensor.dtype in (torch.float32, torch.bfloat16)
+        and tensor.numel() > 0
     )
 
 

@@ -59,6 +59,13 @@ def numbered_in_memory(units: torch.Tensor) -> bool:
     return units.is_contiguous()
 
 
+def in_order(units: torch.Tensor) -> torch.Tensor:
+    """Return the units in a memory format in which they lie in the order of their numbers."""
+    if units.ndim == 4:
+        return units.contiguous(memory_format=torch.channels_last)
+    return units.contiguous()
+
+
 class _Drop(torch.autograd.Function):
     """The forward pass keeps a byte for each unit, which is faster than to draw the mask again."""
 
@@ -76,15 +83,14 @@ class _Drop(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
         (kept,) = ctx.saved_tensors
-        if not numbered_in_memory(gradient):
-            last = {"memory_format": torch.channels_last} if gradient.ndim == 4 else {}
-            gradient = gradient.contiguous(**last)
+        gradient = in_order(gradient)
         to_units = torch.empty_like(gradient)
         _scale_kept(compiled.in_memory(gradient), kept.numpy(), compiled.in_memory(to_units), ctx.scale)
         return to_units, None, None, None
 
 
-_CHUNK = 8192  # units whose random words fit into a core's first cache
+CHUNK = 8192
+"""Units that a thread does at a time; their random words fit into a core's first cache."""
 
 
 @compiled.helper
@@ -113,24 +119,24 @@ def decide(kept, first, levels, bits, low, high, part, number, site):  # type: i
     )
 )
 def _drop(units, dropped, kept, levels, bits, scale, low, high, part, number, site):  # type: ignore[no-untyped-def]
-    factor = np.float32(scale)
-    for chunk in compiled.prange((len(units) + _CHUNK - 1) // _CHUNK):
-        start = chunk * _CHUNK
-        stop = min(start + _CHUNK, len(units))
+    factor, zero = np.float32(scale), narrowed(np.float32(0), units[0])
+    for chunk in compiled.prange((len(units) + CHUNK - 1) // CHUNK):
+        start = chunk * CHUNK
+        stop = min(start + CHUNK, len(units))
         here, there, keep = units[start:stop], dropped[start:stop], kept[start:stop]
         decide(keep, start, levels, bits, low, high, part, number, site)
         for i in range(stop - start):
             scaled = narrowed(widened(here[i]) * factor, here[i])
-            there[i] = scaled if keep[i] else 0
+            there[i] = scaled if keep[i] else zero
 
 
 @compiled.kernel(*(f"void({of}[::1], boolean[::1], {of}[::1], float64)" for of in ("float32", "int16")))
 def _scale_kept(gradient, kept, to_units, scale):  # type: ignore[no-untyped-def]
-    factor = np.float32(scale)
-    for chunk in compiled.prange((len(gradient) + _CHUNK - 1) // _CHUNK):
-        start = chunk * _CHUNK
-        stop = min(start + _CHUNK, len(gradient))
+    factor, zero = np.float32(scale), narrowed(np.float32(0), gradient[0])
+    for chunk in compiled.prange((len(gradient) + CHUNK - 1) // CHUNK):
+        start = chunk * CHUNK
+        stop = min(start + CHUNK, len(gradient))
         here, there, keep = gradient[start:stop], to_units[start:stop], kept[start:stop]
         for i in range(stop - start):
             scaled = narrowed(widened(here[i]) * factor, here[i])
-            there[i] = scaled if keep[i] else 0
+            there[i] = scaled if keep[i] else zero

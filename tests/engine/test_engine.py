@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from dropbench.dropout.control import dropout_layers, set_streams
 from dropbench.engine.batches import Examples, measure
 from dropbench.engine.device import resolve_device, resolve_precision
-from dropbench.engine.evaluate import error_percent, metrics, predict
+from dropbench.engine.evaluate import error_percent, evaluation_batch, metrics, predict
 from dropbench.engine.monte_carlo import predict_monte_carlo
 from dropbench.engine.optim import SGD, learning_rate_factor, project_max_norm
 from dropbench.engine.train import train
@@ -267,6 +268,14 @@ def test_perfect_and_hopeless_predictions():
     sure = torch.log(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]))
     assert metrics(sure, labels) == {"error_percent": 0.0, "nll": 0.0, "brier": 0.0, "ece": 0.0}
     assert error_percent(sure, 1 - labels) == 100
+
+
+def test_evaluation_batches_fit_the_device_and_the_images():
+    sides = (8, 28, 32, 64, 224)
+    assert {evaluation_batch(torch.empty(2, 3, side, side)) for side in sides} == {256}
+    with FakeTensorMode():
+        on_cuda = [evaluation_batch(torch.empty(2, 3, side, side, device="cuda")) for side in sides]
+    assert on_cuda == [2048, 2048, 2048, 512, 256]
 
 
 def test_monte_carlo_mean_without_dropout_is_the_deterministic_prediction(blobs):
