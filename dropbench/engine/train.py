@@ -31,7 +31,9 @@ from dropbench.engine.panel import measure_autoencoder, measure_classifier
 from dropbench.engine.patience import Best
 from dropbench.engine.penalties import Penalties, check_compiles
 from dropbench.engine.tasks import TASKS, Task
+from dropbench.errors import UsageError
 from dropbench.models.build import build_model
+from dropbench.run.blocks.dropout import PHILOX
 from dropbench.run.config import RunConfig
 from dropbench.run.result import MOST_TRAINING_IMAGES, EpochRecord, PanelRecord, RunResult, ood_split
 from dropbench.run.streams import numpy_generator
@@ -66,9 +68,14 @@ def train(
         ood: out-of-distribution images that a classifier predicts too.
 
     Raises:
-        UsageError: if ``config`` does not fit ``data``.
+        UsageError: if ``config`` does not fit ``data``, or draws its noise as only recorded runs do.
 
     """
+    if config.dropout.random_numbers != PHILOX and not config.without_dropout:
+        raise UsageError(
+            f"`random_numbers` {config.dropout.random_numbers} is of recorded runs: noise is not drawn so now.",
+            "Leave out `random_numbers`.",
+        )
     started_at, start = datetime.now(UTC), perf_counter()
     device = torch.device(device)
     reset_peak_memory(device)
