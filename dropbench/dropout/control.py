@@ -9,6 +9,8 @@ from torch import nn
 from dropbench.catalog.user_code import is_user_code
 from dropbench.dropout.layer import DropoutLayer
 from dropbench.dropout.stream import Stream
+from dropbench.errors import UsageError
+from dropbench.run.blocks.dropout import PHILOX
 from dropbench.run.config import RunConfig
 from dropbench.run.streams import key_of
 
@@ -16,6 +18,15 @@ from dropbench.run.streams import key_of
 def dropout_layers(model: nn.Module) -> list[DropoutLayer]:
     """Return the dropout layers of ``model`` in the order of their definition."""
     return [module for module in model.modules() if isinstance(module, DropoutLayer)]
+
+
+def check_random_numbers(config: RunConfig) -> None:
+    """Raise UsageError if the noise of ``config`` was drawn as only recorded runs drew it."""
+    if config.dropout.random_numbers != PHILOX and not config.without_dropout:
+        raise UsageError(
+            f"`random_numbers` {config.dropout.random_numbers} is of recorded runs: none is trained so now.",
+            "Leave out `random_numbers`.",
+        )
 
 
 def set_streams(model: nn.Module, name: str, seed: int, member: int) -> None:

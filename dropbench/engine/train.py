@@ -13,7 +13,14 @@ from torch import nn
 from dropbench.catalog.models import recipe_of
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.split import SplitPositions, split
-from dropbench.dropout.control import learns, rates, schedule_strength, set_streams, set_strength
+from dropbench.dropout.control import (
+    check_random_numbers,
+    learns,
+    rates,
+    schedule_strength,
+    set_streams,
+    set_strength,
+)
 from dropbench.dropout.lending import own_draws
 from dropbench.engine import members, optim, tasks
 from dropbench.engine.batches import Examples, measure, pixel_values
@@ -31,9 +38,7 @@ from dropbench.engine.panel import measure_autoencoder, measure_classifier
 from dropbench.engine.patience import Best
 from dropbench.engine.penalties import Penalties, check_compiles
 from dropbench.engine.tasks import TASKS, Task
-from dropbench.errors import UsageError
 from dropbench.models.build import build_model
-from dropbench.run.blocks.dropout import PHILOX
 from dropbench.run.config import RunConfig
 from dropbench.run.result import MOST_TRAINING_IMAGES, EpochRecord, PanelRecord, RunResult, ood_split
 from dropbench.run.streams import numpy_generator
@@ -71,11 +76,7 @@ def train(
         UsageError: if ``config`` does not fit ``data``, or draws its noise as only recorded runs do.
 
     """
-    if config.dropout.random_numbers != PHILOX and not config.without_dropout:
-        raise UsageError(
-            f"`random_numbers` {config.dropout.random_numbers} is of recorded runs: noise is not drawn so now.",
-            "Leave out `random_numbers`.",
-        )
+    check_random_numbers(config)
     started_at, start = datetime.now(UTC), perf_counter()
     device = torch.device(device)
     reset_peak_memory(device)
