@@ -34,7 +34,7 @@ def drop(units: torch.Tensor, chance: Chance, scale: float, draw: Draw) -> torch
     if units.device.type == "cuda":
         from dropbench.kernels import on_cuda  # here, since Triton is there on CUDA only
 
-        if on_cuda.usable() and numbered_in_memory(units):
+        if on_cuda.takes(units) and numbered_in_memory(units):
             return on_cuda.drop(units, chance, scale, draw)
     return drop_in_torch(units, chance, scale, draw)
 

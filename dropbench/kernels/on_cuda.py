@@ -46,11 +46,11 @@ def drop(units: torch.Tensor, chance: Chance, scale: float, draw: Draw) -> torch
     return dropped
 
 
-def relu_dropout(
+def relu_drop(
     pre_activations: torch.Tensor, chance: Chance | None, scale: float, draw: Draw | None
 ) -> torch.Tensor:
     """Return what ``drop`` does with the ReLU activations; without a chance, no unit is dropped."""
-    dropped: torch.Tensor = _ReluDropout.apply(pre_activations, chance, scale, draw)
+    dropped: torch.Tensor = _ReLUDrop.apply(pre_activations, chance, scale, draw)
     return dropped
 
 
@@ -80,7 +80,7 @@ class _Drop(torch.autograd.Function):
         return _dropped(_in_order(gradient), *ctx.drawn), None, None, None
 
 
-class _ReluDropout(torch.autograd.Function):
+class _ReLUDrop(torch.autograd.Function):
     """The backward pass needs the activations alone, which the next layer keeps anyway."""
 
     @staticmethod

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 from dropbench.kernels import compiled
-from dropbench.kernels.mask import decide, drop_in_torch
+from dropbench.kernels.mask import decide, drop
 from dropbench.kernels.numbers import active, comparable, exceeds, narrowed, widened
 from dropbench.kernels.philox import Chance, Draw
 
@@ -19,7 +19,12 @@ _NO_DRAW = Draw(0, 0, 0)
 
 
 def pool_relu(
-    maps: torch.Tensor, window: int, chance: Chance = NEVER, scale: float = 1.0, draw: Draw = _NO_DRAW
+    maps: torch.Tensor,
+    window: int,
+    chance: Chance = NEVER,
+    scale: float = 1.0,
+    draw: Draw = _NO_DRAW,
+    bias: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return the largest value of each window, or 0 where it is negative, × a mask × ``scale``.
 
@@ -33,12 +38,27 @@ def pool_relu(
         chance: the chance of a unit to be dropped.
         scale: the factor on kept units.
         draw: where the mask comes from.
+        bias: a bias ``(channels,)`` that the maps contain already, detached; its gradient is computed here, as
+            the sum of the gradients of all units, where a convolution would sum those of all places.
 
     """
     if compiled.takes(maps) and maps.is_contiguous(memory_format=torch.channels_last):
-        pooled: torch.Tensor = _PoolReLU.apply(maps, window, chance, scale, draw)
+        pooled: torch.Tensor = _PoolReLU.apply(maps, bias, window, chance, scale, draw)
         return pooled
+    if bias is not None:
+        maps = bias_of(maps, bias)
     return pool_relu_in_torch(maps, window, chance, scale, draw)
+
+
+def bias_of(maps: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Return the maps, which contain the bias ``(channels,)``, with its gradient to be computed here."""
+    same: torch.Tensor = _BiasOf.apply(maps, bias)
+    return same
+
+
+def max_pool(maps: torch.Tensor, window: int) -> torch.Tensor:
+    """Return the largest value of each window, by torch's own operation; see pool_relu."""
+    return F.max_pool2d(maps, window, STRIDE, padding=1 if window > STRIDE else 0)
 
 
 def pool_relu_in_torch(
@@ -46,8 +66,22 @@ def pool_relu_in_torch(
 ) -> torch.Tensor:
     """Return what ``pool_relu`` does, by torch's own operations."""
     # ReLU is monotone: after the pool it gives the same result on a quarter of the elements.
-    pooled = F.relu(F.max_pool2d(maps, window, STRIDE, padding=window // 2 if window > STRIDE else 0))
-    return drop_in_torch(pooled, chance, scale, draw) if chance.levels else pooled
+    pooled = torch.relu(max_pool(maps, window))
+    return drop(pooled, chance, scale, draw) if chance.levels else pooled
+
+
+class _BiasOf(torch.autograd.Function):
+    """The maps as they are; backward also the gradient of the bias that they contain."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        ctx.dtype = bias.dtype
+        return maps.view_as(maps)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return gradient, gradient.sum((0, 2, 3), dtype=torch.float32).to(ctx.dtype)
 
 
 class _PoolReLU(torch.autograd.Function):
@@ -55,7 +89,13 @@ class _PoolReLU(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, maps: torch.Tensor, window: int, chance: Chance, scale: float, draw: Draw
+        ctx: Any,
+        maps: torch.Tensor,
+        bias: torch.Tensor | None,
+        window: int,
+        chance: Chance,
+        scale: float,
+        draw: Draw,
     ) -> torch.Tensor:
         batch, channels, height, width = maps.shape
         rows, columns = (height // 2, width // 2) if window == STRIDE else (-(-height // 2), -(-width // 2))
@@ -66,17 +106,23 @@ class _PoolReLU(torch.autograd.Function):
         forward(_rows(maps), _rows(pooled), places.numpy(), chance.levels, chance.bits, scale, *draw.counter)
         ctx.save_for_backward(places)
         ctx.shape, ctx.window, ctx.scale = maps.shape, window, scale
+        ctx.dtype_of_bias = None if bias is None else bias.dtype
         return pooled
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
+    def backward(
+        ctx: Any, gradient: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor | None, None, None, None, None]:
         (places,) = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         to_maps = torch.empty(ctx.shape, dtype=gradient.dtype, memory_format=torch.channels_last)
         backward = _unpool_2 if ctx.window == STRIDE else _unpool_3
-        backward(_rows(gradient), places.numpy(), _rows(to_maps), ctx.scale)
-        return to_maps, None, None, None, None
+        batch, channels, rows, _ = gradient.shape
+        sums = torch.empty(batch * rows, channels)
+        backward(_rows(gradient), places.numpy(), _rows(to_maps), sums.numpy(), ctx.scale)
+        to_bias = None if ctx.dtype_of_bias is None else sums.sum(0).to(ctx.dtype_of_bias)
+        return to_maps, to_bias, None, None, None, None
 
 
 def _rows(maps: torch.Tensor) -> np.ndarray:
@@ -91,7 +137,7 @@ _FORWARD = [
     for of in ("float32", "int16")
 ]
 _BACKWARD = [
-    f"void({of}[:, :, :, ::1], uint8[:, :, :, ::1], {of}[:, :, :, ::1], float64)"
+    f"void({of}[:, :, :, ::1], uint8[:, :, :, ::1], {of}[:, :, :, ::1], float32[:, ::1], float64)"
     for of in ("float32", "int16")
 ]
 
@@ -172,19 +218,21 @@ def _pool_3(maps, pooled, places, levels, bits, scale, low, high, part, number, 
 
 
 @compiled.helper
-def _scaled(gradient, scale):  # type: ignore[no-untyped-def]
-    """A copy of one row of the gradient × ``scale``, rounded."""
+def _arriving(gradient, places, scale, none, total):  # type: ignore[no-untyped-def]
+    """A row of the gradient × ``scale``, rounded; add what comes from a place to ``total`` ``(channels,)``."""
+    columns, channels = gradient.shape
     scaled = np.empty_like(gradient)
-    if scale == 1:
-        scaled[:] = gradient
-    else:
-        for unit in range(len(gradient)):
-            scaled[unit] = narrowed(widened(gradient[unit]) * scale, gradient[unit])
+    for j in range(columns):
+        given, to, place = gradient[j], scaled[j], places[j]
+        for channel in range(channels):
+            to[channel] = narrowed(widened(given[channel]) * scale, given[channel])
+        for channel in range(channels):
+            total[channel] += widened(to[channel]) if place[channel] != none else np.float32(0)
     return scaled
 
 
 @compiled.kernel(*_BACKWARD)
-def _unpool_2(gradient, places, to_maps, scale):  # type: ignore[no-untyped-def]
+def _unpool_2(gradient, places, to_maps, sums, scale):  # type: ignore[no-untyped-def]
     batch, rows, columns, channels = gradient.shape
     height, width = to_maps.shape[1:3]
     factor, windows = np.float32(scale), (height + 1) // 2
@@ -193,37 +241,44 @@ def _unpool_2(gradient, places, to_maps, scale):  # type: ignore[no-untyped-def]
         if i == rows:  # the last row of maps with an odd height is in no window
             to_maps[image, 2 * i] = 0
             continue
-        arriving = _scaled(gradient[image, i].reshape(-1), factor)
-        zero = narrowed(np.float32(0), arriving[0])
-        for j in range(columns):
-            units, place = arriving[j * channels : (j + 1) * channels], places[image, i, j]
-            for window in range(4):
-                there, at = to_maps[image, 2 * i + window // 2, 2 * j + window % 2], np.uint8(window)
+        total = sums[image * rows + i]
+        total[:] = 0
+        arriving = _arriving(gradient[image, i], places[image, i], factor, np.uint8(4), total)
+        zero = narrowed(np.float32(0), arriving[0, 0])
+        for y in range(2):
+            there = to_maps[image, 2 * i + y]
+            for x in range(2 * columns):
+                units, place, maps = arriving[x // 2], places[image, i, x // 2], there[x]
+                at = np.uint8(2 * y + x % 2)
                 for channel in range(channels):
-                    there[channel] = units[channel] if place[channel] == at else zero
-        if width > 2 * columns:
-            to_maps[image, 2 * i, width - 1] = 0
-            to_maps[image, 2 * i + 1, width - 1] = 0
+                    maps[channel] = units[channel] if place[channel] == at else zero
+            if width > 2 * columns:
+                there[width - 1] = 0
 
 
 @compiled.kernel(*_BACKWARD)
-def _unpool_3(gradient, places, to_maps, scale):  # type: ignore[no-untyped-def]
-    rows, columns, channels = gradient.shape[1:]
-    batch, height, width = to_maps.shape[:3]
+def _unpool_3(gradient, places, to_maps, sums, scale):  # type: ignore[no-untyped-def]
+    batch, rows, columns, channels = gradient.shape
+    height, width = to_maps.shape[1:3]
     factor = np.float32(scale)
+    scaled = np.empty_like(gradient)
+    for row in compiled.prange(batch * rows):
+        image, i = row // rows, row % rows
+        total = sums[row]
+        total[:] = 0
+        scaled[image, i] = _arriving(gradient[image, i], places[image, i], factor, np.uint8(9), total)
     for row in compiled.prange(batch * height):
         image, y = row // height, row % height
-        total = np.empty(channels, np.float32)
+        around = np.empty(channels, np.float32)
         for x in range(width):
-            total[:] = 0
+            around[:] = 0
             # The windows around this place, in the order in which torch adds their gradients.
             for i in range(y // 2, min((y + 1) // 2, rows - 1) + 1):
                 for j in range(x // 2, min((x + 1) // 2, columns - 1) + 1):
-                    arriving, place = gradient[image, i, j], places[image, i, j]
+                    units, place = scaled[image, i, j], places[image, i, j]
                     at = np.uint8(3 * (y - 2 * i + 1) + x - 2 * j + 1)
                     for channel in range(channels):
-                        scaled = widened(narrowed(widened(arriving[channel]) * factor, arriving[channel]))
-                        total[channel] += scaled if place[channel] == at else np.float32(0)
+                        around[channel] += widened(units[channel]) if place[channel] == at else np.float32(0)
             there = to_maps[image, y, x]
             for channel in range(channels):
-                there[channel] = narrowed(total[channel], there[channel])
+                there[channel] = narrowed(around[channel], there[channel])

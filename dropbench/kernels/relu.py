@@ -7,7 +7,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from dropbench.kernels import compiled
-from dropbench.kernels.mask import CHUNK, decide, drop_in_torch, in_order, numbered_in_memory
+from dropbench.kernels.mask import CHUNK, decide, drop, in_order, numbered_in_memory
 from dropbench.kernels.numbers import active, narrowed, widened
 from dropbench.kernels.philox import Chance, Draw
 
@@ -23,9 +23,9 @@ def relu_drop(pre_activations: torch.Tensor, chance: Chance, scale: float, draw:
     if pre_activations.device.type == "cuda":
         from dropbench.kernels import on_cuda  # here, since Triton is there on CUDA only
 
-        if on_cuda.usable() and numbered_in_memory(pre_activations):
+        if on_cuda.takes(pre_activations) and numbered_in_memory(pre_activations):
             return on_cuda.relu_drop(pre_activations, chance, scale, draw)
-    return drop_in_torch(torch.relu(pre_activations), chance, scale, draw)
+    return drop(torch.relu(pre_activations), chance, scale, draw)
 
 
 class _ReLUDrop(torch.autograd.Function):

@@ -6,7 +6,7 @@ from torch import nn
 
 from dropbench.dropout.registry import make_dropout
 from dropbench.errors import UsageError
-from dropbench.models.parts import activation_of
+from dropbench.models.parts import activated_into, activation_of
 from dropbench.run.config import RunConfig
 
 
@@ -53,5 +53,5 @@ class Autoencoder(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the logits of the reconstructed images, in the shape of ``images``."""
         units = self.input_dropout.into(self.hidden, images)
-        units = self.hidden_dropout.into(self.output, self.activation(units), units)
+        units = activated_into(self.hidden_dropout, self.output, units, self.activation)
         return units.view(images.shape)

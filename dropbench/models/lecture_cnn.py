@@ -1,13 +1,21 @@
 """The lecture's convolutional net."""
 
 from itertools import pairwise
+from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from dropbench.dropout.registry import make_dropout
-from dropbench.models.parts import activation_of, at_least_8, sizes, typed
+from dropbench.models.parts import (
+    PooledConv2d,
+    activated_into,
+    activation_of,
+    at_least_8,
+    pooled_into,
+    sizes,
+    typed,
+)
 from dropbench.run.config import RunConfig
 
 
@@ -28,7 +36,7 @@ class LectureCNN(nn.Module):
         maps, (full,) = sizes((64, 128, 256), config, "conv"), sizes((512,), config, "hidden")
         widths = (channels, *maps)
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(fan_in, fan_out, kernel_size=3, padding=1) for fan_in, fan_out in pairwise(widths)
+            PooledConv2d(fan_in, fan_out, kernel_size=3, padding=1) for fan_in, fan_out in pairwise(widths)
         )
         pooled = maps[-1] * (height // 8) * (width // 8)
         self.hidden = nn.ModuleList([nn.Linear(pooled, full), nn.Linear(full, full)])
@@ -45,10 +53,9 @@ class LectureCNN(nn.Module):
         """Return logits ``(batch, classes)`` of normalised images ``(batch, channels, height, width)``."""
         units = self.input_dropout.into(self.convolutions[0], images)
         after_conv = (*self.convolutions[1:], self.hidden[0])
-        for dropout, layer in zip(typed(self.conv_dropouts), after_conv, strict=True):
-            # Activations are monotone, so pooling first gives the same result on a quarter of the elements.
-            units = F.max_pool2d(units, 2)
-            units = dropout.into(layer, self.activation(units), units)
+        sites = zip(typed(self.conv_dropouts), self.convolutions, after_conv, strict=True)
+        for dropout, convolution, layer in sites:
+            units = pooled_into(dropout, layer, units, 2, self.activation, cast(PooledConv2d, convolution))
         for dropout, layer in zip(typed(self.hidden_dropouts), (self.hidden[1], self.output), strict=True):
-            units = dropout.into(layer, self.activation(units), units)
+            units = activated_into(dropout, layer, units, self.activation)
         return units

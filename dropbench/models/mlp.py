@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from dropbench.dropout.registry import make_dropout
-from dropbench.models.parts import activation_of, sizes, typed
+from dropbench.models.parts import activated_into, activation_of, sizes, typed
 from dropbench.run.config import RunConfig
 
 
@@ -37,5 +37,5 @@ class MLP(nn.Module):
         """Return logits ``(batch, classes)`` of normalised images ``(batch, channels, height, width)``."""
         units = self.input_dropout.into(self.hidden[0], images)
         for dropout, layer in zip(typed(self.hidden_dropouts), (*self.hidden[1:], self.output), strict=True):
-            units = dropout.into(layer, self.activation(units), units)
+            units = activated_into(dropout, layer, units, self.activation)
         return units

@@ -1,13 +1,21 @@
 """The 2014 paper's convolutional net."""
 
 from itertools import pairwise
+from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from dropbench.dropout.registry import make_dropout
-from dropbench.models.parts import activation_of, at_least_8, sizes, typed
+from dropbench.models.parts import (
+    PooledConv2d,
+    activated_into,
+    activation_of,
+    at_least_8,
+    pooled_into,
+    sizes,
+    typed,
+)
 from dropbench.run.config import RunConfig
 
 
@@ -31,7 +39,7 @@ class PaperCNN(nn.Module):
         channels, height, width = at_least_8(image_shape, config)
         maps = [*sizes((96, 128), config, "conv"), *sizes((256,), config, "hidden")]
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(fan_in, fan_out, kernel_size=5, padding=2)
+            PooledConv2d(fan_in, fan_out, kernel_size=5, padding=2)
             for fan_in, fan_out in pairwise((channels, *maps))
         )
         for _ in maps:
@@ -54,6 +62,8 @@ class PaperCNN(nn.Module):
         dropouts = (*typed(self.conv_dropouts), *typed(self.hidden_dropouts))
         for number, (dropout, layer) in enumerate(zip(dropouts, after, strict=True)):
             if number < len(self.convolutions):
-                units = F.max_pool2d(units, 3, stride=2, padding=1)  # before the activation, as in LectureCNN
-            units = dropout.into(layer, self.activation(units), units)
+                convolution = cast(PooledConv2d, self.convolutions[number])
+                units = pooled_into(dropout, layer, units, 3, self.activation, convolution)
+            else:
+                units = activated_into(dropout, layer, units, self.activation)
         return units

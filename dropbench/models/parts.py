@@ -1,13 +1,16 @@
 """Parts shared by the models: activations, layer sizes, and the check for images that are too small."""
 
 from collections.abc import Callable, Iterable
-from typing import cast
+from typing import TypeGuard, cast
 
 import torch
 from torch import nn
 
-from dropbench.dropout.layer import DropoutLayer
+from dropbench.dropout.bernoulli import BernoulliDropout
+from dropbench.dropout.layer import DropoutLayer, flat_for
 from dropbench.errors import UsageError
+from dropbench.kernels.pool import bias_of, max_pool, pool_relu
+from dropbench.kernels.relu import relu_drop
 from dropbench.run.config import RunConfig
 
 Activation = Callable[[torch.Tensor], torch.Tensor]
@@ -28,6 +31,64 @@ def activation_of(config: RunConfig) -> Activation:
     if config.model.activation == "maxout":
         return lambda outputs: outputs.view(len(outputs), -1, config.model.pieces).amax(2)
     return ACTIVATIONS[config.model.activation]
+
+
+def activated_into(
+    dropout: DropoutLayer, layer: nn.Module, pre_activations: torch.Tensor, activation: Activation
+) -> torch.Tensor:
+    """Apply the activation, dropout and ``layer``, in this order; ReLU and dropout are one pass if they can be."""
+    if activation is torch.relu and _draws_a_mask(dropout):
+        units = relu_drop(pre_activations, dropout.chance, dropout.scale, dropout.draw())
+        return cast(torch.Tensor, layer(flat_for(layer, units)))
+    return dropout.into(layer, activation(pre_activations), pre_activations)
+
+
+class PooledConv2d(nn.Conv2d):
+    """A convolution whose maps go into a max-pool by ``pooled_into``, where its bias gets its gradient."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the maps; no gradient flows from here into the bias."""
+        bias = None if self.bias is None else self.bias.detach()
+        return self._conv_forward(images, self.weight, bias)
+
+
+def pooled_into(
+    dropout: DropoutLayer,
+    layer: nn.Module,
+    maps: torch.Tensor,
+    window: int,
+    activation: Activation,
+    convolution: PooledConv2d,
+) -> torch.Tensor:
+    """Apply a max-pool, the activation, dropout and ``layer``; all but the last are one pass if they can be.
+
+    The maps are those of ``convolution``, and ``window`` is that of dropbench.kernels.pool.pool_relu. Activations
+    are monotone, so pooling first gives the same result on a quarter of the elements.
+    """
+    bias = convolution.bias
+    if activation is torch.relu and _draws_a_mask(dropout):
+        units = pool_relu(maps, window, dropout.chance, dropout.scale, dropout.draw(), bias)
+        return cast(torch.Tensor, layer(flat_for(layer, units)))
+    if activation is torch.relu and _ignores_pre_activations(dropout):
+        return dropout.into(layer, pool_relu(maps, window, bias=bias))
+    pooled = max_pool(maps if bias is None else bias_of(maps, bias), window)
+    return dropout.into(layer, activation(pooled), pooled)
+
+
+def _draws_a_mask(dropout: DropoutLayer) -> TypeGuard[BernoulliDropout]:
+    """Whether the layer does nothing but multiply the next units by a mask and its scale."""
+    return (
+        type(dropout) is BernoulliDropout
+        and dropout.noisy
+        and dropout.tap is None
+        and not torch.compiler.is_compiling()
+    )
+
+
+def _ignores_pre_activations(dropout: DropoutLayer) -> bool:
+    """Whether the layer takes the units alone, like all that leave these methods as they are."""
+    kind = type(dropout)
+    return kind.forward is DropoutLayer.forward and kind.into is DropoutLayer.into
 
 
 def sizes(layers: Iterable[int], config: RunConfig, site: str) -> list[int]:

@@ -132,7 +132,7 @@ def test_relu_and_dropout_in_one_pass(device, dtype, chance):
             expected = activations * 1.25
         else:
             expected = mask.drop_in_torch(activations, chance, 1.25, draw)
-        dropped = on_cuda.relu_dropout(ours, chance, 1.25, draw)
+        dropped = on_cuda.relu_drop(ours, chance, 1.25, draw)
         assert_same(dropped.detach(), expected.detach())
         gradient = normal(*shape, dtype=dtype)
         expected.backward(gradient)
@@ -142,7 +142,7 @@ def test_relu_and_dropout_in_one_pass(device, dtype, chance):
 
 def test_relu_passes_what_is_not_a_number(device):
     units = torch.tensor([torch.nan, -torch.nan, torch.inf, -torch.inf, -1.0], device=device).requires_grad_()
-    out = on_cuda.relu_dropout(units, None, 2.0, None)
+    out = on_cuda.relu_drop(units, None, 2.0, None)
     assert_same(out.detach(), torch.tensor([torch.nan, torch.nan, torch.inf, 0.0, 0.0]))
     out.backward(torch.ones_like(out))
     assert units.grad.tolist() == [2.0, 2.0, 2.0, 0.0, 0.0]
