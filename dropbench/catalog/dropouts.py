@@ -18,8 +18,8 @@ class Variant:
     summary: str
     scaled: bool = False
     """Its masks have the mean 1 − p, so inverted dropout and weight scaling both apply."""
-    in_levels: bool = False
-    """Its masks have one of the probabilities of dropbench.dropout.masks.drop_levels."""
+    in_chances: bool = False
+    """Its masks have one of the probabilities of dropbench.kernels.philox.chance_of."""
     activation: str = ""
     """The only activation that it is made for; empty: any."""
     learns: bool = False
@@ -34,28 +34,31 @@ VARIANTS = Registry(
     "dropout",
     {
         "bernoulli": Variant(
-            "dropbench.dropout.bernoulli:BernoulliDropout", "units are set to 0", scaled=True, in_levels=True
+            "dropbench.dropout.bernoulli:BernoulliDropout", "units are set to 0", scaled=True, in_chances=True
         ),
         "gaussian": Variant("dropbench.dropout.noise:GaussianDropout", "normal noise of variance p/(1 − p)"),
         "uniform": Variant("dropbench.dropout.noise:UniformDropout", "uniform noise of the same variance"),
         "dropconnect": Variant(
             "dropbench.dropout.dropconnect:DropConnect",
             "the next layer's weights are dropped, per sample",
-            in_levels=True,
+            in_chances=True,
             on_weights=True,
         ),
         "spatial": Variant(
             "dropbench.dropout.bernoulli:SpatialDropout",
             "whole channels are dropped",
             scaled=True,
-            in_levels=True,
+            in_chances=True,
             of_maps=True,
         ),
         "dropblock": Variant(
-            "dropbench.dropout.borrowed:DropBlock", "squares of a feature map are dropped", of_maps=True
+            "dropbench.dropout.dropblock:DropBlock", "squares of a feature map are dropped", of_maps=True
         ),
         "alpha": Variant(
-            "dropbench.dropout.borrowed:AlphaDropout", "for SELU, keeps mean and variance", activation="selu"
+            "dropbench.dropout.alpha:AlphaDropout",
+            "for SELU, keeps mean and variance",
+            in_chances=True,
+            activation="selu",
         ),
         "variational": Variant(
             "dropbench.dropout.variational:VariationalDropout",

@@ -6,8 +6,9 @@ import torch
 
 from dropbench.dropout.in_graph import drop_in_graph
 from dropbench.dropout.layer import Arriving, DropoutLayer, Site
-from dropbench.dropout.masks import LEVELS, drop, drop_levels, keep_mask
 from dropbench.errors import unknown_name
+from dropbench.kernels.mask import drop, keep_mask
+from dropbench.kernels.philox import Chance, Draw, chance_of
 from dropbench.run.blocks.dropout import CONVENTIONS
 
 
@@ -21,8 +22,8 @@ class BernoulliDropout(DropoutLayer):
     - ``weight-scaling``: kept units are left unchanged in training; at test all units are multiplied by
       1 − p, which equals the paper's scaling of the outgoing weights (Srivastava et al. 2014, section 2).
 
-    Both use the actual drop probability of the mask (``p_drop`` rounded to a multiple of 2⁻¹⁶), so the
-    expected output in training is exactly the output at test.
+    Both use the actual drop probability of the mask (see ``chance``), so the expected output in training is
+    exactly the output at test.
 
     Args:
         p_drop: probability of *dropping* a unit, in [0, 1).
@@ -45,34 +46,33 @@ class BernoulliDropout(DropoutLayer):
         return cls(p_drop, site.convention)
 
     @property
-    def levels(self) -> int:
-        """How many of 65,536 equally likely values mean *drop*; see drop_levels."""
-        return drop_levels(self.p_now)
+    def chance(self) -> Chance:
+        """The chance that the mask drops a unit, the nearest to the probability in force."""
+        return chance_of(self.p_now)
 
     @property
     def keep(self) -> float:
         """The actual probability that the mask keeps a unit."""
-        return 1 - self.levels / LEVELS
+        return 1 - self.chance.probability
 
     @property
     def scale(self) -> float:
         """The factor on kept units in training."""
         return 1 / self.keep if self.convention == "inverted" else 1.0
 
-    @property
-    def does_nothing(self) -> bool:
-        """Whether the mask keeps every unit."""
-        return self.levels == 0
-
     def second_moment(self, arriving: Arriving) -> float:
         """Return scale² (1 − p): 1/(1 − p) for inverted dropout, 1 − p for weight scaling."""
         return self.scale**2 * self.keep
 
-    def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Multiply the units by a new mask and by ``scale``."""
+    def with_noise(self, units: torch.Tensor) -> torch.Tensor:
+        """Return the units dropped by the next mask; a graph of torch.compile draws it when it runs."""
         if torch.compiler.is_compiling():
-            return drop_in_graph(units, self.levels, self.scale, self.generator_number)
-        return drop(units, self.levels, self.scale, generator)
+            return drop_in_graph(units, self.chance, self.scale, self.stream_number)
+        return super().with_noise(units)
+
+    def disturb(self, units: torch.Tensor, draw: Draw) -> torch.Tensor:
+        """Multiply the units by a new mask and by ``scale``."""
+        return drop(units, self.chance, self.scale, draw)
 
     def at_test(self, units: torch.Tensor) -> torch.Tensor:
         """Return the units, multiplied by the keep probability under weight scaling."""
@@ -92,9 +92,9 @@ class SpatialDropout(BernoulliDropout):
     Shapes: feature maps ``(batch, channels, height, width)``, or units of any other shape; unchanged.
     """
 
-    def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def disturb(self, units: torch.Tensor, draw: Draw) -> torch.Tensor:
         """Multiply the channels by a new mask and by ``scale``."""
         if units.ndim != 4:
-            return super().disturb(units, generator)
-        mask = keep_mask(units.new_empty(units.shape[:2]), self.levels, generator)
+            return super().disturb(units, draw)
+        mask = keep_mask(units.new_empty(units.shape[:2]), self.chance, draw)
         return units * mask[:, :, None, None] * self.scale

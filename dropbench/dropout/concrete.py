@@ -7,10 +7,11 @@ import torch
 from torch import nn
 
 from dropbench.dropout.layer import Arriving, DropoutLayer, Site
+from dropbench.kernels.noise import uniform
+from dropbench.kernels.philox import Draw
 
 TEMPERATURE = 0.1
 LENGTH_SCALE = 0.01
-_EDGE = 1e-7
 _STEPS = 100_000
 
 
@@ -67,17 +68,16 @@ class ConcreteDropout(DropoutLayer):
     def second_moment(self, arriving: Arriving) -> float:
         """Return E(m²)/(1 − p)², the mean over u at equal steps: a relaxed mask is rarely 0 or 1."""
         p = self.p_learned().detach().double()
-        uniform = (torch.arange(_STEPS, dtype=torch.float64) + 0.5) / _STEPS
-        dropped = torch.sigmoid((torch.logit(p) + torch.logit(uniform)) / TEMPERATURE)
+        steps = (torch.arange(_STEPS, dtype=torch.float64) + 0.5) / _STEPS
+        dropped = torch.sigmoid((torch.logit(p) + torch.logit(steps)) / TEMPERATURE)
         return (((1 - dropped) / (1 - p)).square().mean()).item()
 
-    def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def disturb(self, units: torch.Tensor, draw: Draw) -> torch.Tensor:
         """Multiply the units by a new relaxed mask."""
         shape = (*units.shape[:2], 1, 1) if units.ndim == 4 else units.shape
         self._units = math.prod(shape[1:])
         p = self.p_learned()
         wide = torch.promote_types(units.dtype, torch.float32)
-        uniform = torch.rand(shape, dtype=wide, generator=generator, device=units.device)
-        uniform = uniform.clamp(_EDGE, 1 - _EDGE)
-        dropped = torch.sigmoid((torch.logit(p) + torch.logit(uniform)) / TEMPERATURE)
+        drawn = uniform(shape, draw, units.device).to(wide)
+        dropped = torch.sigmoid((torch.logit(p) + torch.logit(drawn)) / TEMPERATURE)
         return (units * ((1 - dropped) / (1 - p))).to(units.dtype)

@@ -8,8 +8,11 @@ from torch import nn
 
 from dropbench.catalog.user_code import is_user_code
 from dropbench.dropout.layer import DropoutLayer
+from dropbench.dropout.stream import Stream
+from dropbench.errors import UsageError
+from dropbench.run.blocks.dropout import PHILOX
 from dropbench.run.config import RunConfig
-from dropbench.run.streams import torch_generator
+from dropbench.run.streams import key_of
 
 
 def dropout_layers(model: nn.Module) -> list[DropoutLayer]:
@@ -17,13 +20,23 @@ def dropout_layers(model: nn.Module) -> list[DropoutLayer]:
     return [module for module in model.modules() if isinstance(module, DropoutLayer)]
 
 
-def set_streams(model: nn.Module, stream: str, seed: int, member: int, device: torch.device) -> None:
-    """Give each dropout layer its own generator of ``stream`` (``mask`` or ``mc``).
+def check_random_numbers(config: RunConfig) -> None:
+    """Raise UsageError if the noise of ``config`` was drawn as only recorded runs drew it."""
+    if config.dropout.random_numbers != PHILOX and not config.without_dropout:
+        raise UsageError(
+            f"`random_numbers` {config.dropout.random_numbers} is of recorded runs: none is trained so now.",
+            "Leave out `random_numbers`.",
+        )
 
-    With one generator per layer, dropping units at one site does not change the masks of another.
+
+def set_streams(model: nn.Module, name: str, seed: int, member: int) -> None:
+    """Give each dropout layer its own draws of the stream ``name`` (``mask`` or ``mc``).
+
+    Dropping units at one site does not change the masks of another.
     """
+    key = key_of(seed, name, member)
     for site, layer in enumerate(dropout_layers(model)):
-        layer.generator = torch_generator(seed, stream, member, site, device=device)
+        layer.stream = Stream(key, site)
 
 
 @contextmanager

@@ -7,8 +7,9 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from dropbench.dropout.layer import Arriving, DropoutLayer, Site, layer_before
-from dropbench.dropout.masks import LEVELS, drop_levels, keep_mask
 from dropbench.errors import UsageError
+from dropbench.kernels.mask import keep_mask
+from dropbench.kernels.philox import Chance, Draw, chance_of
 
 _CHUNK = 1 << 24  # mask values that are held at once: 64 MB
 
@@ -45,17 +46,17 @@ class DropConnect(DropoutLayer):
 
     def second_moment(self, arriving: Arriving) -> float:
         """Return 1/(1 − p), the factor on the second moment of the next layer's output."""
-        return 1 / (1 - drop_levels(self.p_now) / LEVELS)
+        return 1 / (1 - chance_of(self.p_now).probability)
 
-    def connect(self, layer: nn.Module, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def connect(self, layer: nn.Module, units: torch.Tensor, draw: Draw) -> torch.Tensor:
         """Return the output ``(batch, outputs)`` of ``layer`` with masked weights."""
         linear = cast(nn.Linear, layer)
-        levels = drop_levels(self.p_now)
+        chance = chance_of(self.p_now)
         units = units.to(linear.weight.dtype)
         # Each sample is multiplied by its own matrix, so bf16's block products would not make it faster.
         with torch.autocast(units.device.type, enabled=False):
-            product: torch.Tensor = _MaskedProduct.apply(units, linear.weight, levels, generator)
-        product = product / (1 - levels / LEVELS)
+            product: torch.Tensor = _MaskedProduct.apply(units, linear.weight, chance, draw)
+        product = product / (1 - chance.probability)
         return product if linear.bias is None else product + linear.bias
 
 
@@ -64,28 +65,33 @@ class _MaskedProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, units: torch.Tensor, weight: torch.Tensor, levels: int, generator: torch.Generator
+        ctx: Any, units: torch.Tensor, weight: torch.Tensor, chance: Chance, draw: Draw
     ) -> torch.Tensor:
         ctx.save_for_backward(units, weight)
-        ctx.levels, ctx.generator = levels, generator.clone_state()
-        parts = []
-        for part in torch.split(units, _samples(weight)):
-            masked = keep_mask(weight.expand(len(part), -1, -1).contiguous(), levels, generator).mul_(weight)
-            parts.append((masked @ part[:, :, None])[:, :, 0])
-        return torch.cat(parts)
+        ctx.chance, ctx.draw = chance, draw
+        outputs = []
+        for number, part in enumerate(torch.split(units, _samples(weight))):
+            masked = _masks(part, weight, chance, draw.of_part(number)).mul_(weight)
+            outputs.append((masked @ part[:, :, None])[:, :, 0])
+        return torch.cat(outputs)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None]:
         units, weight = ctx.saved_tensors
-        generator = ctx.generator.clone_state()
         to_units, to_weight = [], torch.zeros_like(weight)
         size = _samples(weight)
-        for part, part_gradient in zip(torch.split(units, size), torch.split(gradient, size), strict=True):
-            mask = keep_mask(weight.expand(len(part), -1, -1).contiguous(), ctx.levels, generator)
-            to_weight += torch.einsum("bo,bi,boi->oi", part_gradient, part, mask)
-            to_units.append((part_gradient[:, None, :] @ mask.mul_(weight))[:, 0])
+        parts = zip(torch.split(units, size), torch.split(gradient, size), strict=True)
+        for number, (part, part_gradient) in enumerate(parts):
+            masks = _masks(part, weight, ctx.chance, ctx.draw.of_part(number))
+            to_weight += torch.einsum("bo,bi,boi->oi", part_gradient, part, masks)
+            to_units.append((part_gradient[:, None, :] @ masks.mul_(weight))[:, 0])
         return torch.cat(to_units), to_weight, None, None
+
+
+def _masks(part: torch.Tensor, weight: torch.Tensor, chance: Chance, draw: Draw) -> torch.Tensor:
+    """A mask on the weights for each sample of a part ``(samples, outputs, inputs)``."""
+    return keep_mask(weight.new_empty(len(part), *weight.shape), chance, draw)
 
 
 def _samples(weight: torch.Tensor) -> int:

@@ -4,32 +4,34 @@ from weakref import WeakValueDictionary
 
 import torch
 
-from dropbench.dropout.masks import keep_mask
+from dropbench.dropout.stream import Stream
+from dropbench.kernels.mask import keep_mask
+from dropbench.kernels.philox import Chance
 
-_generators: WeakValueDictionary[int, torch.Generator] = WeakValueDictionary()
+_streams: WeakValueDictionary[int, Stream] = WeakValueDictionary()
 
 
-def number_of(generator: torch.Generator) -> int:
-    """Return the number that stands for ``generator`` in a graph, which cannot contain the object itself."""
-    _generators[id(generator)] = generator
-    return id(generator)
+def number_of(stream: Stream) -> int:
+    """Return the number that stands for ``stream`` in a graph, which cannot contain the object itself."""
+    _streams[id(stream)] = stream
+    return id(stream)
 
 
 @torch.library.custom_op(
-    "dropbench::keep_mask",
+    "dropbench::next_mask",
     mutates_args=(),
-    tags=(torch.Tag.nondeterministic_seeded,),  # the backward pass must not draw the mask a second time
+    tags=(torch.Tag.nondeterministic_seeded,),  # the backward pass must not draw the next mask
 )
-def _keep_mask(like: torch.Tensor, levels: int, generator: int) -> torch.Tensor:
-    return keep_mask(like, levels, _generators[generator])
+def _next_mask(like: torch.Tensor, levels: int, bits: int, stream: int) -> torch.Tensor:
+    return keep_mask(like, Chance(levels, bits), _streams[stream].draw())
 
 
-@_keep_mask.register_fake
-def _(like: torch.Tensor, levels: int, generator: int) -> torch.Tensor:
+@_next_mask.register_fake
+def _(like: torch.Tensor, levels: int, bits: int, stream: int) -> torch.Tensor:
     return torch.empty_like(like)
 
 
-def drop_in_graph(units: torch.Tensor, levels: int, scale: float, generator: int) -> torch.Tensor:
-    """Drop units like dropbench.dropout.masks.drop; ``generator`` is the number_of the generator."""
-    mask: torch.Tensor = _keep_mask(units.detach(), levels, generator)
-    return units * mask * scale
+def drop_in_graph(units: torch.Tensor, chance: Chance, scale: float, stream: int) -> torch.Tensor:
+    """Drop units like dropbench.kernels.mask.drop; ``stream`` is the number_of the stream to draw from."""
+    mask: torch.Tensor = _next_mask(units.detach(), chance.levels, chance.bits, stream)
+    return torch.where(mask != 0, units * scale, 0.0)

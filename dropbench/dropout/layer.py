@@ -7,7 +7,9 @@ from typing import Self, cast
 import torch
 from torch import nn
 
+from dropbench.dropout.stream import Stream
 from dropbench.errors import UsageError
+from dropbench.kernels.philox import Draw
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Arriving:
     """``(batch, …)``."""
     pre_activations: torch.Tensor | None
     """The units before their activation, in the same shape; None at the input."""
-    generator: torch.Generator
-    """A stream to draw noise from."""
+    draw: Draw
+    """Random numbers for noise."""
 
 
 class DropoutLayer(nn.Module):
@@ -41,8 +43,8 @@ class DropoutLayer(nn.Module):
     A variant overrides ``disturb``, which adds the noise, and ``at_test`` if the layer is not the identity at
     test. A variant with noise on the weights of the next layer sets ``on_weights`` and overrides ``connect``.
     One that knows its ``second_moment`` in closed form overrides that, too.
-    Noise is drawn from ``generator`` alone, which the run sets to its own stream; if there is none, a draw
-    raises RuntimeError instead of using torch's global generator.
+    Noise is made of the random numbers of a draw alone, the next one of ``stream``, which the run sets; if
+    there is none, a draw raises RuntimeError instead of using torch's global generator.
 
     Args:
         p_drop: probability of *dropping* a unit, in [0, 1); continuous noise has the same variance p/(1 − p).
@@ -73,9 +75,9 @@ class DropoutLayer(nn.Module):
         self.site = "hidden"
         self.strength = 1.0
         """The schedule's factor on p_drop; see dropbench.dropout.control."""
-        self.generator: torch.Generator | None = None
-        self.generator_number = 0
-        """Stands for ``generator`` in a graph of torch.compile; see dropbench.dropout.in_graph."""
+        self.stream: Stream | None = None
+        self.stream_number = 0
+        """Stands for ``stream`` in a graph of torch.compile; see dropbench.dropout.in_graph."""
         self.sampling = False
         """Whether to draw noise in eval mode too; see dropbench.dropout.control."""
         self.tap: Callable[[torch.Tensor], torch.Tensor] | None = None
@@ -124,7 +126,7 @@ class DropoutLayer(nn.Module):
         units = self.tapped(units)
         if self.does_nothing:
             return units
-        return self.disturb(units, self.stream()) if self.noisy else self.at_test(units)
+        return self.with_noise(units) if self.noisy else self.at_test(units)
 
     def into(
         self, layer: nn.Module, units: torch.Tensor, pre_activations: torch.Tensor | None = None
@@ -137,7 +139,7 @@ class DropoutLayer(nn.Module):
         if self.on_weights:
             units = flat_for(layer, self.tapped(units))
             if self.noisy:
-                return self.connect(layer, units, self.stream())
+                return self.connect(layer, units, self.draw())
             return cast(torch.Tensor, layer(units))
         return cast(torch.Tensor, layer(flat_for(layer, self(units, pre_activations))))
 
@@ -150,31 +152,35 @@ class DropoutLayer(nn.Module):
 
         This is measured on the units that arrive; a variant with a closed form overrides it.
         """
-        units, generator = arriving.units, arriving.generator
+        units, draw = arriving.units, arriving.draw
         with torch.no_grad():
             if self.on_weights:
                 layer = cast(nn.Module, self.next_layer)
                 units = flat_for(layer, units)
-                noisy, plain = self.connect(layer, units, generator), cast(torch.Tensor, layer(units))
+                noisy, plain = self.connect(layer, units, draw), cast(torch.Tensor, layer(units))
             else:
-                noisy, plain = self.disturb(units, generator), units
+                noisy, plain = self.disturb(units, draw), units
         return (noisy.double().square().mean() / plain.double().square().mean()).item()
 
     def tapped(self, units: torch.Tensor) -> torch.Tensor:
         """Return the units after the tap, if there is one."""
         return units if self.tap is None else self.tap(units)
 
-    def stream(self) -> torch.Generator:
-        """Return the generator; raise RuntimeError if there is none."""
-        if self.generator is None:
-            raise RuntimeError("This dropout layer has no random stream; set its generator.")
-        return self.generator
+    def draw(self) -> Draw:
+        """Return the next draw of the stream; raise RuntimeError if there is none."""
+        if self.stream is None:
+            raise RuntimeError("This dropout layer has no random stream; set its stream.")
+        return self.stream.draw()
 
-    def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def with_noise(self, units: torch.Tensor) -> torch.Tensor:
+        """Return the units with the noise of the next draw on them."""
+        return self.disturb(units, self.draw())
+
+    def disturb(self, units: torch.Tensor, draw: Draw) -> torch.Tensor:
         """Return the units with new noise on them."""
         raise NotImplementedError  # not abstract: a variant overrides this or connect; see __init__
 
-    def connect(self, layer: nn.Module, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def connect(self, layer: nn.Module, units: torch.Tensor, draw: Draw) -> torch.Tensor:
         """Return the output of ``layer`` with new noise on its weights."""
         raise NotImplementedError  # not abstract, like disturb
 

@@ -1,39 +1,53 @@
-"""Random draws by code that can only use torch's default generator."""
+"""Random draws by code that needs a torch.Generator, or that can only use torch's default ones."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
+from dropbench.kernels.philox import Draw, words
 from dropbench.run.config import RunConfig
-from dropbench.run.streams import torch_generator
+from dropbench.run.streams import key_of
+
+_SEEDS = 0xFFFFFFFF
+
+
+def torch_generator_of(draw: Draw, device: torch.device) -> torch.Generator:
+    """Return a generator on ``device`` whose numbers are a function of the draw alone."""
+    return torch.Generator(device).manual_seed(_seed_of(draw))
 
 
 @contextmanager
-def as_default(generator: torch.Generator) -> Iterator[None]:
-    """Let the device's default generator draw from the stream of ``generator``, in this context.
+def as_default(draw: Draw, device: torch.device) -> Iterator[None]:
+    """Let the default generators of the CPU and of ``device`` draw what belongs to ``draw``, in this context.
 
-    Afterwards ``generator`` has advanced, and the default generator has its former state again. The states
-    are in host memory, even for CUDA, so nothing waits for the device.
+    Afterwards they have their former states again. The states are in host memory, even for CUDA, so nothing
+    waits for the device.
     """
-    device = generator.device
-    default = torch.default_generator
+    lent = [torch.default_generator]
     if device.type == "cuda":
-        default = torch.cuda.default_generators[device.index or 0]
-    before = default.get_state()
-    default.set_state(generator.get_state())
+        lent.append(torch.cuda.default_generators[device.index])
+    before = [generator.get_state() for generator in lent]
+    seed = _seed_of(draw)
+    for generator in lent:
+        generator.manual_seed(seed)
     try:
         yield
     finally:
-        generator.set_state(default.get_state())
-        default.set_state(before)
+        for generator, state in zip(lent, before, strict=True):
+            generator.set_state(state)
 
 
 @contextmanager
 def own_draws(config: RunConfig) -> Iterator[None]:
     """Seed torch's default generator from the run's stream in this context, for the user's own code."""
     with torch.random.fork_rng():
-        torch.manual_seed(
-            torch_generator(config.repetition.seed, "own", config.repetition.member).initial_seed()
-        )
+        torch.manual_seed(key_of(config.repetition.seed, "own", config.repetition.member))
         yield
+
+
+def _seed_of(draw: Draw) -> int:
+    """64 bits of the draw's part _SEEDS, so that a layer may use the other parts beside the generator."""
+    seed = words(2, draw.of_part(_SEEDS), torch.device("cpu")).numpy().view(np.uint64)
+    return int(seed[0])

@@ -5,6 +5,8 @@ import math
 import torch
 
 from dropbench.dropout.layer import Arriving, DropoutLayer
+from dropbench.kernels.noise import normal, uniform
+from dropbench.kernels.philox import Draw
 
 
 class ContinuousNoise(DropoutLayer):
@@ -18,18 +20,18 @@ class ContinuousNoise(DropoutLayer):
 class GaussianDropout(ContinuousNoise):
     """Multiplies units by N(1, σ²) with σ² = p/(1 − p) (Srivastava et al. 2014, section 10)."""
 
-    def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def disturb(self, units: torch.Tensor, draw: Draw) -> torch.Tensor:
         """Multiply the units by new normal noise, drawn in float32 whatever the dtype of the units."""
-        noise = torch.empty_like(units, dtype=torch.float32)
         deviation = math.sqrt(self.p_now / (1 - self.p_now))
-        return (units * noise.normal_(1.0, deviation, generator=generator)).to(units.dtype)
+        noise = normal(units.shape, draw, units.device).mul_(deviation).add_(1)
+        return (units * noise).to(units.dtype)
 
 
 class UniformDropout(ContinuousNoise):
     """Multiplies units by uniform noise of mean 1 and variance p/(1 − p), so of half-width √(3p/(1 − p))."""
 
-    def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def disturb(self, units: torch.Tensor, draw: Draw) -> torch.Tensor:
         """Multiply the units by new uniform noise, drawn in float32 whatever the dtype of the units."""
-        noise = torch.empty_like(units, dtype=torch.float32)
         half = math.sqrt(3 * self.p_now / (1 - self.p_now))
-        return (units * noise.uniform_(1 - half, 1 + half, generator=generator)).to(units.dtype)
+        noise = uniform(units.shape, draw, units.device).mul_(2 * half).add_(1 - half)
+        return (units * noise).to(units.dtype)

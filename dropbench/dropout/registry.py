@@ -7,8 +7,8 @@ from torch import nn
 
 from dropbench.catalog import user_code
 from dropbench.catalog.dropouts import VARIANTS
-from dropbench.dropout.borrowed import OwnDropout
 from dropbench.dropout.layer import DropoutLayer, Site
+from dropbench.dropout.own import OwnDropout
 from dropbench.dropout.thinned import ThinnedDropout
 from dropbench.run.config import RunConfig
 

@@ -6,6 +6,7 @@ import torch
 
 from dropbench.dropout.layer import Arriving, DropoutLayer, Site
 from dropbench.errors import UsageError
+from dropbench.kernels.noise import uniform
 
 
 class Standout(DropoutLayer):
@@ -49,8 +50,8 @@ class Standout(DropoutLayer):
         keep = self.keep_probability(pre_activations)
         if not self.noisy:
             return units * keep.to(units.dtype)
-        uniform = torch.rand(units.shape, generator=self.stream(), device=units.device)
-        return units * (uniform < keep).to(units.dtype)
+        drawn = uniform(units.shape, self.draw(), units.device)
+        return units * (drawn < keep).to(units.dtype)
 
     def second_moment(self, arriving: Arriving) -> float:
         """Return Σ (keep probability) x² / Σ x² over the units x that arrive: large ones are dropped less."""

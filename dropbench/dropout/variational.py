@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from dropbench.dropout.layer import Arriving, DropoutLayer, Site, layer_before
+from dropbench.kernels.noise import normal
+from dropbench.kernels.philox import Draw
 
 _LARGEST = 8.0  # bound of |log α|; beyond it the noise is negligible or overwhelming
 
@@ -66,7 +68,7 @@ class VariationalDropout(DropoutLayer):
         """Return 1 + α, the factor on the second moment of the next layer's output."""
         return 1 / (1 - self.p_now)
 
-    def connect(self, layer: nn.Module, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def connect(self, layer: nn.Module, units: torch.Tensor, draw: Draw) -> torch.Tensor:
         """Return the output of ``layer``, drawn from its normal distribution."""
         p = self.p_learned()
         alpha = p / (1 - p)
@@ -79,7 +81,7 @@ class VariationalDropout(DropoutLayer):
         else:
             variance = F.linear(units.square() * alpha, cast(nn.Linear, layer).weight.square())
         wide = torch.promote_types(mean.dtype, torch.float32)
-        noise = torch.empty_like(mean, dtype=wide).normal_(generator=generator)
+        noise = normal(mean.shape, draw, mean.device).to(wide)
         # The root has no finite slope at 0, which is the variance if all units are 0.
         return cast(torch.Tensor, mean + (variance.to(wide) + 1e-12).sqrt() * noise)
 

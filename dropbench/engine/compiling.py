@@ -29,15 +29,15 @@ def compiled_for(
         Exception: whatever torch.compile raises, for instance on the CPU if there is no C++ compiler.
 
     """
-    generators = [layer.generator for layer in dropout_layers(model) if layer.generator is not None]
-    streams = [generator.get_state() for generator in generators]
+    streams = [layer.stream for layer in dropout_layers(model) if layer.stream is not None]
+    positions = [stream.position for stream in streams]
     before = copy.deepcopy(model.state_dict())
     for layer in dropout_layers(model):
         if not constant or type(layer) is not BernoulliDropout:  # draws its masks outside the graph
             name = "into" if layer.on_weights else "forward"
             setattr(layer, name, torch.compiler.disable(getattr(layer, name)))  # type: ignore[no-untyped-call]
-        elif layer.generator is not None:
-            layer.generator_number = number_of(layer.generator)
+        elif layer.stream is not None:
+            layer.stream_number = number_of(layer.stream)
     compiled = cast(nn.Module, torch.compile(model))
     compiled.train()
     for images in batches:
@@ -49,6 +49,6 @@ def compiled_for(
             logits.float().sum().backward()
     model.zero_grad()
     model.load_state_dict(before)
-    for generator, state in zip(generators, streams, strict=True):
-        generator.set_state(state)
+    for stream, position in zip(streams, positions, strict=True):
+        stream.position = position
     return compiled

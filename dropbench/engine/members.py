@@ -39,8 +39,7 @@ def monte_carlo_arrays(
 ) -> dict[str, np.ndarray]:
     """Return the Monte-Carlo averages over thinned nets, with independent masks for each split."""
     arrays: dict[str, np.ndarray] = {}
-    device = next(model.parameters()).device
-    set_streams(model, "mc", config.repetition.seed, config.repetition.member, device)
+    set_streams(model, "mc", config.repetition.seed, config.repetition.member)
     ladder = mc_ladder(config.dropout.mc_samples)
     for name, split in splits.items():
         nets = predict_monte_carlo(

@@ -13,7 +13,14 @@ from torch import nn
 from dropbench.catalog.models import recipe_of
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.split import SplitPositions, split
-from dropbench.dropout.control import learns, rates, schedule_strength, set_streams, set_strength
+from dropbench.dropout.control import (
+    check_random_numbers,
+    learns,
+    rates,
+    schedule_strength,
+    set_streams,
+    set_strength,
+)
 from dropbench.dropout.lending import own_draws
 from dropbench.engine import members, optim, tasks
 from dropbench.engine.batches import Examples, measure, pixel_values
@@ -66,9 +73,10 @@ def train(
         ood: out-of-distribution images that a classifier predicts too.
 
     Raises:
-        UsageError: if ``config`` does not fit ``data``.
+        UsageError: if ``config`` does not fit ``data``, or draws its noise as only recorded runs do.
 
     """
+    check_random_numbers(config)
     started_at, start = datetime.now(UTC), perf_counter()
     device = torch.device(device)
     reset_peak_memory(device)
@@ -156,7 +164,7 @@ class _Run:
         )
         model = build_model(data.image_shape, len(data.classes), config)
         model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        set_streams(model, "mask", config.repetition.seed, config.repetition.member, device)
+        set_streams(model, "mask", config.repetition.seed, config.repetition.member)
         return cls(
             config=config,
             data=data,

@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any
 
 from dropbench.catalog.dropouts import variant_of
-from dropbench.dropout.masks import LEVELS, drop_levels
+from dropbench.kernels.philox import chance_of
 from dropbench.run.config import SETTINGS, RunConfig
 
 _log = logging.getLogger(__name__)
@@ -57,11 +57,11 @@ def _without_equal_masks(runs: Iterable[RunConfig]) -> list[RunConfig]:
     for run in runs:
         values = run.settings()
         # On a ramp, and in the widths of layers, values as near as these need not round to the same.
-        rounded = variant_of(run.dropout.variant).in_levels and run.dropout.schedule != "ramp"
-        levels = {
-            name: drop_levels(values[name]) for name in PROBABILITIES if rounded and not run.dropout.widened
+        rounded = variant_of(run.dropout.variant).in_chances and run.dropout.schedule != "ramp"
+        chances = {
+            name: chance_of(values[name]) for name in PROBABILITIES if rounded and not run.dropout.widened
         }
-        other = found.setdefault(tuple({**values, **levels}.values()), run)
+        other = found.setdefault(tuple({**values, **chances}.values()), run)
         if other is not run:
             before = other.settings()
             differing = (name for name in PROBABILITIES if values[name] != before[name])
@@ -69,7 +69,7 @@ def _without_equal_masks(runs: Iterable[RunConfig]) -> list[RunConfig]:
     for name, first, second in equal:
         _log.warning(
             f"`{name}`: {first:.12g} and {second:.12g} are one setting, {first:.12g}: "
-            f"masks round p to a multiple of 1/{LEVELS:,}."
+            f"the masks of both drop with probability {chance_of(first).probability:.12g}."
         )
     return list(found.values())
 

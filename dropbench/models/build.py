@@ -11,12 +11,13 @@ from dropbench.catalog import user_code
 from dropbench.catalog.models import RECIPES
 from dropbench.dropout.control import dropout_layers, schedule_strength
 from dropbench.dropout.registry import make_dropout
+from dropbench.dropout.stream import Stream
 from dropbench.errors import UsageError
 from dropbench.models.initialise import correct, initialise
 from dropbench.run.blocks.dropout import SITES
 from dropbench.run.blocks.model import CORRECTED, TORCH
 from dropbench.run.config import RunConfig
-from dropbench.run.streams import torch_generator
+from dropbench.run.streams import key_of, torch_generator
 
 ModelFactory = Callable[[tuple[int, int, int], int, RunConfig], nn.Module]
 
@@ -78,7 +79,6 @@ def build_model(image_shape: tuple[int, int, int], classes: int, config: RunConf
     initialise(model, config, torch_generator(seed, "init", member))
     if config.model.init == CORRECTED and not config.without_dropout:
         with torch.random.fork_rng(devices=[]):  # a dropout of the user's own may draw from torch's generator
-            torch.default_generator.manual_seed(torch_generator(seed, "own", member).initial_seed())
-            generator = torch_generator(seed, "init", member, 1)
-            correct(model, image_shape, schedule_strength(config, 1), generator)
+            torch.default_generator.manual_seed(key_of(seed, "own", member))
+            correct(model, image_shape, schedule_strength(config, 1), Stream.of(seed, "init", member, 1))
     return model

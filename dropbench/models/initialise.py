@@ -8,6 +8,8 @@ from torch import nn
 
 from dropbench.dropout.control import dropout_layers, set_strength, tapped
 from dropbench.dropout.layer import Arriving, DropoutLayer
+from dropbench.dropout.stream import Stream
+from dropbench.kernels.noise import normal
 from dropbench.run.config import RunConfig
 
 _INTEGRATION_LIMIT = 10.0  # standard deviations; beyond it the normal density is negligible
@@ -33,9 +35,7 @@ def initialise(model: nn.Module, config: RunConfig, generator: torch.Generator) 
 
 
 @torch.no_grad()
-def correct(
-    model: nn.Module, image_shape: tuple[int, int, int], strength: float, generator: torch.Generator
-) -> None:
+def correct(model: nn.Module, image_shape: tuple[int, int, int], strength: float, stream: Stream) -> None:
     """Divide the weights that noisy units go into by √E(D²), where D is the factor of the site's noise.
 
     The second moment of every layer's input in training is then what it is without dropout, as Hendrycks &
@@ -44,7 +44,7 @@ def correct(
     has no weights of its own, such as a tied decoder, is left as it is, and so is one that the model does not
     name.
     """
-    for layer, arriving in _arriving(model, image_shape, generator):
+    for layer, arriving in _arriving(model, image_shape, stream):
         weight = getattr(layer.next_layer, "weight", None)
         layer.strength = strength
         if isinstance(weight, nn.Parameter) and not layer.does_nothing:
@@ -55,7 +55,7 @@ def correct(
 
 
 def _arriving(
-    model: nn.Module, image_shape: tuple[int, int, int], generator: torch.Generator
+    model: nn.Module, image_shape: tuple[int, int, int], stream: Stream
 ) -> list[tuple[DropoutLayer, Arriving]]:
     """The dropout layers, each with what arrives at it without any dropout."""
     found: list[tuple[DropoutLayer, Arriving]] = []
@@ -66,7 +66,7 @@ def _arriving(
 
     def seen(layer: DropoutLayer) -> Any:
         def tap(units: torch.Tensor) -> torch.Tensor:
-            found.append((layer, Arriving(units, pre_activations.get(layer), generator)))
+            found.append((layer, Arriving(units, pre_activations.get(layer), stream.draw())))
             return units
 
         return tap
@@ -75,7 +75,7 @@ def _arriving(
     set_strength(model, 0.0)
     hooks = [layer.register_forward_pre_hook(remember) for layer in layers]
     with tapped({layer: seen(layer) for layer in layers}):
-        model.eval()(torch.randn(_EXAMPLES, *image_shape, generator=generator))
+        model.eval()(normal((_EXAMPLES, *image_shape), stream.draw(), torch.device("cpu")))
     model.train()
     for hook in hooks:
         hook.remove()

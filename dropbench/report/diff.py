@@ -10,7 +10,7 @@ from dropbench.report.folder import Choice
 from dropbench.report.scale import Scale, scale_of
 from dropbench.report.significance import LEVEL, Tested, compare
 from dropbench.report.statistics import mean_interval
-from dropbench.report.sweep.find import find_sweeps
+from dropbench.report.sweep.find import RANDOM_NUMBERS, find_sweeps
 from dropbench.report.sweep.sweep import (
     AXES,
     SETTING,
@@ -28,7 +28,7 @@ from dropbench.run.config import SETTINGS
 
 _Key = tuple[tuple[Any, ...], frozenset[Trial]]
 # Between versions, machines and precisions is what folders are compared for; the images must be the same.
-_FREE = ("precision", "data")
+_FREE = ("precision", "data", RANDOM_NUMBERS)
 
 
 def diff_table(old: Path, new: Path, choice: Choice) -> tuple[Table, bool]:

@@ -9,7 +9,7 @@ from dropbench.run.setting import Declaration
 
 
 def resolve(told: Mapping[str, Any], settings: Mapping[str, Declaration]) -> dict[str, Any]:
-    """Every setting by its name: what was told, else the model's, else the declared default.
+    """Every setting by its name: what was told, else the model's, else the default of today.
 
     Raises:
         UsageError: for an unknown model.
@@ -17,7 +17,7 @@ def resolve(told: Mapping[str, Any], settings: Mapping[str, Declaration]) -> dic
     """
     recipe = recipe_of(told.get("model", settings["model"].default))
     values = {
-        name: told.get(name, getattr(recipe, name) if each.from_recipe else each.default)
+        name: told.get(name, getattr(recipe, name) if each.from_recipe else each.untold)
         for name, each in settings.items()
     }
     if values["patience"] is not None and "learning_rate_schedule" not in told:

@@ -51,7 +51,7 @@ def _default(each: Declaration) -> str:
     if each.says_default:
         return each.says_default
     if not each.from_recipe:
-        return _code(each.text(each.default))
+        return _code(each.text(each.untold))
     models: dict[str, list[str]] = {}
     for name, recipe in RECIPES.items():
         models.setdefault(_code(each.text(getattr(recipe, each.name))), []).append(name)

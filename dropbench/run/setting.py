@@ -80,6 +80,8 @@ class Declaration:
     range: Range | None = None
     from_recipe: bool = False
     """The default is the model's; see dropbench.catalog.models."""
+    today: Any = None
+    """What a run has that is told nothing, where that is no longer ``default``, which recorded rows mean."""
     says_default: str = ""
     """Says what the default is, where it is no single value."""
     empty: str = ""
@@ -102,6 +104,11 @@ class Declaration:
     """Several values in a sweep are trials: every setting has all of them, and is shown at its own best."""
     since: str = "0.1"
     """The version of dropbench that wrote it first; rows of older ones have the default."""
+
+    @property
+    def untold(self) -> Any:
+        """What a run has that is told nothing, unless that is the model's."""
+        return self.default if self.today is None else self.today
 
     @property
     def is_number(self) -> bool:

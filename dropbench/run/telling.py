@@ -13,9 +13,9 @@ _ALWAYS = ("p_drop", "seed")
 
 
 def usual(name: str, model: str) -> Any:
-    """The value that a setting has where nobody tells it: the model's, or the declared one."""
+    """The value that a setting has where nobody tells it: the model's, or the default of today."""
     each = SETTINGS[name]
-    return getattr(RECIPES.get(model) or RECIPES["lecture-cnn"], name) if each.from_recipe else each.default
+    return getattr(RECIPES.get(model) or RECIPES["lecture-cnn"], name) if each.from_recipe else each.untold
 
 
 def unusual(values: Mapping[str, Any], names: Iterable[str]) -> list[str]:

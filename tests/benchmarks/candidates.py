@@ -98,7 +98,7 @@ def step(pool: Callable[[torch.Tensor], torch.Tensor] | None, precision: str) ->
     model = build_model((3, 32, 32), 10, config).to(memory_format=torch.channels_last)
     if pool is not None:
         model.__class__, model.pool = OtherPool, staticmethod(pool)
-    set_streams(model, "mask", 0, 0, CPU)
+    set_streams(model, "mask", 0, 0)
     optimizer = optim.SGD(model, 0.9, 0.0)
     images = torch.randn(128, 3, 32, 32).to(memory_format=torch.channels_last)
     labels = torch.arange(128) % 10

@@ -8,7 +8,6 @@ from torch import nn
 
 from dropbench.catalog.dropouts import VARIANTS
 from dropbench.dropout import dropconnect
-from dropbench.dropout.borrowed import OwnDropout
 from dropbench.dropout.control import (
     monte_carlo,
     penalty,
@@ -18,14 +17,15 @@ from dropbench.dropout.control import (
     set_strength,
 )
 from dropbench.dropout.layer import DropoutLayer
+from dropbench.dropout.own import OwnDropout
 from dropbench.dropout.registry import make_dropout
+from dropbench.dropout.stream import Stream
 from dropbench.engine.train import train
 from dropbench.errors import UsageError
 from dropbench.run.config import RunConfig
 
 every_variant = pytest.mark.parametrize("name", VARIANTS)
 on_units = pytest.mark.parametrize("name", [n for n in VARIANTS if n not in ("dropconnect", "variational")])
-CPU = torch.device("cpu")
 
 
 def config(name: str, **more) -> RunConfig:
@@ -34,7 +34,7 @@ def config(name: str, **more) -> RunConfig:
 
 def layer(name: str, p: float = 0.4, seed: int = 0, before: nn.Module | None = None) -> DropoutLayer:
     made = make_dropout(config(name, p_drop=p), "hidden", before)
-    made.generator = torch.Generator().manual_seed(seed)
+    made.stream = Stream(seed)
     return made
 
 
@@ -103,10 +103,10 @@ def test_gradient_passes_the_noise(name, monkeypatch):
     after = linear().double()
     units = UNITS[:10].double().clone().requires_grad_()
     fixed = layer(name, seed=3, before=after)
-    state, driven = fixed.generator.get_state(), UNITS[:10]
+    driven = UNITS[:10]
 
     def same_noise(values: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
-        fixed.generator.set_state(state)
+        fixed.stream.position = 0
         return fixed.into(after, values, driven)
 
     parameters = [*after.parameters(), *fixed.double().parameters()]
@@ -119,7 +119,7 @@ def test_monte_carlo_passes_differ_while_batch_norm_stays_in_eval(name):
     dropout = layer(name, before=after)
     net = nn.ModuleList([norm, dropout, after]).eval()
     before = {key: value.clone() for key, value in net.state_dict().items()}
-    set_streams(net, "mc", 0, 0, CPU)
+    set_streams(net, "mc", 0, 0)
 
     def out() -> torch.Tensor:
         return dropout.into(after, norm(UNITS), UNITS)
@@ -291,7 +291,7 @@ class Own(nn.Module):
 
 def test_a_dropout_of_the_users_own_follows_the_ramp_to_its_end_and_is_in_train_mode_for_noise():
     own = OwnDropout(0.4, Own)
-    own.generator = torch.Generator().manual_seed(0)
+    own.stream = Stream(0)
     for strength in (0.25, 0.5, 1.0):
         set_strength(own, strength)
         own.train()(UNITS)
@@ -300,7 +300,7 @@ def test_a_dropout_of_the_users_own_follows_the_ramp_to_its_end_and_is_in_train_
         own(UNITS)
     assert own.module.seen == [(0.1, True), (0.2, True), (0.4, True), (0.4, False), (0.4, True)]
     fixed = OwnDropout(0.4, lambda p: nn.Identity())
-    fixed.generator = own.generator
+    fixed.stream = own.stream
     set_strength(fixed, 0.5)
     with pytest.raises(UsageError, match="attribute p"):
         fixed(UNITS)

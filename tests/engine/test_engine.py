@@ -115,7 +115,7 @@ def test_bf16_gives_nearly_the_numbers_of_fp32(blobs):
 def test_lecture_cnn_takes_any_size_from_8_up_and_has_its_dropout_sites(height, width, channels):
     config = RunConfig(p_drop=0.5, p_drop_conv=0.1, p_drop_input=0.2)
     model = build_model((channels, height, width), 10, config)
-    set_streams(model, "mask", 0, 0, CPU)
+    set_streams(model, "mask", 0, 0)
     assert model(torch.zeros(2, channels, height, width)).shape == (2, 10)
     assert sorted(layer.p_drop for layer in dropout_layers(model)) == [0.1, 0.1, 0.1, 0.2, 0.5, 0.5]
 

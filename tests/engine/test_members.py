@@ -10,6 +10,7 @@ from engine.test_engine import CPU, numbers, small
 
 from dropbench.datasets.split import split
 from dropbench.dropout.control import dropout_layers, set_streams
+from dropbench.dropout.stream import Stream
 from dropbench.dropout.thinned import ThinnedDropout
 from dropbench.engine.batches import Examples, measure
 from dropbench.engine.boosting import boosting_objective
@@ -29,7 +30,7 @@ STANDARD_ERRORS = 5
 def test_a_thinned_net_is_the_same_subnetwork_in_training_and_at_test():
     config = small(p_drop=0.5, thinned=True, layers=(400, 400))
     model = build_model((1, 8, 8), 3, config)
-    set_streams(model, "mask", 0, 0, CPU)
+    set_streams(model, "mask", 0, 0)
     images = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     in_training = model.train()(images)
     assert torch.equal(model(images), in_training)
@@ -40,7 +41,7 @@ def test_a_thinned_net_is_the_same_subnetwork_in_training_and_at_test():
     assert abs(kept - 0.5) < STANDARD_ERRORS * (0.25 / 800) ** 0.5
     assert not torch.equal(*masks)
     other = build_model((1, 8, 8), 3, config)
-    set_streams(other, "mask", 0, 1, CPU)
+    set_streams(other, "mask", 0, 1)
     other(images)
     first = next(layer for layer in dropout_layers(other) if layer.site == "hidden")
     assert not torch.equal(first.mask, masks[0]), "each member has a mask of its own"
@@ -49,7 +50,7 @@ def test_a_thinned_net_is_the_same_subnetwork_in_training_and_at_test():
 @pytest.mark.parametrize(("convention", "scale"), [("inverted", 4 / 3), ("weight-scaling", 1.0)])
 def test_kept_units_of_a_thinned_net_have_the_scale_of_dropouts_training(convention, scale):
     layer = ThinnedDropout(0.25, convention).eval()
-    layer.generator = torch.Generator().manual_seed(0)
+    layer.stream = Stream(0)
     maps = torch.ones(6, 16, 4, 4).to(memory_format=torch.channels_last)
     out = layer(maps)
     assert sorted(out.unique().tolist()) == [0.0, pytest.approx(scale)]
@@ -169,7 +170,7 @@ def test_the_ladder_ends_with_all_samples():
 
 def net_and_examples(blobs, config: RunConfig):
     model = build_model((1, 8, 8), 3, config)
-    set_streams(model, "mc", 0, 0, CPU)
+    set_streams(model, "mc", 0, 0)
     normalisation = measure(blobs.test_images, np.arange(90), CPU)
     return model, Examples(blobs.test_images, blobs.test_labels, normalisation, CPU)
 

@@ -8,13 +8,15 @@ import torch.nn.functional as F
 from engine.test_engine import CPU, small
 from torch import nn
 
-from dropbench.dropout.borrowed import OwnDropout
 from dropbench.dropout.control import dropout_layers, schedule_strength, set_streams, set_strength, tapped
 from dropbench.dropout.dropconnect import DropConnect
 from dropbench.dropout.layer import Arriving, DropoutLayer
-from dropbench.dropout.masks import keep_mask
+from dropbench.dropout.own import OwnDropout
+from dropbench.dropout.stream import Stream
 from dropbench.engine.train import _Run
 from dropbench.errors import UsageError
+from dropbench.kernels.mask import keep_mask
+from dropbench.kernels.philox import Draw, chance_of
 from dropbench.models.build import build_model
 from dropbench.run.config import RunConfig
 from dropbench.run.streams import torch_generator
@@ -27,7 +29,7 @@ P_DROP = 0.8
 def arriving_moments(config: RunConfig) -> list[float]:
     """The second moment of the units that arrive at each hidden site, in the first epoch of training."""
     model = build_model((1, 8, 8), 10, config).train()
-    set_streams(model, "mask", config.repetition.seed, 0, CPU)
+    set_streams(model, "mask", config.repetition.seed, 0)
     set_strength(model, schedule_strength(config, 1))
     found: list[float] = []
 
@@ -118,15 +120,15 @@ def test_a_model_of_the_users_own_makes_its_weights_itself(init):
 class Loose(DropoutLayer):
     """A user's layer that draws from torch's default generator."""
 
-    def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def disturb(self, units: torch.Tensor, draw: Draw) -> torch.Tensor:
         return F.dropout(units, self.p_now)
 
 
 class Neat(DropoutLayer):
-    """A user's layer that draws from the generator it is given, and leaves kept units as they are."""
+    """A user's layer that draws from the numbers it is given, and leaves kept units as they are."""
 
-    def disturb(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        return units * keep_mask(units, round(self.p_now * 65536), generator)
+    def disturb(self, units: torch.Tensor, draw: Draw) -> torch.Tensor:
+        return units * keep_mask(units, chance_of(self.p_now), draw)
 
 
 class OnWeights(DropConnect):
@@ -137,7 +139,7 @@ class OnWeights(DropConnect):
 
 def arriving(*shape: int) -> Arriving:
     units = torch.randn(shape, generator=torch.Generator().manual_seed(4))
-    return Arriving(units, units, torch.Generator().manual_seed(5))
+    return Arriving(units, units, Stream(5).draw())
 
 
 @pytest.mark.parametrize("p", [0.2, 0.5, 0.8])

@@ -44,7 +44,7 @@ def test_variants_are_compared_on_the_same_seeds_and_share_their_reference():
 
 @pytest.mark.parametrize("dropout", ["bernoulli", "dropconnect"])
 def test_values_of_p_that_give_the_same_masks_are_one_setting_and_told(blobs, told, dropout):
-    """They are rounded to 65,536ths, so that the nets of both would be the same to the last bit."""
+    """Both are 6,554/65,536, so that the nets of both would be the same to the last bit."""
     configs = expand({**MLP.told, "dropout": dropout}, {"p_drop": (0.1, 0.10001, 0.2)}, seeds=2)
     assert [config.dropout.p_drop for config in configs] == [0, 0.1, 0.2] * 2
     assert len(told) == 1
@@ -53,9 +53,10 @@ def test_values_of_p_that_give_the_same_masks_are_one_setting_and_told(blobs, to
     assert first.metrics == second.metrics
 
 
-def test_a_p_too_small_to_drop_a_unit_is_the_net_without_dropout(told):
-    assert [c.dropout.p_drop for c in expand(MLP.told, {"p_drop": (1e-6, 0.5)})] == [0, 0.5]
-    assert len(told) == 1
+def test_a_p_of_one_in_a_million_is_a_setting_of_its_own(told):
+    swept = (1e-6, 2e-6, 0.5)
+    assert [c.dropout.p_drop for c in expand(MLP.told, {"p_drop": swept})] == [0, *swept]
+    assert not told
 
 
 @pytest.mark.parametrize("dropout", ["gaussian", "uniform", "concrete"])

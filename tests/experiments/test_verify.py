@@ -3,14 +3,15 @@
 from importlib import import_module
 
 import pytest
-import torch
 
 from dropbench.catalog.dropouts import VARIANTS
-from dropbench.dropout import bernoulli, borrowed, concrete, dropconnect, noise, standout, variational
-from dropbench.dropout.masks import LEVELS, drop, keep_mask
+from dropbench.dropout import alpha, bernoulli, concrete, dropblock, dropconnect, noise, standout, variational
 from dropbench.experiments.verify import averages, masks, moments, subnetworks, variants
 from dropbench.experiments.verify.check import Check, statistical
 from dropbench.experiments.verify.run import all_checks
+from dropbench.kernels.mask import drop, keep_mask
+from dropbench.kernels.noise import normal
+from dropbench.kernels.philox import Draw, chance_of
 
 
 def failures(checks) -> set[str]:
@@ -31,40 +32,40 @@ def test_nan_never_passes():
 def test_keep_taken_for_drop_is_found(monkeypatch):
     """Swapping the two probabilities is the field's most common bug."""
 
-    def swapped(like, levels, generator):
-        return keep_mask(like, LEVELS - levels, generator)
+    def swapped(like, chance, draw):
+        return keep_mask(like, chance_of(1 - chance.probability), draw)
 
     monkeypatch.setattr(masks, "keep_mask", swapped)
     assert {"mask: mean"} <= failures(masks.mask_checks())
 
 
 def test_one_mask_for_all_samples_is_found(monkeypatch):
-    def shared(like, levels, generator):
-        return keep_mask(like[:1], levels, generator).expand(like.shape).contiguous()
+    def shared(like, chance, draw):
+        return keep_mask(like[:1], chance, draw).expand(like.shape).contiguous()
 
     monkeypatch.setattr(masks, "keep_mask", shared)
     assert "mask: independent samples" in failures(masks.mask_checks())
 
 
 def test_one_draw_for_two_neighbours_is_found(monkeypatch):
-    def paired(like, levels, generator):
-        return keep_mask(like[:, ::2], levels, generator).repeat_interleave(2, dim=1)
+    def paired(like, chance, draw):
+        return keep_mask(like[:, ::2], chance, draw).repeat_interleave(2, dim=1)
 
     monkeypatch.setattr(masks, "keep_mask", paired)
     assert "mask: independent units" in failures(masks.mask_checks())
 
 
 def test_a_mask_that_never_changes_is_found(monkeypatch):
-    def frozen(like, levels, generator):
-        return keep_mask(like, levels, torch.Generator().manual_seed(1))
+    def frozen(like, chance, draw):
+        return keep_mask(like, chance, Draw(1, 0, 0))
 
     monkeypatch.setattr(masks, "keep_mask", frozen)
     assert failures(masks.mask_checks()) == {"mask: independent steps"}
 
 
 def test_a_scale_applied_twice_is_found(monkeypatch):
-    def twice(units, levels, scale, generator):
-        return drop(units, levels, scale * scale, generator)
+    def twice(units, chance, scale, draw):
+        return drop(units, chance, scale * scale, draw)
 
     monkeypatch.setattr(bernoulli, "drop", twice)
     assert "inverted: mean output" in failures(masks.expectation_checks())
@@ -84,8 +85,8 @@ def test_a_forgotten_scale_at_test_is_found(monkeypatch):
 
 
 def test_a_gradient_that_ignores_the_mask_is_found(monkeypatch):
-    def straight_through(units, levels, scale, generator):
-        return units + (drop(units, levels, scale, generator) - units).detach()
+    def straight_through(units, chance, scale, draw):
+        return units + (drop(units, chance, scale, draw) - units).detach()
 
     monkeypatch.setattr(bernoulli, "drop", straight_through)
     assert failures(masks.gradient_check()) == {"gradient through a mask"}
@@ -104,8 +105,8 @@ def test_silent_monte_carlo_is_found(monkeypatch):
 def test_another_penalty_than_ridge_is_found(monkeypatch, other):
     """The mask has another drop probability than the layer."""
 
-    def off(units, levels, scale, generator):
-        return drop(units, min(LEVELS - 1, round(levels * other)), scale, generator)
+    def off(units, chance, scale, draw):
+        return drop(units, chance_of(min(0.999, chance.probability * other)), scale, draw)
 
     monkeypatch.setattr(bernoulli, "drop", off)
     assert "linear regression: sampled loss" in failures(subnetworks.ridge_checks())
@@ -115,16 +116,16 @@ def test_another_penalty_than_ridge_is_found(monkeypatch, other):
 def test_a_variance_of_p_is_found(monkeypatch):
     """Keras documents σ² = p/(1 − p); σ = √p is the usual slip."""
 
-    def slip(self, units, generator):
-        return units * (1 + self.p_now**0.5 * torch.randn(units.shape, generator=generator))
+    def slip(self, units, draw):
+        return units * (1 + self.p_now**0.5 * normal(units.shape, draw, units.device))
 
     monkeypatch.setattr("dropbench.dropout.noise.GaussianDropout.disturb", slip)
     assert "gaussian: variance" in failures(variants.variant_checks())
 
 
 def test_one_mask_of_weights_for_a_whole_batch_is_found(monkeypatch):
-    def shared(like, levels, generator):
-        return keep_mask(like[:1], levels, generator).expand(like.shape).clone()
+    def shared(like, chance, draw):
+        return keep_mask(like[:1], chance, draw).expand(like.shape).clone()
 
     monkeypatch.setattr(dropconnect, "keep_mask", shared)
     assert "dropconnect: independent" in failures(variants.variant_checks())
@@ -141,14 +142,14 @@ def test_swapped_and_silent_noise_is_found(monkeypatch):
     monkeypatch.setattr(concrete.ConcreteDropout, "p_learned", lambda self: 1 - swapped(self))
     keep = standout.Standout.keep_probability
     monkeypatch.setattr(standout.Standout, "keep_probability", lambda self, units: keep(self, -units))
-    monkeypatch.setattr(borrowed.F, "alpha_dropout", lambda units, p, training: units)
+    monkeypatch.setattr(alpha.AlphaDropout, "disturb", lambda self, units, draw: units)
     monkeypatch.setattr(bernoulli.SpatialDropout, "disturb", bernoulli.BernoulliDropout.disturb)
     found = failures(variants.variant_checks())
     assert {"concrete: mean", "standout: mean", "alpha: mean", "spatial: whole channels"} <= found
 
 
 def test_blocks_that_are_no_blocks_are_found(monkeypatch):
-    monkeypatch.setattr(borrowed.DropBlock, "disturb", bernoulli.BernoulliDropout.disturb)
+    monkeypatch.setattr(dropblock.DropBlock, "disturb", bernoulli.BernoulliDropout.disturb)
     found = failures(variants.variant_checks())
     assert found == {"dropblock: share dropped", "dropblock: whole squares", "dropblock: mean"}
 
@@ -184,7 +185,7 @@ def scaled_by(factor, second_moment):
 
 def test_bernoulli_dropouts_second_moment_is_found_to_be_wrong_for_others(monkeypatch):
     """Squares of DropBlock overlap, and standout drops large units less often."""
-    for variant in (borrowed.DropBlock, standout.Standout):
+    for variant in (dropblock.DropBlock, standout.Standout):
         monkeypatch.setattr(variant, "second_moment", lambda self, arriving: 1 / (1 - self.p_now))
     found = {check.name for check in moments.moment_checks() if not check.passed}
     assert found == {f"{name}: second moment" for name in ("dropblock", "standout")}

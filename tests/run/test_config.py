@@ -14,7 +14,7 @@ CHANGES = {
     "precision": "bf16", "seed": 1, "member": 1, "dropout": "gaussian", "bootstrap": True, "mc_samples": 5,
     "dropout_key": "0123", "model_key": "0123", "dropout_schedule": "ramp", "thinned": True, "joint": True,
     "snapshots": 3, "width": 0.5, "widened": True, "l1": 0.1, "kl_sparsity": 0.1, "init": "he",
-    "pixels": "unit", "patience": 2,
+    "pixels": "unit", "patience": 2, "random_numbers": "mt19937",
 }  # fmt: skip
 
 
@@ -51,12 +51,15 @@ def test_what_is_the_same_run_has_the_same_run_id():
     assert RunConfig(data="mnist", data_key="k").run_id == RunConfig(data="folder:x", data_key="k").run_id
     assert RunConfig().run_id == RunConfig(convention="weight-scaling").run_id, "nothing is dropped"
     assert RunConfig().run_id == RunConfig(init="he").run_id != RunConfig(init="torch").run_id
+    assert RunConfig().run_id == RunConfig(random_numbers="mt19937").run_id, "nothing is drawn"
 
 
 def test_a_recorded_run_id_never_changes():
     """These stand in people's CSV files; a change here makes every recorded run be done again."""
     assert RunConfig(epochs=6).run_id == "eda4a0d4b78b"
-    recorded = RunConfig(model="mlp", p_drop=0.5, data_key="0123456789abcdef", init="he")
+    recorded = RunConfig(
+        model="mlp", p_drop=0.5, data_key="0123456789abcdef", init="he", random_numbers="mt19937"
+    )
     assert recorded.run_id == "06f7fbc31052"
 
 

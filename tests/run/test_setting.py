@@ -88,7 +88,7 @@ def test_recorded_runs_keep_their_run_id(path):
         for name, each in SETTINGS.items():
             if cell := row.get(name, ""):
                 told[name] = each.value(float(cell) if each.is_number else cell)
-            elif each.from_recipe:  # a column that is younger than the file: runs had the declared default
+            elif each.from_recipe or each.today:  # a column younger than the file: runs had the default
                 told[name] = each.default
         run = RunConfig(**told)
         assert run.run_id == row["run_id"], row

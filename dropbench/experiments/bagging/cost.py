@@ -60,7 +60,7 @@ def _count(config: RunConfig, image_shape: tuple[int, int, int], classes: int) -
     from torch.utils.flop_counter import FlopCounterMode  # takes 1.4 s (torch._dynamo): not in a worker
 
     model = make_module(image_shape, classes, config)
-    set_streams(model, "mask", 0, 0, _CPU)
+    set_streams(model, "mask", 0, 0)
     images = torch.rand(_IMAGES, *image_shape, generator=torch.Generator().manual_seed(0))
 
     def flops(*calls: tuple[bool, bool]) -> float:

@@ -18,7 +18,7 @@ from dropbench.datasets import cache
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.split import split
 from dropbench.dropout.bernoulli import BernoulliDropout
-from dropbench.dropout.control import set_streams
+from dropbench.dropout.stream import Stream
 from dropbench.engine.batches import Examples, measure
 from dropbench.engine.train import train
 from dropbench.errors import DropbenchError
@@ -44,7 +44,7 @@ def layer_nanoseconds(
     units = torch.randn(shape, device=device).to(dtype)
     if of_dropbench:
         layer = BernoulliDropout(P_DROP)
-        set_streams(layer, "mask", 0, 0, device)
+        layer.stream = Stream.of(0, "mask")
         if units.ndim == 4:  # feature maps as dropbench trains on them; the tutorials' are contiguous
             units = units.to(memory_format=torch.channels_last)
     units.requires_grad_()

@@ -32,7 +32,7 @@ def average_checks() -> Iterator[Check]:
     model = build_model((1, 8, 8), 10, RunConfig(model="mlp", layers=(32, 32)))
     plain = predict(model, examples, everything, "fp32")
     yield exact("an ensemble of one", "its member, to the last bit", log_mean([plain]), plain, tolerance=0.0)
-    set_streams(model, "mc", 0, 0, device)
+    set_streams(model, "mc", 0, 0)
     averaged = predict_monte_carlo(model, examples, everything, "fp32", ladder=(8,)).log_mean[0]
     yield exact("Monte-Carlo at p = 0", "the deterministic net", averaged, plain, tolerance=1e-6)
     normalised = nn.Sequential(nn.BatchNorm1d(20), layer(0.5)).eval()

@@ -7,19 +7,21 @@ import torch
 from torch import nn
 
 from dropbench.dropout.bernoulli import BernoulliDropout
-from dropbench.dropout.masks import drop_levels, keep_mask
+from dropbench.dropout.stream import Stream
 from dropbench.experiments.verify.check import Check, exact, statistical
 from dropbench.experiments.verify.variants import LAGS
+from dropbench.kernels.mask import keep_mask
+from dropbench.kernels.philox import chance_of
 from dropbench.run.streams import torch_generator
 
 GRID = (0.001, 0.1, 0.2, 0.5, 0.8, 0.999)
-_QUANTISATION = 2.0**-17  # the mask's probability is a multiple of 2⁻¹⁶, the nearest to p
+_QUANTISATION = 2.0**-17  # a mask's probability may be off p by half a step of 16 bits
 
 
 def layer(p_drop: float, convention: str = "inverted", seed: int = 0) -> BernoulliDropout:
     """A dropout layer in train mode, with a random stream of its own."""
     made = BernoulliDropout(p_drop, convention)
-    made.generator = torch_generator(seed, "mask")
+    made.stream = Stream.of(seed, "mask")
     return made.train()
 
 
@@ -29,8 +31,8 @@ def mask_checks() -> Iterator[Check]:
     count = samples * units
     means, variances, neighbours, between_samples, between_steps = [], [], [], [], []
     for p in GRID:
-        stream = torch_generator(1, "mask")
-        masks = [keep_mask(torch.empty(samples, units), drop_levels(p), stream).double() for _ in range(2)]
+        stream, like, chance = Stream.of(1, "mask"), torch.empty(samples, units), chance_of(p)
+        masks = [keep_mask(like, chance, stream.draw()).double() for _ in range(2)]
         mean_error = math.sqrt(p * (1 - p) / count)
         means.append(_beyond(masks[0].mean().item() - (1 - p), _QUANTISATION) / mean_error)
         # (m − (1 − p))² takes two values, so the standard error of its mean has a closed form.
@@ -103,7 +105,7 @@ def oracle_checks() -> Iterator[Check]:
         "the same where both masks keep a unit, zero where one drops it",
         torch.cat([ours_in.grad[both], ours_in.grad[~kept[0].bool()]]),
         torch.cat([theirs_in.grad[both], torch.zeros(int((~kept[0].bool()).sum()))]),
-        tolerance=1e-4,  # both in float32, ours at a p that is a multiple of 2⁻¹⁶
+        tolerance=1e-4,  # both in float32, ours at the p of the mask
     )
 
 

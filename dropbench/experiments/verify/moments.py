@@ -9,6 +9,7 @@ from torch import nn
 from dropbench.catalog.dropouts import VARIANTS
 from dropbench.dropout.layer import Arriving, DropoutLayer
 from dropbench.dropout.registry import make_dropout
+from dropbench.dropout.stream import Stream
 from dropbench.experiments.verify.check import Check, exact, statistical
 from dropbench.models.build import build_model
 from dropbench.run.blocks.dropout import CONVENTIONS
@@ -65,7 +66,7 @@ def _on_units(shape: tuple[int, ...], name: str, convention: str, p: float) -> f
     before = math.sqrt(2) * torch.randn(shape, generator=torch_generator(50, "init"))
     units = before.relu() if name != "alpha" else before / math.sqrt(2)
     made = _layer(name, convention, p, None)
-    moment = made.second_moment(Arriving(units, before, torch_generator(51, "mask")))
+    moment = made.second_moment(Arriving(units, before, Stream.of(51, "mask").draw()))
     added = made(units, before).double().square() / moment - units.double().square()
     return _in_standard_errors(added.flatten(1).sum(1))
 
@@ -77,7 +78,7 @@ def _through(
     nn.init.normal_(after.weight, generator=torch_generator(52, "init"))
     units = (math.sqrt(2) * torch.randn(shape, generator=torch_generator(50, "init"))).relu()
     made = _layer(name, convention, p, after)
-    moment = made.second_moment(Arriving(units, None, torch_generator(51, "mask")))
+    moment = made.second_moment(Arriving(units, None, Stream.of(51, "mask").draw()))
     added = made.into(after, units).double().square() / moment - after(units).double().square()
     return _in_standard_errors(added.transpose(0, 1).flatten(1).sum(1))
 
@@ -86,7 +87,7 @@ def _layer(name: str, convention: str, p: float, after: nn.Module | None) -> Dro
     activation = VARIANTS[name].activation or "relu"
     config = RunConfig(dropout=name, convention=convention, p_drop=p, activation=activation)
     made = make_dropout(config, "hidden", after)
-    made.generator = torch_generator(53, "mask")
+    made.stream = Stream.of(53, "mask")
     return made.train()
 
 

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from dropbench.catalog.dropouts import VARIANTS
-from dropbench.dropout.borrowed import LARGEST_BLOCK
+from dropbench.dropout.dropblock import LARGEST_BLOCK
 from dropbench.dropout.layer import DropoutLayer
 from dropbench.dropout.registry import make_dropout
+from dropbench.dropout.stream import Stream
 from dropbench.dropout.variational import divergence
 from dropbench.experiments.verify.check import Check, exact, statistical
 from dropbench.run.config import RunConfig
@@ -27,7 +28,7 @@ def variant_layer(name: str, p_drop: float, before: nn.Module | None = None) -> 
     """A layer of the variant in train mode, with a random stream of its own."""
     activation = VARIANTS[name].activation or "relu"
     made = make_dropout(RunConfig(dropout=name, p_drop=p_drop, activation=activation), "hidden", before)
-    made.generator = torch_generator(10, "mask")
+    made.stream = Stream.of(10, "mask")
     return made.train()
 
 

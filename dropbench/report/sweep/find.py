@@ -30,6 +30,7 @@ from dropbench.run.config import SETTINGS
 from dropbench.run.result import MOST_TRAINING_IMAGES
 
 _ALIKE = tuple(name for name in SETTING if name not in TUNED)
+RANDOM_NUMBERS = "random_numbers"
 _COUNTS = {"train": "distinct_train_images", "val": "validation_images", "test": "test_images"}
 """The columns of runs.csv with the numbers of images of each split."""
 
@@ -67,6 +68,7 @@ def find_sweeps(runs: pd.DataFrame, metric: Metric = ERROR, tune: bool = True) -
     for name in OF_DROPOUT:
         runs.loc[nothing, name] = SETTINGS[name].read_back(SETTINGS[name].default)
     runs.loc[nothing & (runs["init"] != TORCH), "init"] = EITHER
+    runs = _beside_all_masks(runs, nothing)
     sweeps = []
     for alike, group in _groups(runs, _ALIKE, sort=False):
         images = {split: images_of(group, split) for split in ("val", "test")}
@@ -88,6 +90,20 @@ def find_sweeps(runs: pd.DataFrame, metric: Metric = ERROR, tune: bool = True) -
             fields = {**alike, **tried[0].cells}
             sweeps.append(_sweep(fields, [each.setting for each in tried], tried, metric))
     return sweeps
+
+
+def _beside_all_masks(runs: pd.DataFrame, nothing: "pd.Series[bool]") -> pd.DataFrame:
+    """The rows, those that drop nothing once for each kind of random numbers that the others of theirs have.
+
+    A net without dropout draws nothing, so that it is the reference of recorded masks and of those of today.
+    """
+    parts = []
+    for _, alike in _groups(runs, [name for name in _ALIKE if name != RANDOM_NUMBERS], sort=False):
+        plain = alike[nothing[alike.index]]
+        dropping = alike.drop(plain.index)
+        kinds = dropping[RANDOM_NUMBERS].unique() if len(dropping) else [SETTINGS[RANDOM_NUMBERS].untold]
+        parts += [dropping, *(plain.assign(**{RANDOM_NUMBERS: kind}) for kind in kinds)]
+    return pd.concat(parts).sort_index(kind="stable") if parts else runs
 
 
 def _sweep(

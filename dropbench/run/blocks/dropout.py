@@ -12,6 +12,7 @@ from dropbench.run.setting import COUNT, DROP_PROBABILITY, NOT_NEGATIVE, Block, 
 PANEL = "Dropout (p is the probability of DROPPING a unit)"
 CONVENTIONS = ("inverted", "weight-scaling")
 SITES = ("input", "conv", "hidden")
+MT19937, PHILOX = RANDOM_NUMBERS = ("mt19937", "philox")
 SCHEDULES = ("constant", "early", "late", "ramp")
 
 
@@ -144,6 +145,16 @@ class DropoutSettings(Block):
         help="Passes with fresh masks whose averaged predictions are kept (Monte-Carlo dropout); 0: none.",
         range=NOT_NEGATIVE,
         groups=False,
+    )
+    random_numbers: str = setting(
+        MT19937,
+        help="Where noise is drawn from. philox: Philox4x32-10, by counter; mt19937: torch's generators up "
+        "to version 0.1. Such runs are shown, and new ones not trained.",
+        choices=RANDOM_NUMBERS,
+        of_dropout=True,
+        today=PHILOX,
+        words="masks by {}",
+        since="0.2",
     )
 
     def check(self) -> None:

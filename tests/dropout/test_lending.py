@@ -1,0 +1,42 @@
+"""Code that draws from torch's generators: what it draws is a function of the draw alone."""
+
+import torch
+from torch import nn
+
+from dropbench.dropout.lending import as_default, torch_generator_of
+from dropbench.dropout.own import OwnDropout
+from dropbench.dropout.stream import Stream
+from dropbench.kernels.philox import Draw
+
+CPU = torch.device("cpu")
+
+
+def test_the_default_generator_is_lent_and_has_its_state_again():
+    before = torch.get_rng_state()
+    numbers = []
+    for draw in (Draw(1, 0, 0), Draw(1, 1, 0), Draw(1, 0, 1), Draw(2, 0, 0), Draw(1, 0, 0)):
+        with as_default(draw, CPU):
+            numbers.append(torch.rand(4).tolist())
+        assert torch.equal(torch.get_rng_state(), before)
+        assert torch.rand(4, generator=torch_generator_of(draw, CPU)).tolist() == numbers[-1]
+    assert numbers[0] == numbers[-1]
+    assert len({tuple(drawn) for drawn in numbers}) == 4
+
+
+def test_the_default_generator_is_given_back_after_an_error():
+    before = torch.get_rng_state()
+    try:
+        with as_default(Draw(1, 0, 0), CPU):
+            torch.rand(1)
+            raise ValueError
+    except ValueError:
+        assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_dropout_of_the_users_own_goes_on_in_the_middle_as_in_the_whole_run():
+    whole, late, units = OwnDropout(0.5, nn.Dropout), OwnDropout(0.5, nn.Dropout), torch.ones(30, 30)
+    whole.stream, late.stream = Stream(3), Stream(3, position=2)
+    masks = [whole(units) for _ in range(4)]
+    assert not torch.equal(masks[0], masks[1])
+    assert torch.equal(late(units), masks[2])
+    assert torch.equal(late(units), masks[3])
