@@ -90,6 +90,18 @@ def learns(model: nn.Module) -> bool:
     return any(layer.learns and layer.p_drop for layer in dropout_layers(model))
 
 
+def learned_rates(model: nn.Module, config: RunConfig) -> dict[str, float]:
+    """Return the learned drop probabilities as metrics, of the sites where units are dropped at all."""
+    if not learns(model):
+        return {}
+    found = rates(model)
+    return {
+        "learned_p_drop" + ("" if site == "hidden" else f"_{site}"): rate
+        for site, rate in found.items()
+        if config.dropout.p_at(site)
+    }
+
+
 def penalty(model: nn.Module) -> torch.Tensor | None:
     """Return the sum of the layers' penalties in nats for the whole training set; None if there are none."""
     found = [part for layer in dropout_layers(model) if (part := layer.penalty()) is not None]

@@ -34,6 +34,26 @@ def snapshot_arrays(
     return {f"{name}_snapshots": np.stack(arrays) for name, arrays in kept.items()}
 
 
+def ensemble_arrays(
+    model: nn.Module,
+    splits: Mapping[str, Split],
+    train: Split,
+    positions: SplitPositions,
+    snapshots: Sequence[Weights],
+    config: RunConfig,
+) -> dict[str, np.ndarray]:
+    """Return the predictions by which a run can be a part of the ensembles that its config names."""
+    precision = config.optimizer.precision
+    arrays: dict[str, np.ndarray] = {}
+    if config.repetition.bootstrap:
+        arrays |= out_of_bag_arrays(model, train, positions, precision)
+    if snapshots:
+        arrays |= snapshot_arrays(model, snapshots, splits, precision)
+    if config.dropout.mc_samples:
+        arrays |= monte_carlo_arrays(model, splits, config)
+    return arrays
+
+
 def monte_carlo_arrays(
     model: nn.Module, splits: Mapping[str, Split], config: RunConfig
 ) -> dict[str, np.ndarray]:

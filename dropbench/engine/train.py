@@ -15,7 +15,7 @@ from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.split import SplitPositions, split
 from dropbench.dropout.control import (
     check_random_numbers,
-    learns,
+    learned_rates,
     rates,
     schedule_strength,
     set_streams,
@@ -198,11 +198,8 @@ class _Run:
         """Train through torch.compile from now on; the compile time is measured separately."""
         check_compiles(self.config)
         start = perf_counter()
-        batch_size, remainder = (
-            self.config.optimizer.batch_size,
-            len(self.parts.drawn) % self.config.optimizer.batch_size,
-        )
-        sizes = [size for size in (min(batch_size, len(self.parts.drawn)), remainder) if size]
+        batch_size, images_drawn = self.config.optimizer.batch_size, len(self.parts.drawn)
+        sizes = [size for size in (min(batch_size, images_drawn), images_drawn % batch_size) if size]
         images = [self.train_examples.batch(self.positions(self.parts.drawn[:size]))[0] for size in sizes]
         constant = self.config.dropout.schedule == "constant"
         self.trained = compiled_for(self.model, images, self.config.optimizer.precision, constant)
@@ -296,15 +293,7 @@ class _Run:
         test = self.split_of(data.test_images, data.test_labels)
         splits = {"train": self.trained_on(), "val": self.validation(), "test": test}
         figures, arrays = self.task.measure(self.model, splits, precision)
-        if learns(self.model):
-            names = {
-                "hidden": "learned_p_drop",
-                "input": "learned_p_drop_input",
-                "conv": "learned_p_drop_conv",
-            }
-            figures |= {
-                names[site]: rate for site, rate in rates(self.model).items() if config.dropout.p_at(site)
-            }
+        figures |= learned_rates(self.model, config)
         records: list[PanelRecord] = []
         if panel and isinstance(self.task, tasks.Classify):
             train = tasks.Split(self.train_examples, self.positions(self.parts.train))
@@ -317,19 +306,15 @@ class _Run:
 
     def ensemble_arrays(self, test: tasks.Split, ood: OodImages | None) -> dict[str, np.ndarray]:
         """Return the arrays that ensembles need besides ``val`` and ``test``; see kept_arrays."""
-        config, precision = self.config, self.config.optimizer.precision
         splits = {"val": self.validation(), "test": test}
         arrays: dict[str, np.ndarray] = {}
         if ood is not None:
             ood_name, images = ood
             name = ood_split(ood_name)
             splits[name] = self.split_of(images, np.zeros(len(images), dtype=np.int64))
+            precision = self.config.optimizer.precision
             arrays |= members.ood_arrays(self.model, name, splits[name], precision)
-        if config.repetition.bootstrap:
-            train = tasks.Split(self.train_examples, self.positions(self.parts.train))
-            arrays |= members.out_of_bag_arrays(self.model, train, self.parts, precision)
-        if self.snapshots:
-            arrays |= members.snapshot_arrays(self.model, self.snapshots, splits, precision)
-        if config.dropout.mc_samples:
-            arrays |= members.monte_carlo_arrays(self.model, splits, config)
-        return arrays
+        train = tasks.Split(self.train_examples, self.positions(self.parts.train))
+        return arrays | members.ensemble_arrays(
+            self.model, splits, train, self.parts, self.snapshots, self.config
+        )

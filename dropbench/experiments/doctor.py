@@ -282,6 +282,7 @@ def _training(device_name: str, precision_name: str, data_dir: Path | None) -> I
     """Yield the device and precision of runs, the workers of a sweep, and the outcome of a small run."""
     from dropbench.datasets.registry import prepare
     from dropbench.engine.device import describe, resolve_device, resolve_precision
+    from dropbench.kernels.ready import how_done
     from dropbench.run.blocks.optimizer import PRECISIONS
     from dropbench.run.config import RunConfig
     from dropbench.run.machine import AUTOMATIC
@@ -303,6 +304,8 @@ def _training(device_name: str, precision_name: str, data_dir: Path | None) -> I
     emulated = precision == "bf16" and best != "bf16"
     mend = "Use `precision=auto`: fp32 is faster here." if emulated else ""
     yield Finding("precision", f"{precision}; {why}", "ok" if best == "bf16" else "note", mend)
+    by_kernels, value = how_done(device)
+    yield Finding("kernels", value[:_LONGEST], "ok" if by_kernels else "note")
     jobs, threads = shares(10**6, device, AUTOMATIC)
     yield Finding("a sweep", f"runs at a time: {jobs}; CPU threads of each: {threads}")
     data_key = prepare("mnist5k", data_dir).key

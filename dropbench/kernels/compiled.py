@@ -1,19 +1,16 @@
 """Kernels compiled by numba: their cache on disk, their threads, and the tensors that they can take."""
 
 import contextlib
-import hashlib
-import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
-from dropbench.folders import cache_base
+from dropbench.kernels import cache
 
 numba: Any = None
 prange: Any = range
@@ -26,8 +23,6 @@ try:
     prange = numba.prange
 except Exception as error:  # numba refuses a numpy that is newer than it knows, by one error or another
     WHY_NOT = " ".join(str(error).split()) or type(error).__name__
-
-_log = logging.getLogger(__name__)
 
 # LLVM may contract a product and a sum to one rounding, which would not be torch's result.
 _OPTIONS = {"parallel": True, "fastmath": False, "boundscheck": False, "error_model": "numpy"}
@@ -59,8 +54,8 @@ class Kernel:
         with _lock:
             if self._compiled is None:
                 _launch_threads()
-                with _one_process_at_a_time() as cache:
-                    self._compiled = _compiled(self._function, self._signatures, cache)
+                with _one_process_at_a_time() as cached:
+                    self._compiled = _compiled(self._function, self._signatures, cached)
             return self._compiled
 
 
@@ -81,12 +76,9 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def compile_kernels() -> None:
     """Compile all kernels that were imported, or load them from the cache."""
-    if numba is None:
-        return
-    if not _folder().exists():
-        _log.info("Compiling the kernels for this processor: half a minute, once for this version.")
-    for each in _kernels:
-        each.compile()
+    if numba is not None:
+        for each in _kernels:
+            each.compile()
 
 
 @contextlib.contextmanager
@@ -127,14 +119,14 @@ def in_memory(tensor: torch.Tensor) -> np.ndarray:
     return array
 
 
-def _compiled(function: Callable[..., Any], signatures: list[str], cache: bool) -> Callable[..., Any]:
+def _compiled(function: Callable[..., Any], signatures: list[str], cached: bool) -> Callable[..., Any]:
     """The function compiled for ``signatures`` and for no other, from the cache if it is there."""
     before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(_folder())  # read when the dispatcher is made
+    numba.config.CACHE_DIR = str(cache.folder())  # read when the dispatcher is made
     try:
-        made: Callable[..., Any] = numba.njit(signatures, cache=cache, **_OPTIONS)(function)
+        made: Callable[..., Any] = numba.njit(signatures, cache=cached, **_OPTIONS)(function)
     except (OSError, RuntimeError):  # the disk is full, or no folder for the cache can be written
-        if not cache:
+        if not cached:
             raise
         made = numba.njit(signatures, **_OPTIONS)(function)
     finally:
@@ -163,7 +155,7 @@ def _one_process_at_a_time() -> Iterator[bool]:
     numba replaces files in one step, but two processes that compile at the same time could give one file name
     to the code of two functions.
     """
-    folder = _folder()
+    folder = cache.folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / "lock", timeout=_WAIT_FOR_OTHERS)
@@ -175,10 +167,3 @@ def _one_process_at_a_time() -> Iterator[bool]:
         yield True
     finally:
         lock.release()
-
-
-def _folder() -> Path:
-    """The folder of the compiled code of these sources: numba looks at the file of a kernel alone."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    digest = hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()
-    return cache_base() / "kernels" / digest[:16]

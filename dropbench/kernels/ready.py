@@ -1,10 +1,38 @@
-"""All kernels for the CPU, made ready at once."""
+"""All kernels for the CPU, compiled at once: before workers start, which would do so each for itself."""
 
-# Importing a module makes its kernels known.
-from dropbench.kernels import batch, mask, philox, pool, relu, sgd  # noqa: F401
-from dropbench.kernels.compiled import compile_kernels
+import logging
+
+import torch
+
+from dropbench.kernels import cache
+
+_log = logging.getLogger(__name__)
 
 
 def make_ready() -> None:
-    """Compile all kernels, or load them from the cache: once, before workers would do so each for itself."""
-    compile_kernels()
+    """Compile all kernels, unless they were compiled before and are in the cache."""
+    if cache.is_complete():
+        return  # without importing numba
+    # Importing a module makes its kernels known.
+    from dropbench.kernels import batch, compiled, mask, philox, pool, relu, sgd  # noqa: F401
+
+    if compiled.usable():
+        _log.info("Compiling the kernels for this processor: half a minute, once for this version.")
+        compiled.compile_kernels()
+        cache.mark_complete()
+
+
+def how_done(device: torch.device) -> tuple[bool, str]:
+    """Return whether kernels do the work on this device that torch does in several passes, and by what."""
+    from dropbench.kernels import compiled, on_cuda
+
+    slower = "torch's own operations, which are slower"
+    if device.type == "cuda":
+        return (
+            on_cuda.usable(),
+            "compiled by Triton" if on_cuda.usable() else f"{slower}: Triton does not work",
+        )
+    if compiled.numba is None:
+        return False, f"{slower}: numba cannot be used ({compiled.WHY_NOT})"
+    make_ready()
+    return True, f"compiled by numba {compiled.numba.__version__}"

@@ -40,7 +40,8 @@ def activated_into(
     if activation is torch.relu and _draws_a_mask(dropout):
         units = relu_drop(pre_activations, dropout.chance, dropout.scale, dropout.draw())
         return cast(torch.Tensor, layer(flat_for(layer, units)))
-    return dropout.into(layer, activation(pre_activations), pre_activations)
+    units = activation(pre_activations)
+    return dropout.into(layer, units, pre_activations)
 
 
 class PooledConv2d(nn.Conv2d):
@@ -49,7 +50,7 @@ class PooledConv2d(nn.Conv2d):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the maps; no gradient flows from here into the bias."""
         bias = None if self.bias is None else self.bias.detach()
-        return self._conv_forward(images, self.weight, bias)
+        return cast(torch.Tensor, self._conv_forward(images, self.weight, bias))
 
 
 def pooled_into(

@@ -13,6 +13,7 @@ from multiprocessing.process import BaseProcess
 import torch
 
 from dropbench.engine.device import interrupts_ignored, prepare_process
+from dropbench.kernels.ready import make_ready
 from dropbench.run.config import RunConfig
 from dropbench.run.result import RunResult
 from dropbench.runners.base import NO_EXTRAS, Attempt, Extras, OnProgress, Queue, carry_out_run
@@ -33,6 +34,8 @@ class ProcessRunner:
 
     def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Generator[RunResult, None, None]:
         """Yield one result per config as the runs finish; closing the iterator stops the workers."""
+        if self.device.type == "cpu":
+            make_ready()
         queue = Queue(configs)
         workers: list[_Worker] = []
         try:

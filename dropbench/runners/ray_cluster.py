@@ -13,6 +13,7 @@ from dropbench.datasets import cache
 from dropbench.datasets.dataset import DataSet
 from dropbench.engine.device import prepare_process
 from dropbench.errors import DropbenchError
+from dropbench.kernels.ready import make_ready
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import Machine
 from dropbench.run.result import EpochRecord, RunResult
@@ -167,6 +168,8 @@ class _RemoteWorker:
         prepare_process(threads)
         self._device = torch.device(device)
         self._extras = extras
+        if device == "cpu":
+            make_ready()
 
     def ready(self) -> bool:
         return True

@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterable
 import torch
 
 from dropbench.engine.device import prepare_process
+from dropbench.kernels.ready import make_ready
 from dropbench.run.config import RunConfig
 from dropbench.run.result import EpochRecord, RunResult
 from dropbench.runners.base import NO_EXTRAS, Extras, OnProgress, carry_out_run
@@ -23,6 +24,8 @@ class SerialRunner:
     def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Generator[RunResult, None, None]:
         """Yield the result of each run in turn."""
         prepare_process(self.threads)
+        if self.device.type == "cpu":
+            make_ready()
         for config in configs:
             on_progress(0, config, None)
 

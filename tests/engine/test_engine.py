@@ -19,7 +19,7 @@ from dropbench.engine.batches import Examples, measure
 from dropbench.engine.device import resolve_device, resolve_precision
 from dropbench.engine.evaluate import error_percent, evaluation_batch, metrics, predict
 from dropbench.engine.monte_carlo import predict_monte_carlo
-from dropbench.engine.optim import SGD, learning_rate_factor, project_max_norm
+from dropbench.engine.optim import SGD, learning_rate_factor
 from dropbench.engine.train import train
 from dropbench.errors import DropbenchError, UsageError
 from dropbench.models.build import build_model
@@ -143,7 +143,9 @@ def test_max_norm_projects_only_units_above_the_bound():
     model = torch.nn.Linear(3, 2)
     with torch.no_grad():
         model.weight.copy_(torch.tensor([[3.0, 0.0, 4.0], [0.1, 0.2, 0.2]]))
-    project_max_norm(model, 2.5)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    SGD(model, momentum=0.9, weight_decay=0.0, max_norm=2.5).step(0.1)
     torch.testing.assert_close(model.weight.detach(), torch.tensor([[1.5, 0.0, 2.0], [0.1, 0.2, 0.2]]))
 
 
