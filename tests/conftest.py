@@ -12,12 +12,20 @@ import pytest
 from dropbench.datasets import cache
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.registry import prepare
+from dropbench.folders import cache_base
+
+KERNELS = cache_base() / "kernels"
+"""Compiled kernels, which take half a minute to compile and are the same for all."""
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory, monkeypatch):
-    """A cache that is shared by a test process and by nobody else."""
+    """A cache that is shared by a test process and by nobody else, but for the kernels."""
     base = tmp_path_factory.getbasetemp() / "cache"
+    if not base.exists():
+        base.mkdir()
+        KERNELS.mkdir(parents=True, exist_ok=True)
+        (base / "kernels").symlink_to(KERNELS, target_is_directory=True)
     monkeypatch.setenv("DROPBENCH_CACHE_DIR", str(base))
     monkeypatch.setenv("DROPBENCH_DATA_DIR", str(base / "absent"))
 

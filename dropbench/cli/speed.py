@@ -15,7 +15,7 @@ def speed(
         option(
             "--only",
             "Items to measure.",
-            metavar="layers|mlp|cnn|sweep|waiting|jobs|compile,…",
+            metavar="layers|kernels|mlp|cnn|sweep|mlp-sweep|waiting|jobs|compile,…",
             show_default="all but jobs, which takes minutes, and compile, which is for GPUs",
         ),
     ] = None,
@@ -30,9 +30,10 @@ def speed(
 ) -> None:
     """Measure how fast dropbench trains here, beside a plain PyTorch loop on the same work.
 
-    About two minutes on two cores: the dropout layer, one run of an MLP and of the lecture's CNN, a sweep
-    of eight runs, the machine's rate of matrix products, start-up times and memory. Leave the machine
-    alone meanwhile.
+    About six minutes on two cores, most of them for the sweeps: the dropout layer and its share of copy
+    bandwidth, each kernel beside torch's own operations, one run of an MLP and of the lecture's CNN, sweeps
+    of eight runs of the CNN and of an MLP with max-norm, the machine's rate of matrix products, start-up
+    times and memory. Leave the machine alone meanwhile.
 
     Examples:
 

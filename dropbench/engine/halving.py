@@ -25,5 +25,5 @@ def halves_weights(config: RunConfig) -> bool:
 
 
 def halves_images(config: RunConfig) -> bool:
-    """Whether the net sees images in bfloat16, as its first layer takes them; reconstruction compares them."""
+    """Whether the net sees images in bfloat16, which its first layer would round them to."""
     return halves_weights(config) and recipe_of(config.model.name).task == "classify"

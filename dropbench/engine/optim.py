@@ -33,15 +33,15 @@ class _Entry:
 
 
 class SGD:
-    """Stochastic gradient descent with momentum, with weight decay on weights but not on biases, and max-norm.
+    """Stochastic gradient descent with momentum, weight decay on weights but not on biases, and max-norm.
 
-    Max-norm is the constraint of Srivastava et al. (2014), section 5.1: after a step, a unit's incoming weights
-    whose Euclidean norm exceeds ``max_norm`` are scaled down to it. They are a row of a fully connected layer's
-    weight matrix, or the kernel of a channel; biases are not changed.
+    Max-norm is the constraint of Srivastava et al. (2014), section 5.1: after a step, a unit's incoming
+    weights whose Euclidean norm exceeds ``max_norm`` are scaled down to it. They are a row of a fully
+    connected layer's weight matrix, or the kernel of a channel; biases are not changed.
 
-    With ``half`` the weights and biases of fully connected and convolutional layers are held in bfloat16 while
-    the model trains, so that no step casts them; they are updated in float32 and rounded. That is what autocast
-    computes, too. ``release`` gives the model its weights in float32.
+    With ``half`` the weights and biases of fully connected and convolutional layers are held in bfloat16
+    while the model trains, so that no step casts them; they are updated in float32 and rounded. That is what
+    autocast computes, too. ``release`` gives the model its weights in float32.
 
     It calls torch's own fused step as a function. Creating the class torch.optim.SGD would import
     torch._dynamo, which costs every worker about a second and 150 MB.

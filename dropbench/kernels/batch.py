@@ -1,6 +1,5 @@
 """A batch of normalised images, from bytes to bfloat16 in one pass."""
 
-import numpy as np
 import torch
 
 from dropbench.kernels import compiled

@@ -5,6 +5,7 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,16 @@ from filelock import FileLock, Timeout
 
 from dropbench.folders import cache_base
 
-numba: Any
+numba: Any = None
+prange: Any = range
+"""A range that the threads of a kernel share."""
 WHY_NOT = ""
 """Why numba cannot be used; empty where it can."""
 try:
     import numba
-    from numba import prange
+
+    prange = numba.prange
 except Exception as error:  # numba refuses a numpy that is newer than it knows, by one error or another
-    numba, prange = None, range
     WHY_NOT = " ".join(str(error).split()) or type(error).__name__
 
 _log = logging.getLogger(__name__)
@@ -31,7 +34,7 @@ _OPTIONS = {"parallel": True, "fastmath": False, "boundscheck": False, "error_mo
 _WAIT_FOR_OTHERS = 600.0  # seconds; another process that compiles takes half a minute at most
 _lock = threading.Lock()
 _kernels: list["Kernel"] = []
-_switched_off = False
+_switched_off: ContextVar[bool] = ContextVar("kernels switched off", default=False)
 
 
 class Kernel:
@@ -76,12 +79,12 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     return function if numba is None else numba.njit(error_model="numpy", inline="always")(function)
 
 
-def compile_all() -> None:
-    """Compile all kernels, or load them from the cache: once, before workers would do so each for itself."""
+def compile_kernels() -> None:
+    """Compile all kernels that were imported, or load them from the cache."""
     if numba is None:
         return
     if not _folder().exists():
-        _log.info("Compiling the kernels for this processor, once for this version of dropbench.")
+        _log.info("Compiling the kernels for this processor: half a minute, once for this version.")
     for each in _kernels:
         each.compile()
 
@@ -89,12 +92,11 @@ def compile_all() -> None:
 @contextlib.contextmanager
 def switched_off() -> Iterator[None]:
     """Use torch's own operations in this context, for comparisons."""
-    global _switched_off
-    before, _switched_off = _switched_off, True
+    token = _switched_off.set(True)
     try:
         yield
     finally:
-        _switched_off = before
+        _switched_off.reset(token)
 
 
 def usable() -> bool:
@@ -104,7 +106,7 @@ def usable() -> bool:
 
 def allowed() -> bool:
     """Whether kernels are not switched off, and torch is not tracing the code into a graph."""
-    return not _switched_off and not torch.compiler.is_compiling()
+    return not _switched_off.get() and not torch.compiler.is_compiling()
 
 
 def takes(tensor: torch.Tensor) -> bool:
@@ -119,7 +121,7 @@ def takes(tensor: torch.Tensor) -> bool:
 
 
 def in_memory(tensor: torch.Tensor) -> np.ndarray:
-    """The elements of a dense tensor in the order of memory ``(elements,)``; bfloat16 as int16, bit by bit."""
+    """The elements of a dense tensor in the order of memory ``(elements,)``; bfloat16 as the bits, int16."""
     flat = tensor.detach().as_strided((tensor.numel(),), (1,), tensor.storage_offset())
     array: np.ndarray = (flat.view(torch.int16) if flat.dtype == torch.bfloat16 else flat).numpy()
     return array

@@ -15,9 +15,10 @@ from dropbench.kernels.philox import Chance, Draw, fill_words, happens_in_torch
 
 
 def keep_mask(like: torch.Tensor, chance: Chance, draw: Draw) -> torch.Tensor:
-    """Return a mask with the shape, dtype and memory format of ``like``: 0 for a dropped unit, 1 for a kept one.
+    """Return a mask: 0 for a dropped unit, 1 for a kept one.
 
-    Each unit is dropped with the given chance, independently.
+    It has the shape, dtype and memory format of ``like``. Each unit is dropped with the given chance,
+    independently.
     """
     mask = torch.ones_like(like, requires_grad=False)
     return drop(mask, chance, 1.0, draw)

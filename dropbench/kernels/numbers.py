@@ -1,4 +1,4 @@
-"""Numbers in kernels: bfloat16, which numba does not know and whose bits are in int16 arrays, and comparisons.
+"""Numbers in kernels: bfloat16, which numba does not know and whose bits are in int16, and comparisons.
 
 Each of these functions has one form for float32 and one for the bits of a bfloat16.
 """
@@ -19,7 +19,7 @@ def widened(value: Any) -> Any:
 
 
 def narrowed(value: Any, like: Any) -> Any:
-    """The float32 ``value`` as an element of the array that has ``like``: rounded to nearest, ties to even."""
+    """The float32 ``value`` as an element of ``like``'s array: rounded to nearest, ties to even."""
     raise NotImplementedError
 
 
@@ -67,7 +67,7 @@ def _forms() -> None:
     def _(value, largest):  # type: ignore[no-untyped-def]
         if value == bits:
             return lambda value, largest: (value > largest) | (value == np.int16(_NAN))
-        return lambda value, largest: (value > largest) | (value != value)  # noqa: PLR0124  # NaN is not itself
+        return lambda value, largest: (value > largest) | (value != value)  # NaN is not itself
 
     @overload(active)
     def _(value):  # type: ignore[no-untyped-def]

@@ -1,9 +1,9 @@
 """Philox4x32-10, the counter-based random numbers of Salmon et al. (2011), and a site's draws of them.
 
-A block of four 32-bit words is a function of a key and a counter, with no state to carry along: the numbers are
-the same for any number of threads, in any order, on any device. The counter is (block, part, number, site).
-Word w of block b is the random number of unit 4b + w; where 16 bits are enough, unit 8b + 2w + h has the lower
-(h = 0) or upper (h = 1) half of that word.
+A block of four 32-bit words is a function of a key and a counter, with no state to carry along: the numbers
+are the same for any number of threads, in any order, on any device. The counter is (block, part, number,
+site). Word w of block b is the random number of unit 4b + w; where 16 bits are enough, unit 8b + 2w + h has
+the lower (h = 0) or upper (h = 1) half of that word.
 """
 
 from dataclasses import dataclass, replace
@@ -61,8 +61,8 @@ class Chance(NamedTuple):
 def chance_of(p: float) -> Chance:
     """Return the chance nearest to the probability ``p``.
 
-    Sixteen bits are taken where they give p and 1 − p within a thousandth of themselves, else 32. A p strictly
-    between 0 and 1 never becomes 0 or 1, so a scale of 1/(1 − p) stays finite.
+    Sixteen bits are taken where they give p and 1 − p within a thousandth of themselves, else 32. A p
+    strictly between 0 and 1 never becomes 0 or 1, so a scale of 1/(1 − p) stays finite.
     """
     for bits in (16, 32):
         levels = round(p * (1 << bits))

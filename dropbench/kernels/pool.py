@@ -28,8 +28,8 @@ def pool_relu(
 ) -> torch.Tensor:
     """Return the largest value of each window, or 0 where it is negative, × a mask × ``scale``.
 
-    It is dropout(relu(max_pool2d(maps))), to the last bit, but that a 0 is never −0. Each unit of the result is
-    dropped with the given chance, numbered with the channels last.
+    It is dropout(relu(max_pool2d(maps))), to the last bit, but that a 0 is never −0. Each unit of the result
+    is dropped with the given chance, numbered with the channels last.
 
     Args:
         maps: feature maps ``(batch, channels, height, width)``.
@@ -38,8 +38,8 @@ def pool_relu(
         chance: the chance of a unit to be dropped.
         scale: the factor on kept units.
         draw: where the mask comes from.
-        bias: a bias ``(channels,)`` that the maps contain already, detached; its gradient is computed here, as
-            the sum of the gradients of all units, where a convolution would sum those of all places.
+        bias: a bias ``(channels,)`` that the maps contain already, detached; its gradient is computed here,
+            as the sum over all units, where a convolution would sum the gradients of all places.
 
     """
     if compiled.takes(maps) and maps.is_contiguous(memory_format=torch.channels_last):
@@ -219,7 +219,7 @@ def _pool_3(maps, pooled, places, levels, bits, scale, low, high, part, number, 
 
 @compiled.helper
 def _arriving(gradient, places, scale, none, total):  # type: ignore[no-untyped-def]
-    """A row of the gradient × ``scale``, rounded; add what comes from a place to ``total`` ``(channels,)``."""
+    """A row of the gradient × ``scale``, rounded; what comes from a place is added to ``total``."""
     columns, channels = gradient.shape
     scaled = np.empty_like(gradient)
     for j in range(columns):

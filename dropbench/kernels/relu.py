@@ -29,7 +29,7 @@ def relu_drop(pre_activations: torch.Tensor, chance: Chance, scale: float, draw:
 
 
 class _ReLUDrop(torch.autograd.Function):
-    """No mask is kept: the gradient passes where the result is above 0, and the next layer keeps the result."""
+    """No mask is kept: the gradient passes where the result is above 0, and that the next layer keeps."""
 
     @staticmethod
     def forward(

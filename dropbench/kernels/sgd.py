@@ -43,9 +43,9 @@ def sgd_step(
 ) -> None:
     """Update the weights in place.
 
-    The velocity becomes momentum × velocity + gradient + weight_decay × master, and learning_rate × velocity is
-    subtracted from the master. Rows of the result (along the first dimension) whose norm exceeds ``max_norm``
-    are scaled down to it. The gradient is in bfloat16.
+    The velocity becomes momentum × velocity + gradient + weight_decay × master, and learning_rate × velocity
+    is subtracted from the master. Rows of the result (along the first dimension) whose norm exceeds
+    ``max_norm`` are scaled down to it. The gradient is in bfloat16.
     """
     if gradient.stride() != weights.parameter.stride():
         gradient = torch.empty_like(weights.parameter).copy_(gradient)

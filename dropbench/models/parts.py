@@ -36,7 +36,7 @@ def activation_of(config: RunConfig) -> Activation:
 def activated_into(
     dropout: DropoutLayer, layer: nn.Module, pre_activations: torch.Tensor, activation: Activation
 ) -> torch.Tensor:
-    """Apply the activation, dropout and ``layer``, in this order; ReLU and dropout are one pass if they can be."""
+    """Apply the activation, dropout and ``layer``; the first two are one pass if they can be."""
     if activation is torch.relu and _draws_a_mask(dropout):
         units = relu_drop(pre_activations, dropout.chance, dropout.scale, dropout.draw())
         return cast(torch.Tensor, layer(flat_for(layer, units)))
@@ -62,8 +62,8 @@ def pooled_into(
 ) -> torch.Tensor:
     """Apply a max-pool, the activation, dropout and ``layer``; all but the last are one pass if they can be.
 
-    The maps are those of ``convolution``, and ``window`` is that of dropbench.kernels.pool.pool_relu. Activations
-    are monotone, so pooling first gives the same result on a quarter of the elements.
+    The maps are those of ``convolution``, and ``window`` is that of dropbench.kernels.pool.pool_relu.
+    Activations are monotone, so pooling first gives the same result on a quarter of the elements.
     """
     bias = convolution.bias
     if activation is torch.relu and _draws_a_mask(dropout):

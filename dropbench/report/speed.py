@@ -11,7 +11,20 @@ from dropbench.report.subject import Subject
 from dropbench.report.table import NONE, Column, Row, Table
 
 REFERENCE, OURS = "plain loop", "dropbench"
-_LESS_IS_BETTER = frozenset({"ns a unit", "s", "MB"})
+_LESS_IS_BETTER = frozenset({"ns a unit", "ms", "s", "MB"})
+_OF_A_LIMIT = frozenset({"TFLOP/s", "GB/s"})
+"""The units of rates that stand against a limit of the machine: what is told is the share of it."""
+_SAYS = {
+    "dropout layer": "Layers: forward and backward pass together.",
+    "bandwidth": "Bandwidth: a layer must read and write units and gradient once; copy is copy_ of such a "
+    "tensor into another.",
+    "kernel": "Kernels: the passes of one step, and the same by torch's own operations.",
+    "sweep": "Sweeps: complete runs of one epoch, with validation and test, on all cores. Where it says "
+    "plain 1, the plain loop trains one of them: it trains one after another, at the same rate.",
+    "arithmetic": "Arithmetic: the sweep's matrix products, and the machine's rate of such products alone.",
+    "jobs": "Jobs: the default number of workers, and one run at a time on all cores.",
+}
+"""What an item compares, where its name does not say it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,16 +51,21 @@ def speed_table(session: pd.DataFrame) -> Table:
     first = session.iloc[0]
     columns = (
         Column("what", lambda row: f"{row['item']}: {row['work']}", left=True),
-        Column("unit", lambda row: row["unit"], left=True),
-        Column("measured", lambda row: f"{row['contender']} {_figure(row['median'])}"),
+        Column(OURS, _measured),
         Column("against", lambda row: f"{row['reference']} {_figure(row['reference_median'])}".lstrip()),
-        Column("times as fast\n[lowest, highest]", lambda row: row["_ratio"]),
+        Column("times as fast\n[low, high]", lambda row: row["_ratio"]),
     )
     title = (
         f"Speed on {first['device_name']}, {first['device']}, {first['cores']:.0f} cores, "
         f"{first['precision']}, torch {first['torch_version']}, {first['started_at']}"
     )
     return Table("speed", title, columns, tuple(rows), tuple(_notes(rows)))
+
+
+def _measured(row: Row) -> str:
+    """The figure with its unit, and with a name where it is not simply dropbench's."""
+    named = "" if row["contender"] == OURS else f"{row['contender']} "
+    return f"{named}{_figure(row['median'])} {row['unit']}"
 
 
 def _row(group: pd.DataFrame) -> Row:
@@ -70,7 +88,7 @@ def _row(group: pd.DataFrame) -> Row:
         **_summary("", ours),
         **_summary("ratio_", ratios),
         "repetitions": len(ours),
-        "_ratio": _ratio(ratios, share=group["item"].iloc[0] == "arithmetic"),
+        "_ratio": _ratio(ratios, share=unit in _OF_A_LIMIT),
     }
 
 
@@ -98,14 +116,21 @@ def _ratio(ratios: Sequence[float], share: bool) -> str:
     low, middle, high = min(ratios), statistics.median(ratios), max(ratios)
     if share:
         return f"{100 * middle:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
-    return f"{middle:.1f} [{low:.1f}, {high:.1f}]"
+    return f"{_times(middle)} [{_times(low)}, {_times(high)}]"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.1f}" if ratio < 9.95 else f"{ratio:.0f}"
 
 
 def _notes(rows: Sequence[Row]) -> list[str]:
     most = max(row["repetitions"] for row in rows)
+    items = {row["item"] for row in rows}
     return [
-        f"Medians of up to {most} rounds in which the two took turns; the ratio is taken within the rounds.",
+        f"Medians of up to {most} rounds in which the two took turns; the ratio is taken within the rounds. "
+        "A share in % is that of the machine's limit.",
         "The plain loop is fp32 with torch.nn.Dropout, as PyTorch's tutorials write it: "
-        "dropbench/experiments/speed/plain_loop.py. All p are 0.5, the MLP's 0.2 at its input. Layers: "
-        "forward and backward together. Batches of 128.",
+        "dropbench/experiments/speed/plain_loop.py. All p are 0.5, the MLPs' 0.2 at their input. Batches of "
+        "128.",
+        *(sentence for item, sentence in _SAYS.items() if item in items),
     ]

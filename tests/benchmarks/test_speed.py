@@ -20,8 +20,9 @@ AT_LEAST = {
     "dropout layer": 6,
     "one run: mlp": 2.5,
     "one run: lecture-cnn": 5,
-    "sweep": 6,
+    "sweep: 8 lecture-cnn": 6,
     "arithmetic": 0.35,
+    "kernel": 1,
 }
 AT_MOST = {
     "start: dropbench --help": 0.4,

@@ -184,14 +184,14 @@ def test_speed_measures_records_and_is_reported(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(items, "made_up_data", lambda shape, train, test: made_up_data(shape, 90, test))
     assert run(["speed", "--only", "mlp", "--repetitions", "2", "--json"]) == 0
     printed = [json.loads(output)["tables"] for output in (done.stdout, capsys.readouterr().out)]
-    assert [len(table["rows"]) for (table,) in printed] == [4, 1]
+    assert [len(table["rows"]) for (table,) in printed] == [8, 1]
     for row in [row for (table,) in printed for row in table["rows"]]:
-        assert row["reference"] == "plain loop"
+        assert row["reference"] == ("copy" if row["item"] == "bandwidth" else "plain loop")
         assert row["contender"] == "dropbench"
         assert row["ratio_lowest"] <= row["ratio_median"] <= row["ratio_highest"]
         assert min(row["median"], row["reference_median"]) > 0
     recorded = rows(tmp_path / "results" / "speed.csv")
-    assert len(recorded) == 10
+    assert len(recorded) == 18
     assert all(len(row["values"].split()) == 2 for row in recorded)
     report = dropbench("report", cwd=tmp_path)
     assert "784-1024-1024-10" in report.stdout

@@ -8,46 +8,69 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import torch
 
 from dropbench.engine.device import private_memory_bytes
-from dropbench.experiments.speed import work
-from dropbench.experiments.speed.session import DROPBENCH, PLAIN, Figures, Session, made_up_data
+from dropbench.experiments.speed import sweeps, work
+from dropbench.experiments.speed.kernels import KERNELS, usable_on
+from dropbench.experiments.speed.session import (
+    COLOUR,
+    DROPBENCH,
+    GREY,
+    PLAIN,
+    Figures,
+    Session,
+    made_up_data,
+)
 from dropbench.experiments.sweep import expand
 from dropbench.results.csv_file import append_rows
 from dropbench.results.rows import run_row
 from dropbench.results.schema import RUNS
 from dropbench.run.config import RunConfig
 from dropbench.run.result import METRIC_NAMES, EpochRecord, RunResult
-from dropbench.runners.base import Runner
-from dropbench.runners.choose import choose_runner, cores
 from dropbench.runners.process import ProcessRunner
 
-COLOUR, GREY = (3, 32, 32), (1, 28, 28)
 CIFAR10_SIZE = (45_000, 10_000)  # training images after the validation split, test images
-SWEEP_RUNS = 8
 
 
 def layers(session: Session) -> Iterator[Figures]:
-    """The dropout layer alone, forward and backward, beside torch.nn.Dropout."""
+    """The dropout layer alone, forward and backward, beside torch.nn.Dropout and two copies of its units."""
     for dtype in (torch.float32, torch.bfloat16):
         for shape in ((128, 1024), (128, 64, 32, 32)):
             arguments = (shape, dtype, session.device)
-            name = str(dtype).removeprefix("torch.")
-            yield from session.compare(
+            name = f"{'×'.join(map(str, shape))}, {_name(dtype)}"
+            plain, ours, copies = session.compare(
                 "dropout layer",
-                f"{'×'.join(map(str, shape))}, {name}",
+                name,
                 "ns a unit",
                 {
                     PLAIN: session.in_plain(work.layer_nanoseconds, False, *arguments),
                     DROPBENCH: session.in_fast(work.layer_nanoseconds, True, *arguments),
+                    "copy": session.in_fast(work.copy_nanoseconds, *arguments),
                 },
             )
+            yield from (plain, ours)
+            # Read and written, in both passes: 4 times the units, the least that a layer can move.
+            for each in (ours, copies):
+                rates = tuple(4 * dtype.itemsize / nanoseconds for nanoseconds in each.values)
+                yield Figures("bandwidth", name, each.contender, "GB/s", rates)
+
+
+def kernels(session: Session) -> Iterator[Figures]:
+    """Each kernel beside torch's own operations, which stand alone where kernels cannot be used."""
+    dtype = torch.bfloat16 if session.precision == "bf16" else torch.float32
+    switched_on = {"torch": False, DROPBENCH: True} if usable_on(session.device) else {"torch": False}
+    for name, kernel in KERNELS.items():
+        if dtype not in kernel.dtypes or session.device.type not in kernel.devices:
+            continue
+        contenders = {
+            contender: session.in_fast(work.kernel_milliseconds, name, on, dtype, session.device)
+            for contender, on in switched_on.items()
+        }
+        yield from session.compare("kernel", f"{name}, {_name(dtype)}", "ms", contenders)
 
 
 def mlp(session: Session) -> Iterator[Figures]:
@@ -61,7 +84,7 @@ def mlp(session: Session) -> Iterator[Figures]:
             "mlp 784-1024-1024-10",
             "images/s",
             {
-                PLAIN: session.in_plain(work.plain_mlp_images_per_second, config, session.device),
+                PLAIN: session.in_plain(work.plain_images_per_second, config, session.device),
                 DROPBENCH: session.in_fast(work.run_images_per_second, config, session.device, False),
             },
         )
@@ -76,7 +99,7 @@ def cnn(session: Session) -> Iterator[Figures]:
             "lecture-cnn, 3×32×32",
             "images/s",
             {
-                PLAIN: session.in_plain(work.plain_cnn_images_per_second, config, session.device),
+                PLAIN: session.in_plain(work.plain_images_per_second, config, session.device),
                 DROPBENCH: session.in_fast(work.run_images_per_second, config, session.device, False),
             },
         )
@@ -95,89 +118,6 @@ def compiled(session: Session) -> Iterator[Figures]:
                 "compiled": session.in_fast(work.run_images_per_second, config, session.device, True),
             },
         )
-
-
-def sweep(session: Session) -> Iterator[Figures]:
-    """Eight complete runs on all cores beside the same eight of the plain loop, and the machine's ceiling.
-
-    A complete run includes validation and test. The ceiling is the rate of matrix products. dropbench's clock
-    runs while its workers train; starting them, once for each sweep, is measured as a figure of its own.
-    """
-    train_size = 960
-    with made_up_data(COLOUR, train=train_size, test=100) as data:
-        warm_up = session.config(data, p_drop=work.P_DROP, epochs=1, train_size=128, seed=SWEEP_RUNS)
-        runs = [session.config(data, p_drop=work.P_DROP, epochs=1, seed=seed) for seed in range(SWEEP_RUNS)]
-        starts: list[float] = []
-
-        def in_pool() -> float:
-            started, seconds = sweep_seconds(choose_runner(len(runs), session.device), warm_up, runs)
-            starts.append(started)
-            return SWEEP_RUNS * train_size / seconds
-
-        def one_after_another() -> float:
-            seconds = session.in_plain(work.plain_runs_seconds, runs, session.device)()
-            return SWEEP_RUNS * train_size / seconds
-
-        ceiling = f"{session.precision} matrix product"
-        dtype = torch.bfloat16 if session.precision == "bf16" else torch.float32
-        matmul = session.in_fast(work.matmul_teraflops, dtype, session.device)
-        # A round takes minutes, so half as many are precise enough, and none is spent on warming up.
-        rounds = replace(session, repetitions=(session.repetitions + 1) // 2)
-        values = rounds.take_turns({PLAIN: one_after_another, DROPBENCH: in_pool, ceiling: matmul})
-        work_done = f"{SWEEP_RUNS} runs of lecture-cnn, 3×32×32"
-        for contender in (PLAIN, DROPBENCH):
-            yield Figures("sweep", work_done, contender, "images/s", values[contender])
-        flops = work.training_flops(runs[0], data.image_shape, len(data.classes))
-        in_teraflops = tuple(rate * flops / 1e12 for rate in values[DROPBENCH])
-        yield Figures("arithmetic", work_done, DROPBENCH, "TFLOP/s", in_teraflops)
-        yield Figures("arithmetic", work_done, ceiling, "TFLOP/s", values[ceiling])
-        yield Figures("start", "the workers of a sweep", DROPBENCH, "s", tuple(starts))
-
-
-def jobs(session: Session) -> Iterator[Figures]:
-    """The default of --jobs: a worker of one thread on each core, beside one run at a time on all cores."""
-    nets: dict[str, dict[str, Any]] = {
-        "mlp 64": {"model": "mlp", "layers": (64,)},
-        "mlp 1024-1024": {"model": "mlp", "layers": (1024, 1024)},
-        "mlp 4096-4096": {"model": "mlp", "layers": (4096, 4096)},
-        "lecture-cnn": {},
-    }
-    images = {"mlp 64": 12_800, "mlp 1024-1024": 6_400}
-    for net, fields in nets.items():
-        with made_up_data(GREY, train=images.get(net, 1_280), test=100) as data:
-            warm_up = session.config(
-                data, epochs=1, p_drop=work.P_DROP, train_size=128, seed=cores(), **fields
-            )
-            runs = [warm_up.replace(train_size=None, seed=seed) for seed in range(4 * cores())]
-
-            def rate(runner: Runner) -> float:
-                _, seconds = sweep_seconds(runner, warm_up, runs)  # noqa: B023  # called within the loop
-                return len(runs) * images.get(net, 1_280) / seconds  # noqa: B023
-
-            rounds = replace(session, repetitions=(session.repetitions + 1) // 2)
-            values = rounds.take_turns(
-                {
-                    "1 worker, all cores": lambda: rate(ProcessRunner(session.device, 1, cores())),
-                    "1 thread a worker": lambda: rate(ProcessRunner(session.device, cores(), 1)),
-                }
-            )
-            for contender, rates in values.items():
-                yield Figures("jobs", f"{len(runs)} runs of {net}, 1×28×28", contender, "images/s", rates)
-
-
-def sweep_seconds(runner: Runner, warm_up: RunConfig, runs: list[RunConfig]) -> tuple[float, float]:
-    """Seconds until the runner's first worker is warm, and from then until all ``runs`` have ended.
-
-    Every worker starts with a warm-up run of its own. The second clock starts when the first warm-up run has
-    ended, so no part of ``runs`` goes uncounted.
-    """
-    warm_ups = [warm_up.replace(seed=warm_up.repetition.seed + worker) for worker in range(runner.jobs)]
-    begin = perf_counter()
-    first = 0.0
-    for result in runner.run([*warm_ups, *runs], lambda worker, config, record: None):
-        work.check(result)
-        first = first or perf_counter()
-    return first - begin, perf_counter() - first
 
 
 def waiting(session: Session) -> Iterator[Figures]:
@@ -201,10 +141,10 @@ def waiting(session: Session) -> Iterator[Figures]:
     with made_up_data(COLOUR, *CIFAR10_SIZE) as data:
         config = session.config(data, p_drop=work.P_DROP, epochs=1)
         ready = {DROPBENCH: session.in_fast(work.data_ready_seconds, config, session.device)}
-        yield from session.compare("start", "cached data of CIFAR-10's size ready to train", "s", ready)
+        yield from session.compare("start", "cached data of CIFAR-10's size", "s", ready)
         used = worker_memory_bytes(config.replace(train_size=1_280), session.device)
         if used:
-            worker = "one more worker, data of CIFAR-10's size"
+            worker = "one more worker, CIFAR-10's size"
             yield Figures("memory", worker, DROPBENCH, "MB", tuple(bytes_ / 1e6 for bytes_ in used))
 
 
@@ -240,12 +180,18 @@ def write_runs(folder: Path, count: int) -> int:
     return len(results)
 
 
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
 ITEMS: dict[str, Callable[[Session], Iterator[Figures]]] = {
     "layers": layers,
+    "kernels": kernels,
     "mlp": mlp,
     "cnn": cnn,
-    "sweep": sweep,
+    "sweep": sweeps.cnn_sweep,
+    "mlp-sweep": sweeps.mlp_sweep,
     "waiting": waiting,
-    "jobs": jobs,
+    "jobs": sweeps.jobs,
     "compile": compiled,
 }

@@ -42,12 +42,17 @@ def picture_loader(images: np.ndarray, labels: np.ndarray, shuffle: bool) -> Bat
     return DataLoader(Pictures(images, labels), batch_size=BATCH_SIZE, shuffle=shuffle)
 
 
-def in_memory_batches(
-    images: torch.Tensor, labels: torch.Tensor
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield shuffled batches of two tensors that are on the device already."""
-    for positions in torch.split(torch.randperm(len(labels), device=labels.device), BATCH_SIZE):
-        yield images[positions], labels[positions]
+class InMemoryBatches:
+    """Batches of two tensors that are on the device already; shuffled ones are in a new order each time."""
+
+    def __init__(self, images: torch.Tensor, labels: torch.Tensor, shuffle: bool) -> None:
+        self.images, self.labels, self.shuffle = images, labels, shuffle
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        count, device = len(self.labels), self.labels.device
+        order = torch.randperm(count, device=device) if self.shuffle else torch.arange(count, device=device)
+        for positions in torch.split(order, BATCH_SIZE):
+            yield self.images[positions], self.labels[positions]
 
 
 def lecture_cnn(height: int, width: int, classes: int, p_drop: float) -> nn.Module:
@@ -83,7 +88,11 @@ def mlp(inputs: int, layers: tuple[int, ...], classes: int, p_drop: float, p_dro
 
 
 def train_epoch(
-    model: nn.Module, batches: Batches, optimizer: torch.optim.Optimizer, device: torch.device
+    model: nn.Module,
+    batches: Batches,
+    optimizer: torch.optim.Optimizer,
+    device: torch.device,
+    max_norm: float | None = None,
 ) -> float:
     """Train on each batch once; returns the sum of the batches' mean losses."""
     criterion = nn.CrossEntropyLoss()
@@ -95,8 +104,18 @@ def train_epoch(
         loss = criterion(model(images), labels)
         loss.backward()
         optimizer.step()
+        if max_norm is not None:
+            apply_max_norm(model, max_norm)
         running_loss += loss.item()
     return running_loss
+
+
+@torch.no_grad()
+def apply_max_norm(model: nn.Module, bound: float) -> None:
+    """Scale down the incoming weights of every unit whose norm exceeds ``bound``."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            module.weight.copy_(torch.renorm(module.weight, p=2, dim=0, maxnorm=bound))
 
 
 @torch.no_grad()

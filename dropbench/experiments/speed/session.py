@@ -4,7 +4,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,6 +18,8 @@ from dropbench.run.config import RunConfig
 from dropbench.runners.choose import cores
 
 DROPBENCH, PLAIN = "dropbench", "plain loop"
+COLOUR, GREY = (3, 32, 32), (1, 28, 28)
+"""The shapes of made-up images: those of CIFAR-10 and MNIST."""
 Value = TypeVar("Value")
 
 
@@ -68,6 +70,10 @@ class Session:
             measure()
         values = self.take_turns(contenders)
         return [Figures(item, work, name, unit, values[name]) for name in contenders]
+
+    def with_fewer_rounds(self) -> "Session":
+        """The session for work of which a round takes long: half as many rounds are precise enough."""
+        return replace(self, repetitions=(self.repetitions + 1) // 2)
 
     def in_fast(self, function: Callable[..., Value], *arguments: Any) -> Callable[[], Value]:
         """Return a function that calls ``function`` in dropbench's process."""

@@ -4,14 +4,18 @@ Every function that measures returns one figure of one repetition. Data sets are
 names its set by ``data_key``.
 """
 
+import contextlib
 import functools
+from collections.abc import Callable
 from time import perf_counter
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dropbench.datasets import cache
+from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.split import split
 from dropbench.dropout.bernoulli import BernoulliDropout
 from dropbench.dropout.stream import Stream
@@ -19,12 +23,14 @@ from dropbench.engine.batches import Examples, measure
 from dropbench.engine.train import train
 from dropbench.errors import DropbenchError
 from dropbench.experiments.speed import plain_loop
+from dropbench.experiments.speed.kernels import KERNELS
+from dropbench.kernels import compiled
 from dropbench.models.build import make_module
 from dropbench.run.config import RunConfig
 from dropbench.run.result import RunResult
 
 P_DROP = 0.5
-_LAYER_SECONDS = 0.2
+_SECONDS = 0.2
 _MATMUL_OPERATIONS = {"cpu": 2 * 10**11, "cuda": 2 * 10**13}
 # The data stay mapped from run to run, as in a worker of a sweep.
 _load = functools.lru_cache(maxsize=1)(cache.load)
@@ -35,22 +41,52 @@ def layer_nanoseconds(
 ) -> float:
     """Nanoseconds that a dropout layer takes for one unit, forward and backward pass together."""
     layer: nn.Module = nn.Dropout(P_DROP)
+    units = torch.randn(shape, device=device).to(dtype)
     if of_dropbench:
         layer = BernoulliDropout(P_DROP)
         layer.stream = Stream.of(0, "mask")
-    units = torch.randn(shape, device=device).to(dtype).requires_grad_()
-    gradient = torch.ones_like(units)
-    passes = 0
-    _wait_for(device)
-    start = perf_counter()
-    while perf_counter() - start < _LAYER_SECONDS:
+        if units.ndim == 4:  # feature maps as dropbench trains on them; the tutorials' are contiguous
+            units = units.to(memory_format=torch.channels_last)
+    units.requires_grad_()
+    gradient = torch.ones_like(units, requires_grad=False)
+
+    def both_passes() -> None:
         units.grad = None
         layer(units).backward(gradient)
-        passes += 1
-        if device.type == "cuda" and passes % 100 == 0:
+
+    return seconds_a_call(both_passes, device) * 1e9 / units.numel()
+
+
+def copy_nanoseconds(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> float:
+    """Nanoseconds that two copies take for one unit: as many bytes as a dropout layer must move.
+
+    It must read the units and write the dropped ones, and read the gradient and write that of the units.
+    """
+    units = torch.randn(shape, device=device).to(dtype)
+    copied = torch.empty_like(units)
+    return 2 * seconds_a_call(lambda: copied.copy_(units), device) * 1e9 / units.numel()
+
+
+def kernel_milliseconds(name: str, switched_on: bool, dtype: torch.dtype, device: torch.device) -> float:
+    """Milliseconds of a kernel's passes on its work, or with kernels off those of torch's own operations."""
+    call = KERNELS[name].prepare(dtype, device)
+    with contextlib.nullcontext() if switched_on else compiled.switched_off():
+        return 1e3 * seconds_a_call(call, device)
+
+
+def seconds_a_call(call: Callable[[], object], device: torch.device) -> float:
+    """Mean seconds of a call, over as many calls as fit into a short time after a first one."""
+    call()
+    calls = 0
+    _wait_for(device)
+    start = perf_counter()
+    while perf_counter() - start < _SECONDS:
+        call()
+        calls += 1
+        if device.type == "cuda" and calls % 100 == 0:
             _wait_for(device)  # otherwise the clock would measure how fast work is queued
     _wait_for(device)
-    return (perf_counter() - start) * 1e9 / passes / units.numel()
+    return (perf_counter() - start) / calls
 
 
 def matmul_teraflops(dtype: torch.dtype, device: torch.device) -> float:
@@ -95,28 +131,18 @@ def check(result: RunResult) -> None:
         raise DropbenchError(f"A measured run {result.status}: {result.message}.")
 
 
-def plain_cnn_images_per_second(config: RunConfig, device: torch.device) -> float:
-    """Training images a second in one epoch of the plain loop on the CNN, with the images of ``config``."""
-    data = _load(config.data.key)
-    _, height, width = data.image_shape
-    drawn = split(data.train_labels, config).drawn
-    batches = plain_loop.picture_loader(data.train_images[drawn], data.train_labels[drawn], shuffle=True)
-    model = plain_loop.lecture_cnn(height, width, len(data.classes), config.dropout.p_drop).to(device)
-    return _plain_epoch(model, batches, len(drawn), device)
-
-
-def plain_mlp_images_per_second(config: RunConfig, device: torch.device) -> float:
-    """Training images a second in one epoch of the plain loop on an MLP, with all images on the device."""
+def plain_images_per_second(config: RunConfig, device: torch.device) -> float:
+    """Training images a second in one epoch of the plain loop, with the net and images of ``config``."""
     data = _load(config.data.key)
     drawn = split(data.train_labels, config).drawn
-    images = torch.from_numpy(data.train_images[drawn]).to(device).float().div_(255).sub_(0.5).div_(0.5)
-    labels = torch.from_numpy(data.train_labels[drawn]).to(device)
-    inputs = images[0].numel()
-    model = plain_loop.mlp(
-        inputs, config.model.layers, len(data.classes), config.dropout.p_drop, config.dropout.p_drop_input
-    )
-    batches = plain_loop.in_memory_batches(images, labels)
-    return _plain_epoch(model.to(device), batches, len(drawn), device)
+    batches = _plain_batches(config, data.train_images[drawn], data.train_labels[drawn], True, device)
+    model = _plain_model(config, data).to(device)
+    optimizer = plain_loop.make_optimizer(model)
+    _wait_for(device)
+    start = perf_counter()
+    plain_loop.train_epoch(model, batches, optimizer, device, config.optimizer.max_norm)
+    _wait_for(device)
+    return len(drawn) / (perf_counter() - start)
 
 
 def plain_runs_seconds(configs: list[RunConfig], device: torch.device) -> float:
@@ -124,22 +150,19 @@ def plain_runs_seconds(configs: list[RunConfig], device: torch.device) -> float:
     start = perf_counter()
     for config in configs:
         data = _load(config.data.key)
-        _, height, width = data.image_shape
         parts = split(data.train_labels, config)
-        held_out, drawn = parts.validation, parts.drawn
-        train_batches = plain_loop.picture_loader(
-            data.train_images[drawn], data.train_labels[drawn], shuffle=True
-        )
+        drawn, held_out = parts.drawn, parts.validation
+        model = _plain_model(config, data).to(device)
+        optimizer = plain_loop.make_optimizer(model)
+        trained = _plain_batches(config, data.train_images[drawn], data.train_labels[drawn], True, device)
+        for _ in range(config.optimizer.epochs):
+            plain_loop.train_epoch(model, trained, optimizer, device, config.optimizer.max_norm)
         evaluated = (
             (data.train_images[held_out], data.train_labels[held_out]),
             (data.test_images, data.test_labels),
         )
-        model = plain_loop.lecture_cnn(height, width, len(data.classes), config.dropout.p_drop).to(device)
-        optimizer = plain_loop.make_optimizer(model)
-        for _ in range(config.optimizer.epochs):
-            plain_loop.train_epoch(model, train_batches, optimizer, device)
         for images, labels in evaluated:
-            plain_loop.count_correct(model, plain_loop.picture_loader(images, labels, shuffle=False), device)
+            plain_loop.count_correct(model, _plain_batches(config, images, labels, False, device), device)
     return perf_counter() - start
 
 
@@ -156,14 +179,23 @@ def data_ready_seconds(config: RunConfig, device: torch.device) -> float:
     return perf_counter() - start
 
 
-def _plain_epoch(model: nn.Module, batches: plain_loop.Batches, images: int, device: torch.device) -> float:
-    """Images a second in one epoch of the plain loop."""
-    optimizer = plain_loop.make_optimizer(model)
-    _wait_for(device)
-    start = perf_counter()
-    plain_loop.train_epoch(model, batches, optimizer, device)
-    _wait_for(device)
-    return images / (perf_counter() - start)
+def _plain_model(config: RunConfig, data: DataSet) -> nn.Module:
+    channels, height, width = data.image_shape
+    classes, p_drop = len(data.classes), config.dropout.p_drop
+    if config.model.name == "mlp":
+        inputs = channels * height * width
+        return plain_loop.mlp(inputs, config.model.layers, classes, p_drop, config.dropout.p_drop_input)
+    return plain_loop.lecture_cnn(height, width, classes, p_drop)
+
+
+def _plain_batches(
+    config: RunConfig, images: np.ndarray, labels: np.ndarray, shuffle: bool, device: torch.device
+) -> plain_loop.Batches:
+    """Batches of the plain loop: for an MLP from tensors on the device, for a CNN from PIL images."""
+    if config.model.name == "mlp":
+        in_memory = torch.from_numpy(images).to(device).float().div_(255).sub_(0.5).div_(0.5)
+        return plain_loop.InMemoryBatches(in_memory, torch.from_numpy(labels).to(device), shuffle)
+    return plain_loop.picture_loader(images, labels, shuffle)
 
 
 def _wait_for(device: torch.device) -> None:
