@@ -74,8 +74,8 @@ def diff_table(old: Path, new: Path, choice: Choice) -> tuple[Table, bool]:
             )
     if redrawn := sum(_drawn_otherwise(before[key], after[key]) for key, _ in compared):
         notes.append(
-            f"Of {redrawn} of the settings the masks are drawn by another generator: they differ as those of two "
-            "seeds do."
+            f"Of {redrawn} of the settings the masks are drawn by another generator: they differ as those of "
+            "two seeds do."
         )
     if lost := sum(row["lost_runs"] for row in rows):
         notes.append(f"{lost} runs that ended well in {old} did not in {new}.")
