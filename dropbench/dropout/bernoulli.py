@@ -66,7 +66,7 @@ class BernoulliDropout(DropoutLayer):
 
     def with_noise(self, units: torch.Tensor) -> torch.Tensor:
         """Return the units dropped by the next mask; a graph of torch.compile draws it when it runs."""
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() and self.stream_number:
             return drop_in_graph(units, self.chance, self.scale, self.stream_number)
         return super().with_noise(units)
 

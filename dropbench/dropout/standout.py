@@ -1,5 +1,6 @@
 """Standout: the drop probability of a unit depends on its own input (Ba & Frey 2013)."""
 
+import math
 from typing import Self
 
 import torch
@@ -63,5 +64,5 @@ class Standout(DropoutLayer):
 
     def keep_probability(self, pre_activations: torch.Tensor) -> torch.Tensor:
         """Return each unit's keep probability in float32; the strength multiplies its drop probability."""
-        odds = torch.logit(torch.tensor(1 - self.p_drop, device=pre_activations.device))
+        odds = math.log((1 - self.p_drop) / self.p_drop)
         return 1 - self.strength * torch.sigmoid(-(pre_activations.detach().float() + odds))

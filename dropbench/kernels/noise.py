@@ -23,11 +23,12 @@ def normal(shape: Sequence[int], draw: Draw, device: torch.device) -> torch.Tens
     """Return independent standard normal numbers, two from each pair of words (Box & Muller 1958)."""
     count = math.prod(shape)
     pairs = words(count + count % 2, draw, device).view(-1, 2)
-    whole = pairs[:, 0].float()  # of all 32 bits, for the tails; negative where the highest is 1
-    whole = torch.where(whole < 0, whole + 2.0**32, whole)
-    radius = whole.add_(0.5).mul_(2.0**-32).log_().mul_(-2).sqrt_()
+    steps = (pairs[:, 0] & 0x7FFFFFFF).float()  # 2³¹, so that the tails reach 6.7 deviations
+    radius = steps.add_(0.5).mul_(2.0**-31).log_().mul_(-2).sqrt_()
     angle = pairs[:, 1].float().mul_(math.pi * 2.0**-31)
-    numbers = torch.stack([radius * angle.cos(), radius * angle.sin()], dim=1)
+    numbers = torch.empty(pairs.shape, device=device)
+    torch.mul(radius, angle.cos(), out=numbers[:, 0])
+    torch.mul(radius, angle.sin(), out=numbers[:, 1])
     return _numbered(numbers.flatten()[:count], shape)
 
 

@@ -79,10 +79,10 @@ def pooled_into(
 def _draws_a_mask(dropout: DropoutLayer) -> TypeGuard[BernoulliDropout]:
     """Whether the layer does nothing but multiply the next units by a mask and its scale."""
     return (
-        type(dropout) is BernoulliDropout
+        not torch.compiler.is_compiling()  # first: a graph that reads the p in force is compiled for each p
+        and type(dropout) is BernoulliDropout
         and dropout.noisy
         and dropout.tap is None
-        and not torch.compiler.is_compiling()
     )
 
 

@@ -72,6 +72,11 @@ def diff_table(old: Path, new: Path, choice: Choice) -> tuple[Table, bool]:
                 f"Nets with dropout start in another way: {starts[0] or 'none'} in {old}, "
                 f"{starts[1] or 'none'} in {new}. Such settings are not compared."
             )
+    if redrawn := sum(_drawn_otherwise(before[key], after[key]) for key, _ in compared):
+        notes.append(
+            f"Of {redrawn} of the settings the masks are drawn by another generator: they differ as those of "
+            "two seeds do."
+        )
     if lost := sum(row["lost_runs"] for row in rows):
         notes.append(f"{lost} runs that ended well in {old} did not in {new}.")
     if all(math.isnan(row["p_value"]) for row in rows):
@@ -120,6 +125,12 @@ def _key(sweep: Sweep, setting: Setting) -> _Key:
 def _starts(found: Mapping[_Key, tuple[Sweep, Setting]]) -> set[str]:
     """The initialisations of the settings that drop units."""
     return {setting.axes["init"] for _, setting in found.values() if not setting.drops_nothing}
+
+
+def _drawn_otherwise(before: tuple[Sweep, Setting], after: tuple[Sweep, Setting]) -> bool:
+    """Whether masks of the same seed are not the same in both folders."""
+    drawn = {sweep.fields[RANDOM_NUMBERS] for sweep, _ in (before, after)}
+    return len(drawn) > 1 and not after[1].drops_nothing
 
 
 def _trial(sweep: Sweep) -> Trial:

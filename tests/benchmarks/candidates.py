@@ -18,8 +18,10 @@ import torch
 import torch.nn.functional as F
 
 from dropbench.dropout.control import set_streams
+from dropbench.dropout.stream import Stream
 from dropbench.engine import optim
 from dropbench.engine.device import autocast, prepare_process, resolve_precision
+from dropbench.kernels.philox import words
 from dropbench.models.build import build_model
 from dropbench.models.lecture_cnn import LectureCNN
 from dropbench.run.config import RunConfig
@@ -143,10 +145,12 @@ def weight_gradient(
 
 
 def draws(count: int) -> dict[str, Callable[[], object]]:
-    """``count`` 16-bit numbers, four to a 64-bit draw, from torch's generator and from numpy's fastest."""
-    words, stream, sfc = torch.empty(count // 4, dtype=torch.int64), torch.Generator(), np.random.SFC64(0)
+    """``count`` 16-bit numbers by counter, and four to a 64-bit draw of two generators that have a state."""
+    quads, generator, sfc = torch.empty(count // 4, dtype=torch.int64), torch.Generator(), np.random.SFC64(0)
+    stream = Stream(0)
     return {
-        "torch.Generator (mt19937), taken": lambda: words.random_(-(1 << 63), None, generator=stream),
+        "Philox4x32-10, taken": lambda: words(count // 2, stream.draw(), CPU),
+        "torch.Generator (mt19937)": lambda: quads.random_(-(1 << 63), None, generator=generator),
         "numpy SFC64.random_raw": lambda: sfc.random_raw(count // 4),
     }
 

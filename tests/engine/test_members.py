@@ -55,6 +55,9 @@ def test_kept_units_of_a_thinned_net_have_the_scale_of_dropouts_training(convent
     out = layer(maps)
     assert sorted(out.unique().tolist()) == [0.0, pytest.approx(scale)]
     assert torch.equal(out, out[:1].expand_as(out)), "the same for every sample"
+    late = ThinnedDropout(0.25, convention)
+    late.stream = Stream(0, position=7)
+    assert torch.equal(late(maps), out), "the same where a run goes on in the middle"
     assert out.is_contiguous(memory_format=torch.channels_last)
 
 

@@ -59,16 +59,7 @@ def config_of(name: str) -> dict[str, object]:
     return {"dropout": name, "activation": VARIANTS[name].activation or "relu", "p_drop": 0.3}
 
 
-# At each pass standout makes a tensor of its drop probability, by which the host waits for the copy.
-VARIANT_NAMES = [
-    pytest.param(name, marks=pytest.mark.xfail(reason="it copies its p to the device"))
-    if name == "standout"
-    else name
-    for name in VARIANTS
-]
-
-
-@pytest.mark.parametrize("name", VARIANT_NAMES)
+@pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.parametrize("model", ["mlp", "lecture-cnn"])
 def test_an_epoch_reads_the_device_only_at_its_end(model, name, blobs):
     fields = config_of(name)

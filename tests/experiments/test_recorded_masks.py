@@ -88,6 +88,9 @@ def test_recorded_runs_and_those_of_today_are_compared_side_by_side(bench, tmp_p
     table, worse = diff_table(tmp_path / "old", tmp_path / "new", Choice())
     assert [row["p_drop"] for row in table.rows] == [0, 0.5]
     assert not worse
+    assert [note for note in table.notes if "1 of the settings" in note and "another generator" in note]
+    same, _ = diff_table(tmp_path / "new", tmp_path / "new", Choice())
+    assert not [note for note in same.notes if "another generator" in note]
 
 
 def test_noise_is_no_longer_drawn_by_torchs_generators(blobs):
