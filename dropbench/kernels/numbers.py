@@ -34,7 +34,7 @@ def exceeds(value: Any, largest: Any) -> Any:
 
 
 def active(value: Any) -> Any:
-    """Whether a ReLU passes the value on, and its gradient: it is above 0, or NaN."""
+    """Whether a ReLU passes the value, in its comparable form, and its gradient: above 0, or NaN."""
     raise NotImplementedError
 
 

@@ -8,7 +8,7 @@ from torch.autograd.function import once_differentiable
 
 from dropbench.kernels import compiled
 from dropbench.kernels.mask import CHUNK, decide, drop, in_order, numbered_in_memory
-from dropbench.kernels.numbers import active, narrowed, widened
+from dropbench.kernels.numbers import active, comparable, narrowed, widened
 from dropbench.kernels.philox import Chance, Draw
 
 
@@ -68,7 +68,7 @@ def _relu_drop(pre_activations, units, levels, bits, scale, low, high, part, num
         decide(kept, start, levels, bits, low, high, part, number, site)
         for i in range(stop - start):
             scaled = narrowed(widened(here[i]) * factor, here[i])
-            there[i] = scaled if kept[i] & active(here[i]) else zero
+            there[i] = scaled if kept[i] & active(comparable(here[i])) else zero
 
 
 @compiled.kernel(*(f"void({of}[::1], {of}[::1], {of}[::1], float64)" for of in ("float32", "int16")))
@@ -80,4 +80,4 @@ def _scale_active(gradient, units, to_pre_activations, scale):  # type: ignore[n
         here, there, unit = gradient[start:stop], to_pre_activations[start:stop], units[start:stop]
         for i in range(stop - start):
             scaled = narrowed(widened(here[i]) * factor, here[i])
-            there[i] = scaled if active(unit[i]) else zero
+            there[i] = scaled if active(comparable(unit[i])) else zero

@@ -229,7 +229,8 @@ def test_compare_bagging(tmp_path):
     assert done.returncode == 0, done.stderr
     for arm in ("single net", "weight scaling", "Monte-Carlo × 3", "bagging × 2", "ensemble, all data × 2"):
         assert arm in done.stdout
-    assert re.search(r"Bagging of 2 .* 2\.0× the training and 2\.0× the inference\.", done.stdout)
+    said = " ".join(done.stdout.split())
+    assert re.search(r"Bagging of 2 .* 2\.0× the training and 2\.0× the inference\.", said)
     assert len(list((tmp_path / "results").glob("bagging-*.png"))) == 4
     assert dropbench("report", cwd=tmp_path).stdout == done.stdout
     again = dropbench(*arguments, "--json", cwd=tmp_path)
