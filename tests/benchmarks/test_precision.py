@@ -1,4 +1,6 @@
-"""bf16 costs no accuracy that matters: paired seeds on the embedded digits. Run on request.
+"""bf16 costs no accuracy that matters: paired seeds on the embedded digits, in fp32 and under autocast.
+
+Run on request.
 
     DROPBENCH_OUT=results/speed/precision pytest tests/benchmarks/test_precision.py -n0 -s --timeout 3600
 
@@ -6,9 +8,15 @@ The runs are kept in that folder and not done again.
 """
 
 import os
+import statistics
 from pathlib import Path
 
+import torch
+
 from dropbench.cli.progress import PlainProgress
+from dropbench.datasets.dataset import DataSet
+from dropbench.datasets.registry import prepare
+from dropbench.engine import train as engine
 from dropbench.experiments.workbench import Workbench, carry_out
 from dropbench.report.statistics import paired_difference
 from dropbench.results.read import finished_runs
@@ -17,6 +25,7 @@ from dropbench.run.config import RunConfig
 from dropbench.run.machine import Machine
 
 SEEDS = 16
+STEPS = 200
 WITHIN = 0.5  # points of test error
 
 
@@ -35,3 +44,27 @@ def test_test_error_in_bf16_is_that_in_fp32(tmp_path):
     )
     assert difference.low > -WITHIN
     assert difference.high < WITHIN
+
+
+def loss_of(config: RunConfig, data: DataSet) -> float:
+    """Mean training loss of the last 50 of 200 steps."""
+    run = engine._Run.prepare(config, data, torch.device("cpu"))
+    run.model.train()
+    positions = torch.from_numpy(run.parts.drawn)
+    batches = [torch.from_numpy(run.order.permutation(len(positions))[:128]) for _ in range(STEPS)]
+    losses = [run.step(positions[batch], step / STEPS)[0].item() for step, batch in enumerate(batches)]
+    return statistics.mean(losses[-50:])
+
+
+def test_weights_in_bfloat16_learn_as_with_autocast(monkeypatch):
+    data = prepare("mnist5k")
+    losses: dict[str, dict[int, float]] = {"held": {}, "autocast": {}}
+    for way, held in (("held", True), ("autocast", False)):
+        monkeypatch.setattr(engine, "halves_weights", lambda config, held=held: held)
+        monkeypatch.setattr(engine, "halves_images", lambda config, held=held: held)
+        for seed in range(5):
+            config = RunConfig(data_key=data.key, p_drop=0.5, seed=seed, precision="bf16")
+            losses[way][seed] = loss_of(config, data)
+    difference = paired_difference(losses["held"], losses["autocast"])
+    print(f"\nloss after {STEPS} steps, held − autocast: {difference.text(4, signed=True)} nats; {losses}")
+    assert abs(difference.mean) < 0.02

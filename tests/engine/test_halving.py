@@ -1,0 +1,83 @@
+"""Weights in bfloat16 beside masters in float32 train as autocast does, and end in float32."""
+
+import pytest
+import torch
+
+from dropbench.engine import train as engine
+from dropbench.engine.halving import halves_images, halves_weights
+from dropbench.run.config import RunConfig
+
+CPU = torch.device("cpu")
+NETS = [{"model": "mlp", "layers": (48, 32)}, {"model": "lecture-cnn", "width": 0.1}]
+
+
+def config(**fields) -> RunConfig:
+    return RunConfig(**{"data": "blobs", "precision": "bf16", "epochs": 2, "batch_size": 32, **fields})
+
+
+def weights_after_steps(settings: RunConfig, data, steps: int) -> dict[str, torch.Tensor]:
+    run = engine._Run.prepare(settings, data, CPU)
+    run.model.train()
+    for number in range(steps):
+        run.step(torch.arange(32 * number, 32 * (number + 1)), 0.3)
+    return run.weights()
+
+
+@pytest.mark.parametrize("net", NETS, ids=["mlp", "lecture-cnn"])
+@pytest.mark.parametrize("dropout", [{}, {"p_drop": 0.5}], ids=["without dropout", "dropout"])
+def test_a_step_is_that_of_autocast(blobs, monkeypatch, net, dropout):
+    """Autocast rounds the same weights and the same gradients; only sums of few numbers may differ."""
+    settings = config(max_norm=2.0, weight_decay=1e-3, **net, **dropout)
+    ours = weights_after_steps(settings, blobs, 1)
+    monkeypatch.setattr(engine, "halves_weights", lambda config: False)
+    theirs = weights_after_steps(settings, blobs, 1)
+    assert ours.keys() == theirs.keys()
+    for name, weight in ours.items():
+        assert weight.dtype == torch.float32
+        # A bias in autocast has its gradient rounded after another order of the sum.
+        torch.testing.assert_close(weight, theirs[name], rtol=1e-3, atol=2e-5)
+
+
+def test_the_net_computes_with_rounded_weights_while_it_trains_and_ends_with_whole_ones(blobs):
+    run = engine._Run.prepare(config(**NETS[0]), blobs, CPU)
+    run.train_epoch()
+    assert {parameter.dtype for parameter in run.model.parameters()} == {torch.bfloat16}
+    whole = run.weights()
+    for name, parameter in run.model.named_parameters():
+        assert torch.equal(parameter, whole[name].bfloat16())
+    run.optimizer.release()
+    for name, parameter in run.model.named_parameters():
+        assert torch.equal(parameter, whole[name])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"l1": 1e-4},
+        {"dropout": "dropconnect", "p_drop": 0.5},
+        {"dropout": "concrete", "p_drop": 0.5},
+        {"dropout": "variational", "p_drop": 0.5},
+        {"precision": "fp32"},
+    ],
+    ids=str,
+)
+def test_what_computes_with_weights_has_them_in_float32(blobs, settings):
+    run = engine._Run.prepare(config(**NETS[0], **settings), blobs, CPU)
+    run.train_epoch()
+    assert {parameter.dtype for parameter in run.model.parameters()} == {torch.float32}
+
+
+def test_images_that_are_to_be_reconstructed_are_whole():
+    classifier, autoencoder = config(model="mlp"), config(model="autoencoder")
+    assert halves_weights(classifier)
+    assert halves_images(classifier)
+    assert halves_weights(autoencoder)
+    assert not halves_images(autoencoder)
+
+
+@pytest.mark.parametrize("patience", [None, 1])
+def test_a_net_is_tested_with_the_weights_it_was_trained_to(blobs, patience):
+    """The validation loss of the last epoch, or the best one, is that of the net that is measured."""
+    result = engine.train(config(**NETS[0], p_drop=0.2, patience=patience), blobs)
+    tested = result.epochs[result.cost["tested_epoch"] - 1]
+    assert result.metrics["val_nll"] == pytest.approx(tested.val_loss, abs=2e-3)
