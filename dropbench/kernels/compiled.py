@@ -28,6 +28,7 @@ except Exception as error:  # numba refuses a numpy that is newer than it knows,
 _OPTIONS = {"parallel": True, "fastmath": False, "boundscheck": False, "error_model": "numpy"}
 _WAIT_FOR_OTHERS = 600.0  # seconds; another process that compiles takes half a minute at most
 _lock = threading.Lock()
+_here = threading.local()
 _kernels: list["Kernel"] = []
 _switched_off: ContextVar[bool] = ContextVar("kernels switched off", default=False)
 
@@ -46,7 +47,10 @@ class Kernel:
     def __call__(self, *arguments: Any) -> None:
         """Call the compiled function."""
         compiled = self._compiled or self.compile()
-        numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+        threads = torch.get_num_threads()
+        if getattr(_here, "threads", 0) != threads:  # numba has a number for each thread that calls it
+            numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+            _here.threads = threads
         compiled(*arguments)
 
     def compile(self) -> Callable[..., Any]:
@@ -113,8 +117,11 @@ def takes(tensor: torch.Tensor) -> bool:
 
 
 def in_memory(tensor: torch.Tensor) -> np.ndarray:
-    """The elements of a dense tensor in the order of memory ``(elements,)``; bfloat16 as the bits, int16."""
-    flat = tensor.detach().as_strided((tensor.numel(),), (1,), tensor.storage_offset())
+    """The elements of a dense tensor in the order of memory ``(elements,)``; bfloat16 as the bits, int16.
+
+    It is called where no gradient is recorded.
+    """
+    flat = tensor.as_strided((tensor.numel(),), (1,))
     array: np.ndarray = (flat.view(torch.int16) if flat.dtype == torch.bfloat16 else flat).numpy()
     return array
 

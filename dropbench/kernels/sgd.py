@@ -1,5 +1,6 @@
 """A step of SGD with momentum, weight decay and max-norm in one pass over a parameter in bfloat16."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +24,12 @@ class Weights:
     velocity: torch.Tensor
     """The sum of past gradients, in float32; 0 at the start."""
 
-    @property
+    @functools.cached_property
+    def arrays(self) -> list[np.ndarray]:
+        """The three tensors as the kernel takes them."""
+        return [compiled.in_memory(tensor) for tensor in (self.parameter, self.master, self.velocity)]
+
+    @functools.cached_property
     def fit_a_kernel(self) -> bool:
         """Whether ``sgd_step`` takes them: on the CPU, dense, all in one memory format."""
         parameter = self.parameter
@@ -49,8 +55,7 @@ def sgd_step(
     """
     if gradient.stride() != weights.parameter.stride():
         gradient = torch.empty_like(weights.parameter).copy_(gradient)
-    tensors = (weights.parameter, weights.master, weights.velocity, gradient)
-    arrays = [compiled.in_memory(tensor) for tensor in tensors]
+    arrays = [*weights.arrays, compiled.in_memory(gradient)]
     if max_norm is None:
         _step(*arrays, learning_rate, momentum, weight_decay)
     else:

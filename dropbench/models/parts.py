@@ -9,6 +9,7 @@ from torch import nn
 from dropbench.dropout.bernoulli import BernoulliDropout
 from dropbench.dropout.layer import DropoutLayer, flat_for
 from dropbench.errors import UsageError
+from dropbench.kernels.convolution import narrow_conv2d, side_by_side
 from dropbench.kernels.pool import bias_of, max_pool, pool_relu
 from dropbench.kernels.relu import relu_drop
 from dropbench.run.config import RunConfig
@@ -45,11 +46,17 @@ def activated_into(
 
 
 class PooledConv2d(nn.Conv2d):
-    """A convolution whose maps go into a max-pool by ``pooled_into``, where its bias gets its gradient."""
+    """A convolution whose maps go into a max-pool by ``pooled_into``, where its bias gets its gradient.
+
+    Its size is odd, and zeros around the images keep theirs.
+    """
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the maps; no gradient flows from here into the bias."""
         bias = None if self.bias is None else self.bias.detach()
+        images_in_row = side_by_side(images, self.kernel_size[0])
+        if images_in_row > 1 and self.weight.dtype == images.dtype:
+            return narrow_conv2d(images, self.weight, bias, images_in_row)
         return cast(torch.Tensor, self._conv_forward(images, self.weight, bias))
 
 
