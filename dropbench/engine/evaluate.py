@@ -8,7 +8,7 @@ from torch import nn
 from dropbench.engine.batches import Examples
 from dropbench.engine.device import autocast
 
-EVALUATION_BATCH = 256
+EVALUATION_BATCH = 128
 """Examples that are evaluated at once on the CPU, and on every device if each batch has masks of its own."""
 ECE_BINS = 15
 _LARGEST_BATCH = 2048
@@ -18,8 +18,8 @@ _LARGEST_IMAGE = 32 * 32  # in pixels, of images that are evaluated in the large
 def evaluation_batch(images: torch.Tensor) -> int:
     """Return how many of these images ``(examples, channels, height, width)`` are evaluated at once.
 
-    On the CPU batches of more than 256 are no faster, and would take more memory than training. A GPU needs
-    larger ones to be busy; of larger images it gets fewer, so that a batch takes no more memory.
+    On the CPU larger batches are slower, since their activations fit into no cache. A GPU needs larger ones
+    to be busy; of larger images it gets fewer, so that a batch takes no more memory.
     """
     if images.device.type != "cuda":
         return EVALUATION_BATCH

@@ -97,7 +97,8 @@ def train(
             best.see(records[-1], run.weights)
             if best.lost_patience(epoch):
                 break
-        run.optimizer.release()
+        if isinstance(run.task, tasks.Reconstruct):
+            run.optimizer.release()  # its weights are kept, and it reconstructs in float32
         best.restore(run.model)
         set_strength(run.model, schedule_strength(config, best.epoch or len(records)))
         metrics, predictions, panel_records = ({}, {}, []) if message else run.measure(panel, ood)
@@ -312,8 +313,7 @@ class _Run:
             ood_name, images = ood
             name = ood_split(ood_name)
             splits[name] = self.split_of(images, np.zeros(len(images), dtype=np.int64))
-            precision = self.config.optimizer.precision
-            arrays |= members.ood_arrays(self.model, name, splits[name], precision)
+            arrays |= members.ood_arrays(self.model, name, splits[name], self.config.optimizer.precision)
         train = tasks.Split(self.train_examples, self.positions(self.parts.train))
         return arrays | members.ensemble_arrays(
             self.model, splits, train, self.parts, self.snapshots, self.config

@@ -151,7 +151,10 @@ def _launch_threads() -> None:
     if numba.config.THREADING_LAYER == "default":
         # OpenMP first: its threads are torch's own. TBB's would compete with them.
         numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
-    numba.np.ufunc.parallel._launch_threads()
+    parallel = numba.np.ufunc.parallel
+    # Its own lock between processes is a named semaphore, which a worker that is ended leaves behind.
+    parallel._backend_init_process_lock = contextlib.nullcontext()
+    parallel._launch_threads()
     torch.set_num_threads(threads)
 
 

@@ -6,7 +6,6 @@ site). Word w of block b is the random number of unit 4b + w; where 16 bits are 
 the lower (h = 0) or upper (h = 1) half of that word.
 """
 
-import functools
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -59,7 +58,6 @@ class Chance(NamedTuple):
         return 32 * WORDS // self.bits
 
 
-@functools.lru_cache(maxsize=64)
 def chance_of(p: float) -> Chance:
     """Return the chance nearest to the probability ``p``.
 

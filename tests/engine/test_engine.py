@@ -274,10 +274,10 @@ def test_perfect_and_hopeless_predictions():
 
 def test_evaluation_batches_fit_the_device_and_the_images():
     sides = (8, 28, 32, 64, 224)
-    assert {evaluation_batch(torch.empty(2, 3, side, side)) for side in sides} == {256}
+    assert {evaluation_batch(torch.empty(2, 3, side, side)) for side in sides} == {128}
     with FakeTensorMode():
         on_cuda = [evaluation_batch(torch.empty(2, 3, side, side, device="cuda")) for side in sides]
-    assert on_cuda == [2048, 2048, 2048, 512, 256]
+    assert on_cuda == [2048, 2048, 2048, 512, 128]
 
 
 def test_monte_carlo_mean_without_dropout_is_the_deterministic_prediction(blobs):

@@ -241,11 +241,12 @@ def test_sweep_counts_the_images_of_complete_runs_on_both_sides(here, monkeypatc
     monkeypatch.setattr(work, "plain_runs_seconds", lambda runs, device: 3.0 * len(runs))
     monkeypatch.setattr(sweeps, "sweep_seconds", lambda runner, warm_up, runs: (1.0, 0.5 * len(runs)))
     found = {(figures.item, figures.contender): figures for figures in sweeps.cnn_sweep(here)}
-    assert found["sweep", "plain loop"].values == (15,)  # 45 images a run; half of two rounds is one
-    assert found["sweep", "dropbench"].values == (90,)
-    assert found["sweep", "dropbench"].work == "8 lecture-cnn, 45 images (plain 1)"
-    flops = work.training_flops(RunConfig(), (3, 32, 32), 10)
-    assert found["arithmetic", "dropbench"].values == pytest.approx((90 * flops / 1e12,))
+    assert found["sweep", "plain loop"].values == (30,)  # twice 45 images a run; half of two rounds is one
+    assert found["sweep", "dropbench"].values == (180,)
+    assert found["sweep", "dropbench"].work == "8 lecture-cnn, 2 × 45 images (plain 1)"
+    (arithmetic,) = found["arithmetic", "dropbench"].values
+    training = work.training_flops(RunConfig(), (3, 32, 32), 10)
+    assert training < arithmetic * 1e12 / 180 < 2 * training
     assert found["start", "dropbench"].values == (1,)
     assert ("arithmetic", "fp32 matmul") in found
 
@@ -265,7 +266,7 @@ def test_sweep_of_mlps_has_max_norm_on_both_sides(here, monkeypatch):
     assert (plain.work, plain.unit) == (ours.work, ours.unit)
     assert set(bounds["ours"]) == set(bounds["plain"]) == {sweeps.MAX_NORM}
     # One step of the plain loop's run; the sweep's runs, and the warm-up of its worker.
-    assert (len(bounds["plain"]), len(bounds["ours"])) == (sweeps.PLAIN_RUNS, sweeps.RUNS + 1)
+    assert (len(bounds["plain"]), len(bounds["ours"])) == (sweeps.PLAIN_RUNS * sweeps.EPOCHS, sweeps.RUNS + 1)
 
 
 def test_jobs_measures_the_runner_that_is_chosen_by_default(here, monkeypatch):

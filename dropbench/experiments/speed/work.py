@@ -27,7 +27,7 @@ from dropbench.experiments.speed.kernels import KERNELS
 from dropbench.kernels import compiled
 from dropbench.models.build import make_module
 from dropbench.run.config import RunConfig
-from dropbench.run.result import RunResult
+from dropbench.run.result import MOST_TRAINING_IMAGES, RunResult
 
 P_DROP = 0.5
 _SECONDS = 0.2
@@ -107,14 +107,30 @@ def matmul_teraflops(dtype: torch.dtype, device: torch.device) -> float:
 
 def training_flops(config: RunConfig, image_shape: tuple[int, int, int], classes: int) -> float:
     """Floating-point operations to train on one image: matrix products and convolutions, both passes."""
+    return sum(_flops(config, image_shape, classes))
+
+
+def flops_of_run(config: RunConfig, data: DataSet) -> float:
+    """Floating-point operations of a whole run: of training, and of every evaluation."""
+    forward, backward = _flops(config, data.image_shape, len(data.classes))
+    parts, epochs = split(data.train_labels, config), config.optimizer.epochs
+    trained = epochs * len(parts.drawn)
+    at_the_end = len(parts.validation) + len(data.test_labels) + min(len(parts.drawn), MOST_TRAINING_IMAGES)
+    evaluated = epochs * len(parts.validation) + at_the_end
+    return trained * (forward + backward) + evaluated * forward
+
+
+def _flops(config: RunConfig, image_shape: tuple[int, int, int], classes: int) -> tuple[float, float]:
+    """The operations of a forward and of a backward pass for one image."""
     batch = 2
     with torch.device("meta"):
         model = make_module(image_shape, classes, config)
         images = torch.empty(batch, *image_shape)
-        with FlopCounterMode(display=False) as counter:
-            model.eval()(images).sum().backward()  # eval mode: dropout adds no such operations
-    flops: int = counter.get_total_flops()
-    return flops / batch
+        with FlopCounterMode(display=False) as forward:
+            outputs = model.eval()(images)  # eval mode: dropout adds no such operations
+        with FlopCounterMode(display=False) as backward:
+            outputs.sum().backward()
+    return forward.get_total_flops() / batch, backward.get_total_flops() / batch
 
 
 def run_images_per_second(config: RunConfig, device: torch.device, compiled: bool) -> float:
