@@ -19,7 +19,7 @@ class Variant:
     scaled: bool = False
     """Its masks have the mean 1 − p, so inverted dropout and weight scaling both apply."""
     in_chances: bool = False
-    """Its masks have one of the probabilities of dropbench.kernels.philox.chance_of."""
+    """Its masks have one of the probabilities of dropbench.kernels.draws.chance_of."""
     activation: str = ""
     """The only activation that it is made for; empty: any."""
     learns: bool = False

@@ -5,8 +5,8 @@ import math
 import torch
 
 from dropbench.dropout.layer import Arriving, DropoutLayer
+from dropbench.kernels.draws import Draw, chance_of
 from dropbench.kernels.mask import keep_mask
-from dropbench.kernels.philox import Draw, chance_of
 
 SELU_LIMIT = -1.7580993408473766
 """What SELU units approach for ever lower inputs: −λα."""

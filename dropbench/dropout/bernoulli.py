@@ -7,8 +7,8 @@ import torch
 from dropbench.dropout.in_graph import drop_in_graph
 from dropbench.dropout.layer import Arriving, DropoutLayer, Site
 from dropbench.errors import unknown_name
+from dropbench.kernels.draws import Chance, Draw, chance_of
 from dropbench.kernels.mask import drop, keep_mask
-from dropbench.kernels.philox import Chance, Draw, chance_of
 from dropbench.run.blocks.dropout import CONVENTIONS
 
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from dropbench.dropout.layer import Arriving, DropoutLayer, Site
+from dropbench.kernels.draws import Draw
 from dropbench.kernels.noise import uniform
-from dropbench.kernels.philox import Draw
 
 TEMPERATURE = 0.1
 LENGTH_SCALE = 0.01

@@ -5,8 +5,8 @@ import torch.nn.functional as F
 
 from dropbench.dropout.bernoulli import BernoulliDropout
 from dropbench.dropout.layer import Arriving
+from dropbench.kernels.draws import Chance, Draw, chance_of
 from dropbench.kernels.mask import keep_mask
-from dropbench.kernels.philox import Chance, Draw, chance_of
 
 LARGEST_BLOCK = 3
 

@@ -8,8 +8,8 @@ from torch.autograd.function import once_differentiable
 
 from dropbench.dropout.layer import Arriving, DropoutLayer, Site, layer_before
 from dropbench.errors import UsageError
+from dropbench.kernels.draws import Chance, Draw, chance_of
 from dropbench.kernels.mask import keep_mask
-from dropbench.kernels.philox import Chance, Draw, chance_of
 
 _CHUNK = 1 << 24  # mask values that are held at once: 64 MB
 

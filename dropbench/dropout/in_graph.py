@@ -5,8 +5,8 @@ from weakref import WeakValueDictionary
 import torch
 
 from dropbench.dropout.stream import Stream
+from dropbench.kernels.draws import Chance
 from dropbench.kernels.mask import keep_mask
-from dropbench.kernels.philox import Chance
 
 _streams: WeakValueDictionary[int, Stream] = WeakValueDictionary()
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from dropbench.dropout.stream import Stream
 from dropbench.errors import UsageError
-from dropbench.kernels.philox import Draw
+from dropbench.kernels.draws import Draw
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from dropbench.kernels.philox import Draw, words
+from dropbench.kernels.draws import Draw
+from dropbench.kernels.philox import words
 from dropbench.run.config import RunConfig
 from dropbench.run.streams import key_of
 

@@ -5,8 +5,8 @@ import math
 import torch
 
 from dropbench.dropout.layer import Arriving, DropoutLayer
+from dropbench.kernels.draws import Draw
 from dropbench.kernels.noise import normal, uniform
-from dropbench.kernels.philox import Draw
 
 
 class ContinuousNoise(DropoutLayer):

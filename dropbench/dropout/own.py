@@ -9,7 +9,7 @@ from dropbench.catalog import user_code
 from dropbench.dropout.layer import DropoutLayer
 from dropbench.dropout.lending import as_default
 from dropbench.errors import UsageError
-from dropbench.kernels.philox import Draw
+from dropbench.kernels.draws import Draw
 
 
 class OwnDropout(DropoutLayer):

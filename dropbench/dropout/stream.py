@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from dropbench.kernels.philox import Draw
+from dropbench.kernels.draws import Draw
 from dropbench.run.streams import key_of
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 
 from dropbench.dropout.bernoulli import BernoulliDropout
+from dropbench.kernels.draws import Draw
 from dropbench.kernels.mask import keep_mask
-from dropbench.kernels.philox import Draw
 
 
 class ThinnedDropout(BernoulliDropout):

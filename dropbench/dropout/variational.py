@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from dropbench.dropout.layer import Arriving, DropoutLayer, Site, layer_before
+from dropbench.kernels.draws import Draw
 from dropbench.kernels.noise import normal
-from dropbench.kernels.philox import Draw
 
 _LARGEST = 8.0  # bound of |log α|; beyond it the noise is negligible or overwhelming
 

@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any
 
 from dropbench.catalog.dropouts import variant_of
-from dropbench.kernels.philox import chance_of
+from dropbench.kernels.draws import chance_of
 from dropbench.run.config import SETTINGS, RunConfig
 
 _log = logging.getLogger(__name__)

@@ -7,8 +7,9 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from dropbench.kernels import compiled
+from dropbench.kernels.draws import Chance, Draw
 from dropbench.kernels.numbers import narrowed, widened
-from dropbench.kernels.philox import Chance, Draw, fill_words, happens_in_torch
+from dropbench.kernels.philox import fill_words, happens_in_torch
 
 # Units are numbered along the rows, in feature maps (batch, channels, height, width) with the channels last.
 # That is the order in memory of a map in channels_last, and does not depend on the order in memory.
@@ -50,7 +51,8 @@ def drop_in_torch(units: torch.Tensor, chance: Chance, scale: float, draw: Draw)
         else:
             dropped = dropped.view(units.shape)
     # Not a product with the mask: 0 × ∞ is NaN, and a dropped unit is 0.
-    return torch.where(dropped, units.new_zeros(()), (units * scale).to(units.dtype))
+    result = torch.where(dropped, units.new_zeros(()), (units * scale).to(units.dtype))
+    return result.contiguous() if units.is_contiguous() else result
 
 
 def numbered_in_memory(units: torch.Tensor) -> bool:

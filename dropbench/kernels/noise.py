@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import torch
 
-from dropbench.kernels.philox import Draw, words
+from dropbench.kernels.draws import Draw
+from dropbench.kernels.philox import words
 
 # Units have the numbers that they have in dropbench.kernels.mask: in feature maps the channels come last.
 

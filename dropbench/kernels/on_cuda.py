@@ -8,7 +8,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from dropbench.kernels import compiled
-from dropbench.kernels.philox import WORDS, Chance, Draw
+from dropbench.kernels.draws import WORDS, Chance, Draw
 
 _log = logging.getLogger(__name__)
 

@@ -6,70 +6,14 @@ site). Word w of block b is the random number of unit 4b + w; where 16 bits are 
 the lower (h = 0) or upper (h = 1) half of that word.
 """
 
-from dataclasses import dataclass, replace
-from typing import NamedTuple
-
 import numpy as np
 import torch
 
 from dropbench.kernels import compiled
+from dropbench.kernels.draws import WORDS, Chance, Draw
 
-WORDS = 4
-"""32-bit words in a block."""
 _M0, _M1, _W0, _W1 = 0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85
 _ROUNDS, _MASK = 10, 0xFFFFFFFF
-
-
-@dataclass(frozen=True)
-class Draw:
-    """The place of one draw among all random numbers: any number of words can be taken from it."""
-
-    key: int
-    """64 bits of the run's stream."""
-    number: int
-    """Counts the draws of a site, 32 bits."""
-    site: int
-    part: int = 0
-
-    def of_part(self, part: int) -> "Draw":
-        """Return independent numbers of the same draw, for a variant that needs several sets."""
-        return replace(self, part=part)
-
-    @property
-    def counter(self) -> tuple[int, int, int, int, int]:
-        """The lower and upper word of the key, part, number and site, as the kernels take them."""
-        return self.key & _MASK, self.key >> 32, self.part, self.number & _MASK, self.site
-
-
-class Chance(NamedTuple):
-    """The chance of an event that a random number of ``bits`` bits decides: below ``levels``, it happens."""
-
-    levels: int
-    bits: int
-
-    @property
-    def probability(self) -> float:
-        """The probability that a uniform number of ``bits`` bits is below ``levels``."""
-        return self.levels / (1 << self.bits)
-
-    @property
-    def units_in_block(self) -> int:
-        """How many units a block of random words decides."""
-        return 32 * WORDS // self.bits
-
-
-def chance_of(p: float) -> Chance:
-    """Return the chance nearest to the probability ``p``.
-
-    Sixteen bits are taken where they give p and 1 − p within a thousandth of themselves, else 32. A p
-    strictly between 0 and 1 never becomes 0 or 1, so a scale of 1/(1 − p) stays finite.
-    """
-    for bits in (16, 32):
-        levels = round(p * (1 << bits))
-        off = abs(levels / (1 << bits) - p)
-        if off <= 1e-3 * min(p, 1 - p):
-            break
-    return Chance(max(min(levels, (1 << bits) - 1), int(p > 0)), bits)
 
 
 def words(count: int, draw: Draw, device: torch.device) -> torch.Tensor:

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 from dropbench.kernels import compiled
+from dropbench.kernels.draws import Chance, Draw
 from dropbench.kernels.mask import decide, drop
 from dropbench.kernels.numbers import active, comparable, exceeds, narrowed, widened
-from dropbench.kernels.philox import Chance, Draw
 
 STRIDE = 2
 NEVER = Chance(0, 16)

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 
 from dropbench.dropout.alpha import AlphaDropout
 from dropbench.dropout.stream import Stream
+from dropbench.kernels.draws import chance_of
 from dropbench.kernels.mask import keep_mask
-from dropbench.kernels.philox import chance_of
 
 
 def of_torch(value: float, p: float) -> list[float]:

@@ -10,8 +10,8 @@ from dropbench.dropout.control import monte_carlo, set_streams
 from dropbench.dropout.in_graph import drop_in_graph, number_of
 from dropbench.dropout.stream import Stream
 from dropbench.errors import UsageError
+from dropbench.kernels.draws import chance_of
 from dropbench.kernels.mask import drop
-from dropbench.kernels.philox import chance_of
 
 GRID = (0.001, 0.1, 0.2, 0.5, 0.8, 0.999)
 # A true property fails at five standard errors once in two million checks.

@@ -6,7 +6,7 @@ from torch import nn
 from dropbench.dropout.lending import as_default, torch_generator_of
 from dropbench.dropout.own import OwnDropout
 from dropbench.dropout.stream import Stream
-from dropbench.kernels.philox import Draw
+from dropbench.kernels.draws import Draw
 
 CPU = torch.device("cpu")
 

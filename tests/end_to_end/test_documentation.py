@@ -16,8 +16,8 @@ from dropbench.cli.main import app, run
 from dropbench.datasets.registry import find_source
 from dropbench.dropout.layer import Arriving, DropoutLayer
 from dropbench.dropout.noise import GaussianDropout
+from dropbench.kernels.draws import Draw
 from dropbench.kernels.noise import normal
-from dropbench.kernels.philox import Draw
 from dropbench.results.schema import TABLES
 from dropbench.run.config import RunConfig
 

@@ -15,8 +15,8 @@ from dropbench.dropout.own import OwnDropout
 from dropbench.dropout.stream import Stream
 from dropbench.engine.train import _Run
 from dropbench.errors import UsageError
+from dropbench.kernels.draws import Draw, chance_of
 from dropbench.kernels.mask import keep_mask
-from dropbench.kernels.philox import Draw, chance_of
 from dropbench.models.build import build_model
 from dropbench.run.config import RunConfig
 from dropbench.run.streams import torch_generator

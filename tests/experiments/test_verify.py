@@ -9,9 +9,9 @@ from dropbench.dropout import alpha, bernoulli, concrete, dropblock, dropconnect
 from dropbench.experiments.verify import averages, masks, moments, subnetworks, variants
 from dropbench.experiments.verify.check import Check, statistical
 from dropbench.experiments.verify.run import all_checks
+from dropbench.kernels.draws import Draw, chance_of
 from dropbench.kernels.mask import drop, keep_mask
 from dropbench.kernels.noise import normal
-from dropbench.kernels.philox import Draw, chance_of
 
 
 def failures(checks) -> set[str]:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from dropbench.kernels.philox import Draw
+from dropbench.kernels.draws import Draw
 
 LOW = 2**32 - 1
 

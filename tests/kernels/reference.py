@@ -2,7 +2,7 @@
 
 import torch
 
-from dropbench.kernels.philox import Draw
+from dropbench.kernels.draws import Draw
 
 DRAW = Draw(key=0x0123456789ABCDEF, number=41, site=3)
 DTYPES = (torch.float32, torch.bfloat16)

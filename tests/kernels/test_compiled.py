@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from dropbench.kernels import compiled
+from dropbench.kernels.draws import chance_of
 from dropbench.kernels.mask import drop
-from dropbench.kernels.philox import chance_of
 from dropbench.kernels.pool import pool_relu
 from tests.kernels.reference import DRAW, mixed
 
@@ -54,7 +54,7 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str
 
 DROP = (
     "import torch; torch.set_num_threads(1); from dropbench.kernels.mask import drop;"
-    "from dropbench.kernels.philox import Draw, chance_of;"
+    "from dropbench.kernels.draws import Draw, chance_of;"
     "print(int(drop(torch.ones(1000), chance_of(0.5), 1.0, Draw(1, 2, 3)).sum()), torch.get_num_threads())"
 )
 

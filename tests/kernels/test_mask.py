@@ -11,8 +11,8 @@ from kernels import oracle
 from scipy import stats
 
 from dropbench.kernels import compiled
+from dropbench.kernels.draws import Draw, chance_of
 from dropbench.kernels.mask import drop, keep_mask
-from dropbench.kernels.philox import Draw, chance_of
 
 # A true property fails at five standard errors once in two million checks.
 STANDARD_ERRORS = 5
@@ -79,8 +79,7 @@ def test_one_draw_is_one_mask_in_any_dtype_memory_format_number_of_threads_and_w
                 given = units.to(dtype).contiguous(memory_format=memory_format)
                 dropped = drop(given, chance, scale, draw)
                 assert torch.equal(dropped, given * scale * mask.to(dtype))
-                if memory_format is torch.channels_last:
-                    assert dropped.is_contiguous(memory_format=memory_format)
+                assert dropped.is_contiguous(memory_format=memory_format)
                 assert torch.equal(keep_mask(given, chance, draw), mask.to(dtype))
 
     try:

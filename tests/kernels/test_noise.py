@@ -9,8 +9,8 @@ from kernels import oracle
 from scipy import stats
 
 from dropbench.kernels import compiled, noise
+from dropbench.kernels.draws import Draw
 from dropbench.kernels.noise import normal, uniform
-from dropbench.kernels.philox import Draw
 
 CPU = torch.device("cpu")
 COUNT = 200_000

@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from dropbench.kernels import compiled, mask, on_cuda
-from dropbench.kernels.philox import Chance, Draw, chance_of, fill_words, words_in_torch
+from dropbench.kernels.draws import Chance, Draw, chance_of
+from dropbench.kernels.philox import fill_words, words_in_torch
 
 CPU = torch.device("cpu")
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"

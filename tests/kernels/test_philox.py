@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from kernels import oracle
 
 from dropbench.kernels import compiled
-from dropbench.kernels.philox import Draw, chance_of, words, words_in_torch
+from dropbench.kernels.draws import Draw, chance_of
+from dropbench.kernels.philox import words, words_in_torch
 
 CPU = torch.device("cpu")
 # The vectors of Random123 (Salmon et al. 2011), kat_vectors: counter, key, result.

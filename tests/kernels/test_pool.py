@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from dropbench.kernels import compiled
+from dropbench.kernels.draws import Chance, chance_of
 from dropbench.kernels.mask import drop_in_torch
-from dropbench.kernels.philox import Chance, chance_of
 from dropbench.kernels.pool import NEVER, pool_relu
 from tests.kernels.reference import DRAW, DTYPES, mixed, same_bits
 

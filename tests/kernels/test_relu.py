@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dropbench.kernels.draws import chance_of
 from dropbench.kernels.mask import drop_in_torch
-from dropbench.kernels.philox import chance_of
 from dropbench.kernels.relu import relu_drop
 from tests.kernels.reference import DRAW, DTYPES, mixed, same_bits
 

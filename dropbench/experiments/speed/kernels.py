@@ -14,8 +14,8 @@ from torch import nn
 from dropbench.engine.batches import Examples, pixel_values
 from dropbench.engine.optim import SGD
 from dropbench.kernels import compiled
+from dropbench.kernels.draws import Draw, chance_of
 from dropbench.kernels.mask import drop
-from dropbench.kernels.philox import Draw, chance_of
 from dropbench.kernels.pool import pool_relu
 from dropbench.kernels.relu import relu_drop
 

@@ -10,8 +10,8 @@ from dropbench.dropout.bernoulli import BernoulliDropout
 from dropbench.dropout.stream import Stream
 from dropbench.experiments.verify.check import Check, exact, statistical
 from dropbench.experiments.verify.variants import LAGS
+from dropbench.kernels.draws import chance_of
 from dropbench.kernels.mask import keep_mask
-from dropbench.kernels.philox import chance_of
 from dropbench.run.streams import torch_generator
 
 GRID = (0.001, 0.1, 0.2, 0.5, 0.8, 0.999)
