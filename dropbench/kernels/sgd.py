@@ -29,13 +29,17 @@ class Weights:
         """The three tensors as the kernel takes them."""
         return [compiled.in_memory(tensor) for tensor in (self.parameter, self.master, self.velocity)]
 
-    @functools.cached_property
+    @property
     def fit_a_kernel(self) -> bool:
         """Whether ``sgd_step`` takes them: on the CPU, dense, all in one memory format."""
+        return self._lie_alike and compiled.takes(self.parameter)
+
+    @functools.cached_property
+    def _lie_alike(self) -> bool:
         parameter = self.parameter
         dense = parameter.is_contiguous() or parameter.is_contiguous(memory_format=torch.channels_last)
         alike = self.master.stride() == self.velocity.stride() == parameter.stride()
-        return compiled.takes(parameter) and parameter.dtype == torch.bfloat16 and dense and alike
+        return parameter.dtype == torch.bfloat16 and dense and alike
 
 
 @torch.no_grad()
