@@ -1,6 +1,10 @@
 """Optimisation: SGD with max-norm, and learning-rate schedules."""
 
+import functools
 import math
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -59,7 +63,9 @@ class SGD:
         layers = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
         bounded = {layer.weight for layer in layers}
         halved = {each for layer in layers for each in layer.parameters(recurse=False)} if half else set()
-        self._entries = []
+        self._rate: float | None = None
+        self._entries: list[_Entry] = []
+        this = weakref.ref(self)  # a hook is a part of its parameter, which the optimizer holds
         for parameter in model.parameters():
             master = parameter.detach().clone() if parameter in halved else parameter
             weights = Weights(parameter, master, torch.zeros_like(master))
@@ -68,6 +74,9 @@ class SGD:
             decay = weight_decay if parameter.ndim > 1 else 0.0
             bound = max_norm if parameter in bounded else None
             self._entries.append(_Entry(parameter, weights, decay, bound))
+            if parameter in halved:
+                arrived = functools.partial(_arrived, this, len(self._entries) - 1)
+                parameter.register_post_accumulate_grad_hook(arrived)  # type: ignore[no-untyped-call]
 
     def zero_grad(self) -> None:
         """Set all gradients to None."""
@@ -77,18 +86,32 @@ class SGD:
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
         """Update the parameters that have a gradient by one step."""
-        moved = [entry for entry in self._entries if entry.parameter.grad is not None]
         rest = []
-        for entry in moved:
-            if entry.weights.fit_a_kernel:
-                gradient = cast(torch.Tensor, entry.parameter.grad)
-                sgd_step(
-                    entry.weights, gradient, learning_rate, self.momentum, entry.weight_decay, entry.max_norm
-                )
-            else:
+        for entry in self._entries:
+            if entry.parameter.grad is not None and entry.weights.fit_a_kernel:
+                self._update(entry, learning_rate)
+            elif entry.parameter.grad is not None:
                 rest.append(entry)
         for decay in sorted({entry.weight_decay for entry in rest}):
             self._step([entry for entry in rest if entry.weight_decay == decay], decay, learning_rate)
+
+    @contextmanager
+    def updating(self, learning_rate: float) -> Iterator[None]:
+        """Update a parameter as soon as a backward pass in this context has its whole gradient.
+
+        The gradient is then still in a cache, and its memory is free for the next one. ``step`` afterwards
+        updates what no kernel takes.
+        """
+        self._rate = learning_rate
+        try:
+            yield
+        finally:
+            self._rate = None
+
+    def _update(self, entry: _Entry, learning_rate: float) -> None:
+        gradient = cast(torch.Tensor, entry.parameter.grad)
+        sgd_step(entry.weights, gradient, learning_rate, self.momentum, entry.weight_decay, entry.max_norm)
+        entry.parameter.grad = None
 
     def _step(self, entries: list[_Entry], weight_decay: float, learning_rate: float) -> None:
         """Do what sgd_step does, by torch's own operations."""
@@ -123,6 +146,15 @@ class SGD:
         for name, parameter in model.named_parameters(remove_duplicate=False):
             values[name] = masters[parameter]
         return {name: value.detach().clone() for name, value in values.items()}
+
+
+def _arrived(optimizer: "weakref.ref[SGD]", number: int, parameter: torch.Tensor) -> None:
+    """Update the parameter of an entry, whose gradient is complete, within ``SGD.updating``."""
+    found = optimizer()
+    if found is not None and found._rate is not None:
+        entry = found._entries[number]
+        if entry.weights.fit_a_kernel:
+            found._update(entry, found._rate)
 
 
 def learning_rate_factor(schedule: str, progress: float) -> float:

@@ -199,8 +199,8 @@ class _Run:
         """Train through torch.compile from now on; the compile time is measured separately."""
         check_compiles(self.config)
         start = perf_counter()
-        batch_size, images_drawn = self.config.optimizer.batch_size, len(self.parts.drawn)
-        sizes = [size for size in (min(batch_size, images_drawn), images_drawn % batch_size) if size]
+        most, drawn = self.config.optimizer.batch_size, len(self.parts.drawn)
+        sizes = [size for size in (min(most, drawn), drawn % most) if size]
         images = [self.train_examples.batch(self.positions(self.parts.drawn[:size]))[0] for size in sizes]
         constant = self.config.dropout.schedule == "constant"
         self.trained = compiled_for(self.model, images, self.config.optimizer.precision, constant)
@@ -253,13 +253,14 @@ class _Run:
             thinned, outputs = outputs, self.weight_scaled(images)
             loss = self.task.loss(outputs.float(), images, labels)
             objective = boosting_objective(thinned.float(), outputs.float(), labels)
-        extra = self.penalties.total()
-        if extra is not None:
+        if (extra := self.penalties.total()) is not None:
             objective = objective + extra
         self.optimizer.zero_grad()
-        objective.backward()  # type: ignore[no-untyped-call]
         factor = optim.learning_rate_factor(config.optimizer.learning_rate_schedule, progress)
-        self.optimizer.step(config.optimizer.learning_rate * factor)
+        learning_rate = config.optimizer.learning_rate * factor
+        with self.optimizer.updating(learning_rate):
+            objective.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step(learning_rate)
         return loss.detach(), outputs.detach(), labels
 
     @torch.no_grad()

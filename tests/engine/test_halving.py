@@ -1,10 +1,13 @@
 """Weights in bfloat16 beside masters in float32 train as autocast does, and end in float32."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 
 from dropbench.engine import train as engine
 from dropbench.engine.halving import halves_images, halves_weights
+from dropbench.engine.optim import SGD
 from dropbench.run.config import RunConfig
 
 CPU = torch.device("cpu")
@@ -36,6 +39,31 @@ def test_a_step_is_that_of_autocast(blobs, monkeypatch, net, dropout):
         assert weight.dtype == torch.float32
         # A bias in autocast has its gradient rounded after another order of the sum.
         torch.testing.assert_close(weight, theirs[name], rtol=1e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_an_update_within_the_backward_pass_is_the_one_after_it(tied):
+    """Also of a weight that two layers share, whose gradient is complete only after both."""
+    torch.manual_seed(0)
+    start, results = torch.randn(6, 6), []
+    inputs = torch.randn(9, 6).bfloat16()
+    for within in (True, False):
+        first, second = torch.nn.Linear(6, 6), torch.nn.Linear(6, 6)
+        with torch.no_grad():
+            for layer in (first, second):
+                layer.weight.copy_(start)
+                layer.bias.zero_()
+        if tied:
+            second.weight = first.weight
+        optimizer = SGD(torch.nn.Sequential(first, second), 0.9, 1e-2, max_norm=1.0, half=True)
+        for rate in (0.1, 0.2):
+            with optimizer.updating(rate) if within else nullcontext():
+                second(torch.relu(first(inputs))).float().square().mean().backward()
+            assert all((p.grad is None) == within for p in (*first.parameters(), *second.parameters()))
+            optimizer.step(rate)
+        results.append(optimizer.snapshot(torch.nn.Sequential(first, second)))
+    for name, weight in results[0].items():
+        assert torch.equal(weight, results[1][name])
 
 
 def test_the_net_computes_with_rounded_weights_while_it_trains_and_ends_with_whole_ones(blobs):
