@@ -237,8 +237,7 @@ class _Run:
             self.steps_done += 1
             if self.config.optimizer.snapshots and self.steps_done * cycles % steps < cycles:
                 self.snapshots.append(self.weights())
-        loss_mean, error = loss_sum.item() / len(drawn), 100 * wrong.item() / len(drawn)
-        return loss_mean, error, perf_counter() - start
+        return loss_sum.item() / len(drawn), 100 * wrong.item() / len(drawn), perf_counter() - start
 
     def step(
         self, positions: torch.Tensor, progress: float

@@ -58,3 +58,9 @@ def chance_of(p: float) -> Chance:
         if off <= 1e-3 * min(p, 1 - p):
             break
     return Chance(max(min(levels, (1 << bits) - 1), int(p > 0)), bits)
+
+
+NEVER = Chance(0, 16)
+"""The chance of a unit to be dropped where none is."""
+NO_DRAW = Draw(0, 0, 0)
+"""The draw of a pass that drops no unit."""

@@ -8,14 +8,11 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 from dropbench.kernels import compiled
-from dropbench.kernels.draws import Chance, Draw
+from dropbench.kernels.draws import NEVER, NO_DRAW, Chance, Draw
 from dropbench.kernels.mask import decide, drop
 from dropbench.kernels.numbers import active, comparable, exceeds, narrowed, widened
 
 STRIDE = 2
-NEVER = Chance(0, 16)
-"""The chance of a unit to be dropped where none is."""
-_NO_DRAW = Draw(0, 0, 0)
 
 
 def pool_relu(
@@ -23,7 +20,7 @@ def pool_relu(
     window: int,
     chance: Chance = NEVER,
     scale: float = 1.0,
-    draw: Draw = _NO_DRAW,
+    draw: Draw = NO_DRAW,
     bias: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return the largest value of each window, or 0 where it is negative, × a mask × ``scale``.

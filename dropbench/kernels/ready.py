@@ -14,7 +14,7 @@ def make_ready() -> None:
     if cache.is_complete():
         return  # without importing numba
     # Importing a module makes its kernels known.
-    from dropbench.kernels import batch, compiled, convolution, mask, philox, pool, relu, sgd  # noqa: F401
+    from dropbench.kernels import batch, compiled, convolution, linear, mask, philox, pool, relu, sgd  # noqa: F401
 
     if compiled.usable():
         _log.info("Compiling the kernels for this processor: half a minute, once for this version.")

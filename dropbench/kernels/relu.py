@@ -25,7 +25,16 @@ def relu_drop(pre_activations: torch.Tensor, chance: Chance, scale: float, draw:
 
         if on_cuda.takes(pre_activations) and numbered_in_memory(pre_activations):
             return on_cuda.relu_drop(pre_activations, chance, scale, draw)
-    return drop(torch.relu(pre_activations), chance, scale, draw)
+    units = torch.relu(pre_activations)
+    return drop(units, chance, scale, draw) if chance.levels else units
+
+
+def drop_units(pre_activations: torch.Tensor, chance: Chance, scale: float, draw: Draw) -> torch.Tensor:
+    """Return what ``relu_drop`` does for tensors that the kernel takes, without recording a gradient."""
+    units = torch.empty_like(pre_activations)
+    arguments = (chance.levels, chance.bits, scale, *draw.counter)
+    _relu_drop(compiled.in_memory(pre_activations), compiled.in_memory(units), *arguments)
+    return units
 
 
 class _ReLUDrop(torch.autograd.Function):
@@ -35,9 +44,7 @@ class _ReLUDrop(torch.autograd.Function):
     def forward(
         ctx: Any, pre_activations: torch.Tensor, chance: Chance, scale: float, draw: Draw
     ) -> torch.Tensor:
-        units = torch.empty_like(pre_activations)
-        arguments = (chance.levels, chance.bits, scale, *draw.counter)
-        _relu_drop(compiled.in_memory(pre_activations), compiled.in_memory(units), *arguments)
+        units = drop_units(pre_activations, chance, scale, draw)
         ctx.save_for_backward(units)
         ctx.scale = scale
         return units
@@ -65,7 +72,10 @@ def _relu_drop(pre_activations, units, levels, bits, scale, low, high, part, num
         start = chunk * CHUNK
         stop = min(start + CHUNK, len(units))
         here, there, kept = pre_activations[start:stop], units[start:stop], np.empty(stop - start, np.bool_)
-        decide(kept, start, levels, bits, low, high, part, number, site)
+        if levels > 0:
+            decide(kept, start, levels, bits, low, high, part, number, site)
+        else:
+            kept[:] = True
         for i in range(stop - start):
             scaled = narrowed(widened(here[i]) * factor, here[i])
             there[i] = scaled if kept[i] & active(comparable(here[i])) else zero

@@ -1,12 +1,13 @@
 """Fully connected nets."""
 
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import nn
 
 from dropbench.dropout.registry import make_dropout
-from dropbench.models.parts import activated_into, activation_of, sizes, typed
+from dropbench.models.parts import activation_of, fully_connected, sizes, typed
 from dropbench.run.config import RunConfig
 
 
@@ -35,7 +36,6 @@ class MLP(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return logits ``(batch, classes)`` of normalised images ``(batch, channels, height, width)``."""
-        units = self.input_dropout.into(self.hidden[0], images)
-        for dropout, layer in zip(typed(self.hidden_dropouts), (*self.hidden[1:], self.output), strict=True):
-            units = activated_into(dropout, layer, units, self.activation)
-        return units
+        dropouts = (self.input_dropout, *typed(self.hidden_dropouts))
+        layers = cast(tuple[nn.Linear, ...], (*self.hidden, self.output))
+        return fully_connected(images, dropouts, layers, self.activation)

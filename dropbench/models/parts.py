@@ -1,7 +1,7 @@
 """Parts shared by the models: activations, layer sizes, and the check for images that are too small."""
 
-from collections.abc import Callable, Iterable
-from typing import TypeGuard, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import cast
 
 import torch
 from torch import nn
@@ -10,6 +10,8 @@ from dropbench.dropout.bernoulli import BernoulliDropout
 from dropbench.dropout.layer import DropoutLayer, flat_for
 from dropbench.errors import UsageError
 from dropbench.kernels.convolution import narrow_conv2d, side_by_side
+from dropbench.kernels.draws import NEVER, NO_DRAW, Chance, Draw
+from dropbench.kernels.linear import linear_relu_drop, takes_layer
 from dropbench.kernels.pool import bias_of, max_pool, pool_relu
 from dropbench.kernels.relu import relu_drop
 from dropbench.run.config import RunConfig
@@ -38,11 +40,36 @@ def activated_into(
     dropout: DropoutLayer, layer: nn.Module, pre_activations: torch.Tensor, activation: Activation
 ) -> torch.Tensor:
     """Apply the activation, dropout and ``layer``; the first two are one pass if they can be."""
-    if activation is torch.relu and _draws_a_mask(dropout):
-        units = relu_drop(pre_activations, dropout.chance, dropout.scale, dropout.draw())
-        return cast(torch.Tensor, layer(flat_for(layer, units)))
-    units = activation(pre_activations)
-    return dropout.into(layer, units, pre_activations)
+    mask = _mask_of(dropout) if activation is torch.relu else None
+    if mask is None:
+        units = activation(pre_activations)
+        return dropout.into(layer, units, pre_activations)
+    return cast(torch.Tensor, layer(flat_for(layer, relu_drop(pre_activations, *mask))))
+
+
+def fully_connected(
+    units: torch.Tensor, dropouts: Sequence[DropoutLayer], layers: Sequence[nn.Linear], activation: Activation
+) -> torch.Tensor:
+    """Return the output of layers, each after its dropout, with the activation between them.
+
+    A layer, ReLU and the next dropout are one pass if they can be.
+    """
+    pre_activations: torch.Tensor | None = None
+    dropped = False  # whether the pass that made the units dropped some already
+    for dropout, layer, after in zip(dropouts, layers, (*dropouts[1:], None), strict=True):
+        if not dropped and (dropout.on_weights or _reads_pre_activations(dropout)):
+            pre_activations = dropout.into(layer, units, pre_activations)
+        else:
+            units = units if dropped else flat_for(layer, dropout(units))
+            can_be_one = after is not None and activation is torch.relu and takes_layer(units, layer.weight)
+            mask = _mask_of(after) if can_be_one else None
+            dropped = mask is not None
+            if mask is not None:
+                units = linear_relu_drop(units, layer.weight, layer.bias, *mask)
+                continue
+            pre_activations = layer(units)
+        units = pre_activations if after is None else activation(pre_activations)
+    return units
 
 
 class PooledConv2d(nn.Conv2d):
@@ -74,29 +101,29 @@ def pooled_into(
     Activations are monotone, so pooling first gives the same result on a quarter of the elements.
     """
     bias = convolution.bias
-    if activation is torch.relu and _draws_a_mask(dropout):
-        units = pool_relu(maps, window, dropout.chance, dropout.scale, dropout.draw(), bias)
-        return cast(torch.Tensor, layer(flat_for(layer, units)))
-    if activation is torch.relu and _ignores_pre_activations(dropout):
+    mask = _mask_of(dropout) if activation is torch.relu else None
+    if mask is not None:
+        return cast(torch.Tensor, layer(flat_for(layer, pool_relu(maps, window, *mask, bias))))
+    if activation is torch.relu and not _reads_pre_activations(dropout):
         return dropout.into(layer, pool_relu(maps, window, bias=bias))
     pooled = max_pool(maps if bias is None else bias_of(maps, bias), window)
     return dropout.into(layer, activation(pooled), pooled)
 
 
-def _draws_a_mask(dropout: DropoutLayer) -> TypeGuard[BernoulliDropout]:
-    """Whether the layer does nothing but multiply the next units by a mask and its scale."""
-    return (
-        not torch.compiler.is_compiling()  # first: a graph that reads the p in force is compiled for each p
-        and type(dropout) is BernoulliDropout
-        and dropout.noisy
-        and dropout.tap is None
-    )
+def _mask_of(dropout: DropoutLayer | None) -> tuple[Chance, float, Draw] | None:
+    """What a pass needs to drop the units of a site itself; None where the layer has to do it."""
+    # First: a graph that reads the p in force would be compiled for each p.
+    if torch.compiler.is_compiling() or type(dropout) is not BernoulliDropout or dropout.tap is not None:
+        return None
+    if dropout.noisy:
+        return dropout.chance, dropout.scale, dropout.draw()
+    return (NEVER, 1.0, NO_DRAW) if dropout.does_nothing else None
 
 
-def _ignores_pre_activations(dropout: DropoutLayer) -> bool:
-    """Whether the layer takes the units alone, like all that leave these methods as they are."""
+def _reads_pre_activations(dropout: DropoutLayer) -> bool:
+    """Whether the layer may take more than the units: all that override these methods may."""
     kind = type(dropout)
-    return kind.forward is DropoutLayer.forward and kind.into is DropoutLayer.into
+    return kind.forward is not DropoutLayer.forward or kind.into is not DropoutLayer.into
 
 
 def sizes(layers: Iterable[int], config: RunConfig, site: str) -> list[int]:
