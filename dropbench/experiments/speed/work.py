@@ -80,7 +80,7 @@ def seconds_a_call(call: Callable[[], object], device: torch.device) -> float:
     calls = 0
     _wait_for(device)
     start = perf_counter()
-    while perf_counter() - start < _SECONDS:
+    while not calls or perf_counter() - start < _SECONDS:
         call()
         calls += 1
         if device.type == "cuda" and calls % 100 == 0:
