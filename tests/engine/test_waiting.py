@@ -1,8 +1,10 @@
-"""An epoch waits for the device only at its end, to read its figures.
+"""An epoch waits for the device only at its end, to read its figures, and leaves generators alone.
 
 Most of this shows without a GPU, too. What does not: ``tolist()``, ``cpu()`` and ``numpy()`` on CPU tensors.
 """
 
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -53,6 +55,42 @@ def assert_waits_at_its_end_only(data, **fields: object) -> None:
         run.train_epoch()
     read = "_local_scalar_dense"
     assert waits.found == [("lift_fresh", 0), (read, waits.operations - 2), (read, waits.operations - 1)]
+
+
+OF_GENERATORS = {"get_state", "set_state", "clone_state", "manual_seed", "initial_seed"}
+
+
+def calls_of_generators(work: Callable[[], object]) -> list[tuple[str, str]]:
+    """The calls of methods of random generators during some work, each with the file that made it."""
+    found = []
+
+    def see(frame: Any, event: str, called: Any) -> None:
+        if event == "c_call" and called.__name__ in OF_GENERATORS:
+            found.append((called.__name__, frame.f_code.co_filename))
+
+    sys.setprofile(see)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return found
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_no_step_fetches_or_sets_the_state_of_a_generator(name, blobs):
+    """A graph of CUDA could not hold the state of a generator; a draw is a function of its place."""
+    fields = config_of(name) | ({"layers": (16,)} if name == "dropconnect" else {"width": 0.1})
+    model = "mlp" if name == "dropconnect" else "lecture-cnn"
+    run = _Run.prepare(RunConfig(model=model, epochs=1, batch_size=80, **fields), blobs, CPU)
+    assert calls_of_generators(run.train_epoch) == []
+
+
+def test_a_call_of_a_generator_is_noticed():
+    generator = torch.Generator()
+    assert [name for name, _ in calls_of_generators(lambda: generator.set_state(generator.get_state()))] == [
+        "get_state",
+        "set_state",
+    ]
 
 
 def config_of(name: str) -> dict[str, object]:
