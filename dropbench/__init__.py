@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dropbench.api.sweep import sweep as sweep
     from dropbench.api.train import train as train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = ["__version__", "compare", "data", "features", "load", "paper", "sweep", "train"]
 
 

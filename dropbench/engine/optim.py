@@ -138,6 +138,7 @@ class SGD:
         for entry in self._entries:
             entry.parameter.data = entry.weights.master.data
             entry.parameter.grad = None
+        self._entries.clear()
 
     def snapshot(self, model: nn.Module) -> dict[str, torch.Tensor]:
         """Return a copy of the model's weights, in float32, and of its buffers, on the same device."""

@@ -1,7 +1,11 @@
 """The folder of the compiled kernels; does not import numba."""
 
 import contextlib
+import functools
 import hashlib
+import platform
+import sys
+from importlib import metadata
 from pathlib import Path
 
 from dropbench.folders import cache_base
@@ -9,9 +13,7 @@ from dropbench.folders import cache_base
 
 def folder() -> Path:
     """Return the folder of the code compiled from these sources; numba looks at a kernel's own file alone."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    digest = hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()
-    return cache_base() / "kernels" / digest[:16]
+    return cache_base() / "kernels" / _digest()
 
 
 def is_complete() -> bool:
@@ -23,3 +25,14 @@ def mark_complete() -> None:
     """Remember that all kernels were compiled."""
     with contextlib.suppress(OSError):  # then they are compiled again
         (folder() / "complete").touch()
+
+
+@functools.cache
+def _digest() -> str:
+    """What compiled code depends on: the sources, numba and Python; numba itself looks at the processor."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    digest = hashlib.sha256(b"\0".join(source.read_bytes() for source in sources))
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        digest.update(metadata.version("numba").encode())
+    digest.update(f"{sys.implementation.cache_tag} {platform.machine()}".encode())
+    return digest.hexdigest()[:16]

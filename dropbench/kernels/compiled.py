@@ -1,9 +1,13 @@
 """Kernels compiled by numba: their cache on disk, their threads, and the tensors that they can take."""
 
 import contextlib
+import functools
+import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,14 +19,27 @@ from dropbench.kernels import cache
 numba: Any = None
 prange: Any = range
 """A range that the threads of a kernel share."""
-WHY_NOT = ""
-"""Why numba cannot be used; empty where it can."""
+
+
+@dataclass
+class _State:
+    """What this process knows of numba."""
+
+    why_not: str = ""
+    launched_in: int = 0
+    """The process that launched numba's threads; 0 where none did."""
+    calls_at_once: contextlib.AbstractContextManager[object] = field(default_factory=contextlib.nullcontext)
+
+
+_state = _State()
 try:
     import numba
 
     prange = numba.prange
 except Exception as error:  # numba refuses a numpy that is newer than it knows, by one error or another
-    WHY_NOT = " ".join(str(error).split()) or type(error).__name__
+    _state.why_not = " ".join(str(error).split()) or type(error).__name__
+
+_log = logging.getLogger(__name__)
 
 # LLVM may contract a product and a sum to one rounding, which would not be torch's result.
 _OPTIONS = {"parallel": True, "fastmath": False, "boundscheck": False, "error_model": "numpy"}
@@ -51,7 +68,8 @@ class Kernel:
         if getattr(_here, "threads", 0) != threads:  # numba has a number for each thread that calls it
             numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
             _here.threads = threads
-        compiled(*arguments)
+        with _state.calls_at_once:
+            compiled(*arguments)
 
     def compile(self) -> Callable[..., Any]:
         """Load the function from the cache, or compile it; further calls have no effect."""
@@ -80,7 +98,7 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def compile_kernels() -> None:
     """Compile all kernels that were imported, or load them from the cache."""
-    if numba is not None:
+    if works():
         for each in _kernels:
             each.compile()
 
@@ -96,8 +114,41 @@ def switched_off() -> Iterator[None]:
 
 
 def usable() -> bool:
-    """Whether kernels may be called: there is numba, and torch is not tracing the code into a graph."""
-    return numba is not None and allowed()
+    """Whether kernels may be called: they are allowed, and numba works in this process."""
+    return allowed() and works()
+
+
+def works() -> bool:
+    """Whether numba compiles and calls a kernel; tried once, and not in a fork of a process that called one.
+
+    OpenMP ends a process that calls it after such a fork.
+    """
+    return _works() and _state.launched_in == os.getpid()
+
+
+def why_not() -> str:
+    """Return why kernels cannot be called; empty where they can."""
+    if works():
+        return ""
+    return _state.why_not or "this process was forked from one that called kernels"
+
+
+@functools.cache
+def _works() -> bool:
+    if numba is None:
+        return False
+    try:
+        if numba.config.DISABLE_JIT:
+            raise RuntimeError("NUMBA_DISABLE_JIT is set")
+        probe = np.zeros(1, np.float32)
+        _add_one(probe)
+        if probe[0] != 1:
+            raise RuntimeError("a kernel gave a wrong number")
+    except Exception as error:  # numba, LLVM and the libraries of threads raise errors of many kinds
+        _state.why_not = " ".join(str(error).split()) or type(error).__name__
+        _log.warning("numba does not work here (%s); torch's own operations do its work.", _state.why_not)
+        return False
+    return True
 
 
 def allowed() -> bool:
@@ -113,6 +164,7 @@ def takes(tensor: torch.Tensor) -> bool:
         and tensor.device.type == "cpu"
         and tensor.dtype in (torch.float32, torch.bfloat16)
         and tensor.numel() > 0
+        and not tensor.is_neg()
     )
 
 
@@ -156,6 +208,9 @@ def _launch_threads() -> None:
     parallel._backend_init_process_lock = contextlib.nullcontext()
     parallel._launch_threads()
     torch.set_num_threads(threads)
+    _state.launched_in = os.getpid()
+    if numba.threading_layer() == "workqueue":  # it ends a process in which two threads call it at once
+        _state.calls_at_once = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -165,15 +220,24 @@ def _one_process_at_a_time() -> Iterator[bool]:
     numba replaces files in one step, but two processes that compile at the same time could give one file name
     to the code of two functions.
     """
+    if cache.is_complete():  # perhaps of a folder that cannot be written
+        yield True
+        return
     folder = cache.folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / "lock", timeout=_WAIT_FOR_OTHERS)
         lock.acquire()
-    except (OSError, Timeout):
+    except (OSError, Timeout, NotImplementedError):  # the last where a file system knows no locks
         yield False
         return
     try:
         yield True
     finally:
         lock.release()
+
+
+@kernel("void(float32[::1])")
+def _add_one(values):  # type: ignore[no-untyped-def]
+    for i in prange(len(values)):
+        values[i] += np.float32(1)

@@ -40,11 +40,6 @@ class Chance(NamedTuple):
         """The probability that a uniform number of ``bits`` bits is below ``levels``."""
         return self.levels / (1 << self.bits)
 
-    @property
-    def units_in_block(self) -> int:
-        """How many units a block of random words decides."""
-        return 32 * WORDS // self.bits
-
 
 def chance_of(p: float) -> Chance:
     """Return the chance nearest to the probability ``p``.

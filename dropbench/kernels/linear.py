@@ -71,7 +71,7 @@ class _LinearReLUDrop(torch.autograd.Function):
         batch, outputs = dropped.shape
         to_outputs = torch.empty_like(dropped)
         exchanged = torch.empty(outputs, batch, dtype=dropped.dtype)
-        sums = torch.empty(outputs)
+        sums = torch.empty(outputs, dtype=torch.float32)
         arrays = [
             compiled.in_memory(each).reshape(each.shape)
             for each in (gradient.contiguous(), dropped, to_outputs, exchanged)

@@ -33,6 +33,9 @@ def drop(units: torch.Tensor, chance: Chance, scale: float, draw: Draw) -> torch
     if compiled.takes(units) and numbered_in_memory(units):
         dropped: torch.Tensor = _Drop.apply(units, chance, scale, draw)
         return dropped
+    if compiled.takes(units):
+        dropped = _Drop.apply(in_order(units), chance, scale, draw)
+        return dropped.contiguous() if units.is_contiguous() else dropped
     if units.device.type == "cuda":
         from dropbench.kernels import on_cuda  # here, since Triton is there on CUDA only
 

@@ -47,9 +47,9 @@ def words_in_torch(count: int, draw: Draw, device: torch.device) -> torch.Tensor
 
 
 def happens_in_torch(count: int, chance: Chance, draw: Draw, device: torch.device) -> torch.Tensor:
-    """Return for ``count`` units in order whether the event happens ``(count,)``, by torch's operations."""
+    """Return for ``count`` units in order whether the event happens ``(count,)``, by torch's comparison."""
     per_word = 32 // chance.bits
-    numbers = words_in_torch(-(-count // per_word), draw, device).long() & _MASK
+    numbers = words(-(-count // per_word), draw, device).long() & _MASK
     if per_word > 1:
         numbers = torch.stack([numbers & 0xFFFF, numbers >> 16], dim=1).flatten()[:count]
     return numbers < chance.levels

@@ -26,7 +26,8 @@ def pool_relu(
     """Return the largest value of each window, or 0 where it is negative, × a mask × ``scale``.
 
     It is dropout(relu(max_pool2d(maps))), to the last bit, but that a 0 is never −0. Each unit of the result
-    is dropped with the given chance, numbered with the channels last.
+    is dropped with the given chance, numbered with the channels last; where the chance is NEVER, there is no
+    scale.
 
     Args:
         maps: feature maps ``(batch, channels, height, width)``.
@@ -102,7 +103,7 @@ class _PoolReLU(torch.autograd.Function):
         forward = _pool_2 if window == STRIDE else _pool_3
         forward(_rows(maps), _rows(pooled), places.numpy(), chance.levels, chance.bits, scale, *draw.counter)
         ctx.save_for_backward(places)
-        ctx.shape, ctx.window, ctx.scale = maps.shape, window, scale
+        ctx.shape, ctx.window, ctx.scale = maps.shape, window, scale if chance.levels else 1.0
         ctx.dtype_of_bias = None if bias is None else bias.dtype
         return pooled
 
@@ -116,7 +117,7 @@ class _PoolReLU(torch.autograd.Function):
         to_maps = torch.empty(ctx.shape, dtype=gradient.dtype, memory_format=torch.channels_last)
         backward = _unpool_2 if ctx.window == STRIDE else _unpool_3
         batch, channels, rows, _ = gradient.shape
-        sums = torch.empty(batch * rows, channels)
+        sums = torch.empty(batch * rows, channels, dtype=torch.float32)
         backward(_rows(gradient), places.numpy(), _rows(to_maps), sums.numpy(), ctx.scale)
         to_bias = None if ctx.dtype_of_bias is None else sums.sum(0).to(ctx.dtype_of_bias)
         return to_maps, to_bias, None, None, None, None

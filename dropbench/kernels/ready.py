@@ -16,7 +16,7 @@ def make_ready() -> None:
     # Importing a module makes its kernels known.
     from dropbench.kernels import batch, compiled, convolution, linear, mask, philox, pool, relu, sgd  # noqa: F401
 
-    if compiled.usable():
+    if compiled.works():
         _log.info("Compiling the kernels for this processor: half a minute, once for this version.")
         compiled.compile_kernels()
         cache.mark_complete()
@@ -32,7 +32,7 @@ def how_done(device: torch.device) -> tuple[bool, str]:
             on_cuda.usable(),
             "compiled by Triton" if on_cuda.usable() else f"{slower}: Triton does not work",
         )
-    if compiled.numba is None:
-        return False, f"{slower}: numba cannot be used ({compiled.WHY_NOT})"
+    if not compiled.works():
+        return False, f"{slower}: numba cannot be used ({compiled.why_not()})"
     make_ready()
     return True, f"compiled by numba {compiled.numba.__version__}"

@@ -115,6 +115,8 @@ def _mask_of(dropout: DropoutLayer | None) -> tuple[Chance, float, Draw] | None:
     # First: a graph that reads the p in force would be compiled for each p.
     if torch.compiler.is_compiling() or type(dropout) is not BernoulliDropout or dropout.tap is not None:
         return None
+    if dropout._forward_hooks or dropout._forward_pre_hooks:  # somebody looks at the units
+        return None
     if dropout.noisy:
         return dropout.chance, dropout.scale, dropout.draw()
     return (NEVER, 1.0, NO_DRAW) if dropout.does_nothing else None

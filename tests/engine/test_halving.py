@@ -32,7 +32,8 @@ def test_a_step_is_that_of_autocast(blobs, monkeypatch, net, dropout):
     """Autocast rounds the same weights and the same gradients; only sums of few numbers may differ."""
     settings = config(max_norm=2.0, weight_decay=1e-3, **net, **dropout)
     ours = weights_after_steps(settings, blobs, 1)
-    monkeypatch.setattr(engine, "halves_weights", lambda config: False)
+    for halves in ("halves_weights", "halves_images"):
+        monkeypatch.setattr(engine, halves, lambda config: False)
     theirs = weights_after_steps(settings, blobs, 1)
     assert ours.keys() == theirs.keys()
     for name, weight in ours.items():
@@ -109,3 +110,18 @@ def test_a_net_is_tested_with_the_weights_it_was_trained_to(blobs, patience):
     result = engine.train(config(**NETS[0], p_drop=0.2, patience=patience), blobs)
     tested = result.epochs[result.cost["tested_epoch"] - 1]
     assert result.metrics["val_nll"] == pytest.approx(tested.val_loss, abs=2e-3)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    "net", [*NETS, {"model": "paper-cnn", "width": 0.1}, {"model": "autoencoder"}], ids=str
+)
+@pytest.mark.parametrize("activation", ["relu", "logistic"])
+def test_every_weight_and_every_bias_has_a_gradient(blobs, precision, net, activation):
+    """A pooled convolution leaves that of its bias to the pool: none may be forgotten."""
+    run = engine._Run.prepare(config(precision=precision, activation=activation, **net), blobs, CPU)
+    before = run.weights()
+    run.model.train()
+    run.step(torch.arange(32), 0.3)
+    for name, weight in run.weights().items():
+        assert not torch.equal(weight, before[name]), name

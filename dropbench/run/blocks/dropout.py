@@ -149,7 +149,7 @@ class DropoutSettings(Block):
     random_numbers: str = setting(
         MT19937,
         help="Where noise is drawn from. philox: Philox4x32-10, by counter; mt19937: torch's generators up "
-        "to version 0.1. Such runs are shown, and new ones not trained.",
+        "to version 0.1. Runs with mt19937 are shown, but none is trained.",
         choices=RANDOM_NUMBERS,
         of_dropout=True,
         today=PHILOX,
