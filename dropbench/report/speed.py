@@ -19,7 +19,7 @@ _SAYS = {
     "bandwidth": "Bandwidth: a layer must read and write units and gradient once; copy is copy_ of such a "
     "tensor into another.",
     "kernel": "Kernels: the passes of one step, and the same by torch's own operations.",
-    "sweep": "Sweeps: complete runs of one epoch, with validation and test, on all cores. Where it says "
+    "sweep": "Sweeps: complete runs of two epochs, with validation and test, on all cores. Where it says "
     "plain 1, the plain loop trains one of them: it trains one after another, at the same rate.",
     "arithmetic": "Arithmetic: the sweep's matrix products, and the machine's rate of such products alone.",
     "jobs": "Jobs: the default number of workers, and one run at a time on all cores.",

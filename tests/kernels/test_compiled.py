@@ -87,7 +87,7 @@ def test_processes_that_start_at_once_share_one_cache(tmp_path):
         each.join()
     assert len(set(outputs)) == 1
     assert outputs[0][0] == 0
-    assert len(list(Path(tmp_path).rglob("*.nbi"))) == 1
+    assert len(list(Path(tmp_path).rglob("*.nbi"))) == 2  # the probe, and the mask
 
 
 def test_without_numba_torchs_own_operations_give_the_same_mask():

@@ -130,5 +130,10 @@ def _step(device: torch.device, max_norm: float | None) -> Passes:
     """A step of SGD on the weights of a layer, which the net holds in bfloat16."""
     layer = nn.Linear(1024, 1024, bias=False, device=device)
     optimizer = SGD(layer, momentum=0.9, weight_decay=0.0, max_norm=max_norm, half=True)
-    layer.weight.grad = torch.full_like(layer.weight, 1e-3)
-    return lambda: optimizer.step(1e-3)
+    gradient = torch.full_like(layer.weight, 1e-3)
+
+    def step() -> None:
+        layer.weight.grad = gradient
+        optimizer.step(1e-3)
+
+    return step
