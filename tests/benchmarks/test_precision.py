@@ -33,11 +33,11 @@ def test_test_error_in_bf16_is_that_in_fp32(tmp_path):
     store = Store(Path(os.environ.get("DROPBENCH_OUT", tmp_path)))
     errors: dict[str, dict[int, float]] = {}
     for precision in ("fp32", "bf16"):
-        bench = Workbench.set_up("mnist5k", None, "auto", precision, Machine())
+        bench = Workbench.set_up(prepare("mnist5k"), Machine(precision=precision))
         configs = bench.bind([RunConfig(p_drop=0.5, seed=seed) for seed in range(SEEDS)])
         assert not carry_out(configs, bench, store, PlainProgress()).unsuccessful
         done = finished_runs(store.folder)
-        errors[precision] = {c.seed: done[c.run_id]["test_error_percent"] for c in configs}
+        errors[precision] = {c.repetition.seed: done[c.run_id]["test_error_percent"] for c in configs}
     difference = paired_difference(errors["bf16"], errors["fp32"])
     print(
         f"\ntest error, bf16 − fp32: {difference.text(3, signed=True)} points over {difference.count} seeds"
