@@ -30,7 +30,7 @@ def speed(
 ) -> None:
     """Measure how fast dropbench trains here, beside a plain PyTorch loop on the same work.
 
-    About six minutes on two cores, most of them for the sweeps: the dropout layer and its share of copy
+    About ten minutes on two cores, most of them for the sweeps: the dropout layer and its share of copy
     bandwidth, each kernel beside torch's own operations, one run of an MLP and of the lecture's CNN, sweeps
     of eight runs of the CNN and of an MLP with max-norm, the machine's rate of matrix products, start-up
     times and memory. Leave the machine alone meanwhile.

@@ -9,7 +9,7 @@ from dropbench.kernels.draws import Draw, chance_of
 from dropbench.kernels.mask import keep_mask
 
 SELU_LIMIT = -1.7580993408473766
-"""What SELU units approach for ever lower inputs: −λα."""
+"""The limit of SELU units for ever lower inputs: −λα."""
 
 
 class AlphaDropout(DropoutLayer):

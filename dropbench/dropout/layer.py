@@ -77,7 +77,7 @@ class DropoutLayer(nn.Module):
         """The schedule's factor on p_drop; see dropbench.dropout.control."""
         self.stream: Stream | None = None
         self.stream_number = 0
-        """Stands for ``stream`` in a graph of torch.compile; 0: in none. See dropbench.dropout.in_graph."""
+        """The number of ``stream`` in a graph of torch.compile, 0 in none; see dropbench.dropout.in_graph."""
         self.sampling = False
         """Whether to draw noise in eval mode too; see dropbench.dropout.control."""
         self.tap: Callable[[torch.Tensor], torch.Tensor] | None = None

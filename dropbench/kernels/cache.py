@@ -17,7 +17,7 @@ def folder() -> Path:
 
 
 def is_complete() -> bool:
-    """Whether all kernels were compiled before."""
+    """Return whether all kernels were compiled before."""
     return (folder() / "complete").exists()
 
 
@@ -29,7 +29,7 @@ def mark_complete() -> None:
 
 @functools.cache
 def _digest() -> str:
-    """What compiled code depends on: the sources, numba and Python; numba itself looks at the processor."""
+    """Digest the sources, numba and Python; numba itself tells processors apart."""
     sources = sorted(Path(__file__).parent.glob("*.py"))
     digest = hashlib.sha256(b"\0".join(source.read_bytes() for source in sources))
     with contextlib.suppress(metadata.PackageNotFoundError):

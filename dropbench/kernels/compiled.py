@@ -23,9 +23,11 @@ prange: Any = range
 
 @dataclass
 class _State:
-    """What this process knows of numba."""
+    """The state of numba in this process."""
 
     why_not: str = ""
+    cached: bool = True
+    """Every kernel that was compiled is in the cache."""
     launched_in: int = 0
     """The process that launched numba's threads; 0 where none did."""
     calls_at_once: contextlib.AbstractContextManager[object] = field(default_factory=contextlib.nullcontext)
@@ -96,11 +98,12 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     return function if numba is None else numba.njit(error_model="numpy", inline="always")(function)
 
 
-def compile_kernels() -> None:
-    """Compile all kernels that were imported, or load them from the cache."""
+def compile_kernels() -> bool:
+    """Compile all kernels that were imported, or load them; return whether the cache has all of them."""
     if works():
         for each in _kernels:
             each.compile()
+    return works() and _state.cached
 
 
 @contextlib.contextmanager
@@ -187,6 +190,7 @@ def _compiled(function: Callable[..., Any], signatures: list[str], cached: bool)
     except (OSError, RuntimeError):  # the disk is full, or no folder for the cache can be written
         if not cached:
             raise
+        _state.cached = False
         made = numba.njit(signatures, **_OPTIONS)(function)
     finally:
         numba.config.CACHE_DIR = before
@@ -229,6 +233,7 @@ def _one_process_at_a_time() -> Iterator[bool]:
         lock = FileLock(folder / "lock", timeout=_WAIT_FOR_OTHERS)
         lock.acquire()
     except (OSError, Timeout, NotImplementedError):  # the last where a file system knows no locks
+        _state.cached = False
         yield False
         return
     try:

@@ -9,10 +9,8 @@ from torch.autograd.function import once_differentiable
 from dropbench.kernels import compiled
 from dropbench.kernels.draws import Chance, Draw
 from dropbench.kernels.numbers import narrowed, widened
+from dropbench.kernels.order import in_order, numbered_in_memory
 from dropbench.kernels.philox import fill_words, happens_in_torch
-
-# Units are numbered along the rows, in feature maps (batch, channels, height, width) with the channels last.
-# That is the order in memory of a map in channels_last, and does not depend on the order in memory.
 
 
 def keep_mask(like: torch.Tensor, chance: Chance, draw: Draw) -> torch.Tensor:
@@ -30,11 +28,8 @@ def drop(units: torch.Tensor, chance: Chance, scale: float, draw: Draw) -> torch
 
     Each unit is dropped with the given chance, independently.
     """
-    if compiled.takes(units) and numbered_in_memory(units):
-        dropped: torch.Tensor = _Drop.apply(units, chance, scale, draw)
-        return dropped
     if compiled.takes(units):
-        dropped = _Drop.apply(in_order(units), chance, scale, draw)
+        dropped: torch.Tensor = _Drop.apply(in_order(units), chance, scale, draw)
         return dropped.contiguous() if units.is_contiguous() else dropped
     if units.device.type == "cuda":
         from dropbench.kernels import on_cuda  # here, since Triton is there on CUDA only
@@ -56,20 +51,6 @@ def drop_in_torch(units: torch.Tensor, chance: Chance, scale: float, draw: Draw)
     # Not a product with the mask: 0 × ∞ is NaN, and a dropped unit is 0.
     result = torch.where(dropped, units.new_zeros(()), (units * scale).to(units.dtype))
     return result.contiguous() if units.is_contiguous() else result
-
-
-def numbered_in_memory(units: torch.Tensor) -> bool:
-    """Whether the units lie in memory, without gaps, in the order of their numbers."""
-    if units.ndim == 4:
-        return units.is_contiguous(memory_format=torch.channels_last)
-    return units.is_contiguous()
-
-
-def in_order(units: torch.Tensor) -> torch.Tensor:
-    """Return the units in a memory format in which they lie in the order of their numbers."""
-    if units.ndim == 4:
-        return units.contiguous(memory_format=torch.channels_last)
-    return units.contiguous()
 
 
 class _Drop(torch.autograd.Function):

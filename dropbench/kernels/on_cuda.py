@@ -9,6 +9,7 @@ from torch.autograd.function import once_differentiable
 
 from dropbench.kernels import compiled
 from dropbench.kernels.draws import WORDS, Chance, Draw
+from dropbench.kernels.order import in_order
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def words(count: int, draw: Draw, device: torch.device) -> torch.Tensor:
 def drop(units: torch.Tensor, chance: Chance, scale: float, draw: Draw) -> torch.Tensor:
     """Return ``units`` × a mask × ``scale``, in the shape, dtype and memory format of ``units``.
 
-    The units must lie in memory in the order of their numbers (dropbench.kernels.mask.numbered_in_memory).
+    The units must lie in memory in the order of their numbers (dropbench.kernels.order.numbered_in_memory).
     """
     dropped: torch.Tensor = _Drop.apply(units, chance, scale, draw)
     return dropped
@@ -77,7 +78,7 @@ class _Drop(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
-        return _dropped(_in_order(gradient), *ctx.drawn), None, None, None
+        return _dropped(in_order(gradient), *ctx.drawn), None, None, None
 
 
 class _ReLUDrop(torch.autograd.Function):
@@ -102,7 +103,7 @@ class _ReLUDrop(torch.autograd.Function):
         count = to_units.numel()
         with torch.cuda.device(to_units.get_device()):
             in_triton.pass_back[(-(-count // _UNITS),)](
-                _in_order(gradient), activations, to_units, count, ctx.scale, _UNITS
+                in_order(gradient), activations, to_units, count, ctx.scale, _UNITS
             )
         return to_units, None, None, None
 
@@ -119,12 +120,6 @@ def _dropped(
             units, dropped, count, _signed(chance.levels), scale, *_arguments(draw), chance.bits, relu, _UNITS
         )
     return dropped
-
-
-def _in_order(gradient: torch.Tensor) -> torch.Tensor:
-    """The gradient in memory in the order of the units' numbers."""
-    of_maps = gradient.ndim == 4
-    return gradient.contiguous(memory_format=torch.channels_last if of_maps else torch.contiguous_format)
 
 
 def _arguments(draw: Draw) -> list[int]:

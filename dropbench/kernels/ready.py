@@ -18,8 +18,8 @@ def make_ready() -> None:
 
     if compiled.works():
         _log.info("Compiling the kernels for this processor: half a minute, once for this version.")
-        compiled.compile_kernels()
-        cache.mark_complete()
+        if compiled.compile_kernels():
+            cache.mark_complete()
 
 
 def how_done(device: torch.device) -> tuple[bool, str]:

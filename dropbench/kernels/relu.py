@@ -8,8 +8,9 @@ from torch.autograd.function import once_differentiable
 
 from dropbench.kernels import compiled
 from dropbench.kernels.draws import Chance, Draw
-from dropbench.kernels.mask import CHUNK, decide, drop, in_order, numbered_in_memory
+from dropbench.kernels.mask import CHUNK, decide, drop
 from dropbench.kernels.numbers import active, comparable, narrowed, widened
+from dropbench.kernels.order import in_order, numbered_in_memory
 
 
 def relu_drop(pre_activations: torch.Tensor, chance: Chance, scale: float, draw: Draw) -> torch.Tensor:

@@ -111,7 +111,7 @@ def pooled_into(
 
 
 def _mask_of(dropout: DropoutLayer | None) -> tuple[Chance, float, Draw] | None:
-    """What a pass needs to drop the units of a site itself; None where the layer has to do it."""
+    """Return chance, scale and draw for a pass that drops a site's units itself; None if the layer has to."""
     # First: a graph that reads the p in force would be compiled for each p.
     if torch.compiler.is_compiling() or type(dropout) is not BernoulliDropout or dropout.tap is not None:
         return None

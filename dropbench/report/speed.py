@@ -24,7 +24,7 @@ _SAYS = {
     "arithmetic": "Arithmetic: the sweep's matrix products, and the machine's rate of such products alone.",
     "jobs": "Jobs: the default number of workers, and one run at a time on all cores.",
 }
-"""What an item compares, where its name does not say it."""
+"""Sentences that say what an item compares, where its name does not."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -81,7 +81,7 @@ class Declaration:
     from_recipe: bool = False
     """The default is the model's; see dropbench.catalog.models."""
     today: Any = None
-    """What a run has that is told nothing, where that is no longer ``default``, which recorded rows mean."""
+    """The default of new runs, where it is no longer ``default``, which recorded rows mean."""
     says_default: str = ""
     """Says what the default is, where it is no single value."""
     empty: str = ""
@@ -107,7 +107,7 @@ class Declaration:
 
     @property
     def untold(self) -> Any:
-        """What a run has that is told nothing, unless that is the model's."""
+        """The default of new runs, unless it is the model's."""
         return self.default if self.today is None else self.today
 
     @property
