@@ -3,9 +3,11 @@
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -34,17 +36,40 @@ def _resumable(folder: Path, watcher: Progress) -> Iterator[None]:
     def stop(signum: int, frame: FrameType | None) -> None:
         watcher.stop()
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        tell("Interrupted: the runs in hand are finished first. Ctrl-C again ends at once.")
+        to_tell.put("Interrupted: the runs in hand are finished first. Ctrl-C again ends at once.")
 
-    before = signal.signal(signal.SIGINT, stop)
+    with _teller() as to_tell:
+        before = signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        except KeyboardInterrupt:
+            again = shlex.join(["dropbench", *sys.argv[1:]])
+            to_tell.put(f"Interrupted. Every finished run is in {folder / 'runs.csv'}; to go on: {again}")
+            raise typer.Exit(INTERRUPTED) from None
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _teller() -> "Iterator[SimpleQueue[str | None]]":
+    """A queue of sentences to tell, from a signal handler too; all are told when the context ends.
+
+    A handler may run in the midst of a message's write to stderr, which then refuses another one. It may put
+    something into a SimpleQueue, even in the midst of another put.
+    """
+    sentences: SimpleQueue[str | None] = SimpleQueue()
+
+    def tell_all() -> None:
+        while (sentence := sentences.get()) is not None:
+            tell(sentence)
+
+    thread = threading.Thread(target=tell_all, daemon=True)
+    thread.start()
     try:
-        yield
-    except KeyboardInterrupt:
-        again = shlex.join(["dropbench", *sys.argv[1:]])
-        tell(f"Interrupted. Every finished run is in {folder / 'runs.csv'}; to go on: {again}")
-        raise typer.Exit(INTERRUPTED) from None
+        yield sentences
     finally:
-        signal.signal(signal.SIGINT, before)
+        sentences.put(None)
+        thread.join()
 
 
 def conclude(done: "Done", as_json: bool, written: str, formats: Collection[str] = ("png",)) -> None:
