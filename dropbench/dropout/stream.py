@@ -43,7 +43,8 @@ class Stream:
 class Counters:
     """Counters of streams on a device, which a step moves on itself: so each replay of its graph draws anew.
 
-    Within a step, ``streams`` draw at fixed distances from their counters; ``move_on`` ends the step.
+    A step does ``begin``, draws at fixed distances from the counters, and does ``move_on``. After it, or
+    after a replay, ``follow`` is called, since nothing is read back from the device.
     """
 
     def __init__(self, streams: Iterable[Stream], device: torch.device) -> None:
@@ -54,19 +55,19 @@ class Counters:
         for stream, base in zip(self._streams, self._bases, strict=True):
             stream.base, stream.base_position = base, stream.position
 
-    @property
-    def positions(self) -> list[int]:
-        """The streams' positions."""
-        return [stream.position for stream in self._streams]
+    def begin(self) -> None:
+        """Let the streams go on from where the counters are, whatever was drawn in vain."""
+        for stream in self._streams:
+            stream.position = stream.base_position
 
-    def move_on(self) -> None:
-        """Move the counters to the positions that the streams have reached; no draw is used any more."""
+    def move_on(self) -> list[int]:
+        """Move the counters on by the numbers of draws, and return these; the draws are used no more."""
         drawn = [stream.position - stream.base_position for stream in self._streams]
         if any(drawn):
             torch._foreach_add_(self._bases, drawn)
-        self.are_at(self.positions)
+        return drawn
 
-    def are_at(self, positions: Iterable[int]) -> None:
-        """Note that the counters are, or will be, at these positions, from which the streams go on."""
-        for stream, position in zip(self._streams, positions, strict=True):
-            stream.position = stream.base_position = position
+    def follow(self, drawn: Iterable[int]) -> None:
+        """Note that a step has moved the counters on by these numbers of draws."""
+        for stream, count in zip(self._streams, drawn, strict=True):
+            stream.position = stream.base_position = stream.base_position + count

@@ -52,13 +52,17 @@ def test_a_stream_that_counts_on_the_device_draws_the_same():
 
     assert same()
     assert same()
-    counters.move_on()
+    drawn = counters.move_on()
+    assert drawn == [2, 0]
+    counters.follow(drawn)
     assert same()
-    assert counters.positions == [8, 0]
-    counters.move_on()
-    counted.base += 2
-    counters.are_at([10, 0])
-    plain.position = 10
+    counters.begin()
+    plain.position = 7
+    assert same()
+    assert same()
+    counted.base += 2  # a replay
+    counters.follow(drawn)
+    assert (counted.position, still.position) == (9, 0)
     assert same()
     assert counted.draw().number == 1
     assert still.base == 0
