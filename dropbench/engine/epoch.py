@@ -8,7 +8,6 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from dropbench.catalog.user_code import is_user_code
 from dropbench.dropout.control import dropout_layers
 from dropbench.dropout.stream import Counters
 from dropbench.engine.graph import WARM_UP, CudaLane, Graphs, Lane
@@ -143,8 +142,6 @@ def steps_of(step: Step, images: int, device: torch.device, graph: bool) -> Step
 
     They do not fit the CPU, which has none, and code of the user's own, which may change with every step.
     """
-    config = step.config
-    own = is_user_code(config.model.name) or is_user_code(config.dropout.variant)
-    if graph and device.type == "cuda" and not own:
+    if graph and device.type == "cuda" and not step.config.with_user_code:
         return GraphSteps(step, images, device, CudaLane(device))
     return EagerSteps(step, device)

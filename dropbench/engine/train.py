@@ -33,6 +33,7 @@ from dropbench.engine.patience import Best
 from dropbench.engine.penalties import Penalties, check_compiles
 from dropbench.engine.step import Step
 from dropbench.engine.tasks import TASKS, Task
+from dropbench.engine.turns import Turns, to_its_end, with_lent
 from dropbench.models.build import build_model
 from dropbench.run.config import RunConfig
 from dropbench.run.result import MOST_TRAINING_IMAGES, EpochRecord, PanelRecord, RunResult, ood_split
@@ -74,6 +75,23 @@ def train(
         UsageError: if ``config`` does not fit ``data``, or draws its noise as only recorded runs do.
 
     """
+    return to_its_end(training(config, data, device, on_epoch, compiled, panel, ood, graph))
+
+
+def training(
+    config: RunConfig,
+    data: DataSet,
+    device: torch.device | str = "cpu",
+    on_epoch: OnEpoch = lambda record: None,
+    compiled: bool = False,
+    panel: bool = False,
+    ood: OodImages | None = None,
+    graph: bool = True,
+) -> Turns[RunResult]:
+    """Return the turns of ``train``, each a step: between them other runs can be advanced.
+
+    Of several compiled runs only one at a time can be in progress.
+    """
     check_random_numbers(config)
     started_at, start = datetime.now(UTC), perf_counter()
     device = torch.device(device)
@@ -85,24 +103,25 @@ def train(
     records: list[EpochRecord] = []
     message = ""
     best = Best(config.optimizer.patience)
-    with own_draws(config):
-        for epoch in range(1, config.optimizer.epochs + 1):
-            records.append(run.epoch())
-            on_epoch(records[-1])
-            if not math.isfinite(records[-1].train_loss) or not math.isfinite(records[-1].val_loss):
-                message = f"the loss was no longer finite in epoch {epoch}"
-                break
-            best.see(records[-1], run.weights)
-            if best.lost_patience(epoch):
-                break
-        if isinstance(run.task, tasks.Reconstruct):
-            run.optimizer.release()  # its weights are kept, and it reconstructs in float32
-        best.restore(run.model)
-        set_strength(run.model, schedule_strength(config, best.epoch or len(records)))
+    loan = own_draws(config, device)
+    for epoch in range(1, config.optimizer.epochs + 1):
+        records.append((yield from with_lent(loan, run.epoch())))
+        on_epoch(records[-1])
+        if not math.isfinite(records[-1].train_loss) or not math.isfinite(records[-1].val_loss):
+            message = f"the loss was no longer finite in epoch {epoch}"
+            break
+        best.see(records[-1], run.weights)
+        if best.lost_patience(epoch):
+            break
+    if isinstance(run.task, tasks.Reconstruct):
+        run.optimizer.release()  # its weights are kept, and it reconstructs in float32
+    best.restore(run.model)
+    set_strength(run.model, schedule_strength(config, best.epoch or len(records)))
+    with loan.lent():
         metrics, predictions, panel_records = ({}, {}, []) if message else run.measure(panel, ood)
-        if not all(map(math.isfinite, metrics.values())):
-            message = "the metrics of the trained net are not finite"
-            metrics, predictions, panel_records = {}, {}, []
+    if not all(map(math.isfinite, metrics.values())):
+        message = "the metrics of the trained net are not finite"
+        metrics, predictions, panel_records = {}, {}, []
     train_seconds = sum(record.seconds for record in records)
     return RunResult(
         config=config,
@@ -219,15 +238,16 @@ class _Run:
         """The number of steps in all epochs."""
         return self.config.optimizer.epochs * self.steps_per_epoch
 
-    def epoch(self) -> EpochRecord:
-        """Train for the next epoch, and measure the validation split."""
-        return self.record(*self.train_epoch())
+    def epoch(self) -> Turns[EpochRecord]:
+        """Train for the next epoch, a step in each turn, and measure the validation split."""
+        return self.record(*(yield from self.train_epoch()))
 
-    def train_epoch(self) -> tuple[float, float, float]:
+    def train_epoch(self) -> Turns[tuple[float, float, float]]:
         """Train for the next epoch; return its mean loss, its error in percent and its seconds."""
         self.begin_epoch()
         for _ in range(self.steps_per_epoch):
             self.advance()
+            yield
         return self.end_epoch()
 
     def begin_epoch(self) -> None:

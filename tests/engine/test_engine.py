@@ -21,6 +21,7 @@ from dropbench.engine.evaluate import error_percent, evaluation_batch, metrics, 
 from dropbench.engine.monte_carlo import predict_monte_carlo
 from dropbench.engine.optim import SGD, learning_rate_factor
 from dropbench.engine.train import train
+from dropbench.engine.turns import to_its_end
 from dropbench.errors import DropbenchError, UsageError
 from dropbench.models.build import build_model
 from dropbench.run.config import RunConfig
@@ -153,7 +154,7 @@ def test_max_norm_holds_after_training(blobs):
     from dropbench.engine.train import _Run
 
     run = _Run.prepare(small(max_norm=0.5), blobs, CPU)
-    run.train_epoch()
+    to_its_end(run.train_epoch())
     for layer in (*run.model.hidden, run.model.output):
         assert layer.weight.norm(dim=1).max() <= 0.5 + 1e-4
 
@@ -323,7 +324,7 @@ def test_an_epoch_reads_its_loss_and_its_error_once(blobs, batch_size):
 
     run = _Run.prepare(small(p_drop=0.5, max_norm=3.0, batch_size=batch_size), blobs, CPU)
     with CountReads() as counter:
-        run.train_epoch()
+        to_its_end(run.train_epoch())
     assert counter.reads == 2
 
 
@@ -356,7 +357,7 @@ def test_an_epoch_on_cuda_waits_for_the_device_only_to_read_its_figures(blobs):
     from dropbench.engine.train import _Run
 
     run = _Run.prepare(small(p_drop=0.5, p_drop_input=0.2), blobs, torch.device("cuda"))
-    run.train_epoch()
+    to_its_end(run.train_epoch())
     run.begin_epoch()
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -8,6 +8,7 @@ import torch
 from dropbench.engine import train as engine
 from dropbench.engine.halving import halves_images, halves_weights
 from dropbench.engine.optim import SGD
+from dropbench.engine.turns import to_its_end
 from dropbench.run.config import RunConfig
 
 CPU = torch.device("cpu")
@@ -69,7 +70,7 @@ def test_an_update_within_the_backward_pass_is_the_one_after_it(tied):
 
 def test_the_net_computes_with_rounded_weights_while_it_trains_and_ends_with_whole_ones(blobs):
     run = engine._Run.prepare(config(**NETS[0]), blobs, CPU)
-    run.train_epoch()
+    to_its_end(run.train_epoch())
     assert {parameter.dtype for parameter in run.model.parameters()} == {torch.bfloat16}
     whole = run.weights()
     for name, parameter in run.model.named_parameters():
@@ -92,7 +93,7 @@ def test_the_net_computes_with_rounded_weights_while_it_trains_and_ends_with_who
 )
 def test_what_computes_with_weights_has_them_in_float32(blobs, settings):
     run = engine._Run.prepare(config(**NETS[0], **settings), blobs, CPU)
-    run.train_epoch()
+    to_its_end(run.train_epoch())
     assert {parameter.dtype for parameter in run.model.parameters()} == {torch.float32}
 
 

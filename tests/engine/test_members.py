@@ -18,6 +18,7 @@ from dropbench.engine.boosting import boosting_objective
 from dropbench.engine.evaluate import predict
 from dropbench.engine.monte_carlo import predict_monte_carlo
 from dropbench.engine.train import _Run, train
+from dropbench.engine.turns import to_its_end
 from dropbench.models.build import build_model
 from dropbench.run.config import RunConfig
 from dropbench.run.result import kept_arrays, mc_ladder
@@ -124,7 +125,7 @@ def test_the_learning_rate_begins_anew_in_every_cycle(blobs, cycles, monkeypatch
 
     monkeypatch.setattr(optim, "learning_rate_factor", spy)
     for _ in range(3):
-        run.epoch()
+        to_its_end(run.epoch())
     falls = sum(later < earlier for earlier, later in itertools.pairwise(seen))
     assert falls == cycles - 1
     assert len(run.snapshots) == cycles

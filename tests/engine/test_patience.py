@@ -14,6 +14,7 @@ from dropbench.engine import optim
 from dropbench.engine import train as engine
 from dropbench.engine.optim import learning_rate_factor
 from dropbench.engine.train import _Run, train
+from dropbench.engine.turns import to_its_end
 from dropbench.run.config import RunConfig
 from dropbench.run.result import RunResult
 
@@ -138,7 +139,7 @@ def test_the_rate_is_constant_with_patience_unless_another_is_told(noise, monkey
 def test_train_metrics_are_those_of_the_images_drawn_with_dropout_off(noise, bootstrap):
     config = small(p_drop=0.5, p_drop_input=0.2, bootstrap=bootstrap, member=int(bootstrap))
     run = _Run.prepare(config, noise, CPU)
-    run.epoch()
+    to_its_end(run.epoch())
     figures, arrays, _ = run.measure(False, None)
     distinct = np.unique(run.parts.drawn)
     assert (len(distinct) < len(run.parts.drawn)) == bootstrap

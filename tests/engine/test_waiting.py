@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dropbench.catalog.dropouts import VARIANTS
 from dropbench.engine.train import _Run
+from dropbench.engine.turns import to_its_end
 from dropbench.run.config import RunConfig
 
 CPU = torch.device("cpu")
@@ -52,7 +53,7 @@ def assert_waits_at_its_end_only(data, **fields: object) -> None:
     """The images' order is copied to the device at the beginning; loss and error are read at the end."""
     run = _Run.prepare(RunConfig(**{"epochs": 1, "batch_size": 80, **fields}), data, CPU)
     with Waits() as waits:
-        run.train_epoch()
+        to_its_end(run.train_epoch())
     read = "_local_scalar_dense"
     assert waits.found == [("lift_fresh", 0), (read, waits.operations - 2), (read, waits.operations - 1)]
 
@@ -82,7 +83,7 @@ def test_no_step_fetches_or_sets_the_state_of_a_generator(name, blobs):
     fields = config_of(name) | ({"layers": (16,)} if name == "dropconnect" else {"width": 0.1})
     model = "mlp" if name == "dropconnect" else "lecture-cnn"
     run = _Run.prepare(RunConfig(model=model, epochs=1, batch_size=80, **fields), blobs, CPU)
-    assert calls_of_generators(run.train_epoch) == []
+    assert calls_of_generators(lambda: to_its_end(run.train_epoch())) == []
 
 
 def test_a_call_of_a_generator_is_noticed():
