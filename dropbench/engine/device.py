@@ -81,7 +81,7 @@ def prepare_process(threads: int | None = None, device: torch.device | None = No
 
     """
     if device is not None and device.type == "cuda":
-        torch.cuda.init()
+        torch.cuda.init()  # type: ignore[no-untyped-call]
         if device.index is not None:
             torch.cuda.set_device(device)
     if threads is not None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from dropbench.datasets import cache
@@ -104,7 +105,7 @@ def carry_out_run(config: RunConfig, device: torch.device, extras: Extras, on_ep
     """
     try:
         data = _cached_data(config.data.key)
-        ood = (extras.ood, ood_images(extras.ood, data)) if extras.ood else None
+        ood = (extras.ood, _ood_images(extras.ood, config.data.key)) if extras.ood else None
         return train(config, data, device, on_epoch, extras.compiled, extras.panel, ood)
     except Exception as error:  # a sweep goes on after a failed run, whose row has the reason
         reason = _reason(error)
@@ -133,3 +134,8 @@ def _reason(error: Exception) -> str:
 @functools.lru_cache(maxsize=1)
 def _cached_data(key: str) -> DataSet:
     return cache.load(key)
+
+
+@functools.lru_cache(maxsize=1)
+def _ood_images(ood: str, key: str) -> np.ndarray:
+    return ood_images(ood, _cached_data(key))
