@@ -4,12 +4,14 @@ On a GPU a turn begins work for the device without a wait. So the device has the
 time, and one that waits for its own figures does not keep the others from theirs.
 """
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
 Result = TypeVar("Result")
 Turns = Generator[None, None, Result]
+Take = Callable[[bool], Turns[Result] | None]
+"""Takes the next work, or None if there is none now; the argument tells whether it may wait for one."""
 
 
 def to_its_end(work: Turns[Result]) -> Result:
@@ -21,17 +23,17 @@ def to_its_end(work: Turns[Result]) -> Result:
             return end.value  # type: ignore[no-any-return]  # the generator's result
 
 
-def side_by_side(works: Iterable[Turns[Result]], abreast: int) -> Iterator[Result]:
-    """Do several works at a time, a turn of each in turn; yield their results as they end.
+def side_by_side(take: Take[Result], abreast: int) -> Iterator[Result]:
+    """Do up to ``abreast`` works at a time, a turn of each in turn; yield their results as they end.
 
-    The next work is taken from ``works`` when one of the ``abreast`` has ended. Closing the iterator closes
-    the works in progress.
+    A work is taken when there is room for it, and ``take`` is told whether it may wait for one: only where
+    none is in progress. If it returns None then, all is done. Closing the iterator closes the works in
+    progress.
     """
-    new = iter(works)
     going: list[Turns[Result]] = []
     try:
         while True:
-            while len(going) < abreast and (work := next(new, None)) is not None:
+            while len(going) < abreast and (work := take(not going)) is not None:
                 going.append(work)
             if not going:
                 return

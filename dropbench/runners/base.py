@@ -14,7 +14,8 @@ from dropbench.datasets import cache
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.ood import DERIVED, ood_images
 from dropbench.engine.device import synchronise
-from dropbench.engine.train import OnEpoch, train
+from dropbench.engine.train import OnEpoch, training
+from dropbench.engine.turns import Turns
 from dropbench.errors import DropbenchError
 from dropbench.run.config import RunConfig
 from dropbench.run.result import EpochRecord, RunResult
@@ -35,6 +36,7 @@ class Extras:
     panel: bool = False
     ood: str = ""
     """Out-of-distribution images, as an argument of dropbench.datasets.ood.ood_images; empty: none."""
+    graph: bool = True
 
     @property
     def data_keys(self) -> tuple[str, ...]:
@@ -84,6 +86,10 @@ class Queue:
         config = next(self._new, None)
         return None if config is None else Attempt(config)
 
+    def put_back(self, task: Attempt) -> None:
+        """Put back a run that was stopped."""
+        self._retries.append(task)
+
     def retry_or_fail(self, task: Attempt, reason: str) -> Iterator[RunResult]:
         """Put back a run whose worker died, or yield it as failed if that was its last attempt."""
         task.deaths += 1
@@ -96,8 +102,10 @@ class Queue:
         yield RunResult(config=task.config, status="failed", message=message)
 
 
-def carry_out_run(config: RunConfig, device: torch.device, extras: Extras, on_epoch: OnEpoch) -> RunResult:
-    """Train on the cached data set; an exception becomes a result with the status ``failed``.
+def turns_of_run(
+    config: RunConfig, device: torch.device, extras: Extras, on_epoch: OnEpoch
+) -> Turns[RunResult]:
+    """Train on the cached data set, in turns; an exception becomes a result with the status ``failed``.
 
     Raises:
         DeviceLostError: if the run failed so that every later one on this device would fail in this process.
@@ -106,7 +114,8 @@ def carry_out_run(config: RunConfig, device: torch.device, extras: Extras, on_ep
     try:
         data = _cached_data(config.data.key)
         ood = (extras.ood, _ood_images(extras.ood, config.data.key)) if extras.ood else None
-        return train(config, data, device, on_epoch, extras.compiled, extras.panel, ood)
+        turns = training(config, data, device, on_epoch, extras.compiled, extras.panel, ood, extras.graph)
+        return (yield from turns)
     except Exception as error:  # a sweep goes on after a failed run, whose row has the reason
         reason = _reason(error)
         _check_device(device, reason)

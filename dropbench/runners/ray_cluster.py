@@ -12,6 +12,7 @@ import torch
 from dropbench.datasets import cache
 from dropbench.datasets.dataset import DataSet
 from dropbench.engine.device import prepare_process
+from dropbench.engine.turns import to_its_end
 from dropbench.errors import DropbenchError
 from dropbench.kernels.ready import make_ready
 from dropbench.run.config import RunConfig
@@ -24,7 +25,7 @@ from dropbench.runners.base import (
     Extras,
     OnProgress,
     Queue,
-    carry_out_run,
+    turns_of_run,
 )
 
 _START_ATTEMPTS = 3  # per actor, before the sweep stops with an error
@@ -193,7 +194,8 @@ class _RemoteWorker:
             try:
                 for data in data_sets:
                     cache.keep(data)
-                messages.put(carry_out_run(config, self._device, self._extras, messages.put))
+                turns = turns_of_run(config, self._device, self._extras, messages.put)
+                messages.put(to_its_end(turns))
             except BaseException as error:  # raised again below, so that it reaches the driver
                 messages.put(error)
 

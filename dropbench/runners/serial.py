@@ -1,29 +1,35 @@
-"""Runs in this process, one after another."""
+"""Runs in this process."""
 
 from collections.abc import Generator, Iterable
 
 import torch
 
 from dropbench.engine.device import prepare_process
+from dropbench.engine.turns import Turns, side_by_side
 from dropbench.errors import DropbenchError
 from dropbench.kernels.ready import make_ready
 from dropbench.run.config import RunConfig
 from dropbench.run.result import EpochRecord, RunResult
-from dropbench.runners.base import NO_EXTRAS, DeviceLostError, Extras, OnProgress, carry_out_run
+from dropbench.runners.base import NO_EXTRAS, DeviceLostError, Extras, OnProgress, turns_of_run
 
 
 class SerialRunner:
-    """Carries out runs in this process with ``threads`` CPU threads; None leaves the number to torch."""
+    """Carries out runs in this process with ``threads`` CPU threads; None leaves the number to torch.
 
-    jobs = 1
+    ``jobs`` runs are in progress at a time, a step of each in turn (see dropbench.engine.turns): they share a
+    GPU that one of them does not fill.
+    """
 
-    def __init__(self, device: torch.device, threads: int | None = None, extras: Extras = NO_EXTRAS) -> None:
+    def __init__(
+        self, device: torch.device, threads: int | None = None, extras: Extras = NO_EXTRAS, jobs: int = 1
+    ) -> None:
         self.device = device
         self.threads = threads
         self.extras = extras
+        self.jobs = jobs
 
     def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Generator[RunResult, None, None]:
-        """Yield the result of each run in turn.
+        """Yield the results as the runs end.
 
         Raises:
             DropbenchError: if a run that failed left the device unusable, and there are more.
@@ -32,22 +38,30 @@ class SerialRunner:
         prepare_process(self.threads, self.device)
         if self.device.type == "cpu":
             make_ready()
-        lost = ""
-        for config in configs:
-            if lost:
+        rest, free, lost = iter(configs), list(range(self.jobs)), list[str]()
+
+        def work(place: int, config: RunConfig) -> Turns[RunResult]:
+            def on_epoch(record: EpochRecord) -> None:
+                on_progress(place, config, record)
+
+            on_progress(place, config, None)
+            try:
+                return (yield from turns_of_run(config, self.device, self.extras, on_epoch))
+            except DeviceLostError as error:
+                lost.append(error.message)
+                return RunResult(config=config, status="failed", message=error.message)
+            finally:
+                free.append(place)
+
+        def take(may_wait: bool) -> Turns[RunResult] | None:
+            config = next(rest, None)
+            return None if config is None else work(free.pop(0), config)
+
+        for result in side_by_side(take, self.jobs):
+            yield result
+            if lost and (len(free) < self.jobs or next(rest, None) is not None):
                 raise DropbenchError(
-                    f"A run has left the GPU unusable for this process ({lost}).",
+                    f"A run has left the GPU unusable for this process ({lost[0]}).",
                     "All that ended before is on disk: give the same command again, or use `runner=process`, "
                     "which replaces a process that lost its GPU.",
                 )
-            on_progress(0, config, None)
-
-            def on_epoch(record: EpochRecord, config: RunConfig = config) -> None:
-                on_progress(0, config, record)
-
-            try:
-                result = carry_out_run(config, self.device, self.extras, on_epoch)
-            except DeviceLostError as error:
-                lost = error.message
-                result = RunResult(config=config, status="failed", message=lost)
-            yield result

@@ -1,12 +1,13 @@
 """Work in turns, and training runs side by side: each gives what it gives alone."""
 
+from collections.abc import Iterable
 from contextlib import contextmanager
 
 import pytest
 import torch
 
 from dropbench.engine.train import train, training
-from dropbench.engine.turns import Turns, side_by_side, to_its_end, with_lent
+from dropbench.engine.turns import Result, Take, Turns, side_by_side, to_its_end, with_lent
 from dropbench.run.config import RunConfig
 
 CPU = torch.device("cpu")
@@ -22,6 +23,11 @@ def work(name: str, turns: int, log: list[str]) -> Turns[str]:
         log.append(f"{name} ends")
 
 
+def from_these(works: Iterable[Turns[Result]]) -> Take[Result]:
+    rest = iter(works)
+    return lambda may_wait: next(rest, None)
+
+
 def test_a_work_is_done_to_its_end():
     log: list[str] = []
     assert to_its_end(work("a", 3, log)) == "a"
@@ -31,26 +37,40 @@ def test_a_work_is_done_to_its_end():
 def test_works_take_turns_and_the_next_begins_when_one_has_ended():
     log: list[str] = []
     works = (work(name, turns, log) for name, turns in (("a", 3), ("b", 1), ("c", 2)))
-    assert list(side_by_side(works, 2)) == ["b", "a", "c"]
+    assert list(side_by_side(from_these(works), 2)) == ["b", "a", "c"]
     assert log == ["a", "b", "a", "b ends", "a", "c", "a ends", "c", "c ends"]
 
 
 @pytest.mark.parametrize("abreast", [1, 2, 5])
 def test_each_work_gives_its_result_however_many_are_abreast(abreast):
     works = [work(str(number), number % 4, []) for number in range(9)]
-    assert sorted(side_by_side(works, abreast)) == [str(number) for number in range(9)]
+    assert sorted(side_by_side(from_these(works), abreast)) == [str(number) for number in range(9)]
 
 
 def test_no_more_works_are_begun_than_are_abreast():
     log: list[str] = []
-    results = side_by_side((work(name, 1, log) for name in "abc"), 2)
+    results = side_by_side(from_these(work(name, 1, log) for name in "abc"), 2)
     assert next(results) == "a"
     assert "c" not in log
 
 
+def test_a_work_that_comes_later_is_done_too_and_nothing_waits_for_it():
+    log: list[str] = []
+    coming = [work("a", 3, log), None, None, work("b", 1, log), None]
+    waits = []
+
+    def take(may_wait: bool) -> Turns[str] | None:
+        waits.append(may_wait)
+        return coming.pop(0)
+
+    assert list(side_by_side(take, 2)) == ["a", "b"]
+    assert log == ["a", "a", "a", "b", "a ends", "b ends"]
+    assert waits == [True, False, False, False, True]
+
+
 def test_what_is_in_progress_is_closed_with_the_iterator():
     log: list[str] = []
-    results = side_by_side((work(name, turns, log) for name, turns in (("a", 1), ("b", 9))), 2)
+    results = side_by_side(from_these(work(name, turns, log) for name, turns in (("a", 1), ("b", 9))), 2)
     next(results)
     results.close()  # type: ignore[attr-defined]  # a generator
     assert log[-1] == "b ends"
@@ -99,7 +119,7 @@ CONFIGS = [
 def test_runs_side_by_side_have_the_numbers_that_each_has_alone(blobs):
     alone = {config.run_id: train(config, blobs) for config in CONFIGS}
     before = torch.get_rng_state()
-    together = list(side_by_side((training(config, blobs) for config in CONFIGS), 3))
+    together = list(side_by_side(from_these(training(config, blobs) for config in CONFIGS), 3))
     assert torch.equal(torch.get_rng_state(), before)
     assert len(together) == len(CONFIGS)
     for result in together:

@@ -1,5 +1,7 @@
 """A net that breaks the device of its run."""
 
+import sys
+
 import pytest
 
 ERROR = "CUDA error: an illegal memory access was encountered"
@@ -28,6 +30,8 @@ def net(shape, classes, config):
 def breaking(tmp_path, monkeypatch):
     """Let the net ``breaks:net`` break the device of the run with the seed 1, the given number of times."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # before the folders of other tests, whose nets have this name too
+    monkeypatch.delitem(sys.modules, "breaks", raising=False)
     times = tmp_path / "times"
     (tmp_path / "breaks.py").write_text(NET.format(times=str(times), error=ERROR))
 

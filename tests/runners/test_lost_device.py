@@ -61,6 +61,23 @@ def test_in_this_process_a_run_that_loses_the_device_is_the_last_one(blobs, brea
     assert [result.status for result in last] == ["failed"], "nothing is left to do, and so no error"
 
 
+@pytest.mark.parametrize("times", [1, 9])
+def test_of_the_runs_beside_it_none_is_lost(blobs, breaking, times):
+    breaking(times)
+    results = by_seed(ProcessRunner(CPU, 3, 1, abreast=3).run(configs(blobs), silent))
+    assert {seed for seed, result in results.items() if result.status == "ok"} >= {0, 2, 3}
+    assert results[1].status == ("ok" if times == 1 else "failed")
+
+
+def test_in_this_process_those_beside_it_are_left_to_be_done_again(blobs, breaking, monkeypatch):
+    breaking(9)
+    monkeypatch.setattr("dropbench.runners.base.synchronise", lambda device: None)  # put back afterwards
+    results = SerialRunner(CPU, 1, jobs=2).run(configs(blobs)[:2], silent)
+    assert next(results).status == "failed"
+    with pytest.raises(DropbenchError, match=breaking.error):
+        next(results)
+
+
 def test_a_failure_that_leaves_the_device_well_is_one_run_s(blobs, breaking, monkeypatch):
     breaking(0)
     broken = configs(blobs)[1].replace(train_size=10_000)
@@ -97,5 +114,5 @@ def test_a_worker_prepares_its_device_before_it_takes_a_run(monkeypatch):
     monkeypatch.setattr("signal.signal", lambda *arguments: None)
     monkeypatch.setattr("os._exit", end)
     with pytest.raises(EndedError):
-        process._worker_main(Driver(), torch.device("cuda:1"), 3, process.NO_EXTRAS, dict(os.environ))
+        process._worker_main(Driver(), torch.device("cuda:1"), 3, process.NO_EXTRAS, 1, dict(os.environ))
     assert events == [(3, torch.device("cuda:1")), "recv"]
