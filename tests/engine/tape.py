@@ -33,7 +33,7 @@ def written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterato
 class Tape(TorchDispatchMode):
     """Records operations while it is entered; ``undo`` then takes back what they wrote.
 
-    It breaks off at the operation with the number ``torn_at``.
+    It is torn at the operation with the number ``torn_at``.
     """
 
     def __init__(self, torn_at: int | None = None) -> None:
@@ -48,7 +48,7 @@ class Tape(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if len(self) == self._torn_at:
+        if len(self._operations) == self._torn_at:
             raise RuntimeError("The tape is torn.")
         if self._waits(func, args):
             raise RuntimeError(f"{func} waits for the device.")
@@ -64,8 +64,9 @@ class Tape(TorchDispatchMode):
         self._kept.append(out)
         return out
 
-    def __len__(self) -> int:
-        return len(self._operations)
+    def places_of(self, func: Any) -> list[int]:
+        """The numbers of an operation's calls."""
+        return [number for number, (each, *_) in enumerate(self._operations) if each is func]
 
     def undo(self) -> None:
         """Take back what the recorded operations wrote into tensors that were there before."""
