@@ -34,9 +34,12 @@ def words(count: int, draw: Draw, device: torch.device) -> torch.Tensor:
 def words_in_torch(count: int, draw: Draw, device: torch.device) -> torch.Tensor:
     """Return what ``words`` does, by torch's own operations on any device."""
     blocks = torch.arange(-(-count // WORDS), device=device)
-    low, high, part, number, site = draw.counter
-    counter = (blocks, *(torch.full_like(blocks, value) for value in (part, number, site)))
-    numbers = torch.stack(_blocks_in_torch(counter, low, high), dim=1).flatten()[:count]
+    low, high, part, number, site = draw.counter_from_base
+    parts, numbers, sites = (torch.full_like(blocks, value) for value in (part, number, site))
+    if draw.base is not None:
+        numbers = numbers + draw.base & _MASK
+    words_of_block = _blocks_in_torch((blocks, parts, numbers, sites), low, high)
+    numbers = torch.stack(words_of_block, dim=1).flatten()[:count]
     return torch.where(numbers < 1 << 31, numbers, numbers - (1 << 32)).to(torch.int32)
 
 

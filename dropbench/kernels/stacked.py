@@ -1,4 +1,4 @@
-"""Dropout of the units of several runs at once, ``(runs, …)``: each run has a chance, a scale and draws of its own.
+"""Dropout of the units of several runs at once: each has a chance, a scale and draws of its own.
 
 The units of a run get what ``drop`` and ``relu_drop`` give them alone, to the bit. All that differs from run
 to run, or changes from step to step, is in tensors, so nothing of it is read back from the device, and a

@@ -357,10 +357,10 @@ def test_an_epoch_on_cuda_waits_for_the_device_only_to_read_its_figures(blobs):
 
     run = _Run.prepare(small(p_drop=0.5, p_drop_input=0.2), blobs, torch.device("cuda"))
     run.train_epoch()
-    batch = run.positions(run.parts.drawn[:32])
+    run.begin_epoch()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        run.step(batch, 0.5)
+        run.advance()
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
