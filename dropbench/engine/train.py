@@ -28,8 +28,8 @@ from dropbench.engine.compiling import compiled_for
 from dropbench.engine.device import allow_tf32, describe, peak_memory_bytes, reset_peak_memory
 from dropbench.engine.epoch import Steps, steps_of
 from dropbench.engine.halving import halves_images, halves_weights
+from dropbench.engine.history import History
 from dropbench.engine.panel import measure_autoencoder, measure_classifier
-from dropbench.engine.patience import Best
 from dropbench.engine.penalties import Penalties, check_compiles
 from dropbench.engine.step import Step
 from dropbench.engine.tasks import TASKS, Task
@@ -97,61 +97,20 @@ def training(
     device = torch.device(device)
     reset_peak_memory(device)
     allow_tf32(config.optimizer.precision == "tf32")
-    run = _Run.prepare(config, data, device, graph and not compiled)
+    run = Run.prepare(config, data, device, graph and not compiled)
     if compiled:
         run.compile()
-    records: list[EpochRecord] = []
-    message = ""
-    best = Best(config.optimizer.patience)
-    loan = own_draws(config, device)
-    for epoch in range(1, config.optimizer.epochs + 1):
-        records.append((yield from with_lent(loan, run.epoch())))
-        on_epoch(records[-1])
-        if not math.isfinite(records[-1].train_loss) or not math.isfinite(records[-1].val_loss):
-            message = f"the loss was no longer finite in epoch {epoch}"
-            break
-        best.see(records[-1], run.weights)
-        if best.lost_patience(epoch):
-            break
-    if isinstance(run.task, tasks.Reconstruct):
-        run.optimizer.release()  # its weights are kept, and it reconstructs in float32
-    best.restore(run.model)
-    set_strength(run.model, schedule_strength(config, best.epoch or len(records)))
+    history, loan = History(config), own_draws(config, device)
+    while not history.ended:
+        record = yield from with_lent(loan, run.epoch())
+        on_epoch(record)
+        history.add(record, run.weights)
     with loan.lent():
-        metrics, predictions, panel_records = ({}, {}, []) if message else run.measure(panel, ood)
-    if not all(map(math.isfinite, metrics.values())):
-        message = "the metrics of the trained net are not finite"
-        metrics, predictions, panel_records = {}, {}, []
-    train_seconds = sum(record.seconds for record in records)
-    return RunResult(
-        config=config,
-        status="diverged" if message else "ok",
-        message=message,
-        metrics=metrics,
-        cost={
-            "images_per_second": len(run.parts.drawn) * len(records) / train_seconds,
-            "seconds": perf_counter() - start,
-            "train_seconds": train_seconds,
-            "compile_seconds": run.compile_seconds,
-            "steps": run.steps_done,
-            "train_images": len(run.parts.drawn),
-            "distinct_train_images": len(np.unique(run.parts.drawn)),
-            "validation_images": len(run.parts.validation),
-            "test_images": len(data.test_labels),
-            "last_epoch": len(records),
-            "tested_epoch": best.epoch or len(records),
-            "peak_memory_bytes": peak_memory_bytes(device),
-            "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
-        },
-        where={**describe(device), "started_at": started_at.isoformat(timespec="seconds")},
-        epochs=tuple(records),
-        predictions=predictions,
-        panel=tuple(panel_records),
-    )
+        return run.result(history, panel, ood, started_at, start)
 
 
 @dataclass
-class _Run:
+class Run:
     """The state of one run while it trains."""
 
     config: RunConfig
@@ -171,7 +130,8 @@ class _Run:
     snapshots: list[members.Weights] = field(default_factory=list)
 
     @classmethod
-    def prepare(cls, config: RunConfig, data: DataSet, device: torch.device, graph: bool = False) -> "_Run":
+    def prepare(cls, config: RunConfig, data: DataSet, device: torch.device, graph: bool = False) -> "Run":
+        """Return the run before its first step; with ``graph`` its steps are replayed as graphs."""
         parts = split(data.train_labels, config)
         # The normalisation is that of the training split, not of a bootstrap, so that members share it.
         task = recipe_of(config.model.name).task
@@ -215,6 +175,7 @@ class _Run:
         return self.optimizer.snapshot(self.model)
 
     def positions(self, positions: np.ndarray) -> torch.Tensor:
+        """Return the positions on the device."""
         return torch.from_numpy(positions).to(self.device)
 
     def compile(self) -> None:
@@ -286,6 +247,7 @@ class _Run:
         return EpochRecord(number, loss, error, val_loss, val_error, seconds, p_drop)
 
     def validation(self) -> tasks.Split:
+        """Return the validation split."""
         return tasks.Split(self.train_examples, self.positions(self.parts.validation))
 
     def trained_on(self) -> tasks.Split:
@@ -331,4 +293,46 @@ class _Run:
         train = tasks.Split(self.train_examples, self.positions(self.parts.train))
         return arrays | members.ensemble_arrays(
             self.model, splits, train, self.parts, self.snapshots, self.config
+        )
+
+    def result(
+        self, history: History, panel: bool, ood: OodImages | None, started_at: datetime, start: float
+    ) -> RunResult:
+        """Evaluate the net of a run that ended, and return all that came of the run.
+
+        It was started at the time ``started_at``, when perf_counter was ``start``.
+        """
+        if isinstance(self.task, tasks.Reconstruct):
+            self.optimizer.release()  # its weights are kept, and it reconstructs in float32
+        history.best.restore(self.model)
+        set_strength(self.model, schedule_strength(self.config, history.tested_epoch))
+        message, drawn = history.message, self.parts.drawn
+        metrics, predictions, panel_records = ({}, {}, []) if message else self.measure(panel, ood)
+        if not all(map(math.isfinite, metrics.values())):
+            message = "the metrics of the trained net are not finite"
+            metrics, predictions, panel_records = {}, {}, []
+        return RunResult(
+            config=self.config,
+            status="diverged" if message else "ok",
+            message=message,
+            metrics=metrics,
+            cost={
+                "images_per_second": len(drawn) * len(history.records) / history.train_seconds,
+                "seconds": perf_counter() - start,
+                "train_seconds": history.train_seconds,
+                "compile_seconds": self.compile_seconds,
+                "steps": self.steps_done,
+                "train_images": len(drawn),
+                "distinct_train_images": len(np.unique(drawn)),
+                "validation_images": len(self.parts.validation),
+                "test_images": len(self.data.test_labels),
+                "last_epoch": len(history.records),
+                "tested_epoch": history.tested_epoch,
+                "peak_memory_bytes": peak_memory_bytes(self.device),
+                "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            },
+            where={**describe(self.device), "started_at": started_at.isoformat(timespec="seconds")},
+            epochs=tuple(history.records),
+            predictions=predictions,
+            panel=tuple(panel_records),
         )

@@ -77,3 +77,67 @@ def pass_back(gradient, activations, to_units, count, scale, UNITS: tl.constexpr
     values = tl.load(gradient + places, mask=inside, other=0.0).to(tl.float32) * scale
     stopped = tl.load(activations + places, mask=inside, other=0.0).to(tl.float32) <= 0
     tl.store(to_units + places, tl.where(stopped, 0.0, values).to(to_units.dtype.element_ty), mask=inside)
+
+
+@triton.jit(do_not_specialize=["site"])
+def drop_of_runs(
+    units,
+    dropped,
+    count,
+    levels,
+    bits,
+    scales,
+    low,
+    high,
+    first,
+    place,
+    site,
+    RELU: tl.constexpr,
+    UNITS: tl.constexpr,
+):
+    """Do what ``drop`` does with ``count`` units of each run, whose numbers are in tensors ``(runs,)``."""
+    program, run = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
+    places = program * UNITS + tl.arange(0, UNITS)
+    inside = places < count
+    values = tl.load(units + run * count + places, mask=inside, other=0.0).to(tl.float32)
+    if RELU:
+        values = tl.where(values <= 0, 0.0, values)  # NaN stays NaN, as torch's relu leaves it
+    values = values * tl.load(scales + run)
+    least = tl.load(levels + run)
+    if least > 0:
+        k0, k1 = _word(tl.load(low + run)), _word(tl.load(high + run))
+        number = _word(tl.load(first + run))
+        if tl.load(bits + run) == 16:
+            numbers = _numbers(program, k0, k1, number, site, place, UNITS, 16)
+        else:
+            numbers = _numbers(program, k0, k1, number, site, place, UNITS, 32)
+        values = tl.where(numbers.to(tl.int64) < least, 0.0, values)
+    tl.store(dropped + run * count + places, values.to(dropped.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _numbers(program, low, high, number, site, base, UNITS: tl.constexpr, BITS: tl.constexpr):
+    """The random numbers of a program's units, as uint32 ``(UNITS,)``; the draw's part is 0."""
+    blocks = program * (UNITS * BITS // 128) + tl.arange(0, UNITS * BITS // 128)
+    numbers = _philox(blocks, low, high, 0, number, site, base)
+    if BITS == 16:
+        numbers = tl.join(numbers & 0xFFFF, numbers >> 16).reshape(UNITS)
+    return numbers
+
+
+@triton.jit
+def _word(number):
+    """The lower 32 bits of an int64, with the sign of an int32 as ``_philox`` takes them."""
+    return number.to(tl.uint32).to(tl.int32, bitcast=True)
+
+
+@triton.jit
+def pass_back_of_runs(gradient, activations, to_units, count, scales, UNITS: tl.constexpr):
+    """Do what ``pass_back`` does with ``count`` units of each run, whose scales are ``(runs,)``."""
+    program, run = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
+    places = program * UNITS + tl.arange(0, UNITS)
+    inside = places < count
+    at = run * count + places
+    values = tl.load(gradient + at, mask=inside, other=0.0).to(tl.float32) * tl.load(scales + run)
+    stopped = tl.load(activations + at, mask=inside, other=0.0).to(tl.float32) <= 0
+    tl.store(to_units + at, tl.where(stopped, 0.0, values).to(to_units.dtype.element_ty), mask=inside)

@@ -49,7 +49,7 @@ def test_test_error_in_bf16_is_that_in_fp32(tmp_path):
 
 def loss_of(config: RunConfig, data: DataSet) -> float:
     """Mean training loss of the last 50 of 200 steps."""
-    run = engine._Run.prepare(config, data, torch.device("cpu"))
+    run = engine.Run.prepare(config, data, torch.device("cpu"))
     run.model.train()
     positions = torch.from_numpy(run.parts.drawn)
     batches = [torch.from_numpy(run.order.permutation(len(positions))[:128]) for _ in range(STEPS)]

@@ -151,9 +151,9 @@ def test_max_norm_projects_only_units_above_the_bound():
 
 
 def test_max_norm_holds_after_training(blobs):
-    from dropbench.engine.train import _Run
+    from dropbench.engine.train import Run
 
-    run = _Run.prepare(small(max_norm=0.5), blobs, CPU)
+    run = Run.prepare(small(max_norm=0.5), blobs, CPU)
     to_its_end(run.train_epoch())
     for layer in (*run.model.hidden, run.model.output):
         assert layer.weight.norm(dim=1).max() <= 0.5 + 1e-4
@@ -320,9 +320,9 @@ class CountReads(TorchDispatchMode):
 
 @pytest.mark.parametrize("batch_size", [16, 64])
 def test_an_epoch_reads_its_loss_and_its_error_once(blobs, batch_size):
-    from dropbench.engine.train import _Run
+    from dropbench.engine.train import Run
 
-    run = _Run.prepare(small(p_drop=0.5, max_norm=3.0, batch_size=batch_size), blobs, CPU)
+    run = Run.prepare(small(p_drop=0.5, max_norm=3.0, batch_size=batch_size), blobs, CPU)
     with CountReads() as counter:
         to_its_end(run.train_epoch())
     assert counter.reads == 2
@@ -349,6 +349,21 @@ def test_compiled_training_gives_the_numbers_of_training(blobs, dropout):
 def test_tf32_is_for_cuda():
     with pytest.raises(UsageError, match="tf32"):
         resolve_precision("tf32", CPU)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+def test_an_epoch_on_cuda_waits_for_the_device_only_to_read_its_figures(blobs):
+    from dropbench.engine.train import Run
+
+    run = Run.prepare(small(p_drop=0.5, p_drop_input=0.2), blobs, torch.device("cuda"))
+    to_its_end(run.train_epoch())
+    run.begin_epoch()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        run.advance()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.cuda

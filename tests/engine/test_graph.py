@@ -22,6 +22,7 @@ from dropbench.engine.epoch import EagerSteps, GraphSteps, steps_of
 from dropbench.engine.graph import WARM_UP, Graphs, _tell, captured
 from dropbench.engine.tasks import Classify
 from dropbench.engine.train import _Run, train
+from dropbench.engine.turns import to_its_end
 from dropbench.experiments.workbench import Workbench
 from dropbench.kernels import compiled
 from dropbench.run.config import RunConfig
@@ -68,7 +69,7 @@ def state(run: _Run) -> dict[str, torch.Tensor]:
 
 def assert_equal_after_epochs(ours: _Run, eager: _Run, epochs: int = 4) -> None:
     for _ in range(epochs):
-        figures, expected = ours.train_epoch()[:2], eager.train_epoch()[:2]
+        figures, expected = to_its_end(ours.train_epoch())[:2], to_its_end(eager.train_epoch())[:2]
         assert np.array_equal(figures, expected, equal_nan=True)
         one, other = state(ours), state(eager)
         assert one.keys() == other.keys()
@@ -166,7 +167,7 @@ def test_the_first_steps_of_a_kind_are_done_eagerly(blobs):
     """Three, as warm-up: the whole batches of an epoch and a half, and the last ones of three."""
     (run, lane), recorded = taped(config(**MLP), blobs, WARM_UP), []
     for _ in range(4):
-        run.train_epoch()
+        to_its_end(run.train_epoch())
         recorded.append(lane.recorded)
     assert recorded == [0, 1, 1, 2]
 
@@ -343,7 +344,7 @@ def test_graphs_on_cuda_hold_every_variant(variant, blobs, told):
     p_drop_input = 0.0 if variant == "standout" else 0.2
     run = on_gpu(blobs, dropout=variant, activation=activation, p_drop_input=p_drop_input)
     for _ in range(6):
-        assert np.isfinite(run.train_epoch()[0])
+        assert np.isfinite(to_its_end(run.train_epoch())[0])
     assert told == []
 
 
@@ -363,7 +364,7 @@ def test_graphs_on_cuda_follow_a_schedule(schedule, blobs, told):
 def test_an_epoch_on_cuda_waits_only_at_its_end(graph, blobs):
     run = on_gpu(blobs, graph, snapshots=1)
     for _ in range(5):
-        run.train_epoch()
+        to_its_end(run.train_epoch())
     run.begin_epoch()
     torch.cuda.set_sync_debug_mode("error")
     try:

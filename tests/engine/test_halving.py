@@ -20,7 +20,7 @@ def config(**fields) -> RunConfig:
 
 
 def weights_after_steps(settings: RunConfig, data, steps: int) -> dict[str, torch.Tensor]:
-    run = engine._Run.prepare(settings, data, CPU)
+    run = engine.Run.prepare(settings, data, CPU)
     run.model.train()
     for number in range(steps):
         run.step(torch.arange(32 * number, 32 * (number + 1)), settings.optimizer.learning_rate)
@@ -69,7 +69,7 @@ def test_an_update_within_the_backward_pass_is_the_one_after_it(tied):
 
 
 def test_the_net_computes_with_rounded_weights_while_it_trains_and_ends_with_whole_ones(blobs):
-    run = engine._Run.prepare(config(**NETS[0]), blobs, CPU)
+    run = engine.Run.prepare(config(**NETS[0]), blobs, CPU)
     to_its_end(run.train_epoch())
     assert {parameter.dtype for parameter in run.model.parameters()} == {torch.bfloat16}
     whole = run.weights()
@@ -92,7 +92,7 @@ def test_the_net_computes_with_rounded_weights_while_it_trains_and_ends_with_who
     ids=str,
 )
 def test_what_computes_with_weights_has_them_in_float32(blobs, settings):
-    run = engine._Run.prepare(config(**NETS[0], **settings), blobs, CPU)
+    run = engine.Run.prepare(config(**NETS[0], **settings), blobs, CPU)
     to_its_end(run.train_epoch())
     assert {parameter.dtype for parameter in run.model.parameters()} == {torch.float32}
 
@@ -120,7 +120,7 @@ def test_a_net_is_tested_with_the_weights_it_was_trained_to(blobs, patience):
 @pytest.mark.parametrize("activation", ["relu", "logistic"])
 def test_every_weight_and_every_bias_has_a_gradient(blobs, precision, net, activation):
     """A pooled convolution leaves that of its bias to the pool: none may be forgotten."""
-    run = engine._Run.prepare(config(precision=precision, activation=activation, **net), blobs, CPU)
+    run = engine.Run.prepare(config(precision=precision, activation=activation, **net), blobs, CPU)
     before = run.weights()
     run.model.train()
     run.step(torch.arange(32), run.config.optimizer.learning_rate)

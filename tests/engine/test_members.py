@@ -17,7 +17,7 @@ from dropbench.engine.batches import Examples, measure
 from dropbench.engine.boosting import boosting_objective
 from dropbench.engine.evaluate import predict
 from dropbench.engine.monte_carlo import predict_monte_carlo
-from dropbench.engine.train import _Run, train
+from dropbench.engine.train import Run, train
 from dropbench.engine.turns import to_its_end
 from dropbench.models.build import build_model
 from dropbench.run.config import RunConfig
@@ -115,7 +115,7 @@ def test_boosting_is_another_training_than_dropout(blobs):
 
 @pytest.mark.parametrize("cycles", [1, 2, 3])
 def test_the_learning_rate_begins_anew_in_every_cycle(blobs, cycles, monkeypatch):
-    run = _Run.prepare(small(epochs=3, snapshots=cycles, batch_size=50), blobs, CPU)
+    run = Run.prepare(small(epochs=3, snapshots=cycles, batch_size=50), blobs, CPU)
     seen: list[float] = []
     factor = optim.learning_rate_factor
 

@@ -12,7 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dropbench.catalog.dropouts import VARIANTS
-from dropbench.engine.train import _Run
+from dropbench.engine.train import Run
 from dropbench.engine.turns import to_its_end
 from dropbench.run.config import RunConfig
 
@@ -51,7 +51,7 @@ class Waits(TorchDispatchMode):
 
 def assert_waits_at_its_end_only(data, **fields: object) -> None:
     """The images' order is copied to the device at the beginning; loss and error are read at the end."""
-    run = _Run.prepare(RunConfig(**{"epochs": 1, "batch_size": 80, **fields}), data, CPU)
+    run = Run.prepare(RunConfig(**{"epochs": 1, "batch_size": 80, **fields}), data, CPU)
     with Waits() as waits:
         to_its_end(run.train_epoch())
     read = "_local_scalar_dense"
@@ -82,7 +82,7 @@ def test_no_step_fetches_or_sets_the_state_of_a_generator(name, blobs):
     """A graph of CUDA could not hold the state of a generator; a draw is a function of its place."""
     fields = config_of(name) | ({"layers": (16,)} if name == "dropconnect" else {"width": 0.1})
     model = "mlp" if name == "dropconnect" else "lecture-cnn"
-    run = _Run.prepare(RunConfig(model=model, epochs=1, batch_size=80, **fields), blobs, CPU)
+    run = Run.prepare(RunConfig(model=model, epochs=1, batch_size=80, **fields), blobs, CPU)
     assert calls_of_generators(lambda: to_its_end(run.train_epoch())) == []
 
 

@@ -1,0 +1,143 @@
+"""Dropout of several runs at once gives each run what it gets alone."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from dropbench.kernels import compiled, mask, stacked
+from dropbench.kernels.draws import NEVER, Draw, chance_of
+from dropbench.kernels.stacked import Drops
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+needs_triton = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None, reason="there is no Triton for this platform"
+)
+CUDA = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here"),
+]
+DEVICES = ["cpu"] if INTERPRETED else ["cpu", pytest.param("cuda", marks=CUDA)]
+SITE = 2
+CHANCES = [chance_of(0.5), chance_of(1e-6), NEVER, chance_of(0.9)]
+SCALES = [2.0, 1.0, 1.0, 1.37]
+KEYS = [0, 0x0123456789ABCDEF, 7, (1 << 64) - 1]
+FIRST = [0, 41, 3, (1 << 32) - 2]
+
+
+@pytest.fixture(params=DEVICES)
+def device(request, monkeypatch) -> torch.device:
+    if INTERPRETED:  # on CPU tensors
+        monkeypatch.setattr(stacked, "_triton_takes", lambda units: True)
+        monkeypatch.setattr(compiled, "takes", lambda units: False)
+    return torch.device(request.param)
+
+
+@pytest.fixture(params=["kernels"] if INTERPRETED else ["kernels", "torch"])
+def with_kernels(request):
+    if request.param == "kernels":
+        yield
+    else:
+        with compiled.switched_off():
+            yield
+
+
+def normal(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+
+
+def drops_on(device: torch.device) -> Drops:
+    drops = Drops.make(len(KEYS), SITE, torch.zeros(1, dtype=torch.int64, device=device))
+    draws = [Draw(key, first, SITE) for key, first in zip(KEYS, FIRST, strict=True)]
+    drops.set(CHANCES, SCALES, draws)
+    return drops
+
+
+def alone(units: torch.Tensor, run: int, step: int) -> torch.Tensor:
+    draw = Draw(KEYS[run], FIRST[run] + step, SITE)
+    return mask.drop_in_torch(units, CHANCES[run], SCALES[run], draw)
+
+
+def assert_same(ours: torch.Tensor, theirs: torch.Tensor) -> None:
+    """Equal; the interpreter cuts bfloat16 off where torch and a GPU round."""
+    ours = ours.cpu()
+    assert ours.dtype == theirs.dtype
+    assert torch.equal(ours == 0, theirs == 0)
+    if INTERPRETED and ours.dtype == torch.bfloat16:
+        torch.testing.assert_close(ours, theirs, rtol=2**-7, atol=0, equal_nan=True)
+    else:
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.usefixtures("with_kernels")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(5, 7), (1, 1), (3, 1025)])
+def test_a_run_gets_the_mask_that_it_gets_alone_at_every_step(device, dtype, shape):
+    drops, units = drops_on(device), normal(len(KEYS), *shape, dtype=dtype)
+    for step in range(3):  # the last run's number passes 2³² on its way
+        ours = stacked.drop(units.to(device), drops)
+        for run in range(len(KEYS)):
+            assert_same(ours[run], alone(units[run], run, step))
+        drops.place.add_(1)
+
+
+@pytest.mark.usefixtures("with_kernels")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_relu_and_its_gradient(device, dtype):
+    drops = drops_on(device)
+    drops.place.add_(1)
+    pre_activations = normal(len(KEYS), 5, 300, dtype=dtype)
+    pre_activations[:, 0, :4] = torch.tensor([0.0, torch.nan, torch.inf, -torch.inf])
+    ours = pre_activations.clone().to(device).requires_grad_()
+    dropped = stacked.relu_drop(ours, drops)
+    gradient = normal(len(KEYS), 5, 300, dtype=dtype)
+    dropped.backward(gradient.to(device))
+    for run in range(len(KEYS)):
+        leaf = pre_activations[run].clone().requires_grad_()
+        expected = alone(torch.relu(leaf), run, 1)
+        expected.backward(gradient[run])
+        assert_same(dropped[run].detach(), expected.detach())
+        assert_same(ours.grad[run], leaf.grad)
+
+
+@pytest.mark.skipif(INTERPRETED, reason="this is the interpreter")
+@needs_triton
+def test_the_interpreter_gives_the_masks_of_the_cpu():
+    command = [sys.executable, "-m", "pytest", __file__, "-n0", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        command, env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(re.search(r"(\d+) passed", done.stdout).group(1)) >= 8, done.stdout
+
+
+@pytest.mark.skipif(INTERPRETED, reason="the interpreter compiles nothing")
+@needs_triton
+def test_the_kernels_compile_without_a_gpu(tmp_path):
+    code = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from dropbench.kernels import in_triton
+
+def compile(function, constants, **types):
+    signature = {name: types.get(name, "constexpr") for name in function.arg_names}
+    source = ASTSource(function, signature, {(function.arg_names.index(n),): v for n, v in constants.items()})
+    assert triton.compile(source, target=GPUTarget("cuda", 80, 32)).asm["cubin"]
+
+tables = dict.fromkeys(("levels", "bits", "low", "high", "first", "place"), "*i64")
+for dtype in ("*fp32", "*bf16"):
+    more = {"count": "i32", "scales": "*fp32"}
+    for relu in (False, True):
+        constants = {"RELU": relu, "UNITS": 1024}
+        compile(in_triton.drop_of_runs, constants, units=dtype, dropped=dtype, site="i32", **tables, **more)
+    pointers = dict.fromkeys(("gradient", "activations", "to_units"), dtype)
+    compile(in_triton.pass_back_of_runs, {"UNITS": 1024}, **pointers, **more)
+"""
+    subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "TRITON_CACHE_DIR": str(tmp_path)}, check=True
+    )
