@@ -137,7 +137,7 @@ def errors_without_units(model: nn.Module, test: Split, config: RunConfig) -> di
         return remove
 
     model.eval()
-    size = _BATCH if at_once > 1 else evaluation_batch(test.examples.images)
+    size = _BATCH if at_once > 1 else evaluation_batch(model, test.examples, config.optimizer.precision)
     wrong = torch.zeros(len(choices), dtype=torch.float64, device=device)
     with tapped({site: remover(site) for site in sites}):
         for start in range(0, len(choices), at_once):

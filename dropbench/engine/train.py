@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from time import perf_counter
 
 import numpy as np
@@ -26,13 +27,7 @@ from dropbench.engine import members, optim, tasks
 from dropbench.engine.batches import Examples, measure, pixel_values
 from dropbench.engine.boosting import boosting_objective
 from dropbench.engine.compiling import compiled_for
-from dropbench.engine.device import (
-    allow_tf32,
-    autocast,
-    describe,
-    peak_memory_bytes,
-    reset_peak_memory,
-)
+from dropbench.engine.device import autocast, describe, peak_memory_bytes, prepare_device
 from dropbench.engine.halving import halves_images, halves_weights
 from dropbench.engine.panel import measure_autoencoder, measure_classifier
 from dropbench.engine.patience import Best
@@ -78,16 +73,14 @@ def train(
     """
     check_random_numbers(config)
     started_at, start = datetime.now(UTC), perf_counter()
-    device = torch.device(device)
-    reset_peak_memory(device)
-    allow_tf32(config.optimizer.precision == "tf32")
+    device = prepare_device(torch.device(device), config.optimizer.precision)
     run = _Run.prepare(config, data, device)
     if compiled:
         run.compile()
     records: list[EpochRecord] = []
     message = ""
     best = Best(config.optimizer.patience)
-    with own_draws(config):
+    with own_draws(config, device):
         for epoch in range(1, config.optimizer.epochs + 1):
             records.append(run.epoch(epoch))
             on_epoch(records[-1])
@@ -210,9 +203,7 @@ class _Run:
         """Train for one epoch, whose ``number`` counts from 1, and measure the validation split."""
         set_strength(self.model, schedule_strength(self.config, number))
         loss, error, seconds = self.train_epoch()
-        val_loss, val_error = self.task.validate(
-            self.model, self.validation(), self.config.optimizer.precision
-        )
+        val_loss, val_error = self.task.validate(self.model, self.validation, self.config.optimizer.precision)
         p_drop = rates(self.model).get("hidden", 0.0)
         return EpochRecord(number, loss, error, val_loss, val_error, seconds, p_drop)
 
@@ -237,7 +228,8 @@ class _Run:
             self.steps_done += 1
             if self.config.optimizer.snapshots and self.steps_done * cycles % steps < cycles:
                 self.snapshots.append(self.weights())
-        return loss_sum.item() / len(drawn), 100 * wrong.item() / len(drawn), perf_counter() - start
+        loss_total, wrong_total = torch.stack([loss_sum, wrong]).tolist()
+        return loss_total / len(drawn), 100 * wrong_total / len(drawn), perf_counter() - start
 
     def step(
         self, positions: torch.Tensor, progress: float
@@ -271,7 +263,9 @@ class _Run:
         self.model.train()
         return logits
 
+    @cached_property
     def validation(self) -> tasks.Split:
+        """The validation images, which each epoch measures."""
         return tasks.Split(self.train_examples, self.positions(self.parts.validation))
 
     def trained_on(self) -> tasks.Split:
@@ -292,7 +286,7 @@ class _Run:
         """Return metrics, predictions and panel of the trained net, as in RunResult."""
         config, data, precision = self.config, self.data, self.config.optimizer.precision
         test = self.split_of(data.test_images, data.test_labels)
-        splits = {"train": self.trained_on(), "val": self.validation(), "test": test}
+        splits = {"train": self.trained_on(), "val": self.validation, "test": test}
         figures, arrays = self.task.measure(self.model, splits, precision)
         figures |= learned_rates(self.model, config)
         records: list[PanelRecord] = []
@@ -307,7 +301,7 @@ class _Run:
 
     def ensemble_arrays(self, test: tasks.Split, ood: OodImages | None) -> dict[str, np.ndarray]:
         """Return the arrays that ensembles need besides ``val`` and ``test``; see kept_arrays."""
-        splits = {"val": self.validation(), "test": test}
+        splits = {"val": self.validation, "test": test}
         arrays: dict[str, np.ndarray] = {}
         if ood is not None:
             ood_name, images = ood
