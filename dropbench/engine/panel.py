@@ -73,8 +73,8 @@ def measure_autoencoder(model: nn.Module, test: Split, config: RunConfig) -> lis
 
 
 def _histogram(measure: str, values: torch.Tensor) -> list[PanelRecord]:
-    low = values.min().item()
-    reach = values.max().item() - low or 1.0  # if all values are equal, they are in the first bin
+    low, high = torch.stack(values.aminmax()).tolist()
+    reach = high - low or 1.0  # if all values are equal, they are in the first bin
     shares = (torch.histc(values - low, HISTOGRAM_BINS, 0, reach) / len(values)).tolist()
     return [
         PanelRecord(f"{measure}_low", "1", 0.0, low),

@@ -69,6 +69,8 @@ def assert_waits_only_between_epochs(events: list[Event], config: RunConfig, epo
     assert (begin.kind, end.kind) == ("upload", "download")
     assert list(map(str, in_epochs)) == [str(begin), str(end)] * epochs
     assert [str(event) for event in events if {"predict", "_predict_copies"} & event.within] == []
+    removals = [event.kind for event in events if "errors_without_units" in event.within]
+    assert removals in ([], ["download"]), "all choices of units are read at once"
     in_passes = [event.kind for event in events if "predict_monte_carlo" in event.within]
     assert in_passes == ["upload"] * 3 * bool(config.dropout.mc_samples), "one ladder for each split"
     validations = Counter(str(event) for event in events if "validate" in event.within)
