@@ -65,7 +65,7 @@ class EagerSteps:
 
     def end(self) -> tuple[float, float]:
         """Read the figures."""
-        return self._loss.item(), self._wrong.item()
+        return _read(self._loss, self._wrong)
 
 
 class GraphSteps:
@@ -124,7 +124,7 @@ class GraphSteps:
     def end(self) -> tuple[float, float]:
         """Read the figures."""
         self._lane.end()
-        return self._loss.item(), self._wrong.item()
+        return _read(self._loss, self._wrong)
 
     def _do(self, size: int) -> None:
         """Do a step of ``size`` images."""
@@ -135,6 +135,12 @@ class GraphSteps:
         self._wrong += wrong
         self._number += 1
         self._drawn[size] = self._counters.move_on()
+
+
+def _read(loss: torch.Tensor, wrong: torch.Tensor) -> tuple[float, float]:
+    """Both figures, with one wait for the device."""
+    total_loss, total_wrong = torch.stack([loss, wrong]).tolist()
+    return total_loss, total_wrong
 
 
 def steps_of(step: Step, images: int, device: torch.device, graph: bool) -> Steps:
