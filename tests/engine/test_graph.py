@@ -21,8 +21,8 @@ from dropbench.dropout.control import dropout_layers, schedule_strength
 from dropbench.engine.epoch import EagerSteps, GraphSteps, steps_of
 from dropbench.engine.graph import WARM_UP, Graphs, _tell, captured
 from dropbench.engine.tasks import Classify
-from dropbench.engine.train import _Run, train
-from dropbench.engine.turns import to_its_end
+from dropbench.engine.train import Run, training
+from dropbench.engine.turns import side_by_side, to_its_end
 from dropbench.experiments.workbench import Workbench
 from dropbench.kernels import compiled
 from dropbench.run.config import RunConfig
@@ -51,13 +51,13 @@ def config(**fields: object) -> RunConfig:
     return RunConfig(**{"epochs": 4, "batch_size": 80, "precision": "fp32", **fields})
 
 
-def taped(config: RunConfig, data, warm_up: int = 1, lane: TapeLane | None = None) -> tuple[_Run, TapeLane]:
-    run, lane = _Run.prepare(config, data, CPU), lane or TapeLane()
+def taped(config: RunConfig, data, warm_up: int = 1, lane: TapeLane | None = None) -> tuple[Run, TapeLane]:
+    run, lane = Run.prepare(config, data, CPU), lane or TapeLane()
     run.steps = GraphSteps(run.step, len(run.parts.drawn), CPU, lane, warm_up)
     return run, lane
 
 
-def state(run: _Run) -> dict[str, torch.Tensor]:
+def state(run: Run) -> dict[str, torch.Tensor]:
     """All that the next step depends on, and the net as it is measured."""
     found = {f"master {name}": value for name, value in run.weights().items()}
     found |= {f"parameter {name}": value.detach().clone() for name, value in run.model.named_parameters()}
@@ -67,7 +67,7 @@ def state(run: _Run) -> dict[str, torch.Tensor]:
     return found | {"positions": torch.tensor(positions)}
 
 
-def assert_equal_after_epochs(ours: _Run, eager: _Run, epochs: int = 4) -> None:
+def assert_equal_after_epochs(ours: Run, eager: Run, epochs: int = 4) -> None:
     for _ in range(epochs):
         figures, expected = to_its_end(ours.train_epoch())[:2], to_its_end(eager.train_epoch())[:2]
         assert np.array_equal(figures, expected, equal_nan=True)
@@ -79,7 +79,7 @@ def assert_equal_after_epochs(ours: _Run, eager: _Run, epochs: int = 4) -> None:
 def assert_replays_equal_eager_steps(data, **fields: object) -> None:
     """Twelve steps: of each kind the first is done eagerly, and the others are replays of one recording."""
     settings = config(**fields)
-    (replayed, lane), eager = taped(settings, data), _Run.prepare(settings, data, CPU)
+    (replayed, lane), eager = taped(settings, data), Run.prepare(settings, data, CPU)
     assert isinstance(eager.steps, EagerSteps)
     assert_equal_after_epochs(replayed, eager)
     assert lane.recorded == 2
@@ -126,7 +126,7 @@ def test_replays_are_eager_steps_with_variants_of_maps(variant, blobs):
 )
 def test_replays_are_eager_steps_with_all_that_a_step_may_do(fields, blobs):
     settings = config(**{**MLP, **fields})
-    (replayed, lane), eager = taped(settings, blobs), _Run.prepare(settings, blobs, CPU)
+    (replayed, lane), eager = taped(settings, blobs), Run.prepare(settings, blobs, CPU)
     assert_equal_after_epochs(replayed, eager)
     assert lane.recorded == 1 + (settings.optimizer.batch_size == 80)
     for one, other in itertools.zip_longest(replayed.snapshots, eager.snapshots):
@@ -145,7 +145,7 @@ def test_replays_are_eager_steps_with_all_that_a_step_may_do(fields, blobs):
 )
 def test_a_step_is_recorded_again_where_the_drop_probability_changes(fields, recorded, blobs):
     settings = config(**MLP, **fields)
-    (replayed, lane), eager = taped(settings, blobs), _Run.prepare(settings, blobs, CPU)
+    (replayed, lane), eager = taped(settings, blobs), Run.prepare(settings, blobs, CPU)
     assert_equal_after_epochs(replayed, eager)
     assert lane.recorded == recorded
     assert lane.forgotten == len({schedule_strength(settings, epoch) for epoch in range(1, 5)})
@@ -155,12 +155,9 @@ def test_runs_that_are_advanced_side_by_side_are_as_alone(blobs):
     settings = [config(**MLP, seed=seed) for seed in range(2)]
     together, alone = ([taped(each, blobs)[0] for each in settings] for _ in range(2))
     for _ in range(3):
-        for run in together:
-            run.begin_epoch()
-        for _, run in itertools.product(range(together[0].steps_per_epoch), together):
-            run.advance()
-        for run, other in zip(together, alone, strict=True):
-            assert run.record(*run.end_epoch()).val_loss == other.epoch().val_loss
+        works = iter([run.epoch() for run in together])
+        records = list(side_by_side(lambda may_wait, works=works: next(works, None), 2))
+        assert [each.val_loss for each in records] == [to_its_end(run.epoch()).val_loss for run in alone]
 
 
 def test_the_first_steps_of_a_kind_are_done_eagerly(blobs):
@@ -203,7 +200,7 @@ def _untold():
 def test_a_run_whose_steps_cannot_be_recorded_goes_on_eagerly_and_says_so(product, blobs, told):
     """Boosting has two passes in a step, the second in eval mode."""
     settings = config(**MLP, joint=True, max_norm=1.0, kl_sparsity=1e-3)
-    lane, eager = Torn(product), _Run.prepare(settings, blobs, CPU)
+    lane, eager = Torn(product), Run.prepare(settings, blobs, CPU)
     torn, _ = taped(settings, blobs, lane=lane)
     assert_equal_after_epochs(torn, eager)
     assert lane.tried == 1
@@ -298,17 +295,23 @@ def test_a_tape_does_nothing_until_it_is_replayed_and_holds_numbers_as_they_were
     ids=["on the CPU", "not wanted", "own model", "own dropout"],
 )
 def test_steps_are_done_one_by_one_where_no_graph_is_to_hold_them(fields, device, graph, blobs):
-    run = _Run.prepare(config(**MLP), blobs, CPU)
+    run = Run.prepare(config(**MLP), blobs, CPU)
     step = replace(run.step, config=config(**{**MLP, "layers": ()} | fields) if fields else run.config)
     assert isinstance(steps_of(step, 216, torch.device(device), graph), EagerSteps)
 
 
 def test_whether_graphs_are_wanted_goes_from_the_command_line_to_the_run(blobs, monkeypatch):
     wanted = []
-    monkeypatch.setattr(base, "train", lambda *given: wanted.append(inspect.signature(train).bind(*given)))
+
+    def spy(*given):
+        wanted.append(inspect.signature(training).bind(*given))
+        yield from ()
+
+    monkeypatch.setattr(base, "training", spy)
     for machine in (Machine(device="cpu"), Machine(device="cpu", graph=False)):
         bench = Workbench.set_up(blobs, machine)
-        base.carry_out_run(bench.bind([RunConfig(**MLP)])[0], CPU, bench.extras, lambda record: None)
+        run = bench.bind([RunConfig(**MLP)])[0]
+        to_its_end(base.turns_of_run(run, CPU, bench.extras, lambda record: None))
     assert [call.arguments["graph"] for call in wanted] == [True, False]
 
 
@@ -321,10 +324,10 @@ on_cuda = [
 ]
 
 
-def on_gpu(data, graph: bool = True, **fields: object) -> _Run:
+def on_gpu(data, graph: bool = True, **fields: object) -> Run:
     """A run on CUDA, in six epochs of which there are warm-up, captures and replays of both kinds."""
     settings = config(**{"epochs": 6, **({} if "model" in fields else MLP), **fields})
-    return _Run.prepare(settings, data, torch.device("cuda"), graph)
+    return Run.prepare(settings, data, torch.device("cuda"), graph)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
