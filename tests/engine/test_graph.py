@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 import torch
 from engine.tape import Tape, TapeLane, recorded
+from engine.test_engine import numbers
 
 from dropbench.catalog.dropouts import VARIANTS
 from dropbench.catalog.models import RECIPES
 from dropbench.dropout.control import dropout_layers, schedule_strength
+from dropbench.engine import train as engine
 from dropbench.engine.epoch import EagerSteps, GraphSteps, steps_of
 from dropbench.engine.graph import WARM_UP, Graphs, _tell, captured
 from dropbench.engine.tasks import Classify
@@ -91,12 +93,11 @@ def test_replays_are_eager_steps(net, precision, blobs):
     assert_replays_equal_eager_steps(blobs, **{"model": net, **NETS[net]}, precision=precision)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_replays_are_eager_steps_with_every_variant(variant, precision, blobs):
+def test_replays_are_eager_steps_with_every_variant(variant, blobs):
     fields = {"dropout": variant, "activation": VARIANTS[variant].activation or "relu"}
     fields |= {"p_drop_input": 0.0} if variant == "standout" else {}
-    assert_replays_equal_eager_steps(blobs, **{**MLP, **fields}, precision=precision)
+    assert_replays_equal_eager_steps(blobs, **{**MLP, **fields}, precision="bf16")
 
 
 @pytest.mark.parametrize("variant", [name for name, each in VARIANTS.items() if each.of_maps])
@@ -149,6 +150,29 @@ def test_a_step_is_recorded_again_where_the_drop_probability_changes(fields, rec
     assert_equal_after_epochs(replayed, eager)
     assert lane.recorded == recorded
     assert lane.forgotten == len({schedule_strength(settings, epoch) for epoch in range(1, 5)})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"patience": 1, "learning_rate": 2.0, "p_drop": 0.5, "mc_samples": 2},
+        {"snapshots": 2, "bootstrap": True, "precision": "bf16"},
+        {"dropout": "concrete", "p_drop": 0.5, "dropout_schedule": "late", "cutoff_epoch": 1},
+    ],
+    ids=["patience", "snapshots", "learned"],
+)
+def test_a_whole_run_by_replays_has_the_result_of_an_eager_one(fields, blobs, monkeypatch):
+    settings, lane = config(model="mlp", layers=(16,), **fields), TapeLane()
+    eager = train(settings, blobs)
+    monkeypatch.setattr(
+        engine, "steps_of", lambda step, images, device, graph: GraphSteps(step, images, device, lane, 1)
+    )
+    replayed = train(settings, blobs)
+    assert lane.recorded > 0
+    assert numbers(replayed) == numbers(eager)
+    assert replayed.predictions.keys() == eager.predictions.keys()
+    for name, array in replayed.predictions.items():
+        assert np.array_equal(array, eager.predictions[name])
 
 
 def test_runs_that_are_advanced_side_by_side_are_as_alone(blobs):
