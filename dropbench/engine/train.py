@@ -25,13 +25,14 @@ from dropbench.dropout.control import (
 from dropbench.dropout.lending import own_draws
 from dropbench.engine import members, optim, tasks
 from dropbench.engine.batches import Examples, measure, pixel_values
-from dropbench.engine.boosting import boosting_objective
 from dropbench.engine.compiling import compiled_for
-from dropbench.engine.device import autocast, describe, peak_memory_bytes, prepare_device
+from dropbench.engine.device import describe, peak_memory_bytes, prepare_device
+from dropbench.engine.epoch import Steps, steps_of
 from dropbench.engine.halving import halves_images, halves_weights
 from dropbench.engine.panel import measure_autoencoder, measure_classifier
 from dropbench.engine.patience import Best
 from dropbench.engine.penalties import Penalties, check_compiles
+from dropbench.engine.step import Step
 from dropbench.engine.tasks import TASKS, Task
 from dropbench.models.build import build_model
 from dropbench.run.config import RunConfig
@@ -51,6 +52,7 @@ def train(
     compiled: bool = False,
     panel: bool = False,
     ood: OodImages | None = None,
+    graph: bool = True,
 ) -> RunResult:
     """Train the net of ``config`` on ``data``, and evaluate it on the test images once, at the end.
 
@@ -66,6 +68,8 @@ def train(
         compiled: train through torch.compile.
         panel: measure the panel (dropbench.engine.panel); an autoencoder's is always measured.
         ood: out-of-distribution images that a classifier predicts too.
+        graph: replay the steps as CUDA graphs, where they can be: on CUDA, without torch.compile and without
+            code of the user's own.
 
     Raises:
         UsageError: if ``config`` does not fit ``data``, or draws its noise as only recorded runs do.
@@ -74,7 +78,7 @@ def train(
     check_random_numbers(config)
     started_at, start = datetime.now(UTC), perf_counter()
     device = prepare_device(torch.device(device), config.optimizer.precision)
-    run = _Run.prepare(config, data, device)
+    run = _Run.prepare(config, data, device, graph and not compiled)
     if compiled:
         run.compile()
     records: list[EpochRecord] = []
@@ -82,7 +86,7 @@ def train(
     best = Best(config.optimizer.patience)
     with own_draws(config, device):
         for epoch in range(1, config.optimizer.epochs + 1):
-            records.append(run.epoch(epoch))
+            records.append(run.epoch())
             on_epoch(records[-1])
             if not math.isfinite(records[-1].train_loss) or not math.isfinite(records[-1].val_loss):
                 message = f"the loss was no longer finite in epoch {epoch}"
@@ -136,18 +140,18 @@ class _Run:
     parts: SplitPositions
     train_examples: Examples
     model: nn.Module
-    trained: nn.Module
-    """``model``, or its compiled version, which shares the weights and is used for training steps only."""
     task: Task
-    penalties: Penalties
     optimizer: optim.SGD
+    step: Step
+    steps: Steps
     order: np.random.Generator
     steps_done: int = 0
+    epoch_began: float = 0.0
     compile_seconds: float = 0.0
     snapshots: list[members.Weights] = field(default_factory=list)
 
     @classmethod
-    def prepare(cls, config: RunConfig, data: DataSet, device: torch.device) -> "_Run":
+    def prepare(cls, config: RunConfig, data: DataSet, device: torch.device, graph: bool = False) -> "_Run":
         parts = split(data.train_labels, config)
         # The normalisation is that of the training split, not of a bootstrap, so that members share it.
         task = recipe_of(config.model.name).task
@@ -159,25 +163,30 @@ class _Run:
         model = build_model(data.image_shape, len(data.classes), config)
         model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         set_streams(model, "mask", config.repetition.seed, config.repetition.member)
+        examples = Examples(
+            data.train_images, data.train_labels, normalisation, device, halves_images(config)
+        )
+        optimizer = optim.SGD(
+            model,
+            config.optimizer.momentum,
+            config.optimizer.weight_decay,
+            config.optimizer.max_norm,
+            half=halves_weights(config),
+        )
+        images = len(parts.drawn)
+        penalties = Penalties(model, config, images)
+        step = Step(config, examples, model, model, TASKS[task], penalties, optimizer)
         return cls(
             config=config,
             data=data,
             device=device,
             parts=parts,
-            train_examples=Examples(
-                data.train_images, data.train_labels, normalisation, device, halves_images(config)
-            ),
+            train_examples=examples,
             model=model,
-            trained=model,
             task=TASKS[task],
-            penalties=Penalties(model, config, len(parts.drawn)),
-            optimizer=optim.SGD(
-                model,
-                config.optimizer.momentum,
-                config.optimizer.weight_decay,
-                config.optimizer.max_norm,
-                half=halves_weights(config),
-            ),
+            optimizer=optimizer,
+            step=step,
+            steps=steps_of(step, images, device, graph),
             order=numpy_generator(config.repetition.seed, "order", config.repetition.member),
         )
 
@@ -196,72 +205,64 @@ class _Run:
         sizes = [size for size in (min(most, drawn), drawn % most) if size]
         images = [self.train_examples.batch(self.positions(self.parts.drawn[:size]))[0] for size in sizes]
         constant = self.config.dropout.schedule == "constant"
-        self.trained = compiled_for(self.model, images, self.config.optimizer.precision, constant)
+        self.step.trained = compiled_for(self.model, images, self.config.optimizer.precision, constant)
         self.compile_seconds = perf_counter() - start
 
-    def epoch(self, number: int) -> EpochRecord:
-        """Train for one epoch, whose ``number`` counts from 1, and measure the validation split."""
-        set_strength(self.model, schedule_strength(self.config, number))
-        loss, error, seconds = self.train_epoch()
-        val_loss, val_error = self.task.validate(self.model, self.validation, self.config.optimizer.precision)
-        p_drop = rates(self.model).get("hidden", 0.0)
-        return EpochRecord(number, loss, error, val_loss, val_error, seconds, p_drop)
+    @property
+    def steps_per_epoch(self) -> int:
+        """The number of batches in an epoch; the last one may be smaller."""
+        return -(-len(self.parts.drawn) // self.config.optimizer.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        """The number of steps in all epochs."""
+        return self.config.optimizer.epochs * self.steps_per_epoch
+
+    def epoch(self) -> EpochRecord:
+        """Train for the next epoch, and measure the validation split."""
+        return self.record(*self.train_epoch())
 
     def train_epoch(self) -> tuple[float, float, float]:
-        """Train for one epoch; return its mean loss, its error in percent and its seconds.
+        """Train for the next epoch; return its mean loss, its error in percent and its seconds."""
+        self.begin_epoch()
+        for _ in range(self.steps_per_epoch):
+            self.advance()
+        return self.end_epoch()
 
-        The loss is read from the device only at the end, since reading it waits for the device.
-        """
-        start = perf_counter()
+    def begin_epoch(self) -> None:
+        """Set the drop probabilities of the next epoch, and copy its order of images to the device."""
+        self.epoch_began = perf_counter()
+        drawn, done = self.parts.drawn, self.steps_done
+        number = done // self.steps_per_epoch + 1
+        set_strength(self.model, schedule_strength(self.config, number))
         self.model.train()
-        drawn = self.parts.drawn
-        shuffled = self.positions(drawn[self.order.permutation(len(drawn))])
-        batches = torch.split(shuffled, self.config.optimizer.batch_size)
-        loss_sum = torch.zeros((), device=self.device)
-        wrong = torch.zeros((), device=self.device)
-        cycles, steps = max(1, self.config.optimizer.snapshots), self.config.optimizer.epochs * len(batches)
-        for positions in batches:
-            progress = self.steps_done * cycles % steps / steps  # within the cycle, if there are several
-            loss, outputs, labels = self.step(positions, progress)
-            loss_sum += loss * len(positions)
-            wrong += self.task.wrong(outputs, labels)
-            self.steps_done += 1
-            if self.config.optimizer.snapshots and self.steps_done * cycles % steps < cycles:
+        steps = range(done, done + self.steps_per_epoch)
+        self.steps.begin(
+            drawn[self.order.permutation(len(drawn))],
+            optim.learning_rates(self.config.optimizer, steps, self.total_steps),
+        )
+
+    def advance(self) -> None:
+        """Do the next step of the epoch, without a wait for the device."""
+        self.steps.advance()
+        self.steps_done += 1
+        cycles = self.config.optimizer.snapshots
+        if cycles and self.steps_done * cycles % self.total_steps < cycles:
+            with self.steps.working():
                 self.snapshots.append(self.weights())
-        loss_total, wrong_total = torch.stack([loss_sum, wrong]).tolist()
-        return loss_total / len(drawn), 100 * wrong_total / len(drawn), perf_counter() - start
 
-    def step(
-        self, positions: torch.Tensor, progress: float
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Do one step of SGD; return the loss without penalties, the outputs and the labels of the batch."""
-        config = self.config
-        images, labels = self.train_examples.batch(positions)
-        with self.penalties.watching(), autocast(self.device, config.optimizer.precision):
-            outputs = self.trained(images)
-        objective = loss = self.task.loss(outputs.float(), images, labels)
-        if config.dropout.boosting:
-            thinned, outputs = outputs, self.weight_scaled(images)
-            loss = self.task.loss(outputs.float(), images, labels)
-            objective = boosting_objective(thinned.float(), outputs.float(), labels)
-        if (extra := self.penalties.total()) is not None:
-            objective = objective + extra
-        self.optimizer.zero_grad()
-        factor = optim.learning_rate_factor(config.optimizer.learning_rate_schedule, progress)
-        learning_rate = config.optimizer.learning_rate * factor
-        with self.optimizer.updating(learning_rate):
-            objective.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step(learning_rate)
-        return loss.detach(), outputs.detach(), labels
+    def end_epoch(self) -> tuple[float, float, float]:
+        """Wait for the device; return the epoch's mean loss, its error in percent and its seconds."""
+        loss, wrong = self.steps.end()
+        images = len(self.parts.drawn)
+        return loss / images, 100 * wrong / images, perf_counter() - self.epoch_began
 
-    @torch.no_grad()
-    def weight_scaled(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the logits by weight scaling, which approximate the mean logits of the thinned nets."""
-        self.model.eval()
-        with autocast(self.device, self.config.optimizer.precision):
-            logits: torch.Tensor = self.model(images)
-        self.model.train()
-        return logits
+    def record(self, loss: float, error: float, seconds: float) -> EpochRecord:
+        """Measure the validation split, and return it with the figures of the epoch that ended."""
+        number, precision = self.steps_done // self.steps_per_epoch, self.config.optimizer.precision
+        val_loss, val_error = self.task.validate(self.model, self.validation, precision)
+        p_drop = rates(self.model).get("hidden", 0.0)
+        return EpochRecord(number, loss, error, val_loss, val_error, seconds, p_drop)
 
     @cached_property
     def validation(self) -> tasks.Split:

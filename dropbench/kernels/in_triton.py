@@ -2,18 +2,21 @@
 
 Numbers that change from step to step or from run to run are not specialised, so that none of them makes
 Triton compile a kernel again. The number of units is: where it is a multiple of 16, units are read 16 bytes
-at a time. All numbers of a draw are int32, bit by bit, since an argument's type follows from its value.
+at a time. All numbers of a draw are int32, bit by bit, since an argument's type follows from its value; its
+base is a pointer to an int64, or None.
 """
 
 import triton
 import triton.language as tl
 
-_DRAW = ["low", "high", "part", "number", "site"]
+_DRAW = ["low", "high", "part", "number", "site", "base"]
 
 
 @triton.jit
-def _philox(blocks, low, high, part, number, site):
+def _philox(blocks, low, high, part, number, site, base):
     """The random words of these blocks, as uint32 ``(4 × blocks,)``."""
+    if base is not None:
+        number += tl.load(base).to(tl.int32)  # modulo 2³²
     low = low.to(tl.uint32, bitcast=True).to(tl.uint64)
     high = high.to(tl.uint32, bitcast=True).to(tl.uint64)
     a, b, c, d = tl.philox((high << 32) | low, blocks.to(tl.uint32), part, number, site, 10)
@@ -21,10 +24,10 @@ def _philox(blocks, low, high, part, number, site):
 
 
 @triton.jit(do_not_specialize=_DRAW)
-def fill(out, count, low, high, part, number, site, BLOCKS: tl.constexpr):
+def fill(out, count, low, high, part, number, site, base, BLOCKS: tl.constexpr):
     """Write the first ``count`` words of a draw into ``out``."""
     program = tl.program_id(0).to(tl.int64)
-    words = _philox(program * BLOCKS + tl.arange(0, BLOCKS), low, high, part, number, site)
+    words = _philox(program * BLOCKS + tl.arange(0, BLOCKS), low, high, part, number, site, base)
     places = program * 4 * BLOCKS + tl.arange(0, 4 * BLOCKS)
     tl.store(out + places, words.to(tl.int32, bitcast=True), mask=places < count)
 
@@ -41,6 +44,7 @@ def drop(
     part,
     number,
     site,
+    base,
     BITS: tl.constexpr,
     RELU: tl.constexpr,
     UNITS: tl.constexpr,
@@ -58,7 +62,7 @@ def drop(
     values = values * scale
     if BITS > 0:
         blocks = program * (UNITS * BITS // 128) + tl.arange(0, UNITS * BITS // 128)
-        numbers = _philox(blocks, low, high, part, number, site)
+        numbers = _philox(blocks, low, high, part, number, site, base)
         if BITS == 16:
             numbers = tl.join(numbers & 0xFFFF, numbers >> 16).reshape(UNITS)
         values = tl.where(numbers < levels.to(tl.uint32, bitcast=True), 0.0, values)

@@ -34,8 +34,10 @@ def words(count: int, draw: Draw, device: torch.device) -> torch.Tensor:
 def words_in_torch(count: int, draw: Draw, device: torch.device) -> torch.Tensor:
     """Return what ``words`` does, by torch's own operations on any device."""
     blocks = torch.arange(-(-count // WORDS), device=device)
-    low, high, part, number, site = draw.counter
+    low, high, part, number, site = draw.counter_from_base
     c0, c1, c2, c3 = blocks, *(torch.full_like(blocks, value) for value in (part, number, site))
+    if draw.base is not None:
+        c2 = c2 + draw.base & _MASK
     for _ in range(_ROUNDS):
         first, second = c0 * _M0, c2 * _M1  # modulo 2⁶⁴ with a sign, whose bits are those of the product
         c0 = ((second >> 32) & _MASK) ^ c1 ^ low

@@ -22,7 +22,7 @@ def weights_after_steps(settings: RunConfig, data, steps: int) -> dict[str, torc
     run = engine._Run.prepare(settings, data, CPU)
     run.model.train()
     for number in range(steps):
-        run.step(torch.arange(32 * number, 32 * (number + 1)), 0.3)
+        run.step(torch.arange(32 * number, 32 * (number + 1)), settings.optimizer.learning_rate)
     return run.weights()
 
 
@@ -122,6 +122,6 @@ def test_every_weight_and_every_bias_has_a_gradient(blobs, precision, net, activ
     run = engine._Run.prepare(config(precision=precision, activation=activation, **net), blobs, CPU)
     before = run.weights()
     run.model.train()
-    run.step(torch.arange(32), 0.3)
+    run.step(torch.arange(32), run.config.optimizer.learning_rate)
     for name, weight in run.weights().items():
         assert not torch.equal(weight, before[name]), name
