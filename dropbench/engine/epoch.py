@@ -151,3 +151,9 @@ def steps_of(step: Step, images: int, device: torch.device, graph: bool) -> Step
     if graph and device.type == "cuda" and not step.config.with_user_code:
         return GraphSteps(step, images, device, CudaLane(device))
     return EagerSteps(step, device)
+
+
+def _read(loss: torch.Tensor, wrong: torch.Tensor) -> tuple[float, float]:
+    """Return both figures by one read of the device."""
+    loss_sum, wrong_sum = torch.stack([loss, wrong]).tolist()
+    return loss_sum, wrong_sum

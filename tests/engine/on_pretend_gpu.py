@@ -3,9 +3,10 @@
 tests/engine/test_waiting.py runs this file in a process of its own, since the device stays with the process.
 """
 
+import contextlib
 import dataclasses
 import math
-from collections import Counter
+import sys
 
 import numpy as np
 import pytest
@@ -15,7 +16,11 @@ from torch import nn
 
 from dropbench.catalog.arms import ARMS
 from dropbench.catalog.dropouts import VARIANTS
+from dropbench.catalog.user_code import is_user_code
 from dropbench.datasets.dataset import DataSet
+from dropbench.engine import epoch, evaluate, monte_carlo
+from dropbench.engine import train as engine_train
+from dropbench.engine.step import Step
 from dropbench.engine.train import train
 from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
 from dropbench.kernels import compiled
@@ -26,6 +31,56 @@ SMALL = {"epochs": 2, "train_size": 72, "batch_size": 48}  # two batches, the se
 MLP = {"model": "mlp", "layers": (12, 12), **SMALL}
 CNN = {"model": "lecture-cnn", "width": 0.05, **SMALL}
 FULL_PRECISION, HALF = {"precision": "fp32"}, {"precision": "bf16"}
+
+
+@pytest.fixture(autouse=True)
+def _several_batches(monkeypatch):
+    """Evaluate the test images in several batches; a wait in each would be seen as several."""
+    monkeypatch.setattr(evaluate, "EVALUATION_BATCH", 50)
+    monkeypatch.setattr(monte_carlo, "EVALUATION_BATCH", 50)
+
+
+class OneByOne:
+    """A lane of steps that are not recorded: the pretend GPU has no graphs."""
+
+    def begin(self):
+        pass
+
+    end = forget = begin
+
+    def working(self):
+        return contextlib.nullcontext()
+
+
+@pytest.fixture(autouse=True)
+def _steps_as_on_cuda(monkeypatch):
+    """Train by the steps that CUDA records, in a warm-up that does not end."""
+    steps_of = epoch.steps_of
+
+    def as_on_cuda(step: Step, images: int, device: torch.device, graph: bool) -> epoch.Steps:
+        if device != DEVICE or own_code(step.config):
+            return steps_of(step, images, device, graph)
+        return epoch.GraphSteps(step, images, device, OneByOne(), warm_up=sys.maxsize)
+
+    monkeypatch.setattr(engine_train, "steps_of", as_on_cuda)
+
+
+def own_code(config: RunConfig) -> bool:
+    return is_user_code(config.model.name) or is_user_code(config.dropout.variant)
+
+
+class Own(nn.Module):
+    """A net of the user's own, whose layers for dropout become sites."""
+
+    def __init__(self, shape, classes, config):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(shape[0], 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout2d(), nn.Flatten()
+        )
+        self.drop, self.output = nn.Dropout(), nn.Linear(4 * (shape[1] - 2) * (shape[2] - 2), classes)
+
+    def forward(self, images):
+        return self.output(self.drop(self.layers(images)))
 
 
 def both(config: RunConfig, data: DataSet, panel: bool) -> tuple[RunResult, RunResult, list[Event]]:
@@ -62,19 +117,25 @@ def same_numbers(found: dict[str, float], expected: dict[str, float]) -> bool:
 
 
 def assert_waits_only_between_epochs(events: list[Event], config: RunConfig, epochs: int) -> None:
-    """An epoch begins with a copy of the images' order and ends with one read; a prediction has neither."""
+    """An epoch begins with copies, of its images' order, and ends with one read; a prediction has neither."""
+
+    def kinds(function: str) -> list[str]:
+        return [event.kind for event in events if function in event.within]
+
     assert [str(event) for event in events if "train" not in event.within] == [], "in a backward pass"
     in_epochs = [event for event in events if "train_epoch" in event.within]
-    begin, end = in_epochs[0], in_epochs[-1]
-    assert (begin.kind, end.kind) == ("upload", "download")
-    assert list(map(str, in_epochs)) == [str(begin), str(end)] * epochs
+    begin, end = (["upload"] if own_code(config) else ["upload", "upload"]), ["download"]
+    of_one = list(map(str, in_epochs[: len(begin + end)]))
+    assert [event.kind for event in in_epochs[: len(of_one)]] == begin + end, of_one
+    assert list(map(str, in_epochs)) == of_one * epochs
     assert [str(event) for event in events if {"predict", "_predict_copies"} & event.within] == []
-    removals = [event.kind for event in events if "errors_without_units" in event.within]
-    assert removals in ([], ["download"]), "all choices of units are read at once"
-    in_passes = [event.kind for event in events if "predict_monte_carlo" in event.within]
-    assert in_passes == ["upload"] * 3 * bool(config.dropout.mc_samples), "one ladder for each split"
-    validations = Counter(str(event) for event in events if "validate" in event.within)
-    assert list(validations.values()) == [epochs]
+    assert kinds("validation") == ["upload"], "the positions of its images, once"
+    assert kinds("validate") == ["download"] * epochs
+    assert kinds("predict_monte_carlo") == ["upload"] * 3 * bool(config.dropout.mc_samples), "the ladder"
+    assert kinds("errors_without_units") in ([], ["download"]), "all choices of units at once"
+    # Of an autoencoder: the errors of each epoch and of each split, and which images are shown.
+    assert kinds("_measured") in ([], ["download"] * (epochs + 3))
+    assert kinds("_positions_of_pictures") in ([], ["download", "upload"])
 
 
 def check(config: RunConfig, data: DataSet, panel: bool = False) -> None:
@@ -101,6 +162,7 @@ def test_every_variant(name, blobs):
     "fields",
     [
         {"model": "paper-cnn", "width": 0.04, "p_drop_conv": 0.2, "max_norm": 1.0},
+        {"model": "engine.on_pretend_gpu:Own", "p_drop_conv": 0.2, "mc_samples": 2},
         {"model": "autoencoder", "layers": (12,), "p_drop_input": 0.2},
         {"model": "autoencoder", "layers": (12,), "tied": True, "kl_sparsity": 0.1, "activation": "logistic"},
     ],
