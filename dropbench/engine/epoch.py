@@ -137,12 +137,6 @@ class GraphSteps:
         self._drawn[size] = self._counters.move_on()
 
 
-def _read(loss: torch.Tensor, wrong: torch.Tensor) -> tuple[float, float]:
-    """Both figures, with one wait for the device."""
-    total_loss, total_wrong = torch.stack([loss, wrong]).tolist()
-    return total_loss, total_wrong
-
-
 def steps_of(step: Step, images: int, device: torch.device, graph: bool) -> Steps:
     """Return the steps of a run, whose epochs have so many images; with ``graph`` as graphs where they fit.
 

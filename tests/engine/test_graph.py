@@ -23,7 +23,7 @@ from dropbench.engine import train as engine
 from dropbench.engine.epoch import EagerSteps, GraphSteps, steps_of
 from dropbench.engine.graph import WARM_UP, Graphs, _tell, captured
 from dropbench.engine.tasks import Classify
-from dropbench.engine.train import Run, training
+from dropbench.engine.train import Run, train, training
 from dropbench.engine.turns import side_by_side, to_its_end
 from dropbench.experiments.workbench import Workbench
 from dropbench.kernels import compiled
