@@ -164,7 +164,7 @@ def _no_training(monkeypatch):
         raise RuntimeError("could not create a primitive")
 
     monkeypatch.setattr("dropbench.runners.base.train", fail)
-    monkeypatch.setattr("dropbench.runners.serial.prepare_process", lambda threads: None)
+    monkeypatch.setattr("dropbench.runners.serial.prepare_process", lambda threads, device: None)
 
 
 @pytest.mark.usefixtures("_no_training")
