@@ -26,6 +26,7 @@ from dropbench.run.machine import AUTOMATIC, CAREFUL, Machine, Policy
 from dropbench.run.result import EpochRecord, RunResult, kept_arrays
 from dropbench.runners.base import NO_EXTRAS, Extras
 from dropbench.runners.choose import choose_runner
+from dropbench.runners.sharing import Workload
 
 
 class Watcher(Protocol):
@@ -219,7 +220,11 @@ def carry_out(
     if not agenda.todo:
         watcher.planned(agenda, 0)
         return outcome
-    runner = choose_runner(len(agenda.todo) + agenda.before, bench.device, bench.machine, bench.extras)
+    # Of all configs, so that a resumed command has the same number of threads, too.
+    workload = Workload.of(configs, bench.data)
+    runner = choose_runner(
+        len(agenda.todo) + agenda.before, bench.device, bench.machine, bench.extras, workload
+    )
     watcher.planned(agenda, min(runner.jobs, len(agenda.todo)))
     lists = {"ok": outcome.ok, "diverged": outcome.diverged, "failed": outcome.failed}
     wanted = itertools.takewhile(lambda config: not watcher.wants_to_stop(), agenda.todo)
