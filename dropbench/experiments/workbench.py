@@ -67,7 +67,7 @@ class Workbench:
         device = resolve_device(machine.device)
         precision = resolve_precision(machine.precision, device)
         warn_of_repeated_images(data)
-        return cls(data, device, precision, machine, Extras(machine.compile, panel))
+        return cls(data, device, precision, machine, Extras(machine.compile, panel, graph=machine.graph))
 
     def bind(self, configs: Iterable[RunConfig]) -> list[RunConfig]:
         """Set the data, the precision and the digests of the user's own code in every config.

@@ -37,6 +37,13 @@ class Machine(Block):
         panel=PANEL,
         commands=("train", *OF_MANY_RUNS),
     )
+    graph: bool = setting(
+        True,
+        help="On CUDA, replay the steps of a run as CUDA graphs.",
+        flag="--graph/--no-graph",
+        panel=PANEL,
+        commands=("train", *OF_MANY_RUNS),
+    )
     threads: int | None = setting(
         None,
         help="CPU threads of a run; the same number gives the same bits.",

@@ -29,6 +29,7 @@ class Extras:
     panel: bool = False
     ood: str = ""
     """Out-of-distribution images, as an argument of dropbench.datasets.ood.ood_images; empty: none."""
+    graph: bool = True
 
     @property
     def data_keys(self) -> tuple[str, ...]:
@@ -90,7 +91,7 @@ def carry_out_run(config: RunConfig, device: torch.device, extras: Extras, on_ep
     try:
         data = _cached_data(config.data.key)
         ood = (extras.ood, ood_images(extras.ood, data)) if extras.ood else None
-        return train(config, data, device, on_epoch, extras.compiled, extras.panel, ood)
+        return train(config, data, device, on_epoch, extras.compiled, extras.panel, ood, extras.graph)
     except Exception as error:  # a sweep goes on after a failed run, whose row has the reason
         return RunResult(config=config, status="failed", message=_reason(error))
 
