@@ -1,9 +1,11 @@
 """Stacked runs: several runs that train as one net, each with the numbers that it has alone."""
 
+import math
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import pairwise
 from time import perf_counter
 
 import torch
@@ -11,6 +13,7 @@ import torch
 from dropbench.datasets.dataset import DataSet
 from dropbench.dropout.control import rates
 from dropbench.engine.device import allow_tf32, reset_peak_memory
+from dropbench.engine.evaluate import EVALUATION_BATCH
 from dropbench.engine.graph import CudaLane
 from dropbench.engine.history import History
 from dropbench.engine.stacked_mlp import StackedMLP
@@ -52,13 +55,29 @@ def stack_of(config: RunConfig) -> Hashable:
     )
 
 
+def bytes_of_a_slot(
+    config: RunConfig, image_shape: tuple[int, int, int], classes: int, train_images: int
+) -> float:
+    """Estimate the memory on the device that a run takes in a stack, of a data set with so many images."""
+    features, half = math.prod(image_shape), config.optimizer.precision == "bf16"
+    widths = (features, *sizes(config.model.layers, config, "hidden"), classes)
+    weights = [(inputs + 1) * outputs for inputs, outputs in pairwise(widths)]
+    batch = max(EVALUATION_BATCH, config.optimizer.batch_size)
+    # Master and velocity in float32; in the precision of products weights and gradients.
+    of_parameters = sum(weights) * (8 + (4 if half else 8))
+    of_update = 3 * 4 * max(weights)  # what is computed on the way, of one layer at a time
+    of_best = 4 * sum(weights) if config.optimizer.patience else 0
+    of_units = batch * (features * 3 * 4 + sum(widths[1:]) * 4 * 4)  # with their gradients, and copies
+    return float(of_parameters + of_update + of_best + of_units + 8 * train_images)
+
+
 @dataclass
 class _Member:
     """A run in a slot."""
 
     run: Run
     history: History
-    started_at: datetime
+    started_at: str
     seconds: float
     """Its share of the time so far."""
 
@@ -126,7 +145,7 @@ def _lane(device: torch.device, graph: bool) -> CudaLane | None:
 
 
 def _begun(config: RunConfig, data: DataSet, device: torch.device) -> _Member:
-    started_at, start = datetime.now(UTC), perf_counter()
+    started_at, start = datetime.now(UTC).isoformat(timespec="seconds"), perf_counter()
     run = Run.prepare(config, data, device)
     run.optimizer.release()  # the stack updates the weights, of which it holds copies of its own
     return _Member(run, History(config), started_at, perf_counter() - start)

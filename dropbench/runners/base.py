@@ -11,7 +11,7 @@ import torch
 from dropbench.datasets import cache
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.ood import DERIVED, ood_images
-from dropbench.engine.train import OnEpoch, train
+from dropbench.engine.train import OnEpoch, OodImages, train
 from dropbench.run.config import RunConfig
 from dropbench.run.result import EpochRecord, RunResult
 
@@ -89,11 +89,16 @@ class Queue:
 def carry_out_run(config: RunConfig, device: torch.device, extras: Extras, on_epoch: OnEpoch) -> RunResult:
     """Train on the cached data set; an exception becomes a result with the status ``failed``."""
     try:
-        data = _cached_data(config.data.key)
-        ood = (extras.ood, ood_images(extras.ood, data)) if extras.ood else None
+        data, ood = data_of(config, extras)
         return train(config, data, device, on_epoch, extras.compiled, extras.panel, ood, extras.graph)
     except Exception as error:  # a sweep goes on after a failed run, whose row has the reason
         return RunResult(config=config, status="failed", message=_reason(error))
+
+
+def data_of(config: RunConfig, extras: Extras) -> tuple[DataSet, OodImages | None]:
+    """Return the cached data set of a run, and the out-of-distribution images where there are any."""
+    data = _cached_data(config.data.key)
+    return data, (extras.ood, ood_images(extras.ood, data)) if extras.ood else None
 
 
 def _reason(error: Exception) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from engine.tape import TapeLane
 
 from dropbench.datasets.dataset import DataSet
 from dropbench.engine.optim import SGD
@@ -160,6 +161,27 @@ def test_slots_and_neighbours_change_nothing_and_a_run_that_ends_makes_room():
         assert [record and record.epoch for _, record in of_run] == [None, *(e.epoch for e in epochs)]
         # A run changes its slot only when the stack shrinks.
         assert all(before >= after for (before, _), (after, _) in pairwise(of_run))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_steps_that_a_graph_replays_give_the_same_numbers(precision, monkeypatch):
+    """Of both sizes of batches, with schedules, runs that come later, and a stack that shrinks."""
+    runs, lanes = diverse(precision=precision, p_drop_input=0.2, batch_size=64), []
+
+    def lane(*_):
+        lanes.append(TapeLane())
+        return lanes[-1]
+
+    with compiled.switched_off():  # the tape does not see kernels of numba
+        eager = by_id(train_stacked(runs, tiles_in(1), slots=3))
+        monkeypatch.setattr("dropbench.engine.stack._lane", lane)
+        monkeypatch.setattr("dropbench.engine.graph.Graphs.__init__.__defaults__", (1,))
+        for result in train_stacked(runs, tiles_in(1), slots=3):
+            theirs = eager[result.config.run_id]
+            assert [each.train_loss for each in result.epochs] == [each.train_loss for each in theirs.epochs]
+            assert result.metrics == theirs.metrics
+    assert lanes[0].recorded == 2
+    assert len(lanes) > 1
 
 
 def test_a_run_is_taken_when_a_slot_is_free():
