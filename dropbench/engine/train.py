@@ -94,7 +94,7 @@ def training(
     Of several compiled runs only one at a time can be in progress.
     """
     check_random_numbers(config)
-    started_at, start = datetime.now(UTC), perf_counter()
+    started_at, start = datetime.now(UTC).isoformat(timespec="seconds"), perf_counter()
     device = prepare_device(torch.device(device), config.optimizer.precision)
     run = Run.prepare(config, data, device, graph and not compiled)
     if compiled:
@@ -296,7 +296,7 @@ class Run:
         )
 
     def result(
-        self, history: History, panel: bool, ood: OodImages | None, started_at: datetime, start: float
+        self, history: History, panel: bool, ood: OodImages | None, started_at: str, start: float
     ) -> RunResult:
         """Evaluate the net of a run that ended, and return all that came of the run.
 
@@ -331,7 +331,7 @@ class Run:
                 "peak_memory_bytes": peak_memory_bytes(self.device),
                 "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             },
-            where={**describe(self.device), "started_at": started_at.isoformat(timespec="seconds")},
+            where={**describe(self.device), "stacked": 1, "started_at": started_at},
             epochs=tuple(history.records),
             predictions=predictions,
             panel=tuple(panel_records),

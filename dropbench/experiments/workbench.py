@@ -27,6 +27,7 @@ from dropbench.run.result import EpochRecord, RunResult, kept_arrays
 from dropbench.runners.base import NO_EXTRAS, Extras
 from dropbench.runners.choose import choose_runner
 from dropbench.runners.sharing import Workload
+from dropbench.runners.stacked import with_stacks
 
 
 class Watcher(Protocol):
@@ -225,9 +226,10 @@ def carry_out(
     runner = choose_runner(
         len(agenda.todo) + agenda.before, bench.device, bench.machine, bench.extras, workload
     )
-    watcher.planned(agenda, min(runner.jobs, len(agenda.todo)))
+    runner, todo = with_stacks(runner, agenda.todo, bench.data, bench.device, bench.machine, bench.extras)
+    watcher.planned(agenda, min(runner.jobs, len(todo)))
     lists = {"ok": outcome.ok, "diverged": outcome.diverged, "failed": outcome.failed}
-    wanted = itertools.takewhile(lambda config: not watcher.wants_to_stop(), agenda.todo)
+    wanted = itertools.takewhile(lambda config: not watcher.wants_to_stop(), todo)
     with contextlib.closing(runner.run(wanted, watcher.progress)) as results:
         for result in results:
             store.append(result, with_predictions, again=policy.force)

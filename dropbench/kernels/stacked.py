@@ -49,19 +49,24 @@ class Drops:
         levels, bits, low, high, first = zeros
         return cls(levels, bits + 16, torch.ones(runs, device=place.device), low, high, first, site, place)
 
-    def set(self, chances: Sequence[Chance], scales: Sequence[float], draws: Sequence[Draw]) -> None:
-        """Set what each run drops from now on; its next draw is ``draws[run]`` where the place is 0."""
-        words = [draw.counter for draw in draws]
+    def set(self, of_runs: Sequence[tuple[Chance, float, Draw]]) -> None:
+        """Set the chance and the scale of each run, and its draw where the place is 0."""
+        words = [draw.counter for _, _, draw in of_runs]
         columns = (
-            (self.levels, [chance.levels for chance in chances]),
-            (self.bits, [chance.bits for chance in chances]),
-            (self.scale, scales),
-            (self.low, [low for low, *_ in words]),
-            (self.high, [high for _, high, *_ in words]),
-            (self.first, [draw.number for draw in draws]),
+            [chance.levels for chance, _, _ in of_runs],
+            [chance.bits for chance, _, _ in of_runs],
+            [scale for _, scale, _ in of_runs],
+            [low for low, *_ in words],
+            [high for _, high, *_ in words],
+            [draw.number for _, _, draw in of_runs],
         )
-        for column, values in columns:
-            column.copy_(torch.tensor(values, dtype=column.dtype))
+        for tensor, values in zip(self.of_each_run, columns, strict=True):
+            tensor.copy_(torch.tensor(values, dtype=tensor.dtype))
+
+    @property
+    def of_each_run(self) -> tuple[torch.Tensor, ...]:
+        """The tensors ``(runs,)``."""
+        return self.levels, self.bits, self.scale, self.low, self.high, self.first
 
     @property
     def number(self) -> torch.Tensor:
@@ -70,7 +75,7 @@ class Drops:
 
     def of_runs(self) -> list[tuple[Chance, float, Draw]]:
         """Return chance, scale and draw of each run, for a device whose numbers can be read at any time."""
-        columns = (self.levels, self.bits, self.scale, self.low, self.high, self.number)
+        columns = (*self.of_each_run[:-1], self.number)
         rows = zip(*(column.tolist() for column in columns), strict=True)
         return [
             (Chance(levels, bits), scale, Draw(high << 32 | low, number, self.site))

@@ -62,6 +62,15 @@ class Machine(Block):
         says_default="one per core; on CUDA one per GPU, with MPS as many as pay; on Ray as many as fit",
         range=COUNT,
     )
+    stack: int | None = setting(
+        None,
+        help="Runs of the mlp that train as one net, each with its own numbers; 1: each alone.",
+        flag="--stack",
+        panel=PANEL,
+        commands=OF_MANY_RUNS,
+        says_default="on one GPU as many as fit, but of compare-bagging, which compares times; else 1",
+        range=COUNT,
+    )
     runner: str = setting(
         "auto",
         help="serial: in this process; process: a pool on this machine; ray: a cluster, with the extra "
@@ -95,6 +104,9 @@ class Machine(Block):
             raise UsageError(
                 f"`runner=serial` has one run at a time, not {self.jobs}.", "Use `runner=process`."
             )
+        if (self.stack or 1) > 1 and (self.runner == "ray" or self.compile):
+            other = "`compile`" if self.compile else "`runner=ray`"
+            raise UsageError(f"Runs are not stacked with {other}.", f"Leave out `stack` or {other}.")
         if self.runner != "ray" and (self.ray_address or self.gpus_per_run is not None):
             raise UsageError("`ray_address` and `gpus_per_run` are for Ray.", "Add `runner=ray`.")
 

@@ -14,7 +14,7 @@ from dropbench.datasets import cache
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.ood import DERIVED, ood_images
 from dropbench.engine.device import synchronise
-from dropbench.engine.train import OnEpoch, training
+from dropbench.engine.train import OnEpoch, OodImages, training
 from dropbench.engine.turns import Turns
 from dropbench.errors import DropbenchError
 from dropbench.run.config import RunConfig
@@ -49,6 +49,18 @@ NO_EXTRAS = Extras()
 
 class DeviceLostError(DropbenchError):
     """A run failed and left the device unusable for this process: another process can go on."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"A run has left the GPU unusable for this process ({reason}).",
+            "All that ended before is on disk: give the same command again, or use `runner=process`, which "
+            "replaces a process that lost its GPU.",
+        )
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type["DeviceLostError"], tuple[str]]:
+        """Survive pickling between processes."""
+        return type(self), (self.reason,)
 
 
 class Runner(Protocol):
@@ -112,23 +124,28 @@ def turns_of_run(
 
     """
     try:
-        data = _cached_data(config.data.key)
-        ood = (extras.ood, _ood_images(extras.ood, config.data.key)) if extras.ood else None
+        data, ood = data_of(config, extras)
         turns = training(config, data, device, on_epoch, extras.compiled, extras.panel, ood, extras.graph)
         return (yield from turns)
     except Exception as error:  # a sweep goes on after a failed run, whose row has the reason
         reason = _reason(error)
-        _check_device(device, reason)
+        check_device(device, reason)
         return RunResult(config=config, status="failed", message=reason)
 
 
-def _check_device(device: torch.device, reason: str) -> None:
+def check_device(device: torch.device, reason: str) -> None:
     """Raise DeviceLostError, with ``reason`` and the device's own error, unless the device still works."""
     try:
         synchronise(device)
     except Exception as error:  # torch raises several types
         first = str(error).partition("\n")[0]  # more lines say how to debug CUDA
         raise DeviceLostError(reason if first in reason else f"{reason}; then {first}") from error
+
+
+def data_of(config: RunConfig, extras: Extras) -> tuple[DataSet, OodImages | None]:
+    """Return the cached data set of a run, and the out-of-distribution images where there are any."""
+    data = _cached_data(config.data.key)
+    return data, (extras.ood, _ood_images(extras.ood, config.data.key)) if extras.ood else None
 
 
 def _reason(error: Exception) -> str:

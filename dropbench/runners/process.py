@@ -71,7 +71,7 @@ class ProcessRunner:
                         free = dict.fromkeys(worker.tasks, successor)
                     else:
                         if isinstance(message, DeviceLostError):
-                            worker.lost = place, message.message
+                            worker.lost = place, message.reason
                             continue
                         task = worker.tasks[place]
                         if not isinstance(message, RunResult):

@@ -97,7 +97,7 @@ class RayRunner:
             actors[actor.number] = self._start(actor.number)
             if task is not None:
                 cause = getattr(error, "cause", None)
-                lost = cause.message if isinstance(cause, DeviceLostError) else ""
+                lost = cause.reason if isinstance(cause, DeviceLostError) else ""
                 yield from waiting.retry_or_fail(task, lost or type(error).__name__)
                 return
             self._failed_starts += 1

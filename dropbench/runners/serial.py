@@ -6,7 +6,6 @@ import torch
 
 from dropbench.engine.device import prepare_process
 from dropbench.engine.turns import Turns, side_by_side
-from dropbench.errors import DropbenchError
 from dropbench.kernels.ready import make_ready
 from dropbench.run.config import RunConfig
 from dropbench.run.result import EpochRecord, RunResult
@@ -32,13 +31,13 @@ class SerialRunner:
         """Yield the results as the runs end.
 
         Raises:
-            DropbenchError: if a run that failed left the device unusable, and there are more.
+            DeviceLostError: if a run that failed left the device unusable, and there are more.
 
         """
         prepare_process(self.threads, self.device)
         if self.device.type == "cpu":
             make_ready()
-        rest, free, lost = iter(configs), list(range(self.jobs)), list[str]()
+        rest, free, lost = iter(configs), list(range(self.jobs)), list[DeviceLostError]()
 
         def work(place: int, config: RunConfig) -> Turns[RunResult]:
             def on_epoch(record: EpochRecord) -> None:
@@ -48,8 +47,8 @@ class SerialRunner:
             try:
                 return (yield from turns_of_run(config, self.device, self.extras, on_epoch))
             except DeviceLostError as error:
-                lost.append(error.message)
-                return RunResult(config=config, status="failed", message=error.message)
+                lost.append(error)
+                return RunResult(config=config, status="failed", message=error.reason)
             finally:
                 free.append(place)
 
@@ -60,8 +59,4 @@ class SerialRunner:
         for result in side_by_side(take, self.jobs):
             yield result
             if lost and (len(free) < self.jobs or next(rest, None) is not None):
-                raise DropbenchError(
-                    f"A run has left the GPU unusable for this process ({lost[0]}).",
-                    "All that ended before is on disk: give the same command again, or use `runner=process`, "
-                    "which replaces a process that lost its GPU.",
-                )
+                raise lost[0]

@@ -380,20 +380,5 @@ def test_tf32_is_for_cuda():
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
-def test_an_epoch_on_cuda_waits_for_the_device_only_to_read_its_figures(blobs):
-    from dropbench.engine.train import Run
-
-    run = Run.prepare(small(p_drop=0.5, p_drop_input=0.2), blobs, torch.device("cuda"))
-    to_its_end(run.train_epoch())
-    run.begin_epoch()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        run.advance()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-
-
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 def test_training_on_cuda_learns(blobs):
     assert train(small(p_drop=0.2), blobs, "cuda").metrics["test_error_percent"] < 10

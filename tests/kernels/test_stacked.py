@@ -53,7 +53,7 @@ def normal(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
 def drops_on(device: torch.device) -> Drops:
     drops = Drops.make(len(KEYS), SITE, torch.zeros(1, dtype=torch.int64, device=device))
     draws = [Draw(key, first, SITE) for key, first in zip(KEYS, FIRST, strict=True)]
-    drops.set(CHANCES, SCALES, draws)
+    drops.set(list(zip(CHANCES, SCALES, draws, strict=True)))
     return drops
 
 
