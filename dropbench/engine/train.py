@@ -143,7 +143,7 @@ class _Run:
     parts: SplitPositions
     train_examples: Examples
     model: nn.Module
-    trained: nn.Module
+    trained: Callable[[torch.Tensor], torch.Tensor]
     """``model``, or its compiled version, which shares the weights and is used for training steps only."""
     task: Task
     penalties: Penalties
@@ -202,9 +202,9 @@ class _Run:
         most, drawn = self.config.optimizer.batch_size, len(self.parts.drawn)
         sizes = [size for size in (min(most, drawn), drawn % most) if size]
         images = [self.train_examples.batch(self.positions(self.parts.drawn[:size]))[0] for size in sizes]
-        constant = self.config.dropout.schedule == "constant"
-        self.trained = compiled_for(self.model, images, self.config.optimizer.precision, constant)
-        self.compile_seconds = perf_counter() - start
+        self.trained = compiled_for(self.model, images, self.config.optimizer.precision)
+        if self.trained is not self.model:
+            self.compile_seconds = perf_counter() - start
 
     def epoch(self, number: int) -> EpochRecord:
         """Train for one epoch, whose ``number`` counts from 1, and measure the validation split."""
