@@ -1,5 +1,6 @@
 """A training step: forward and backward pass of a batch, and the update of the weights."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +26,7 @@ class Step:
     config: RunConfig
     examples: Examples
     model: nn.Module
-    trained: nn.Module
+    trained: Callable[[torch.Tensor], torch.Tensor]
     """``model``, or its compiled version, which shares the weights and is used for training steps only."""
     task: Task
     penalties: Penalties

@@ -184,9 +184,9 @@ class Run:
         most, drawn = self.config.optimizer.batch_size, len(self.parts.drawn)
         sizes = [size for size in (min(most, drawn), drawn % most) if size]
         images = [self.train_examples.batch(self.positions(self.parts.drawn[:size]))[0] for size in sizes]
-        constant = self.config.dropout.schedule == "constant"
-        self.step.trained = compiled_for(self.model, images, self.config.optimizer.precision, constant)
-        self.compile_seconds = perf_counter() - start
+        self.step.trained = compiled_for(self.model, images, self.config.optimizer.precision)
+        if self.step.trained is not self.model:
+            self.compile_seconds = perf_counter() - start
 
     @property
     def steps_per_epoch(self) -> int:
