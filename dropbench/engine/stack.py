@@ -16,8 +16,8 @@ from dropbench.engine.device import prepare_device
 from dropbench.engine.evaluate import EVALUATION_BATCH
 from dropbench.engine.graph import CudaLane
 from dropbench.engine.history import History
+from dropbench.engine.run import OodImages, Run
 from dropbench.engine.stacked_mlp import StackedMLP
-from dropbench.engine.train import OodImages, Run
 from dropbench.models.parts import sizes
 from dropbench.run.blocks.dropout import PHILOX
 from dropbench.run.config import RunConfig

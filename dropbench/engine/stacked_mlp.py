@@ -17,7 +17,7 @@ from dropbench.engine.graph import Graphs, Lane
 from dropbench.engine.halving import halves_weights
 from dropbench.engine.members import Weights
 from dropbench.engine.optim import learning_rates
-from dropbench.engine.train import Run
+from dropbench.engine.run import Run
 from dropbench.kernels.batch import takes_images
 from dropbench.kernels.draws import NEVER, NO_DRAW, Chance, Draw
 from dropbench.kernels.stacked import Drops, drop, relu_drop, scaled

@@ -14,7 +14,8 @@ from dropbench.datasets import cache
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.ood import DERIVED, ood_images
 from dropbench.engine.device import synchronise
-from dropbench.engine.train import OnEpoch, OodImages, training
+from dropbench.engine.run import OodImages
+from dropbench.engine.train import OnEpoch, training
 from dropbench.engine.turns import Turns
 from dropbench.errors import DropbenchError
 from dropbench.run.config import RunConfig

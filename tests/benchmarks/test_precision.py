@@ -16,7 +16,7 @@ import torch
 from dropbench.cli.progress import PlainProgress
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.registry import prepare
-from dropbench.engine import train as engine
+from dropbench.engine import run as engine
 from dropbench.engine.optim import learning_rates
 from dropbench.experiments.workbench import Workbench, carry_out
 from dropbench.report.statistics import paired_difference

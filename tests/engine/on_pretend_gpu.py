@@ -19,7 +19,7 @@ from dropbench.catalog.dropouts import VARIANTS
 from dropbench.catalog.user_code import is_user_code
 from dropbench.datasets.dataset import DataSet
 from dropbench.engine import epoch, evaluate, monte_carlo
-from dropbench.engine import train as engine_train
+from dropbench.engine import run as engine_run
 from dropbench.engine.step import Step
 from dropbench.engine.train import train
 from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
@@ -62,7 +62,7 @@ def _steps_as_on_cuda(monkeypatch):
             return steps_of(step, images, device, graph)
         return epoch.GraphSteps(step, images, device, OneByOne(), warm_up=sys.maxsize)
 
-    monkeypatch.setattr(engine_train, "steps_of", as_on_cuda)
+    monkeypatch.setattr(engine_run, "steps_of", as_on_cuda)
 
 
 def own_code(config: RunConfig) -> bool:

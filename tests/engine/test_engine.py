@@ -166,7 +166,7 @@ def test_max_norm_projects_only_units_above_the_bound():
 
 
 def test_max_norm_holds_after_training(blobs):
-    from dropbench.engine.train import Run
+    from dropbench.engine.run import Run
 
     run = Run.prepare(small(max_norm=0.5), blobs, CPU)
     to_its_end(run.train_epoch())

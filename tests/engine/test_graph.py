@@ -19,11 +19,12 @@ from engine.test_engine import numbers
 from dropbench.catalog.dropouts import VARIANTS
 from dropbench.catalog.models import RECIPES
 from dropbench.dropout.control import dropout_layers, schedule_strength
-from dropbench.engine import train as engine
+from dropbench.engine import run as engine
 from dropbench.engine.epoch import EagerSteps, GraphSteps, steps_of
 from dropbench.engine.graph import WARM_UP, Graphs, _tell, captured
+from dropbench.engine.run import Run
 from dropbench.engine.tasks import Classify
-from dropbench.engine.train import Run, train, training
+from dropbench.engine.train import train, training
 from dropbench.engine.turns import side_by_side, to_its_end
 from dropbench.experiments.workbench import Workbench
 from dropbench.kernels import compiled

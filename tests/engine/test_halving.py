@@ -5,9 +5,10 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from dropbench.engine import train as engine
+from dropbench.engine import run as engine
 from dropbench.engine.halving import halves_images, halves_weights
 from dropbench.engine.optim import SGD
+from dropbench.engine.train import train
 from dropbench.engine.turns import to_its_end
 from dropbench.run.config import RunConfig
 
@@ -108,7 +109,7 @@ def test_images_that_are_to_be_reconstructed_are_whole():
 @pytest.mark.parametrize("patience", [None, 1])
 def test_a_net_is_tested_with_the_weights_it_was_trained_to(blobs, patience):
     """The validation loss of the last epoch, or the best one, is that of the net that is measured."""
-    result = engine.train(config(**NETS[0], p_drop=0.2, patience=patience), blobs)
+    result = train(config(**NETS[0], p_drop=0.2, patience=patience), blobs)
     tested = result.epochs[result.cost["tested_epoch"] - 1]
     assert result.metrics["val_nll"] == pytest.approx(tested.val_loss, abs=2e-3)
 

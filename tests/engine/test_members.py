@@ -17,7 +17,8 @@ from dropbench.engine.batches import Examples, measure
 from dropbench.engine.boosting import boosting_objective
 from dropbench.engine.evaluate import predict
 from dropbench.engine.monte_carlo import predict_monte_carlo
-from dropbench.engine.train import Run, train
+from dropbench.engine.run import Run
+from dropbench.engine.train import train
 from dropbench.engine.turns import to_its_end
 from dropbench.models.build import build_model
 from dropbench.run.config import RunConfig

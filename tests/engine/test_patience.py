@@ -11,9 +11,10 @@ from engine.test_engine import CPU, small
 
 from dropbench.datasets.dataset import DataSet
 from dropbench.engine import optim
-from dropbench.engine import train as engine
+from dropbench.engine import run as engine
 from dropbench.engine.optim import learning_rate_factor
-from dropbench.engine.train import Run, train
+from dropbench.engine.run import Run
+from dropbench.engine.train import train
 from dropbench.engine.turns import to_its_end
 from dropbench.run.config import RunConfig
 from dropbench.run.result import RunResult

@@ -13,7 +13,7 @@ from dropbench.dropout.dropconnect import DropConnect
 from dropbench.dropout.layer import Arriving, DropoutLayer
 from dropbench.dropout.own import OwnDropout
 from dropbench.dropout.stream import Stream
-from dropbench.engine.train import Run
+from dropbench.engine.run import Run
 from dropbench.errors import UsageError
 from dropbench.kernels.draws import Draw, chance_of
 from dropbench.kernels.mask import keep_mask

@@ -12,7 +12,7 @@ import torch
 from torch.utils import backend_registration
 
 from dropbench.catalog.dropouts import VARIANTS
-from dropbench.engine.train import Run
+from dropbench.engine.run import Run
 from dropbench.engine.turns import to_its_end
 from dropbench.run.config import RunConfig
 

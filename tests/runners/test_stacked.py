@@ -6,9 +6,9 @@ import torch
 import dropbench as db
 from dropbench.cli.main import run as command
 from dropbench.engine import stack
+from dropbench.engine.run import Run
 from dropbench.engine.stack import bytes_of_a_slot, train_stacked
 from dropbench.engine.stacked_mlp import StackedMLP
-from dropbench.engine.train import Run
 from dropbench.errors import UsageError
 from dropbench.results.csv_file import read_rows
 from dropbench.results.read import latest
