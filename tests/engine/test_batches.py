@@ -71,8 +71,9 @@ def test_the_arrays_of_one_data_set_stay_and_those_of_many_do_not():
 
     one, another = ([np.zeros(2) for _ in range(5)] for _ in range(2))
     before = use(one)
-    for _ in range(20):
-        uploaded(np.zeros(2), ELSEWHERE)  # labels that one run makes
+    labels = [np.zeros(2) for _ in range(20)]
+    for of_one_run in labels:
+        uploaded(of_one_run, ELSEWHERE)
         assert all(new is old for new, old in zip(use(one), before, strict=True))
     use(another)
     assert len(batches._uploads) <= 6

@@ -108,7 +108,7 @@ def _images_seen(config: RunConfig, images: Images) -> float:
 def _rate(config: RunConfig, images: Images, bench: Bench) -> float:
     """Training images a second of one worker, in the fastest of _EPOCHS: other work disturbed it least."""
     threads = torch.get_num_threads()
-    prepare_process(bench.threads)
+    prepare_process(bench.threads, bench.device)
     try:
         with made_up_data(images.shape, _BATCHES * config.optimizer.batch_size, 10, images.classes) as data:
             timed = _trained(config).replace(data_key=data.key, epochs=1 + _EPOCHS, precision=bench.precision)
