@@ -25,7 +25,7 @@ from dropbench.dropout.lending import own_draws
 from dropbench.engine import members, optim, tasks
 from dropbench.engine.batches import Examples, measure, pixel_values
 from dropbench.engine.boosting import boosting_objective
-from dropbench.engine.compiling import compiled_for
+from dropbench.engine.compiling import Compiled, compiled_for
 from dropbench.engine.device import (
     allow_tf32,
     autocast,
@@ -115,7 +115,7 @@ def train(
             "images_per_second": len(run.parts.drawn) * len(records) / train_seconds,
             "seconds": perf_counter() - start,
             "train_seconds": train_seconds,
-            "compile_seconds": run.compile_seconds,
+            "compile_seconds": run.trained.seconds if isinstance(run.trained, Compiled) else 0.0,
             "steps": run.steps_done,
             "train_images": len(run.parts.drawn),
             "distinct_train_images": len(np.unique(run.parts.drawn)),
@@ -143,14 +143,13 @@ class _Run:
     parts: SplitPositions
     train_examples: Examples
     model: nn.Module
-    trained: Callable[[torch.Tensor], torch.Tensor]
+    trained: nn.Module | Compiled
     """``model``, or its compiled version, which shares the weights and is used for training steps only."""
     task: Task
     penalties: Penalties
     optimizer: optim.SGD
     order: np.random.Generator
     steps_done: int = 0
-    compile_seconds: float = 0.0
     snapshots: list[members.Weights] = field(default_factory=list)
 
     @classmethod
@@ -198,13 +197,10 @@ class _Run:
     def compile(self) -> None:
         """Train through torch.compile from now on; the compile time is measured separately."""
         check_compiles(self.config)
-        start = perf_counter()
         most, drawn = self.config.optimizer.batch_size, len(self.parts.drawn)
         sizes = [size for size in (min(most, drawn), drawn % most) if size]
         images = [self.train_examples.batch(self.positions(self.parts.drawn[:size]))[0] for size in sizes]
         self.trained = compiled_for(self.model, images, self.config.optimizer.precision)
-        if self.trained is not self.model:
-            self.compile_seconds = perf_counter() - start
 
     def epoch(self, number: int) -> EpochRecord:
         """Train for one epoch, whose ``number`` counts from 1, and measure the validation split."""
