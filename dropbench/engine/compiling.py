@@ -2,7 +2,8 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from time import perf_counter
 from typing import cast
 
 import torch
@@ -15,19 +16,15 @@ from dropbench.engine.device import autocast
 
 _log = logging.getLogger(__name__)
 
-Net = Callable[[torch.Tensor], torch.Tensor]
-"""A net as it is called: from images to outputs."""
-
 LIMIT = 64
 """Graphs of one function that a process may hold, of which torch allows 8.
 
 A net takes one for each size of its batches, and several where its graph breaks at each site. A sweep over
 several nets takes as many for each.
 """
-_GAVE_UP = "torch.compile gave up after %d graphs of one function: this net is trained uncompiled."
 
 
-def compiled_for(model: nn.Module, batches: Sequence[torch.Tensor], precision: str) -> Net:
+def compiled_for(model: nn.Module, batches: Sequence[torch.Tensor], precision: str) -> "Compiled":
     """Compile ``model`` for training on batches of these shapes; the result shares its weights.
 
     The compiled net draws the same masks as ``model``. The passes that trigger the compilation have no side
@@ -35,8 +32,7 @@ def compiled_for(model: nn.Module, batches: Sequence[torch.Tensor], precision: s
     graphs in a process, whatever their seeds, drop probabilities and conventions are.
 
     Where there are too many graphs, all are thrown away, and those of this net are compiled anew. If it has
-    too many by itself, ``model`` is returned and a warning logged. If that shows only in a later pass, a
-    warning is logged, and that pass and all after it are uncompiled.
+    too many by itself, be it in a later pass, it goes on uncompiled, and a warning is logged.
 
     Raises:
         Exception: whatever torch.compile raises, for instance on the CPU if there is no C++ compiler.
@@ -45,24 +41,28 @@ def compiled_for(model: nn.Module, batches: Sequence[torch.Tensor], precision: s
     from torch._dynamo import reset  # here, since the import takes a second
     from torch._dynamo.exc import FailOnRecompileLimitHit
 
-    compiled = _Compiled(model, batches[0].device)
+    start = perf_counter()
+    compiled = Compiled(model, batches[0].device)
     for _ in range(2):
         try:
             compiled.warm_up(batches, precision)
         except FailOnRecompileLimitHit:
             reset()
         else:
+            compiled.seconds = perf_counter() - start
             return compiled
-    _log.warning(_GAVE_UP, LIMIT)
-    return model
+    compiled.give_up()
+    return compiled
 
 
-class _Compiled:
-    """A net that is trained by its graphs, until torch refuses to compile one."""
+class Compiled:
+    """A net that is trained by its graphs, until torch refuses to compile one; see compiled_for."""
 
     def __init__(self, model: nn.Module, device: torch.device) -> None:
         from torch._dynamo import config
 
+        self.seconds = 0.0
+        """How long the compilation took; 0 if the net is not compiled to the end."""
         self._model = model
         self._in_graph: list[tuple[BernoulliDropout, Place]] = []
         for layer in dropout_layers(model):
@@ -78,6 +78,7 @@ class _Compiled:
         self._gave_up = False
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the outputs of the net for a batch of images."""
         from torch._dynamo.exc import FailOnRecompileLimitHit
 
         if not self._gave_up:
@@ -86,9 +87,15 @@ class _Compiled:
                 return self._by_graphs(images)
             except FailOnRecompileLimitHit:
                 before.restore()
-                self._gave_up = True
-                _log.warning(_GAVE_UP, LIMIT)
+                self.give_up()
         return cast(torch.Tensor, self._model(images))
+
+    def give_up(self) -> None:
+        """Go on uncompiled, and say so."""
+        self._gave_up, self.seconds = True, 0.0
+        _log.warning(
+            "torch.compile gave up after %d graphs of a function: a net is trained uncompiled.", LIMIT
+        )
 
     def _by_graphs(self, images: torch.Tensor) -> torch.Tensor:
         for layer, place in self._in_graph:

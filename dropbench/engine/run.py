@@ -21,7 +21,7 @@ from dropbench.dropout.control import (
 )
 from dropbench.engine import members, optim, tasks
 from dropbench.engine.batches import Examples, measure, pixel_values
-from dropbench.engine.compiling import compiled_for
+from dropbench.engine.compiling import Compiled, compiled_for
 from dropbench.engine.device import describe, peak_memory_bytes
 from dropbench.engine.epoch import Steps, steps_of
 from dropbench.engine.halving import halves_images, halves_weights
@@ -57,7 +57,6 @@ class Run:
     order: np.random.Generator
     steps_done: int = 0
     epoch_began: float = 0.0
-    compile_seconds: float = 0.0
     snapshots: list[members.Weights] = field(default_factory=list)
 
     @classmethod
@@ -112,13 +111,10 @@ class Run:
     def compile(self) -> None:
         """Train through torch.compile from now on; the compile time is measured separately."""
         check_compiles(self.config)
-        start = perf_counter()
         most, drawn = self.config.optimizer.batch_size, len(self.parts.drawn)
         sizes = [size for size in (min(most, drawn), drawn % most) if size]
         images = [self.train_examples.batch(self.positions(self.parts.drawn[:size]))[0] for size in sizes]
         self.step.trained = compiled_for(self.model, images, self.config.optimizer.precision)
-        if self.step.trained is not self.model:
-            self.compile_seconds = perf_counter() - start
 
     @property
     def steps_per_epoch(self) -> int:
@@ -238,7 +234,7 @@ class Run:
             self.optimizer.release()  # its weights are kept, and it reconstructs in float32
         history.best.restore(self.model)
         set_strength(self.model, schedule_strength(self.config, history.tested_epoch))
-        message, drawn = history.message, self.parts.drawn
+        message, drawn, trained = history.message, self.parts.drawn, self.step.trained
         metrics, predictions, panel_records = ({}, {}, []) if message else self.measure(panel, ood)
         if not all(map(math.isfinite, metrics.values())):
             message = "the metrics of the trained net are not finite"
@@ -252,7 +248,7 @@ class Run:
                 "images_per_second": len(drawn) * len(history.records) / history.train_seconds,
                 "seconds": perf_counter() - start,
                 "train_seconds": history.train_seconds,
-                "compile_seconds": self.compile_seconds,
+                "compile_seconds": trained.seconds if isinstance(trained, Compiled) else 0.0,
                 "steps": self.steps_done,
                 "train_images": len(drawn),
                 "distinct_train_images": len(np.unique(drawn)),

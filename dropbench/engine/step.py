@@ -1,6 +1,5 @@
 """A training step: forward and backward pass of a batch, and the update of the weights."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +8,7 @@ from torch import nn
 from dropbench.engine import optim
 from dropbench.engine.batches import Examples
 from dropbench.engine.boosting import boosting_objective
+from dropbench.engine.compiling import Compiled
 from dropbench.engine.device import autocast
 from dropbench.engine.penalties import Penalties
 from dropbench.engine.tasks import Task
@@ -26,7 +26,7 @@ class Step:
     config: RunConfig
     examples: Examples
     model: nn.Module
-    trained: Callable[[torch.Tensor], torch.Tensor]
+    trained: nn.Module | Compiled
     """``model``, or its compiled version, which shares the weights and is used for training steps only."""
     task: Task
     penalties: Penalties

@@ -32,7 +32,7 @@ class Machine(Block):
     )
     compile: bool = setting(
         False,
-        help="Train through torch.compile: for a GPU and long runs. On the CPU it is slower.",
+        help="Train through torch.compile: for a GPU and long runs, or many alike. On the CPU it is slower.",
         flag="--compile",
         panel=PANEL,
         commands=("train", *OF_MANY_RUNS),
