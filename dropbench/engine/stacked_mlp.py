@@ -21,8 +21,7 @@ from dropbench.engine.run import Run
 from dropbench.kernels.batch import takes_images
 from dropbench.kernels.draws import NEVER, NO_DRAW, Chance, Draw
 from dropbench.kernels.stacked import Drops, drop, relu_drop, scaled
-
-_LEAST_NORM = 1e-7  # as in torch.renorm
+from dropbench.kernels.stacked_sgd import Settings, sgd_step_of_runs
 
 
 class StackedMLP:
@@ -60,7 +59,7 @@ class StackedMLP:
         self._orders = new(len(like.parts.drawn), dtype=torch.int64)
         self._validation = new(len(like.parts.validation), dtype=torch.int64)
         self._rates = new(like.steps_per_epoch)
-        self._momentum, self._weight_decay, self._bound = new(1, 1), new(1, 1), new(1, 1)
+        self._settings = Settings(momentum=new(1, 1), weight_decay=new(1, 1), max_norm=new(1, 1))
         channels = self._images.shape[3]
         self._mean, self._deviation = new(1, 1, 1, channels), new(1, 1, 1, channels)
         self._place = torch.zeros(1, dtype=torch.int64, device=device)
@@ -95,8 +94,9 @@ class StackedMLP:
         for layer, linear in zip(self._layers, linear_layers(run.model), strict=True):
             layer.take(slot, linear)
         self._validation[slot] = run.positions(run.parts.validation)
-        self._momentum[slot], self._weight_decay[slot] = settings.momentum, settings.weight_decay
-        self._bound[slot] = settings.max_norm or torch.inf
+        self._settings.momentum[slot] = settings.momentum
+        self._settings.weight_decay[slot] = settings.weight_decay
+        self._settings.max_norm[slot] = settings.max_norm or torch.inf
         self._mean[slot] = normalisation.mean.view(-1)
         self._deviation[slot] = normalisation.deviation.view(-1)
         self._lend(slot, run)
@@ -162,7 +162,7 @@ class StackedMLP:
         with torch.no_grad():
             rates = self._rates.index_select(1, self._place)[:, :, None]
             for part, gradient in zip(parameters, gradients, strict=True):
-                part.step(gradient, rates, self._momentum, self._weight_decay, self._bound)
+                part.step(gradient, rates, self._settings)
             self._loss += losses * size
             self._wrong += (logits.argmax(2) != labels).sum(1)
             self._place += 1
@@ -250,28 +250,10 @@ class Parameter:
         self.used[slot] = values
         self.velocity[slot] = 0
 
-    def step(
-        self,
-        gradient: torch.Tensor,
-        rates: torch.Tensor,
-        momentum: torch.Tensor,
-        weight_decay: torch.Tensor,
-        bound: torch.Tensor,
-    ) -> None:
-        """Do what dropbench.engine.optim.SGD does by torch's operations, for all slots.
-
-        The numbers are ``(slots, 1, 1)``. A bound of ∞ changes nothing.
-        """
-        change = gradient.float()
-        if self._is_weight:
-            change = torch.addcmul(change, weight_decay, self.master)
-        self.velocity.mul_(momentum).add_(change)
-        self.master.addcmul_(rates, self.velocity, value=-1)
-        if self._is_weight:
-            norms = torch.linalg.vector_norm(self.master, 2, dim=2, keepdim=True)
-            self.master.mul_(torch.where(norms > bound, bound / (norms + _LEAST_NORM), 1.0))
-        if self.used is not self.master:
-            self.used.copy_(self.master)
+    def step(self, gradient: torch.Tensor, rates: torch.Tensor, settings: Settings) -> None:
+        """Update the values of all slots; see sgd_step_of_runs."""
+        values = (self.used, self.master, self.velocity)
+        sgd_step_of_runs(*values, gradient, rates, settings, self._is_weight)
 
 
 class _Layer:

@@ -141,3 +141,41 @@ def pass_back_of_runs(gradient, activations, to_units, count, scales, UNITS: tl.
     values = tl.load(gradient + at, mask=inside, other=0.0).to(tl.float32) * tl.load(scales + run)
     stopped = tl.load(activations + at, mask=inside, other=0.0).to(tl.float32) <= 0
     tl.store(to_units + at, tl.where(stopped, 0.0, values).to(to_units.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def sgd_of_runs(
+    used,
+    masters,
+    velocities,
+    gradients,
+    rates,
+    momenta,
+    weight_decays,
+    bounds,
+    rows,
+    columns,
+    IS_WEIGHT: tl.constexpr,
+    IS_ROUNDED: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """Update a row of a run's weights; with ``rows`` a run. The other numbers are in tensors ``(runs,)``."""
+    row = tl.program_id(0).to(tl.int64)
+    run = row // rows
+    column = tl.arange(0, COLUMNS)
+    inside = column < columns
+    at = row * columns + column
+    change = tl.load(gradients + at, mask=inside, other=0.0).to(tl.float32)
+    master = tl.load(masters + at, mask=inside, other=0.0)
+    if IS_WEIGHT:
+        change += tl.load(weight_decays + run) * master
+    velocity = tl.load(velocities + at, mask=inside, other=0.0) * tl.load(momenta + run) + change
+    master -= tl.load(rates + run) * velocity
+    if IS_WEIGHT:
+        norm, bound = tl.sqrt(tl.sum(master * master)), tl.load(bounds + run)
+        if norm > bound:
+            master *= bound / (norm + 1e-7)
+    tl.store(velocities + at, velocity, mask=inside)
+    tl.store(masters + at, master, mask=inside)
+    if IS_ROUNDED:
+        tl.store(used + at, master.to(used.dtype.element_ty), mask=inside)

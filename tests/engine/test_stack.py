@@ -16,6 +16,7 @@ from dropbench.engine.stack import stack_of, train_stacked
 from dropbench.engine.stacked_mlp import Parameter
 from dropbench.engine.train import train
 from dropbench.kernels import compiled
+from dropbench.kernels.stacked_sgd import Settings
 from dropbench.run.config import RunConfig
 
 SIDE = 8
@@ -93,9 +94,8 @@ def sums_are_the_same_here() -> bool:
         gradient = torch.randn(weight.shape, generator=generator)
         layer.weight.grad = gradient[1].clone()
         theirs.step(0.37)
-        numbers = (torch.full((2, 1, 1), number) for number in (0.37, 0.9, 0.1, 1.0))
-        with torch.no_grad():
-            ours.step(gradient, *numbers)
+        rates, *numbers = (torch.full((2, 1, 1), number) for number in (0.37, 0.9, 0.1, 1.0))
+        ours.step(gradient, rates, Settings(*numbers))
         torch.testing.assert_close(ours.master[1], layer.weight, rtol=1e-5, atol=1e-6)
         same &= torch.equal(ours.master[1], layer.weight)
     return same

@@ -9,9 +9,11 @@ import sys
 import pytest
 import torch
 
-from dropbench.kernels import compiled, mask, stacked
+from dropbench.engine.optim import SGD
+from dropbench.kernels import compiled, mask, stacked, stacked_sgd
 from dropbench.kernels.draws import NEVER, Draw, chance_of
 from dropbench.kernels.stacked import Drops
+from dropbench.kernels.stacked_sgd import Settings
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 needs_triton = pytest.mark.skipif(
@@ -32,6 +34,7 @@ FIRST = [0, 41, 3, (1 << 32) - 2]
 @pytest.fixture(params=DEVICES)
 def device(request, monkeypatch) -> torch.device:
     if INTERPRETED:  # on CPU tensors
+        monkeypatch.setattr(stacked_sgd, "_triton_takes", lambda master: True)
         monkeypatch.setattr(stacked, "_triton_takes", lambda units: True)
         monkeypatch.setattr(compiled, "takes", lambda units: False)
     return torch.device(request.param)
@@ -104,6 +107,40 @@ def test_relu_and_its_gradient(device, dtype):
         assert_same(ours.grad[run], leaf.grad)
 
 
+@pytest.mark.usefixtures("with_kernels")
+@pytest.mark.parametrize("half", [False, True], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("columns", [5, 130])
+def test_a_step_of_sgd_is_that_of_each_run(device, half, columns):
+    """With and without momentum, weight decay and max-norm; what is not finite stays in its run."""
+    numbers = torch.tensor(
+        [[0.1, 0.9, 0.0, torch.inf], [0.3, 0.0, 0.1, 1.0], [0.2, 0.5, 0.01, 3.0], [0.1, 0.9, 0.0, 2.0]]
+    )
+    rates, *settings = numbers.T.reshape(4, 4, 1, 1).contiguous().to(device)
+    for is_weight, rows in ((True, 3), (False, 1)):
+        start = normal(4, rows, columns)
+        start[3] = torch.nan
+        master = start.clone().to(device)
+        used = master.bfloat16() if half else master
+        velocity = torch.zeros_like(master)
+        layers = [torch.nn.Linear(columns, rows, bias=False) for _ in range(4)]
+        for run, layer in enumerate(layers):
+            layer.weight.data.copy_(start[run])
+            if not is_weight:
+                numbers[run, 2:] = torch.tensor([0.0, torch.inf])
+        alone = [SGD(layer, *numbers[run, 1:].tolist()) for run, layer in enumerate(layers)]
+        for step in range(3):
+            gradient = normal(4, rows, columns).mul(step + 1).to(used.dtype)
+            stacked_sgd.sgd_step_of_runs(
+                used, master, velocity, gradient.to(device), rates, Settings(*settings), is_weight
+            )
+            for run, layer in enumerate(layers):
+                layer.weight.grad = gradient[run].float()
+                alone[run].step(numbers[run, 0].item())
+        for run, layer in enumerate(layers):
+            torch.testing.assert_close(master[run].cpu(), layer.weight.detach(), equal_nan=True)
+        torch.testing.assert_close(used.float(), master, rtol=2**-7 if half else 0, atol=0, equal_nan=True)
+
+
 @pytest.mark.skipif(INTERPRETED, reason="this is the interpreter")
 @needs_triton
 def test_the_interpreter_gives_the_masks_of_the_cpu():
@@ -137,6 +174,11 @@ for dtype in ("*fp32", "*bf16"):
         compile(in_triton.drop_of_runs, constants, units=dtype, dropped=dtype, site="i32", **tables, **more)
     pointers = dict.fromkeys(("gradient", "activations", "to_units"), dtype)
     compile(in_triton.pass_back_of_runs, {"UNITS": 1024}, **pointers, **more)
+    for is_weight in (False, True):
+        constants = {"IS_WEIGHT": is_weight, "IS_ROUNDED": dtype == "*bf16", "COLUMNS": 2048}
+        names = ("masters", "velocities", "rates", "momenta", "weight_decays", "bounds")
+        numbers = {**dict.fromkeys(names, "*fp32"), "rows": "i32", "columns": "i32"}
+        compile(in_triton.sgd_of_runs, constants, used=dtype, gradients=dtype, **numbers)
 """
     subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "TRITON_CACHE_DIR": str(tmp_path)}, check=True
