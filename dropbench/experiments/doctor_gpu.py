@@ -74,9 +74,11 @@ def describe_sharing(workload: "Workload") -> Iterator[Finding]:
         memory = f"{gpu.memory_bytes / 1e9:.1f} GB{' free' if gpu.mps else ''}"
         parts = f"{memory}, {gpu.multiprocessors} multiprocessors, compute capability {major}.{minor}"
         yield Finding(f"GPU {number}", f"{gpu.name}: {parts}")
+    each = workload.runs_on_each(found, cores())
     if all(gpu.mps for gpu in found):
-        each = workload.runs_on_each(found, cores())
-        yield Finding("MPS", f"runs of a small net that share a GPU: {each}; end MPS by: {gpus.STOP_MPS}")
+        yield Finding(
+            "MPS", f"processes with a small net that share a GPU: {each}; end MPS by: {gpus.STOP_MPS}"
+        )
     else:
-        value = "not started: runs on one GPU would take turns, so each GPU has one at a time"
+        value = f"not started: runs of a small net that share a GPU, side by side in one process: {each}"
         yield Finding("MPS", value, "note", gpus.START_MPS if sys.platform == "linux" else "")

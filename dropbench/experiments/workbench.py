@@ -222,7 +222,7 @@ def carry_out(
         watcher.planned(agenda, 0)
         return outcome
     # Of all configs, so that a resumed command has the same number of threads, too.
-    workload = Workload.of(configs, bench.data)
+    workload = Workload.of(configs, bench.data, bench.extras.graph and not bench.extras.compiled)
     runner = choose_runner(
         len(agenda.todo) + agenda.before, bench.device, bench.machine, bench.extras, workload
     )

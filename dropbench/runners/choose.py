@@ -37,6 +37,14 @@ def _most(device: torch.device, workload: Workload | None) -> int:
     return len(found) * (workload.runs_on_each(found, cores()) if workload else 1)
 
 
+def abreast(jobs: int, device: torch.device, machine: Machine, workload: Workload | None = None) -> int:
+    """Return how many of the ``jobs`` runs at a time one process has: several on a GPU without MPS."""
+    if device.type != "cuda" or machine.runner == "process" or workload is None or not workload.replays:
+        return 1
+    found = gpus.found()
+    return 1 if all(gpu.mps for gpu in found) else -(-jobs // len(found))
+
+
 def choose_runner(
     runs: int,
     device: torch.device,
@@ -46,7 +54,8 @@ def choose_runner(
 ) -> Runner:
     """Return the runner for a command of ``runs`` runs: on the CPU one worker per core.
 
-    On CUDA there is one per GPU, or more of a ``workload`` where they can share it.
+    On CUDA there is one per GPU, or more of a ``workload`` where they can share it: processes with MPS, else
+    runs side by side in a process for each GPU.
 
     Many runs with one thread each are faster than one run at a time with all threads, for small nets and for
     large ones (``dropbench speed --only jobs`` measures it). If there are fewer runs than cores, the workers
@@ -62,6 +71,7 @@ def choose_runner(
 
         return RayRunner(runs, device, machine, extras)
     jobs, threads = shares(runs, device, machine, workload)
-    if machine.runner == "process" or jobs > 1:
-        return ProcessRunner(device, jobs, threads, extras)
-    return SerialRunner(device, threads, extras)
+    of_process = abreast(jobs, device, machine, workload)
+    if machine.runner == "process" or jobs > of_process:
+        return ProcessRunner(device, jobs, threads, extras, of_process)
+    return SerialRunner(device, threads, extras, jobs)

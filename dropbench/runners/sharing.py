@@ -17,26 +17,25 @@ _BUSY = 0.5
 The rest are the gaps between short kernels, the ends of epochs, and the start and the end of the run.
 """
 _MOST_PROCESSES = 47  # MPS takes 48 for each GPU, and the one that starts the runs may be among them
+_MOST_IN_PROCESS = 8  # one thread begins the steps of all: a replay takes tens of microseconds of it
 
 
 def runs_on(gpu: Gpu, need: Need, cores: int) -> int:
     """Return how many runs pay on a GPU at a time: one or more.
 
-    Without MPS the processes on a GPU take turns, and more than one gain nothing. With it there are as many
-    as the smallest of these allows:
+    With MPS they are processes; without it processes would take turns, and the runs are side by side in one
+    (dropbench.engine.turns). There are as many as the smallest of these allows:
 
     - memory: the runs and their data fit into the larger part of what is free;
     - occupancy: together they keep all multiprocessors busy (Need.multiprocessors), each for a part of the
       time;
-    - cores: each process has one of the ``cores`` that this GPU's share of the machine has, since it launches
-      the kernels;
-    - the clients that MPS takes.
+    - the host, which begins the steps: with MPS each process has one of the ``cores`` that this GPU's share of
+      the machine has, and MPS takes so many; else a thread has so many runs.
     """
-    if not gpu.mps:
-        return 1
     by_memory = _MEMORY * gpu.memory_bytes / need.memory_bytes
     by_occupancy = gpu.multiprocessors / (_BUSY * need.multiprocessors(gpu.multiprocessors))
-    return max(1, int(min(by_memory, by_occupancy, cores, _MOST_PROCESSES)))
+    by_host = min(cores, _MOST_PROCESSES) if gpu.mps else _MOST_IN_PROCESS
+    return max(1, int(min(by_memory, by_occupancy, by_host)))
 
 
 @dataclass(frozen=True)
@@ -48,19 +47,26 @@ class Workload:
     classes: int
     images: int
     """The number of images, those of all splits together."""
+    graph: bool = True
+    """Whether steps are replayed as graphs where they can be."""
 
     @classmethod
-    def of(cls, configs: Iterable[RunConfig], data: DataSet) -> "Workload":
+    def of(cls, configs: Iterable[RunConfig], data: DataSet, graph: bool = True) -> "Workload":
         """Return the workload of runs on a data set in memory."""
         images = len(data.train_labels) + len(data.test_labels)
-        return cls(tuple(configs), data.image_shape, len(data.classes), images)
+        return cls(tuple(configs), data.image_shape, len(data.classes), images, graph)
+
+    @property
+    def replays(self) -> bool:
+        """Whether all steps are replayed on CUDA; otherwise one run takes all the time of a thread."""
+        return self.graph and not any(config.with_user_code for config in self.configs)
 
     def runs_on_each(self, gpus: Sequence[Gpu], cores: int) -> int:
         """Return how many runs pay on every one of ``gpus``: as many as on the one that takes fewest.
 
         If a net cannot be tried on shapes alone, as one of the user's own that looks at values, it is one.
         """
-        if not self.configs or not all(gpu.mps for gpu in gpus):
+        if not self.configs or not (self.replays or all(gpu.mps for gpu in gpus)):
             return 1
         try:
             needs = [

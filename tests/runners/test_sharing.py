@@ -10,6 +10,8 @@ from dropbench.engine.need import Need, need_of
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import AUTOMATIC, Machine
 from dropbench.runners import choose
+from dropbench.runners.process import ProcessRunner
+from dropbench.runners.serial import SerialRunner
 from dropbench.runners.sharing import Workload, runs_on
 
 CUDA = torch.device("cuda")
@@ -20,12 +22,17 @@ CNN = RunConfig(model="lecture-cnn", p_drop=0.5)
 GREY = (1, 28, 28)
 
 
+def workload(*configs, graph=True):
+    return Workload(configs, GREY, 10, 70_000, graph)
+
+
 def need(config):
     return need_of(config, GREY, 10, 70_000)
 
 
-def test_without_mps_a_gpu_has_one_run():
-    assert runs_on(replace(LARGE, mps=False), need(MLP), 64) == 1
+def test_without_mps_the_cores_do_not_decide_since_one_thread_begins_all_steps():
+    alone = replace(LARGE, mps=False)
+    assert runs_on(alone, need(MLP), 1) == runs_on(alone, need(MLP), 64) > 1
 
 
 def test_each_limit_alone_decides():
@@ -35,6 +42,7 @@ def test_each_limit_alone_decides():
     assert runs_on(room, little, 5) == 5, "cores"
     assert runs_on(replace(room, memory_bytes=10 * 10**9), little, much) == 8, "memory"
     assert runs_on(replace(room, multiprocessors=10), little, much) == 20, "occupancy, half of the time"
+    assert runs_on(replace(room, mps=False), little, much) == 8, "the thread of one process"
 
 
 def test_a_gpu_that_is_full_or_a_machine_without_a_core_to_spare_has_one_run():
@@ -54,10 +62,6 @@ def on(monkeypatch, gpus, cores=64):
     monkeypatch.setattr(choose, "cores", lambda: cores)
 
 
-def workload(*configs):
-    return Workload(configs, GREY, 10, 70_000)
-
-
 def test_jobs_are_those_of_all_gpus_and_as_many_as_there_are_runs(monkeypatch):
     each = runs_on(LARGE, need(MLP), 32)
     assert each > 1
@@ -66,8 +70,44 @@ def test_jobs_are_those_of_all_gpus_and_as_many_as_there_are_runs(monkeypatch):
     assert choose.shares(3, CUDA, AUTOMATIC, workload(MLP))[0] == 3
     assert choose.shares(1000, CUDA, AUTOMATIC)[0] == 2, "of unknown runs one on each GPU"
     assert choose.shares(1000, CUDA, Machine(runner="serial"), workload(MLP))[0] == 1
-    on(monkeypatch, [replace(LARGE, mps=False)] * 2)
-    assert choose.shares(1000, CUDA, AUTOMATIC, workload(MLP))[0] == 2
+
+
+def test_without_mps_one_process_for_each_gpu_has_the_runs_side_by_side(monkeypatch):
+    alone = replace(LARGE, mps=False)
+    each = runs_on(alone, need(MLP), 64)
+    for gpus, kind in ([alone], SerialRunner), ([alone] * 2, ProcessRunner):
+        on(monkeypatch, gpus)
+        runner = choose.choose_runner(1000, CUDA, workload=workload(MLP))
+        assert isinstance(runner, kind)
+        assert runner.jobs == each * len(gpus)
+        assert not isinstance(runner, ProcessRunner) or runner.abreast == each
+
+
+@pytest.mark.parametrize(
+    ("gpu", "machine", "runs"),
+    [
+        (LARGE, AUTOMATIC, workload(MLP)),
+        (replace(LARGE, mps=False), Machine(runner="process", jobs=4), workload(MLP)),
+        (replace(LARGE, mps=False), Machine(jobs=4), workload(MLP, graph=False)),
+        (replace(LARGE, mps=False), Machine(jobs=4), workload(MLP.replace(dropout="torch.nn:Dropout"))),
+    ],
+    ids=["with MPS", "wanted", "without graphs", "own code"],
+)
+def test_elsewhere_each_run_has_a_process(monkeypatch, gpu, machine, runs):
+    on(monkeypatch, [gpu])
+    runner = choose.choose_runner(1000, CUDA, machine, workload=runs)
+    assert isinstance(runner, ProcessRunner)
+    assert runner.abreast == 1
+
+
+@pytest.mark.parametrize(
+    "runs", [workload(MLP, graph=False), workload(MLP.replace(model="own:Net", layers=()))]
+)
+def test_steps_that_are_no_graphs_take_a_thread_each_so_that_one_run_is_on_each_gpu(monkeypatch, runs):
+    on(monkeypatch, [replace(LARGE, mps=False)])
+    runner = choose.choose_runner(1000, CUDA, workload=runs)
+    assert isinstance(runner, SerialRunner)
+    assert runner.jobs == 1
 
 
 def test_every_gpu_has_as_many_as_the_one_that_takes_fewest(monkeypatch):
