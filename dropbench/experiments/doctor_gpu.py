@@ -76,9 +76,8 @@ def describe_sharing(workload: "Workload") -> Iterator[Finding]:
         yield Finding(f"GPU {number}", f"{gpu.name}: {parts}")
     each = workload.runs_on_each(found, cores())
     if all(gpu.mps for gpu in found):
-        yield Finding(
-            "MPS", f"processes with a small net that share a GPU: {each}; end MPS by: {gpus.STOP_MPS}"
-        )
+        value = f"processes with a small net that share a GPU: {each}; end MPS by: {gpus.STOP_MPS}"
+        yield Finding("MPS", value)
     else:
         value = f"not started: runs of a small net that share a GPU, side by side in one process: {each}"
         yield Finding("MPS", value, "note", gpus.START_MPS if sys.platform == "linux" else "")

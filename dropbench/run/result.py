@@ -126,7 +126,8 @@ class RunResult:
       bootstrap), validation_images, test_images, last_epoch (the last one trained), tested_epoch (whose net
       was evaluated: an earlier one with patience), parameters and peak_memory_bytes (None where the platform
       does not report it).
-    - ``where``: the device, the software versions and the time of the start, as CSV cells.
+    - ``where``: the device, how many runs were trained together as one net (``stacked``), the software
+      versions and the time of the start, as CSV cells.
     - ``predictions``: the arrays named by kept_arrays.
     """
 

@@ -29,8 +29,8 @@ def runs_on(gpu: Gpu, need: Need, cores: int) -> int:
     - memory: the runs and their data fit into the larger part of what is free;
     - occupancy: together they keep all multiprocessors busy (Need.multiprocessors), each for a part of the
       time;
-    - the host, which begins the steps: with MPS each process has one of the ``cores`` that this GPU's share of
-      the machine has, and MPS takes so many; else a thread has so many runs.
+    - the host, which begins the steps: with MPS each process has one of the ``cores`` that are this GPU's
+      share of the machine, and MPS takes so many processes; else a thread has so many runs.
     """
     by_memory = _MEMORY * gpu.memory_bytes / need.memory_bytes
     by_occupancy = gpu.multiprocessors / (_BUSY * need.multiprocessors(gpu.multiprocessors))

@@ -100,9 +100,10 @@ def test_elsewhere_each_run_has_a_process(monkeypatch, gpu, machine, runs):
     assert runner.abreast == 1
 
 
-@pytest.mark.parametrize(
-    "runs", [workload(MLP, graph=False), workload(MLP.replace(model="own:Net", layers=()))]
-)
+OWN = MLP.replace(model="own:Net", layers=())
+
+
+@pytest.mark.parametrize("runs", [workload(MLP, graph=False), workload(OWN)], ids=["without graphs", "own"])
 def test_steps_that_are_no_graphs_take_a_thread_each_so_that_one_run_is_on_each_gpu(monkeypatch, runs):
     on(monkeypatch, [replace(LARGE, mps=False)])
     runner = choose.choose_runner(1000, CUDA, workload=runs)
