@@ -39,6 +39,7 @@ class StackRunner:
         device: torch.device,
         threads: int,
         extras: Extras,
+        most_slots: int = MOST_SLOTS,
     ) -> None:
         self._rest = rest
         self._groups = [list(group) for _, group in groupby(runs, key=stack_of)]
@@ -46,7 +47,8 @@ class StackRunner:
         self._device = device
         self._threads = threads
         self._extras = extras
-        self.jobs = max(rest.jobs, *map(len, self._groups))
+        together = (len(group) for group in self._groups if stack_of(group[0]) is not None)
+        self.jobs = max(rest.jobs, min(most_slots, max(together, default=1)))
 
     def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Generator[RunResult, None, None]:
         """Yield one result per config as the runs end; the configs are the first of its runs, or all.
@@ -127,7 +129,8 @@ def with_stacks(
     order = {key: number for number, key in enumerate(dict.fromkeys(map(stack_of, runs)))}
     in_order = sorted(runs, key=lambda config: order[stack_of(config)])
     threads = machine.threads or cores()
-    return StackRunner(rest, in_order, slots_of, device, threads, extras), in_order
+    most_slots = machine.stack or MOST_SLOTS
+    return StackRunner(rest, in_order, slots_of, device, threads, extras, most_slots), in_order
 
 
 def slots_that_fit(free_bytes: int, bytes_of_one: float) -> int:

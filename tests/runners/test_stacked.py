@@ -59,6 +59,7 @@ def silent(worker, config, record):
 def test_each_run_goes_where_it_fits(blobs):
     runs, heard = mixed(blobs), []
     runner, order = runner_for(runs, blobs)
+    assert runner.jobs == 2
     assert sorted(run.run_id for run in order) == sorted(run.run_id for run in runs)
     results = by_id(runner.run(order, lambda *of: heard.append((of[1].run_id, of[2]))))
     assert all(results[run.run_id].where["stacked"] == 1 for run in runs[6:])
