@@ -70,13 +70,20 @@ def allow_tf32(allowed: bool) -> None:
     torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
 
 
-def prepare_process(threads: int | None = None) -> None:
-    """Set the threads and the allocator of a process before it trains; may be called again.
+def prepare_process(threads: int | None = None, device: torch.device | None = None) -> None:
+    """Set the device, the threads and the allocator of a process before it trains; may be called again.
+
+    Some calls of CUDA, such as those about memory, fail before it is initialised, and others act on the
+    current device, which is the first GPU unless another is set.
 
     Raises:
         UsageError: if ``threads`` is less than 1.
 
     """
+    if device is not None and device.type == "cuda":
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+        if device.index is not None:
+            torch.cuda.set_device(device)
     if threads is not None:
         if threads < 1:
             raise UsageError(f"`threads` is {threads}.", "Write 1 or more.")
@@ -96,6 +103,17 @@ def interrupts_ignored() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done all it was given, and raise the error that it came upon, if any.
+
+    An error in a kernel, such as an address outside its tensors, is one that CUDA raises at every later call:
+    the process can no longer use its GPUs. One that a call refused, such as memory that is not there, leaves
+    nothing behind.
+    """
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def describe(device: torch.device) -> dict[str, Any]:

@@ -120,7 +120,7 @@ class Run:
         normalisation = (
             pixel_values(data.image_shape[0], device)
             if task == "reconstruct" or config.data.pixels == "unit"
-            else measure(data.train_images, parts.train, device)
+            else measure(data.train_images, parts.train, device, data.pixel_sums)
         )
         model = build_model(data.image_shape, len(data.classes), config)
         model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

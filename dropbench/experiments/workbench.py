@@ -26,6 +26,7 @@ from dropbench.run.machine import AUTOMATIC, CAREFUL, Machine, Policy
 from dropbench.run.result import EpochRecord, RunResult, kept_arrays
 from dropbench.runners.base import NO_EXTRAS, Extras
 from dropbench.runners.choose import choose_runner
+from dropbench.runners.sharing import Workload
 from dropbench.runners.stacked import with_stacks
 
 
@@ -220,7 +221,11 @@ def carry_out(
     if not agenda.todo:
         watcher.planned(agenda, 0)
         return outcome
-    runner = choose_runner(len(agenda.todo) + agenda.before, bench.device, bench.machine, bench.extras)
+    # Of all configs, so that a resumed command has the same number of threads, too.
+    workload = Workload.of(configs, bench.data)
+    runner = choose_runner(
+        len(agenda.todo) + agenda.before, bench.device, bench.machine, bench.extras, workload
+    )
     runner, todo = with_stacks(runner, agenda.todo, bench.data, bench.device, bench.machine, bench.extras)
     watcher.planned(agenda, min(runner.jobs, len(todo)))
     lists = {"ok": outcome.ok, "diverged": outcome.diverged, "failed": outcome.failed}

@@ -59,7 +59,7 @@ class Machine(Block):
         flag="--jobs",
         panel=PANEL,
         commands=OF_MANY_RUNS,
-        says_default="one per core; on CUDA one per GPU; on Ray as many as fit",
+        says_default="one per core; on CUDA one per GPU, with MPS as many as pay; on Ray as many as fit",
         range=COUNT,
     )
     stack: int | None = setting(

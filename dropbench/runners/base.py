@@ -1,19 +1,25 @@
 """The protocol of runners, the queue they take runs from, and how a worker carries out a run."""
 
 import functools
+import logging
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from dropbench.datasets import cache
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.ood import DERIVED, ood_images
+from dropbench.engine.device import synchronise
 from dropbench.engine.train import OnEpoch, OodImages, train
+from dropbench.errors import DropbenchError
 from dropbench.run.config import RunConfig
 from dropbench.run.result import EpochRecord, RunResult
+
+_log = logging.getLogger(__name__)
 
 OnProgress = Callable[[int, RunConfig, EpochRecord | None], None]
 """Called with the worker's number, its run, and the epoch that just ended (None when the run starts)."""
@@ -38,6 +44,10 @@ class Extras:
 
 
 NO_EXTRAS = Extras()
+
+
+class DeviceLostError(DropbenchError):
+    """A run failed and left the device unusable for this process: another process can go on."""
 
 
 class Runner(Protocol):
@@ -80,6 +90,7 @@ class Queue:
         task.deaths += 1
         if task.deaths < ATTEMPTS:
             self._retries.append(task)
+            _log.warning(f"A worker process died ({reason}). Another one tries its run once more.")
             return
         hint = "; out of memory?" if reason == "SIGKILL" else ""  # so the system ends what takes too much
         message = f"its worker process died {ATTEMPTS} times ({reason}){hint}"
@@ -87,18 +98,34 @@ class Queue:
 
 
 def carry_out_run(config: RunConfig, device: torch.device, extras: Extras, on_epoch: OnEpoch) -> RunResult:
-    """Train on the cached data set; an exception becomes a result with the status ``failed``."""
+    """Train on the cached data set; an exception becomes a result with the status ``failed``.
+
+    Raises:
+        DeviceLostError: if the run failed so that every later one on this device would fail in this process.
+
+    """
     try:
         data, ood = data_of(config, extras)
         return train(config, data, device, on_epoch, extras.compiled, extras.panel, ood, extras.graph)
     except Exception as error:  # a sweep goes on after a failed run, whose row has the reason
-        return RunResult(config=config, status="failed", message=_reason(error))
+        reason = _reason(error)
+        _check_device(device, reason)
+        return RunResult(config=config, status="failed", message=reason)
+
+
+def _check_device(device: torch.device, reason: str) -> None:
+    """Raise DeviceLostError, with ``reason`` and the device's own error, unless the device still works."""
+    try:
+        synchronise(device)
+    except Exception as error:  # torch raises several types
+        first = str(error).partition("\n")[0]  # more lines say how to debug CUDA
+        raise DeviceLostError(reason if first in reason else f"{reason}; then {first}") from error
 
 
 def data_of(config: RunConfig, extras: Extras) -> tuple[DataSet, OodImages | None]:
     """Return the cached data set of a run, and the out-of-distribution images where there are any."""
     data = _cached_data(config.data.key)
-    return data, (extras.ood, ood_images(extras.ood, data)) if extras.ood else None
+    return data, (extras.ood, _ood_images(extras.ood, config.data.key)) if extras.ood else None
 
 
 def _reason(error: Exception) -> str:
@@ -113,3 +140,8 @@ def _reason(error: Exception) -> str:
 @functools.lru_cache(maxsize=1)
 def _cached_data(key: str) -> DataSet:
     return cache.load(key)
+
+
+@functools.lru_cache(maxsize=1)
+def _ood_images(ood: str, key: str) -> np.ndarray:
+    return ood_images(ood, _cached_data(key))

@@ -16,14 +16,23 @@ from dropbench.engine.device import interrupts_ignored, prepare_process
 from dropbench.kernels.ready import make_ready
 from dropbench.run.config import RunConfig
 from dropbench.run.result import RunResult
-from dropbench.runners.base import NO_EXTRAS, Attempt, Extras, OnProgress, Queue, carry_out_run
+from dropbench.runners.base import (
+    NO_EXTRAS,
+    Attempt,
+    DeviceLostError,
+    Extras,
+    OnProgress,
+    Queue,
+    carry_out_run,
+)
 
 
 class ProcessRunner:
     """Carries out runs in ``jobs`` worker processes, each with ``threads`` CPU threads.
 
-    On CUDA the workers are distributed over the GPUs. A worker that dies (out of memory, a signal) is
-    replaced, and its run is tried once more before it counts as failed.
+    On CUDA the workers are distributed over the GPUs. A worker that dies (out of memory, a signal) or ends
+    since a run left its device unusable is replaced, and its run is tried once more before it counts as
+    failed.
     """
 
     def __init__(self, device: torch.device, jobs: int, threads: int, extras: Extras = NO_EXTRAS) -> None:
@@ -54,6 +63,9 @@ class ProcessRunner:
                         yield from queue.retry_or_fail(task, worker.exit_reason())
                         workers[worker.number] = worker = self._start(worker.number)
                     else:
+                        if isinstance(message, DeviceLostError):
+                            worker.last_words = message.message
+                            continue
                         if not isinstance(message, RunResult):
                             on_progress(worker.number, task.config, message)
                             continue
@@ -81,6 +93,8 @@ class _Worker:
     process: BaseProcess
     connection: Connection
     task: Attempt | None = field(default=None)
+    last_words: str = ""
+    """The worker's reason to end itself."""
 
     def assign(self, task: Attempt, on_progress: OnProgress) -> None:
         self.task = task
@@ -95,6 +109,8 @@ class _Worker:
         self.connection.close()
 
     def exit_reason(self) -> str:
+        if self.last_words:
+            return self.last_words
         code = self.process.exitcode
         return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
 
@@ -168,9 +184,14 @@ def _worker_main(
     os.environ.clear()  # a fork has the server's, as it was when that started
     os.environ.update(environment)
     try:
-        prepare_process(threads)
+        prepare_process(threads, device)
         while True:
             config = connection.recv()
-            connection.send(carry_out_run(config, device, extras, connection.send))
+            try:
+                result = carry_out_run(config, device, extras, connection.send)
+            except DeviceLostError as error:
+                connection.send(error)
+                os._exit(1)  # without cleaning up, which would call the lost device
+            connection.send(result)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         os._exit(0)  # the driver is gone

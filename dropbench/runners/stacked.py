@@ -1,5 +1,6 @@
 """Runs that train together as one net, in this process; the others are carried out by another runner."""
 
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -65,7 +66,7 @@ class StackRunner:
         self, first: RunConfig, slots: int, configs: Iterator[RunConfig], on_progress: OnProgress
     ) -> Iterator[RunResult]:
         """Carry out runs that share a stack."""
-        prepare_process(self._threads)
+        prepare_process(self._threads, self._device)
         if self._device.type == "cpu":
             make_ready()
         extras, begun = self._extras, dict[str, RunConfig]()
@@ -75,6 +76,7 @@ class StackRunner:
                 begun[config.run_id] = config
                 yield config
 
+        failed = ""
         try:
             data, ood = data_of(first, extras)
             for result in train_stacked(
@@ -83,10 +85,17 @@ class StackRunner:
                 del begun[result.config.run_id]
                 yield result
         except Exception as error:  # the fault may lie in one run, and the others can have their results
-            _log.warning(
-                f"A stack failed; its runs are carried out one by one. {type(error).__name__}: {error}"
-            )
+            failed = f"{type(error).__name__}: {error}"
+        self._give_back_memory()  # here, where no error holds on to the stack
+        if failed:
+            _log.warning(f"A stack failed, and its runs are carried out one by one ({failed}).")
             yield from self._rest.run(chain(begun.values(), configs), on_progress)
+
+    def _give_back_memory(self) -> None:
+        """Let other processes have what torch keeps of the device's memory for this one."""
+        if self._device.type == "cuda":
+            with contextlib.suppress(RuntimeError):  # a device that a run broke gives nothing back
+                torch.cuda.empty_cache()
 
 
 def with_stacks(

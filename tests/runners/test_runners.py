@@ -6,10 +6,11 @@ import signal
 import pytest
 import torch
 
+from dropbench.engine import batches
 from dropbench.errors import UsageError
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import Machine
-from dropbench.runners.base import NO_EXTRAS, carry_out_run
+from dropbench.runners.base import NO_EXTRAS, Extras, carry_out_run
 from dropbench.runners.choose import choose_runner, cores
 from dropbench.runners.process import ProcessRunner
 from dropbench.runners.serial import SerialRunner
@@ -103,6 +104,22 @@ def test_run_that_kills_every_worker_has_failed(blobs):
 
     ((status, _),) = by_id(ProcessRunner(CPU, 1, 1).run(configs(blobs, 1, LONG), kill_always)).values()
     assert status == "failed"
+
+
+def test_all_runs_of_a_worker_have_the_same_arrays(blobs, monkeypatch):
+    """So they are on a GPU once: train, test and out-of-distribution images."""
+    used, upload = [], batches.uploaded
+
+    def note(array, device):
+        used.append(array)  # kept, so that no two have one identity
+        return upload(array, device)
+
+    monkeypatch.setattr(batches, "uploaded", note)
+    runs = list(SerialRunner(CPU, None, Extras(ood="permuted")).run(configs(blobs, 3, epochs=1), silent))
+    assert [run.status for run in runs] == ["ok"] * 3
+    images = [array for array in used if array.ndim == 4]
+    assert len(images) == 3 * 3
+    assert len({id(array) for array in images}) == 3
 
 
 def workers() -> list[int]:
