@@ -1,7 +1,7 @@
 """Random draws by code that needs a torch.Generator, or that can only use torch's default ones."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 import torch
@@ -19,18 +19,27 @@ def torch_generator_of(draw: Draw, device: torch.device) -> torch.Generator:
     return torch.Generator(device).manual_seed(_seed_of(draw))
 
 
-@contextmanager
-def as_default(draw: Draw, device: torch.device) -> Iterator[None]:
+def as_default(draw: Draw, device: torch.device) -> AbstractContextManager[None]:
     """Let the default generators of the CPU and of ``device`` draw what belongs to ``draw``, in this context.
 
     Afterwards they have their former states again. The states are in host memory, even for CUDA, so nothing
     waits for the device.
     """
+    return _seeded(_seed_of(draw), device)
+
+
+def own_draws(config: RunConfig, device: torch.device) -> AbstractContextManager[None]:
+    """Seed those generators from the run's stream in this context, for the user's own code."""
+    return _seeded(key_of(config.repetition.seed, "own", config.repetition.member), device)
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed the default generators of the CPU and of ``device``, which has an index, and of no other GPU."""
     lent = [torch.default_generator]
     if device.type == "cuda":
         lent.append(torch.cuda.default_generators[device.index])
     before = [generator.get_state() for generator in lent]
-    seed = _seed_of(draw)
     for generator in lent:
         generator.manual_seed(seed)
     try:
@@ -38,14 +47,6 @@ def as_default(draw: Draw, device: torch.device) -> Iterator[None]:
     finally:
         for generator, state in zip(lent, before, strict=True):
             generator.set_state(state)
-
-
-@contextmanager
-def own_draws(config: RunConfig) -> Iterator[None]:
-    """Seed torch's default generator from the run's stream in this context, for the user's own code."""
-    with torch.random.fork_rng():
-        torch.manual_seed(key_of(config.repetition.seed, "own", config.repetition.member))
-        yield
 
 
 def _seed_of(draw: Draw) -> int:

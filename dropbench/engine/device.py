@@ -65,9 +65,23 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 def allow_tf32(allowed: bool) -> None:
     """Allow or forbid TF32 for fp32 products on CUDA; torch's own default allows it in convolutions only."""
-    precision = "tf32" if allowed else "ieee"
-    torch.backends.cuda.matmul.fp32_precision = precision
-    torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
+    # Where torch's newer ``fp32_precision`` was set of one kind of product, the older getters raise.
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
+def prepare_device(device: torch.device, precision: str) -> torch.device:
+    """Make a device ready for a run: allow TF32 or not, and measure its peak memory from now on.
+
+    Return the device with its index, as its tensors have it: without one it is the current GPU.
+    """
+    if device.type == "cuda":
+        # Until then there are no generators, and resetting the statistics of memory raises.
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+        device = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+    allow_tf32(precision == "tf32")
+    reset_peak_memory(device)
+    return device
 
 
 def prepare_process(threads: int | None = None, device: torch.device | None = None) -> None:
@@ -159,6 +173,13 @@ def peak_memory_bytes(device: torch.device) -> int | None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
     return None
+
+
+def free_memory_bytes(device: torch.device) -> int:
+    """Return the memory of a CUDA device that is free for this process's tensors."""
+    free, _ = torch.cuda.mem_get_info(device)
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, unused
+    return free + kept
 
 
 def private_memory_bytes(pid: int) -> int | None:

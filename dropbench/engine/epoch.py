@@ -66,7 +66,7 @@ class EagerSteps:
 
     def end(self) -> tuple[float, float]:
         """Read the figures."""
-        return self._loss.item(), self._wrong.item()
+        return _read(self._loss, self._wrong)
 
 
 class GraphSteps:
@@ -125,7 +125,7 @@ class GraphSteps:
     def end(self) -> tuple[float, float]:
         """Read the figures."""
         self._lane.end()
-        return self._loss.item(), self._wrong.item()
+        return _read(self._loss, self._wrong)
 
     def _do(self, size: int) -> None:
         """Do a step of ``size`` images."""
@@ -148,3 +148,9 @@ def steps_of(step: Step, images: int, device: torch.device, graph: bool) -> Step
     if graph and device.type == "cuda" and not own:
         return GraphSteps(step, images, device, CudaLane(device))
     return EagerSteps(step, device)
+
+
+def _read(loss: torch.Tensor, wrong: torch.Tensor) -> tuple[float, float]:
+    """Return both figures by one read of the device."""
+    loss_sum, wrong_sum = torch.stack([loss, wrong]).tolist()
+    return loss_sum, wrong_sum

@@ -12,7 +12,7 @@ import torch
 
 from dropbench.datasets.dataset import DataSet
 from dropbench.dropout.control import rates
-from dropbench.engine.device import allow_tf32, reset_peak_memory
+from dropbench.engine.device import prepare_device
 from dropbench.engine.evaluate import EVALUATION_BATCH
 from dropbench.engine.graph import CudaLane
 from dropbench.engine.history import History
@@ -111,7 +111,6 @@ def train_stacked(
 
     """
     device, queue = torch.device(device), iter(configs)
-    reset_peak_memory(device)
     stack: StackedMLP | None = None
     members: list[_Member | None] = [None] * slots
     while True:
@@ -119,9 +118,10 @@ def train_stacked(
             if (config := next(queue, None)) is None:
                 break
             on_progress(slot, config, None)
+            if stack is None:
+                device = prepare_device(device, config.optimizer.precision)
             begun = _begun(config, data, device)
             if stack is None:
-                allow_tf32(config.optimizer.precision == "tf32")
                 stack = StackedMLP(begun.run, slots, _lane(device, graph))
             stack.take(slot, begun.run)
             members[slot] = begun

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from time import perf_counter
 
 import numpy as np
@@ -25,7 +26,7 @@ from dropbench.dropout.lending import own_draws
 from dropbench.engine import members, optim, tasks
 from dropbench.engine.batches import Examples, measure, pixel_values
 from dropbench.engine.compiling import compiled_for
-from dropbench.engine.device import allow_tf32, describe, peak_memory_bytes, reset_peak_memory
+from dropbench.engine.device import describe, peak_memory_bytes, prepare_device
 from dropbench.engine.epoch import Steps, steps_of
 from dropbench.engine.halving import halves_images, halves_weights
 from dropbench.engine.history import History
@@ -76,14 +77,12 @@ def train(
     """
     check_random_numbers(config)
     started_at, start = datetime.now(UTC).isoformat(timespec="seconds"), perf_counter()
-    device = torch.device(device)
-    reset_peak_memory(device)
-    allow_tf32(config.optimizer.precision == "tf32")
+    device = prepare_device(torch.device(device), config.optimizer.precision)
     run = Run.prepare(config, data, device, graph and not compiled)
     if compiled:
         run.compile()
     history = History(config)
-    with own_draws(config):
+    with own_draws(config, device):
         while not history.ended:
             record = run.epoch()
             on_epoch(record)
@@ -223,12 +222,13 @@ class Run:
     def record(self, loss: float, error: float, seconds: float) -> EpochRecord:
         """Measure the validation split, and return it with the figures of the epoch that ended."""
         number, precision = self.steps_done // self.steps_per_epoch, self.config.optimizer.precision
-        val_loss, val_error = self.task.validate(self.model, self.validation(), precision)
+        val_loss, val_error = self.task.validate(self.model, self.validation, precision)
         p_drop = rates(self.model).get("hidden", 0.0)
         return EpochRecord(number, loss, error, val_loss, val_error, seconds, p_drop)
 
+    @cached_property
     def validation(self) -> tasks.Split:
-        """Return the validation split."""
+        """The validation images, which each epoch measures."""
         return tasks.Split(self.train_examples, self.positions(self.parts.validation))
 
     def trained_on(self) -> tasks.Split:
@@ -249,7 +249,7 @@ class Run:
         """Return metrics, predictions and panel of the trained net, as in RunResult."""
         config, data, precision = self.config, self.data, self.config.optimizer.precision
         test = self.split_of(data.test_images, data.test_labels)
-        splits = {"train": self.trained_on(), "val": self.validation(), "test": test}
+        splits = {"train": self.trained_on(), "val": self.validation, "test": test}
         figures, arrays = self.task.measure(self.model, splits, precision)
         figures |= learned_rates(self.model, config)
         records: list[PanelRecord] = []
@@ -264,7 +264,7 @@ class Run:
 
     def ensemble_arrays(self, test: tasks.Split, ood: OodImages | None) -> dict[str, np.ndarray]:
         """Return the arrays that ensembles need besides ``val`` and ``test``; see kept_arrays."""
-        splits = {"val": self.validation(), "test": test}
+        splits = {"val": self.validation, "test": test}
         arrays: dict[str, np.ndarray] = {}
         if ood is not None:
             ood_name, images = ood

@@ -46,7 +46,7 @@ class Machine(Block):
     )
     threads: int | None = setting(
         None,
-        help="CPU threads of a run; the same number gives the same bits.",
+        help="CPU threads of a run; on the CPU the same number gives the same bits.",
         flag="--threads",
         panel=PANEL,
         commands=("train", *OF_MANY_RUNS),

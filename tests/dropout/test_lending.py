@@ -3,10 +3,11 @@
 import torch
 from torch import nn
 
-from dropbench.dropout.lending import as_default, torch_generator_of
+from dropbench.dropout.lending import as_default, own_draws, torch_generator_of
 from dropbench.dropout.own import OwnDropout
 from dropbench.dropout.stream import Stream
 from dropbench.kernels.draws import Draw
+from dropbench.run.config import RunConfig
 
 CPU = torch.device("cpu")
 
@@ -31,6 +32,28 @@ def test_the_default_generator_is_given_back_after_an_error():
             raise ValueError
     except ValueError:
         assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_of_two_gpus_only_that_of_the_run_draws_what_belongs_to_the_run(monkeypatch):
+    """Generators of the CPU stand for those of the GPUs, whose states are in host memory as well."""
+    others, own = torch.Generator().manual_seed(1), torch.Generator().manual_seed(2)
+    monkeypatch.setattr(torch.cuda, "default_generators", (others, own))
+    device, before = torch.device("cuda", 1), [each.get_state() for each in (others, own)]
+    for lent in (own_draws(RunConfig(), device), as_default(Draw(1, 0, 0), device)):
+        with lent:
+            assert torch.equal(torch.rand(4, generator=own), torch.rand(4))
+            assert torch.equal(others.get_state(), before[0])
+        assert torch.equal(own.get_state(), before[1])
+
+
+def test_a_run_on_the_cpu_leaves_gpus_alone(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "default_generators", None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with own_draws(RunConfig(seed=3), CPU):
+        first = torch.rand(4)
+        assert not torch.cuda.is_initialized()
+    with own_draws(RunConfig(seed=3), CPU):
+        assert torch.equal(torch.rand(4), first)
 
 
 def test_a_dropout_of_the_users_own_goes_on_in_the_middle_as_in_the_whole_run():
