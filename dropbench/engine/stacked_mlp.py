@@ -222,8 +222,8 @@ def _next_drops(layer: BernoulliDropout, steps: int) -> tuple[Chance, float, Dra
     if layer.does_nothing:
         return NEVER, 1.0, NO_DRAW
     stream = cast(Stream, layer.stream)
-    first = stream.draw()
-    stream.position += steps - 1
+    first = Draw(stream.key, stream.position, stream.site)
+    stream.position += steps
     return layer.chance, layer.scale, first
 
 

@@ -80,6 +80,7 @@ class StackRunner:
                 begun[config.run_id] = config
                 yield config
 
+        failed = ""
         try:
             data, ood = data_of(first, extras)
             for result in train_stacked(
@@ -88,10 +89,17 @@ class StackRunner:
                 del begun[result.config.run_id]
                 yield result
         except Exception as error:  # the fault may lie in one run, and the others can have their results
-            reason = f"{type(error).__name__}: {error}"
-            check_device(self._device, reason)
-            _log.warning(f"A stack failed; its runs are carried out one by one. {reason}")
+            failed = f"{type(error).__name__}: {error}"
+            check_device(self._device, failed)
+        self._give_back_memory()  # here, where no error holds on to the stack
+        if failed:
+            _log.warning(f"A stack failed, and its runs are carried out one by one ({failed}).")
             yield from self._rest.run(chain(begun.values(), configs), on_progress)
+
+    def _give_back_memory(self) -> None:
+        """Let other processes have what torch keeps of the device's memory for this one."""
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
 
 
 def with_stacks(

@@ -20,6 +20,7 @@ from dropbench.catalog.user_code import is_user_code
 from dropbench.datasets.dataset import DataSet
 from dropbench.engine import epoch, evaluate, monte_carlo
 from dropbench.engine import run as engine_run
+from dropbench.engine.stack import train_stacked
 from dropbench.engine.step import Step
 from dropbench.engine.train import train
 from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
@@ -201,6 +202,23 @@ def test_every_arm_of_a_comparison(blobs):
     assert len(runs) == 7
     for run in runs:
         check(run, blobs)
+
+
+def test_a_stack_of_runs(blobs):
+    """Two of three at a time, with the steps that CUDA records; copies and reads are between the epochs."""
+    base = RunConfig(**MLP, p_drop=0.4, p_drop_input=0.2, max_norm=1.0, mc_samples=2)
+    runs = [base.replace(seed=seed, epochs=1 + seed) for seed in range(3)]
+    with compiled.switched_off():
+        expected = {run.run_id: train(run, blobs) for run in runs}
+        with pretending() as gpu:
+            found = list(train_stacked(runs, blobs, DEVICE, slots=2))
+    for result in found:
+        alone = expected[result.config.run_id]
+        assert result.metrics == pytest.approx(alone.metrics, rel=1e-3)
+        assert result.epochs[-1].val_loss == pytest.approx(alone.epochs[-1].val_loss, rel=1e-3)
+    assert [event for event in gpu.events if "_step" in event.within] == []
+    assert {event.kind for event in gpu.events if {"train_epoch", "validate"} & event.within} == {"download"}
+    assert [str(event) for event in gpu.events if event.kind == "wait"] == []
 
 
 # The pretend GPU itself
