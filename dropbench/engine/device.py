@@ -73,15 +73,40 @@ def allow_tf32(allowed: bool) -> None:
 def prepare_device(device: torch.device, precision: str) -> torch.device:
     """Make a device ready for a run: allow TF32 or not, and measure its peak memory from now on.
 
-    Return the device with its index, as its tensors have it: without one it is the current GPU.
+    If other runs of this process are in progress, the peak is that of all. Return the device with its index,
+    as its tensors have it: without one it is the current GPU.
     """
     if device.type == "cuda":
         # Until then there are no generators, and resetting the statistics of memory raises.
         torch.cuda.init()  # type: ignore[no-untyped-call]
         device = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
     allow_tf32(precision == "tf32")
-    reset_peak_memory(device)
+    if not _Runs.in_progress:
+        reset_peak_memory(device)
     return device
+
+
+class _Runs:
+    in_progress = 0
+    """Runs of this process."""
+
+
+@contextlib.contextmanager
+def in_progress(device: torch.device) -> Iterator[None]:
+    """Let a run be in progress on ``device`` in this context.
+
+    If that ends before the run does, this waits for the device: what it is still at must not write into
+    memory that is given to others.
+    """
+    _Runs.in_progress += 1
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(RuntimeError):  # the device itself may be lost, which is told elsewhere
+            synchronise(device)
+        raise
+    finally:
+        _Runs.in_progress -= 1
 
 
 def prepare_process(threads: int | None = None, device: torch.device | None = None) -> None:
@@ -176,10 +201,12 @@ def peak_memory_bytes(device: torch.device) -> int | None:
 
 
 def free_memory_bytes(device: torch.device) -> int:
-    """Return the memory of a CUDA device that is free for this process's tensors."""
+    """Return the memory of a CUDA device that no process has.
+
+    What torch keeps for later is left out: graphs and streams may have it to themselves.
+    """
     free, _ = torch.cuda.mem_get_info(device)
-    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, unused
-    return free + kept
+    return free
 
 
 def private_memory_bytes(pid: int) -> int | None:

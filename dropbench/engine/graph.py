@@ -2,9 +2,11 @@
 
 import functools
 import logging
+import warnings
+import weakref
 from collections import Counter
-from collections.abc import Callable, Hashable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -35,13 +37,34 @@ def captured(step: Work, stream: torch.cuda.Stream, pool: Any = None) -> Work:
         try:
             with torch.cuda.graph(graph, pool=pool, stream=stream):
                 try:
-                    step()
+                    with _waits_raise():
+                        step()
                 except BaseException as error:
                     reason = error
                     raise
-        except RuntimeError as error:  # to end a capture that failed is an error as well
+        except RuntimeError as error:
+            if error is not reason:  # CUDA could not end the capture: torch may take it for going on for ever
+                _Captures.broken = True
             raise reason or error from None
     return graph.replay
+
+
+class _Captures:
+    broken = False
+    """Whether a capture of this process did not end: none may begin then, and no graph be replayed."""
+
+
+@contextmanager
+def _waits_raise() -> Iterator[None]:
+    """Let what would wait for the device raise instead: CUDA itself would give up the whole capture."""
+    before = torch.cuda.get_sync_debug_mode()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Synchronization debug mode")  # is a prototype, says torch
+            torch.cuda.set_sync_debug_mode("error")
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
 
 
 class Lane(Protocol):
@@ -62,12 +85,22 @@ class Lane(Protocol):
     def forget(self) -> None:
         """Give up the memory of what was recorded, which nothing holds any more."""
 
+    @property
+    def records(self) -> bool:
+        """Whether steps can be recorded and replayed at all."""
+
+
+_idle: dict[torch.device, list[torch.cuda.Stream]] = {}
+"""Streams that no lane has at the moment: cuBLAS keeps memory for each stream that it ever worked on."""
+
 
 class CudaLane:
     """A CUDA stream of its own, whose recordings are CUDA graphs that share memory."""
 
     def __init__(self, device: torch.device) -> None:
-        self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        idle = _idle.setdefault(device, [])
+        self.stream = idle.pop() if idle else torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        weakref.finalize(self, idle.append, self.stream)
         self._pool: Any = torch.cuda.graph_pool_handle()
 
     def begin(self) -> None:
@@ -90,6 +123,11 @@ class CudaLane:
         """Take other memory for the next graphs: torch knows a pool no more without a graph that uses it."""
         self._pool = torch.cuda.graph_pool_handle()
 
+    @property
+    def records(self) -> bool:
+        """Whether every capture of this process has ended."""
+        return not _Captures.broken
+
 
 class Graphs:
     """Does the steps of a run in a lane: those of a kind eagerly at first, then by replaying a recording.
@@ -107,17 +145,18 @@ class Graphs:
     def do(self, kind: Hashable, step: Work) -> None:
         """Do a step; all steps of a kind are the same work on the device."""
         with self._lane.working():
-            if self._failed or (kind not in self._replays and self._eager[kind] < self._warm_up):
+            known = kind in self._replays
+            if self._failed or not self._lane.records or (not known and self._eager[kind] < self._warm_up):
                 self._eager[kind] += 1
                 step()
                 return
-            if kind not in self._replays:
+            if not known:
                 try:
                     self._replays[kind] = self._lane.record(step)
                 except RuntimeError as error:  # an error of the step itself is raised again by doing it
                     self._failed = True
-                    _tell(" ".join(str(error).split()) or type(error).__name__)
                     step()
+                    _tell(" ".join(str(error).split()) or type(error).__name__)
                     return
             self._replays[kind]()
 

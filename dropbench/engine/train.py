@@ -9,7 +9,7 @@ import torch
 from dropbench.datasets.dataset import DataSet
 from dropbench.dropout.control import check_random_numbers
 from dropbench.dropout.lending import own_draws
-from dropbench.engine.device import prepare_device
+from dropbench.engine.device import in_progress, prepare_device
 from dropbench.engine.history import History
 from dropbench.engine.run import OodImages, Run
 from dropbench.engine.turns import Turns, to_its_end, with_lent
@@ -67,13 +67,14 @@ def training(
     check_random_numbers(config)
     started_at, start = datetime.now(UTC).isoformat(timespec="seconds"), perf_counter()
     device = prepare_device(torch.device(device), config.optimizer.precision)
-    run = Run.prepare(config, data, device, graph and not compiled)
-    if compiled:
-        run.compile()
-    history, loan = History(config), own_draws(config, device)
-    while not history.ended:
-        record = yield from with_lent(loan, run.epoch())
-        on_epoch(record)
-        history.add(record, run.weights)
-    with loan.lent():
-        return run.result(history, panel, ood, started_at, start)
+    with in_progress(device):
+        run = Run.prepare(config, data, device, graph and not compiled)
+        if compiled:
+            run.compile()
+        history, loan = History(config), own_draws(config, device)
+        while not history.ended:
+            record = yield from with_lent(loan, run.epoch())
+            on_epoch(record)
+            history.add(record, run.weights)
+        with loan.lent():
+            return run.result(history, panel, ood, started_at, start)

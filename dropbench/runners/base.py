@@ -83,6 +83,8 @@ class Attempt:
 
     config: RunConfig
     deaths: int = 0
+    alone: bool = False
+    """Whether its worker may have no other run meanwhile: one of several killed theirs, and may be this."""
 
 
 class Queue:
@@ -92,16 +94,23 @@ class Queue:
         self._new = iter(configs)
         self._retries: list[Attempt] = []
 
-    def take(self) -> Attempt | None:
-        """Return the next run, or None if there is none now; a worker's death can put one back."""
-        if self._retries:
-            return self._retries.pop()
+    def take(self, beside_others: bool = False) -> Attempt | None:
+        """Return the next run, or None if there is none now; a worker's death can put one back.
+
+        ``beside_others`` says that the worker has other runs in progress.
+        """
+        for task in reversed(self._retries):
+            if not (task.alone and beside_others):
+                self._retries.remove(task)
+                return task
         config = next(self._new, None)
         return None if config is None else Attempt(config)
 
-    def put_back(self, task: Attempt) -> None:
-        """Put back a run that was stopped."""
-        self._retries.append(task)
+    def put_back(self, tasks: Iterable[Attempt]) -> None:
+        """Put back the runs of which one killed their worker, each to be tried alone."""
+        for task in tasks:
+            task.alone = True
+            self._retries.append(task)
 
     def retry_or_fail(self, task: Attempt, reason: str) -> Iterator[RunResult]:
         """Put back a run whose worker died, or yield it as failed if that was its last attempt."""

@@ -1,6 +1,7 @@
 """A pool of worker processes, each of which carries out one run after another."""
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -27,13 +28,15 @@ from dropbench.runners.base import (
     turns_of_run,
 )
 
+_log = logging.getLogger(__name__)
+
 
 class ProcessRunner:
     """Carries out ``jobs`` runs at a time in worker processes, each with ``threads`` CPU threads.
 
     On CUDA the workers are distributed over the GPUs. A worker has ``abreast`` runs in progress, a step of
     each in turn. One that dies (out of memory, a signal) or ends since a run left its device unusable is
-    replaced, and its runs are tried once more before they count as failed.
+    replaced, and its run is tried once more before it counts as failed; of several, each is tried alone.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class ProcessRunner:
                     break
                 if len(workers) < most:
                     workers.append(self._start(len(workers)))
-                workers[place % most].assign(place, task, on_progress)
+                workers[place % most].assign(place // most, task, on_progress)
             while busy := {worker.connection: worker for worker in workers if worker.tasks}:
                 for connection in wait(list(busy)):
                     worker = busy[connection]  # type: ignore[index]  # wait returns some of the connections
@@ -67,22 +70,17 @@ class ProcessRunner:
                     except (EOFError, OSError):
                         worker.stop()
                         yield from worker.give_back(queue)
-                        workers[worker.number] = successor = self._start(worker.number)
-                        free = dict.fromkeys(worker.tasks, successor)
+                        workers[worker.number] = worker = self._start(worker.number)
                     else:
                         if isinstance(message, DeviceLostError):
-                            worker.lost = place, message.reason
+                            worker.lost = message.reason
                             continue
-                        task = worker.tasks[place]
                         if not isinstance(message, RunResult):
-                            on_progress(place, task.config, message)
+                            on_progress(worker.number_of(place), worker.tasks[place].config, message)
                             continue
                         del worker.tasks[place]
                         yield message
-                        free = {place: worker}
-                    for place, with_room in free.items():
-                        if next_task := queue.take():
-                            with_room.assign(place, next_task, on_progress)
+                    worker.fill(queue, on_progress)
         finally:
             for worker in workers:
                 worker.stop()
@@ -95,7 +93,7 @@ class ProcessRunner:
         arguments = (worker_end, device, self.threads, self.extras, self.abreast, dict(os.environ))
         process = _start(device, arguments)
         worker_end.close()  # so that the connection ends when the worker dies
-        return _Worker(number, process, driver_end)
+        return _Worker(number, process, driver_end, self.abreast)
 
 
 @dataclass
@@ -103,14 +101,27 @@ class _Worker:
     number: int
     process: BaseProcess
     connection: Connection
+    abreast: int
     tasks: dict[int, Attempt] = field(default_factory=dict)
-    """The runs in progress, each at its place among those of all workers."""
-    lost: tuple[int, str] | None = None
-    """The place of the run that left the device unusable, and its error."""
+    """The runs in progress, each at its place of ``abreast``."""
+    lost: str = ""
+    """The error of the device that a run left unusable."""
+
+    def number_of(self, place: int) -> int:
+        """Return the number of a place among those of all workers."""
+        return self.number * self.abreast + place
+
+    def fill(self, queue: Queue, on_progress: OnProgress) -> None:
+        """Take a run for each free place; one that is to be alone leaves the others free."""
+        for place in range(self.abreast):
+            if any(task.alone for task in self.tasks.values()):
+                return
+            if place not in self.tasks and (task := queue.take(bool(self.tasks))):
+                self.assign(place, task, on_progress)
 
     def assign(self, place: int, task: Attempt, on_progress: OnProgress) -> None:
         self.tasks[place] = task
-        on_progress(place, task.config, None)
+        on_progress(self.number_of(place), task.config, None)
         # If the worker died while idle, the next recv() fails and its run is tried again.
         with contextlib.suppress(OSError):
             self.connection.send((place, task.config))
@@ -121,16 +132,20 @@ class _Worker:
         self.connection.close()
 
     def give_back(self, queue: Queue) -> Iterator[RunResult]:
-        """Put back the runs of a worker that died, or yield those as failed that had their last attempt."""
-        for place, task in self.tasks.items():
-            if self.lost is not None and place != self.lost[0]:
-                queue.put_back(task)  # it was another run that broke the device
-            else:
-                yield from queue.retry_or_fail(task, self._exit_reason())
+        """Put back the runs of a worker that died, or yield the one as failed that had its last attempt.
+
+        Of several, any may be the one that killed it: a GPU tells an error later than it is made.
+        """
+        if len(self.tasks) > 1:
+            _log.warning(f"A worker process died ({self._exit_reason()}). Each of its runs is tried alone.")
+            queue.put_back(self.tasks.values())
+            return
+        for task in self.tasks.values():
+            yield from queue.retry_or_fail(task, self._exit_reason())
 
     def _exit_reason(self) -> str:
-        if self.lost is not None:
-            return self.lost[1]
+        if self.lost:
+            return self.lost
         code = self.process.exitcode
         return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
 

@@ -47,6 +47,8 @@ class SerialRunner:
             try:
                 return (yield from turns_of_run(config, self.device, self.extras, on_epoch))
             except DeviceLostError as error:
+                if len(free) < self.jobs - 1:  # any of those in progress may be the one
+                    raise
                 lost.append(error)
                 return RunResult(config=config, status="failed", message=error.reason)
             finally:

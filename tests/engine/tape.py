@@ -107,6 +107,8 @@ def recorded(step: Work, torn_at: int | None = None) -> Tape:
 class TapeLane:
     """A lane on the CPU, which records onto tapes and counts them."""
 
+    records = True
+
     def __init__(self) -> None:
         self.recorded = 0
         self.forgotten = 0

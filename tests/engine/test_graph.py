@@ -19,6 +19,7 @@ from engine.test_engine import numbers
 from dropbench.catalog.dropouts import VARIANTS
 from dropbench.catalog.models import RECIPES
 from dropbench.dropout.control import dropout_layers, schedule_strength
+from dropbench.engine import graph
 from dropbench.engine import run as engine
 from dropbench.engine.epoch import EagerSteps, GraphSteps, steps_of
 from dropbench.engine.graph import WARM_UP, Graphs, _tell, captured
@@ -260,12 +261,26 @@ class Capture(contextlib.AbstractContextManager):
 def test_a_capture_that_fails_tells_what_failed_in_it(error, monkeypatch):
     monkeypatch.setattr(torch.cuda, "graph", Capture)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", SimpleNamespace)
+    monkeypatch.setattr(graph, "_waits_raise", contextlib.nullcontext)  # a setting of CUDA
+    monkeypatch.setattr(graph._Captures, "broken", False)
 
     def step() -> None:
         raise error
 
     with pytest.raises(type(error), match=str(error.args[0])):
         captured(step, None)
+    assert graph._Captures.broken
+
+
+def test_where_no_lane_records_any_more_steps_are_done_one_by_one():
+    """Also those that were recorded before: torch may refuse to replay them."""
+    lane, done = TapeLane(), torch.zeros(())
+    graphs = Graphs(lane, 0)
+    graphs.do(0, lambda: done.add_(1))
+    lane.records = False
+    for kind in (0, 1):
+        graphs.do(kind, lambda: done.add_(10))
+    assert (done.item(), lane.recorded) == (21, 1)
 
 
 # The tape
