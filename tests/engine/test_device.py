@@ -6,7 +6,11 @@ import sys
 import pytest
 import torch
 
+from dropbench.engine import device
 from dropbench.engine.device import allow_tf32, peak_memory_bytes, prepare_device
+from dropbench.engine.train import training
+from dropbench.engine.turns import to_its_end
+from dropbench.run.config import RunConfig
 
 CPU = torch.device("cpu")
 
@@ -71,3 +75,25 @@ assert peak_memory_bytes(device) >= 4 << 20
 assert 0 < free_memory_bytes(device) <= torch.cuda.mem_get_info(device)[1]
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_peak_of_memory_goes_on_while_other_runs_are_in_progress(monkeypatch):
+    resets = []
+    monkeypatch.setattr(device, "reset_peak_memory", resets.append)
+    with device.in_progress(CPU):
+        device.prepare_device(CPU, "fp32")
+    assert resets == []
+    device.prepare_device(CPU, "fp32")
+    assert resets == [CPU]
+
+
+def test_a_run_that_is_cut_short_waits_for_the_device(blobs, monkeypatch):
+    waited = []
+    monkeypatch.setattr(device, "synchronise", waited.append)
+    config = RunConfig(model="mlp", layers=(8,), epochs=1)
+    turns = training(config, blobs, CPU)
+    next(turns)
+    turns.close()
+    assert waited == [CPU]
+    to_its_end(training(config, blobs, CPU))
+    assert waited == [CPU], "one that ends well has read its figures"
