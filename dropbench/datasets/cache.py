@@ -24,6 +24,7 @@ from dropbench.errors import DropbenchError
 from dropbench.folders import cache_base
 
 _SUMS = "pixel_sums.npy"
+_CHECKED = 64  # images whose sums are computed again when the set is loaded
 DECODER_VERSION = 1  # increase it when a source is decoded to different arrays than before
 
 
@@ -121,18 +122,26 @@ def _pixel_sums(file: Path, images: np.ndarray) -> np.ndarray:
     """The sums of the cached ``images``; a set that was cached without them gets them."""
     with contextlib.suppress(OSError, ValueError, EOFError):
         kept: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
-        if kept.dtype == np.int64 and kept.shape == (2, *images.shape[:2]):
+        if kept.dtype == np.int64 and kept.shape == (2, *images.shape[:2]) and _look_right(kept, images):
             return kept
     sums = pixel_sums(images)
+    partial = file.with_name(f"{file.name}.{os.getpid()}")
     with contextlib.suppress(OSError):  # where the cache cannot be written, each process computes them
-        handle, partial = tempfile.mkstemp(prefix=f"{file.name}.", dir=file.parent)
         try:
-            with os.fdopen(handle, "wb") as stream:
+            with partial.open("wb") as stream:
                 np.save(stream, sums, allow_pickle=False)
-            Path(partial).replace(file)  # atomic: whichever process is the last, the content is the same
+                stream.flush()
+                os.fsync(stream.fileno())  # or a power cut could leave the name without the content
+            partial.replace(file)  # atomic: whichever process is the last, the content is the same
         finally:
-            Path(partial).unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
     return sums
+
+
+def _look_right(sums: np.ndarray, images: np.ndarray) -> bool:
+    """Whether sums are those of some of the images, at equal steps: every run rests on them."""
+    some = np.linspace(0, len(images) - 1, min(len(images), _CHECKED)).astype(int)
+    return np.array_equal(sums[:, some], pixel_sums(images[some]))
 
 
 def _write_folder(data: DataSet, folder: Path) -> None:

@@ -74,4 +74,5 @@ def choose_runner(
     of_process = abreast(jobs, device, machine, workload)
     if machine.runner == "process" or jobs > of_process:
         return ProcessRunner(device, jobs, threads, extras, of_process)
-    return SerialRunner(device, threads, extras, jobs)
+    successor = ProcessRunner(device, jobs, threads, extras, jobs) if machine.runner == "auto" else None
+    return SerialRunner(device, threads, extras, jobs, successor)

@@ -1,6 +1,8 @@
 """Runs in this process."""
 
+import logging
 from collections.abc import Generator, Iterable
+from itertools import chain
 
 import torch
 
@@ -9,56 +11,72 @@ from dropbench.engine.turns import Turns, side_by_side
 from dropbench.kernels.ready import make_ready
 from dropbench.run.config import RunConfig
 from dropbench.run.result import EpochRecord, RunResult
-from dropbench.runners.base import NO_EXTRAS, DeviceLostError, Extras, OnProgress, turns_of_run
+from dropbench.runners.base import NO_EXTRAS, DeviceLostError, Extras, OnProgress, Runner, turns_of_run
+
+_log = logging.getLogger(__name__)
 
 
 class SerialRunner:
     """Carries out runs in this process with ``threads`` CPU threads; None leaves the number to torch.
 
     ``jobs`` runs are in progress at a time, a step of each in turn (see dropbench.engine.turns): they share a
-    GPU that one of them does not fill.
+    GPU that one of them does not fill. If a run leaves the device unusable for this process, ``successor``
+    carries out those that are left, in processes of their own.
     """
 
     def __init__(
-        self, device: torch.device, threads: int | None = None, extras: Extras = NO_EXTRAS, jobs: int = 1
+        self,
+        device: torch.device,
+        threads: int | None = None,
+        extras: Extras = NO_EXTRAS,
+        jobs: int = 1,
+        successor: Runner | None = None,
     ) -> None:
         self.device = device
         self.threads = threads
         self.extras = extras
         self.jobs = jobs
+        self.successor = successor
 
     def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Generator[RunResult, None, None]:
         """Yield the results as the runs end.
 
         Raises:
-            DeviceLostError: if a run that failed left the device unusable, and there are more.
+            DeviceLostError: if a run left the device unusable, there are more, and no successor.
 
         """
         prepare_process(self.threads, self.device)
         if self.device.type == "cpu":
             make_ready()
-        rest, free, lost = iter(configs), list(range(self.jobs)), list[DeviceLostError]()
+        rest, free, going = iter(configs), list(range(self.jobs)), dict[int, RunConfig]()
 
         def work(place: int, config: RunConfig) -> Turns[RunResult]:
             def on_epoch(record: EpochRecord) -> None:
                 on_progress(place, config, record)
 
             on_progress(place, config, None)
-            try:
-                return (yield from turns_of_run(config, self.device, self.extras, on_epoch))
-            except DeviceLostError as error:
-                if len(free) < self.jobs - 1:  # any of those in progress may be the one
-                    raise
-                lost.append(error)
-                return RunResult(config=config, status="failed", message=error.reason)
-            finally:
-                free.append(place)
+            result = yield from turns_of_run(config, self.device, self.extras, on_epoch)
+            del going[place]
+            free.append(place)
+            return result
 
         def take(may_wait: bool) -> Turns[RunResult] | None:
-            config = next(rest, None)
-            return None if config is None else work(free.pop(0), config)
+            if (config := next(rest, None)) is None:
+                return None
+            place = free.pop(0)
+            going[place] = config
+            return work(place, config)
 
-        for result in side_by_side(take, self.jobs):
-            yield result
-            if lost and (len(free) < self.jobs or next(rest, None) is not None):
-                raise lost[0]
+        try:
+            yield from side_by_side(take, self.jobs)
+        except DeviceLostError as error:
+            # A device tells an error later than it is made: of several runs any may be the one.
+            if self.successor is not None:
+                _log.warning(f"{error.message} Other processes go on.")
+                yield from self.successor.run(chain(going.values(), rest), on_progress)
+                return
+            left = chain(going.values(), rest)
+            if len(going) == 1:
+                yield RunResult(config=next(left), status="failed", message=error.reason)
+            if next(left, None) is not None:
+                raise

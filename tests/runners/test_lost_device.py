@@ -68,6 +68,18 @@ def test_of_the_runs_beside_it_none_is_lost(blobs, breaking, times):
     assert results[1].status == ("ok" if times == 1 else "failed")
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("times", [1, 9])
+def test_where_the_device_of_this_process_is_lost_others_go_on(blobs, breaking, monkeypatch, jobs, times):
+    breaking(times)
+    monkeypatch.setattr("dropbench.runners.base.synchronise", lambda device: None)  # put back afterwards
+    successor = ProcessRunner(CPU, jobs, 1, abreast=jobs)
+    runner = SerialRunner(CPU, 1, jobs=jobs, successor=successor)
+    results = by_seed(runner.run(configs(blobs), silent))
+    assert {seed for seed, result in results.items() if result.status == "ok"} >= {0, 2, 3}
+    assert results[1].status == ("ok" if times == 1 else "failed")
+
+
 def test_in_this_process_of_several_runs_none_is_blamed(blobs, breaking, monkeypatch):
     breaking(9)
     monkeypatch.setattr("dropbench.runners.base.synchronise", lambda device: None)  # put back afterwards
