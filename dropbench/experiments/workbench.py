@@ -226,7 +226,9 @@ def carry_out(
     runner = choose_runner(
         len(agenda.todo) + agenda.before, bench.device, bench.machine, bench.extras, workload
     )
-    runner, todo = with_stacks(runner, agenda.todo, bench.data, bench.device, bench.machine, bench.extras)
+    runner, todo = with_stacks(
+        runner, agenda.todo, configs, bench.data, bench.device, bench.machine, bench.extras
+    )
     watcher.planned(agenda, min(runner.jobs, len(todo)))
     lists = {"ok": outcome.ok, "diverged": outcome.diverged, "failed": outcome.failed}
     wanted = itertools.takewhile(lambda config: not watcher.wants_to_stop(), todo)

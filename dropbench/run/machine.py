@@ -104,8 +104,8 @@ class Machine(Block):
             raise UsageError(
                 f"`runner=serial` has one run at a time, not {self.jobs}.", "Use `runner=process`."
             )
-        if (self.stack or 1) > 1 and (self.runner == "ray" or self.compile):
-            other = "`compile`" if self.compile else "`runner=ray`"
+        if (self.stack or 1) > 1 and (self.runner in ("process", "ray") or self.compile):
+            other = "`compile`" if self.compile else f"`runner={self.runner}`"
             raise UsageError(f"Runs are not stacked with {other}.", f"Leave out `stack` or {other}.")
         if self.runner != "ray" and (self.ray_address or self.gpus_per_run is not None):
             raise UsageError("`ray_address` and `gpus_per_run` are for Ray.", "Add `runner=ray`.")

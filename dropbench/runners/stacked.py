@@ -1,9 +1,10 @@
 """Runs that train together as one net, in this process; the others are carried out by another runner."""
 
+import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from itertools import chain, groupby, islice
+from collections.abc import Generator, Hashable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 
 import torch
 
@@ -11,13 +12,16 @@ from dropbench.datasets.dataset import DataSet
 from dropbench.engine.device import prepare_process
 from dropbench.engine.stack import bytes_of_a_slot, stack_of, train_stacked
 from dropbench.kernels.ready import make_ready
+from dropbench.run import telling
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import Machine
 from dropbench.run.result import RunResult
-from dropbench.runners.base import Extras, OnProgress, Runner, check_device, data_of
+from dropbench.runners.base import DeviceLostError, Extras, OnProgress, Runner, check_device, data_of
 from dropbench.runners.choose import cores
+from dropbench.runners.process import ProcessRunner
 
 _log = logging.getLogger(__name__)
+_FEWEST = 2  # runs that share a stack
 MOST_SLOTS = 64
 """Runs of a stack where the rule decides."""
 _SHARE_OF_MEMORY = 0.7  # of what is free: graphs, the evaluation and fragments need some
@@ -26,85 +30,98 @@ _SHARE_OF_MEMORY = 0.7  # of what is free: graphs, the evaluation and fragments 
 class StackRunner:
     """Carries out runs in stacks (dropbench.engine.stack), and those that fit in none by the runner ``rest``.
 
-    It is made for ``runs``, of which those that share a stack follow one another; as many of them are trained
-    at a time as ``slots_of`` says of the first. If a stack fails, this is logged, and those of its runs that
-    have not ended are carried out by ``rest``.
+    Of its runs those that share a stack follow one another, and those that fit in none are the last. If a
+    stack fails, this is logged; those of its runs that were in progress are carried out by ``rest``, and the
+    others by another stack. If it leaves the device unusable for this process, ``successor`` carries out all
+    that are left, in processes of their own.
+
+    Args:
+        rest: carries out the runs that fit in no stack.
+        groups: the number of runs that share each stack, in order, and the number of its slots.
+        device: the device of the stacks.
+        threads: their CPU threads.
+        extras: options of all runs.
+        successor: goes on where the device is lost.
+
     """
 
     def __init__(
         self,
         rest: Runner,
-        runs: Iterable[RunConfig],
-        slots_of: Callable[[RunConfig], int],
+        groups: Sequence[tuple[int, int]],
         device: torch.device,
         threads: int,
         extras: Extras,
-        most_slots: int = MOST_SLOTS,
+        successor: Runner,
     ) -> None:
         self._rest = rest
-        self._groups = [list(group) for _, group in groupby(runs, key=stack_of)]
-        self._slots_of = slots_of
+        self._groups = groups
         self._device = device
         self._threads = threads
         self._extras = extras
-        together = (len(group) for group in self._groups if stack_of(group[0]) is not None)
-        self.jobs = max(rest.jobs, min(most_slots, max(together, default=1)))
+        self._successor = successor
+        self.jobs = max(rest.jobs, *(min(group) for group in groups))
 
     def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Generator[RunResult, None, None]:
-        """Yield one result per config as the runs end; the configs are the first of its runs, or all.
-
-        Raises:
-            DeviceLostError: if a run that failed left the device unusable, and there are more.
-
-        """
-        queue = iter(configs)
-        for group in self._groups:
-            here, first = islice(queue, len(group)), group[0]
-            slots = self._slots_of(first) if stack_of(first) is not None else 1
-            if slots > 1:
-                yield from self._stacked(first, slots, here, on_progress)
-            else:
-                yield from self._rest.run(here, on_progress)
-
-    def _stacked(
-        self, first: RunConfig, slots: int, configs: Iterator[RunConfig], on_progress: OnProgress
-    ) -> Iterator[RunResult]:
-        """Carry out runs that share a stack."""
+        """Yield one result per config as the runs end; the configs are the first of its runs, or all."""
         prepare_process(self._threads, self._device)
         if self._device.type == "cpu":
             make_ready()
-        extras, begun = self._extras, dict[str, RunConfig]()
+        queue, begun = iter(configs), dict[str, RunConfig]()
+        try:
+            for runs, slots in self._groups:
+                yield from self._stacked(slots, islice(queue, runs), begun, on_progress)
+        except DeviceLostError as error:
+            _log.warning(f"{error.message} Other processes go on.")
+            yield from self._successor.run(chain(begun.values(), queue), on_progress)
+        else:
+            yield from self._rest.run(queue, on_progress)
 
-        def begin() -> Iterator[RunConfig]:
-            for config in configs:
+    def _stacked(
+        self, slots: int, configs: Iterator[RunConfig], begun: dict[str, RunConfig], on_progress: OnProgress
+    ) -> Iterator[RunResult]:
+        """Carry out runs that share a stack, and keep those in progress in ``begun``."""
+        extras = self._extras
+
+        def begin(first: RunConfig) -> Iterator[RunConfig]:
+            for config in chain([first], configs):
                 begun[config.run_id] = config
                 yield config
 
-        failed = ""
-        try:
-            data, ood = data_of(first, extras)
-            for result in train_stacked(
-                begin(), data, self._device, slots, on_progress, extras.panel, ood, extras.graph
-            ):
-                del begun[result.config.run_id]
-                yield result
-        except Exception as error:  # the fault may lie in one run, and the others can have their results
-            failed = f"{type(error).__name__}: {error}"
-            check_device(self._device, failed)
-        self._give_back_memory()  # here, where no error holds on to the stack
-        if failed:
-            _log.warning(f"A stack failed, and its runs are carried out one by one ({failed}).")
-            yield from self._rest.run(chain(begun.values(), configs), on_progress)
+        while (first := next(configs, None)) is not None:
+            failed = ""
+            try:
+                data, ood = data_of(first, extras)
+                for result in train_stacked(
+                    begin(first), data, self._device, slots, on_progress, extras.panel, ood, extras.graph
+                ):
+                    del begun[result.config.run_id]
+                    yield result
+            except Exception as error:  # the fault may lie in one run, and the others can have their results
+                failed = f"{type(error).__name__}: {error}"
+                check_device(self._device, failed)
+                slots = max(1, slots // 2) if isinstance(error, torch.OutOfMemoryError) else slots
+            self._give_back_memory()  # here, where no error holds on to the stack
+            if failed:
+                left = list(begun.values()) or [first]
+                begun.clear()
+                count = telling.counted(len(left), "run")
+                _log.warning(f"A stack failed; {count} of it begin again without it ({failed}).")
+                yield from self._rest.run(left, on_progress)
 
     def _give_back_memory(self) -> None:
         """Let other processes have what torch keeps of the device's memory for this one."""
         if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+            with contextlib.suppress(
+                RuntimeError
+            ):  # some versions of torch refuse after a capture that failed
+                torch.cuda.empty_cache()
 
 
 def with_stacks(
     rest: Runner,
     runs: Sequence[RunConfig],
+    every: Iterable[RunConfig],
     data: DataSet,
     device: torch.device,
     machine: Machine,
@@ -113,32 +130,42 @@ def with_stacks(
     """Return the runner that stacks such of the runs as pay, or ``rest``, and the runs in the order it wants.
 
     As many runs are in a stack as ``machine.stack`` says. By rule there are stacks only where there is one
-    GPU, of as many runs as its memory holds: each of several GPUs has a process of its own, and on the CPU a
-    process on each core is as fast (docs/speed.md).
+    GPU, of as many runs as its memory holds, unless ``machine`` says how many runs there are at a time or
+    where they are: each of several GPUs has a process of its own, and on the CPU a process on each core is
+    as fast (docs/speed.md). ``every`` are all runs of the command, of which some may be done: what is stacked
+    depends on all, since the same command goes on with the same bits.
     """
-    together = Counter(key for config in runs if (key := stack_of(config)) is not None)
-    if (machine.stack or 1) > 1 and not together:
+    together = Counter(key for config in every if (key := stack_of(config)) is not None)
+    if (machine.stack or 1) > 1 and max(together.values(), default=0) < _FEWEST:
         _log.warning(
             f"`stack={machine.stack}` does nothing: only runs of the mlp with ReLU and Bernoulli dropout, "
-            "without penalties, are stacked."
+            "without penalties, are stacked, and these only where two or more have the same shapes."
         )
-    by_rule = device.type == "cuda" and torch.cuda.device_count() == 1
-    may = machine.stack != 1 if machine.stack else by_rule
-    if not may or extras.compiled or machine.runner == "ray" or max(together.values(), default=0) < 2:
+    left_to_rule = (
+        machine.stack is None and machine.jobs is None and machine.runner == "auto" and extras.graph
+    )
+    by_rule = left_to_rule and device.type == "cuda" and torch.cuda.device_count() == 1
+    if not (by_rule or (machine.stack or 1) > 1) or extras.compiled:
+        return rest, runs
+    stacked: dict[Hashable, list[RunConfig]] = {}
+    others = []
+    for config in runs:
+        key = stack_of(config)
+        (stacked.setdefault(key, []) if together[key] >= _FEWEST else others).append(config)
+    if not stacked:
         return rest, runs
 
-    def slots_of(config: RunConfig) -> int:
+    def slots_of(key: Hashable) -> int:
         most = machine.stack or slots_that_fit(
             torch.cuda.mem_get_info(device)[0],
-            bytes_of_a_slot(config, data.image_shape, len(data.classes), len(data.train_labels)),
+            bytes_of_a_slot(stacked[key][0], data.image_shape, len(data.classes), len(data.train_labels)),
         )
-        return min(most, together[stack_of(config)])
+        return min(most, together[key])
 
-    order = {key: number for number, key in enumerate(dict.fromkeys(map(stack_of, runs)))}
-    in_order = sorted(runs, key=lambda config: order[stack_of(config)])
-    threads = machine.threads or cores()
-    most_slots = machine.stack or MOST_SLOTS
-    return StackRunner(rest, in_order, slots_of, device, threads, extras, most_slots), in_order
+    groups = [(len(group), slots_of(key)) for key, group in stacked.items()]
+    successor = ProcessRunner(device, 1, machine.threads or 1, extras)
+    runner = StackRunner(rest, groups, device, machine.threads or cores(), extras, successor)
+    return runner, [*chain.from_iterable(stacked.values()), *others]
 
 
 def slots_that_fit(free_bytes: int, bytes_of_one: float) -> int:

@@ -43,9 +43,10 @@ def mixed(data) -> list[RunConfig]:
     ] + alone
 
 
-def runner_for(runs, data, machine=None, extras=NO_EXTRAS, device=CPU):
+def runner_for(runs, data, machine=None, extras=NO_EXTRAS, device=CPU, every=None):
     machine = machine or Machine(stack=2, **SERIAL)
-    return with_stacks(choose_runner(len(runs), CPU, machine, extras), runs, data, device, machine, extras)
+    rest = choose_runner(len(runs), CPU, machine, extras)
+    return with_stacks(rest, runs, every or runs, data, device, machine, extras)
 
 
 def by_id(results):
@@ -118,7 +119,7 @@ def test_nothing_is_begun_after_the_configs_stop(blobs):
 def test_where_nothing_is_stacked(blobs, machine, extras):
     runs = mixed(blobs)
     rest = choose_runner(len(runs), CPU, machine, extras)
-    assert with_stacks(rest, runs, blobs, CPU, machine, extras) == (rest, runs)
+    assert with_stacks(rest, runs, runs, blobs, CPU, machine, extras) == (rest, runs)
 
 
 @pytest.mark.parametrize(("gpus", "is_stacked"), [(1, True), (2, False)])
@@ -127,7 +128,7 @@ def test_on_one_gpu_runs_are_stacked_by_rule(blobs, monkeypatch, gpus, is_stacke
     runs, cuda = mixed(blobs), torch.device("cuda")
     rest = choose_runner(len(runs), CPU, Machine(**SERIAL))
     for machine, expected in ((Machine(), is_stacked), (Machine(stack=1), False)):
-        runner, _ = with_stacks(rest, runs, blobs, cuda, machine, NO_EXTRAS)
+        runner, _ = with_stacks(rest, runs, runs, blobs, cuda, machine, NO_EXTRAS)
         assert (runner is not rest) == expected
 
 
@@ -137,7 +138,7 @@ def test_runs_that_cannot_be_stacked_are_told_of(blobs, told):
     assert any("`stack=2` does nothing" in sentence for sentence in told)
 
 
-@pytest.mark.parametrize("options", [{"runner": "ray"}, {"compile": True}])
+@pytest.mark.parametrize("options", [{"runner": "ray"}, {"runner": "process"}, {"compile": True}])
 def test_what_does_not_go_with_a_stack(options):
     with pytest.raises(UsageError, match="not stacked"):
         Machine(stack=2, **options)
