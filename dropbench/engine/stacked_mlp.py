@@ -2,12 +2,13 @@
 
 import functools
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 from dropbench.dropout.bernoulli import BernoulliDropout
 from dropbench.dropout.control import dropout_layers, schedule_strength, set_strength
@@ -278,4 +279,26 @@ class _Layer:
     def __call__(self, units: torch.Tensor) -> torch.Tensor:
         """Return the outputs ``(slots, batch, outputs)`` of units ``(slots, batch, inputs)``."""
         weight = self.weight.used
-        return torch.baddbmm(self.bias.used, units.to(weight.dtype), weight.transpose(1, 2))
+        outputs: torch.Tensor = _Linear.apply(units.to(weight.dtype), weight, self.bias.used)
+        return outputs
+
+
+class _Linear(torch.autograd.Function):
+    """The products of all slots.
+
+    The backward pass of baddbmm itself gives the gradient of the transposed weights, which SGD would have to
+    copy first.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, units: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(units, weight)
+        return torch.baddbmm(bias, units, weight.transpose(1, 2))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:
+        units, weight = ctx.saved_tensors
+        to_units = torch.bmm(gradient, weight) if ctx.needs_input_grad[0] else None  # the inputs need none
+        to_weight = torch.bmm(gradient.transpose(1, 2), units)
+        return to_units, to_weight, gradient.sum(1, keepdim=True)

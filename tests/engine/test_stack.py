@@ -13,7 +13,7 @@ from engine.tape import TapeLane
 from dropbench.datasets.dataset import DataSet
 from dropbench.engine.optim import SGD
 from dropbench.engine.stack import stack_of, train_stacked
-from dropbench.engine.stacked_mlp import Parameter
+from dropbench.engine.stacked_mlp import Parameter, _Layer
 from dropbench.engine.train import train
 from dropbench.kernels import compiled
 from dropbench.kernels.stacked_sgd import Settings
@@ -99,6 +99,26 @@ def sums_are_the_same_here() -> bool:
         torch.testing.assert_close(ours.master[1], layer.weight, rtol=1e-5, atol=1e-6)
         same &= torch.equal(ours.master[1], layer.weight)
     return same
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_gradients_of_a_layer_are_those_of_its_product_and_need_no_copy(dtype):
+    layer = _Layer(torch.nn.Linear(33, 16), 3, half=dtype == torch.bfloat16)
+    generator = torch.Generator().manual_seed(0)
+    for part in (layer.weight, layer.bias):
+        part.used.data.normal_(generator=generator)
+    units = torch.randn(3, 20, 33, generator=generator).to(dtype).requires_grad_()
+    weight, bias = layer.weight.used, layer.bias.used
+    gradient = torch.randn(3, 20, 16, generator=generator).to(dtype)
+    ours = torch.autograd.grad(layer(units), (units, weight, bias), gradient)
+    theirs = torch.autograd.grad(
+        torch.baddbmm(bias, units, weight.transpose(1, 2)), (units, weight, bias), gradient
+    )
+    for mine, expected in zip(ours, theirs, strict=True):
+        assert mine.is_contiguous()
+        if sums_are_the_same_here():
+            assert torch.equal(mine, expected)
+        torch.testing.assert_close(mine, expected)
 
 
 def assert_same(ours, theirs):
