@@ -107,6 +107,17 @@ def test_relu_and_its_gradient(device, dtype):
         assert_same(ours.grad[run], leaf.grad)
 
 
+@needs_triton
+def test_the_way_back_is_that_of_the_way_there_whatever_thread_it_is_in(monkeypatch):
+    """As on CUDA, where the context that switches kernels off is not that of the thread that goes back."""
+    monkeypatch.setattr(stacked, "_triton_takes", lambda units: compiled.allowed())
+    pre_activations = normal(len(KEYS), 5, 7).requires_grad_()
+    with compiled.switched_off():
+        dropped = stacked.relu_drop(pre_activations, drops_on(torch.device("cpu")))
+    dropped.sum().backward()
+    assert torch.equal(pre_activations.grad != 0, dropped > 0)
+
+
 @pytest.mark.usefixtures("with_kernels")
 @pytest.mark.parametrize("half", [False, True], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("columns", [5, 130])
