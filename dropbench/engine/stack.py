@@ -17,7 +17,7 @@ from dropbench.engine.evaluate import EVALUATION_BATCH
 from dropbench.engine.graph import CudaLane
 from dropbench.engine.history import History
 from dropbench.engine.run import OodImages, Run
-from dropbench.engine.stacked_mlp import StackedMLP
+from dropbench.engine.stacked_mlp import StackedMLP, release
 from dropbench.models.parts import sizes
 from dropbench.run.blocks.dropout import PHILOX
 from dropbench.run.config import RunConfig
@@ -132,14 +132,16 @@ def train_stacked(
             return
         here = list(filled.values())
         if len(here) < len(members):
-            stack = stack.only(list(filled), [member.run for member in here], _lane(device, graph))
+            stack.keep(list(filled), [member.run for member in here])
         members = [*here]
         for slot, (member, record) in enumerate(zip(here, _epoch(stack, here), strict=True)):
             on_progress(slot, member.run.config, record)
             member.history.add(record, partial(stack.weights, slot, member.run))
             if member.history.ended:
+                result = _ended(member, panel, ood, len(here))
+                release(member.run)
                 members[slot] = None
-                yield _ended(member, panel, ood, len(here))
+                yield result
 
 
 def _lane(device: torch.device, graph: bool) -> CudaLane | None:

@@ -10,6 +10,7 @@ import torch
 from dropbench.datasets.dataset import DataSet
 from dropbench.engine.device import prepare_process
 from dropbench.engine.stack import bytes_of_a_slot, stack_of, train_stacked
+from dropbench.engine.stacked_mlp import give_back_memory
 from dropbench.kernels.ready import make_ready
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import Machine
@@ -91,15 +92,10 @@ class StackRunner:
         except Exception as error:  # the fault may lie in one run, and the others can have their results
             failed = f"{type(error).__name__}: {error}"
             check_device(self._device, failed)
-        self._give_back_memory()  # here, where no error holds on to the stack
+        give_back_memory(self._device)  # to other processes; here, where no error holds on to the stack
         if failed:
             _log.warning(f"A stack failed, and its runs are carried out one by one ({failed}).")
             yield from self._rest.run(chain(begun.values(), configs), on_progress)
-
-    def _give_back_memory(self) -> None:
-        """Let other processes have what torch keeps of the device's memory for this one."""
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
 
 
 def with_stacks(
