@@ -12,12 +12,12 @@ import torch
 
 from dropbench.datasets.dataset import DataSet
 from dropbench.dropout.control import rates
-from dropbench.engine.device import prepare_device
+from dropbench.engine.device import in_progress, prepare_device
 from dropbench.engine.evaluate import EVALUATION_BATCH
 from dropbench.engine.graph import CudaLane
 from dropbench.engine.history import History
 from dropbench.engine.run import OodImages, Run
-from dropbench.engine.stacked_mlp import StackedMLP
+from dropbench.engine.stacked_mlp import StackedMLP, release
 from dropbench.models.parts import sizes
 from dropbench.run.blocks.dropout import PHILOX
 from dropbench.run.config import RunConfig
@@ -80,6 +80,8 @@ class _Member:
     started_at: str
     seconds: float
     """Its share of the time so far."""
+    together: int = 1
+    """The largest number of runs that the stack had in an epoch of this one."""
 
 
 def train_stacked(
@@ -115,31 +117,34 @@ def train_stacked(
         return
     queue = chain([first], queue)
     device = prepare_device(torch.device(device), first.optimizer.precision)
-    stack: StackedMLP | None = None
-    members: list[_Member | None] = [None] * slots
-    while True:
-        for slot in [slot for slot, member in enumerate(members) if member is None]:
-            if (config := next(queue, None)) is None:
-                break
-            on_progress(slot, config, None)
-            begun = _begun(config, data, device)
-            if stack is None:
-                stack = StackedMLP(begun.run, slots, _lane(device, graph))
-            stack.take(slot, begun.run)
-            members[slot] = begun
-        filled = {slot: member for slot, member in enumerate(members) if member is not None}
-        if stack is None or not filled:
-            return
-        here = list(filled.values())
-        if len(here) < len(members):
-            stack = stack.only(list(filled), [member.run for member in here], _lane(device, graph))
-        members = [*here]
-        for slot, (member, record) in enumerate(zip(here, _epoch(stack, here), strict=True)):
-            on_progress(slot, member.run.config, record)
-            member.history.add(record, partial(stack.weights, slot, member.run))
-            if member.history.ended:
-                members[slot] = None
-                yield _ended(member, panel, ood, len(here))
+    with in_progress(device):
+        stack: StackedMLP | None = None
+        members: list[_Member | None] = [None] * slots
+        while True:
+            for slot in [slot for slot, member in enumerate(members) if member is None]:
+                if (config := next(queue, None)) is None:
+                    break
+                on_progress(slot, config, None)
+                begun = _begun(config, data, device)
+                if stack is None:
+                    stack = StackedMLP(begun.run, slots, _lane(device, graph))
+                stack.take(slot, begun.run)
+                members[slot] = begun
+            filled = {slot: member for slot, member in enumerate(members) if member is not None}
+            if stack is None or not filled:
+                return
+            here = list(filled.values())
+            if len(here) < len(members):
+                stack.keep(list(filled), [member.run for member in here])
+            members = [*here]
+            for slot, (member, record) in enumerate(zip(here, _epoch(stack, here), strict=True)):
+                on_progress(slot, member.run.config, record)
+                member.history.add(record, partial(stack.weights, slot, member.run))
+                if member.history.ended:
+                    result = _ended(member, panel, ood)
+                    release(member.run)
+                    members[slot] = None
+                    yield result
 
 
 def _lane(device: torch.device, graph: bool) -> CudaLane | None:
@@ -164,12 +169,14 @@ def _epoch(stack: StackedMLP, members: list[_Member]) -> Iterator[EpochRecord]:
     share = (perf_counter() - start) / len(runs)
     for member, loss, error, val_loss, val_error in zip(members, losses, errors, *validated, strict=True):
         member.seconds += share
+        member.together = max(member.together, len(runs))
         number, p_drop = len(member.history.records) + 1, rates(member.run.model).get("hidden", 0.0)
         yield EpochRecord(number, loss, error, val_loss, val_error, seconds, p_drop)
 
 
-def _ended(member: _Member, panel: bool, ood: OodImages | None, runs: int) -> RunResult:
-    """Evaluate the net of a run that ended in a stack of so many runs."""
+def _ended(member: _Member, panel: bool, ood: OodImages | None) -> RunResult:
+    """Evaluate the net of a run that ended."""
     result = member.run.result(member.history, panel, ood, member.started_at, perf_counter())
     seconds = member.seconds + (result.cost["seconds"] or 0.0)
-    return replace(result, cost={**result.cost, "seconds": seconds}, where={**result.where, "stacked": runs})
+    where = {**result.where, "stacked": member.together}
+    return replace(result, cost={**result.cost, "seconds": seconds}, where=where)

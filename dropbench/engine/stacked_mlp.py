@@ -1,7 +1,8 @@
 """Several fully connected nets that are trained as one: each weight has a slice for each of them."""
 
+import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -18,10 +19,11 @@ from dropbench.engine.halving import halves_weights
 from dropbench.engine.members import Weights
 from dropbench.engine.optim import learning_rates
 from dropbench.engine.run import Run
+from dropbench.engine.stacked_layer import Layer
 from dropbench.kernels.batch import takes_images
 from dropbench.kernels.draws import NEVER, NO_DRAW, Chance, Draw
 from dropbench.kernels.stacked import Drops, drop, relu_drop, scaled
-from dropbench.kernels.stacked_sgd import Settings, sgd_step_of_runs
+from dropbench.kernels.stacked_sgd import Settings
 
 
 class StackedMLP:
@@ -51,11 +53,9 @@ class StackedMLP:
         self._half = halves_weights(like.config)
         self._drops_inputs = bool(like.config.dropout.p_drop_input)
         self._device = device
-        self._per_slot: list[torch.Tensor] = []
+        self._made: list[torch.Tensor] = []
         new = self._new
-        self._layers = [_Layer(layer, slots, self._half) for layer in linear_layers(like.model)]
-        for layer in self._layers:
-            self._per_slot += layer.tensors
+        self._layers = [Layer(layer, slots, self._half) for layer in linear_layers(like.model)]
         self._orders = new(len(like.parts.drawn), dtype=torch.int64)
         self._validation = new(len(like.parts.validation), dtype=torch.int64)
         self._rates = new(like.steps_per_epoch)
@@ -66,8 +66,6 @@ class StackedMLP:
         self._in_batch = torch.arange(self._batch_size, device=device)
         self._sites = [Drops.make(slots, site, self._place) for site in range(len(self._layers))]
         self._at_test = [new() for _ in self._sites]
-        for site in self._sites:
-            self._per_slot += site.of_each_run
         self._loss, self._wrong = new(), new()
         self._lane = lane
         self._graphs = None if lane is None else Graphs(lane)
@@ -75,18 +73,37 @@ class StackedMLP:
     def _new(self, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """Return zeros for each slot, ``(slots, *shape)``."""
         made = torch.zeros(self.slots, *shape, dtype=dtype, device=self._device)
-        self._per_slot.append(made)
+        self._made.append(made)
         return made
 
-    def only(self, slots: Sequence[int], runs: Sequence[Run], lane: Lane | None = None) -> "StackedMLP":
-        """Return a smaller stack of the nets in these slots, whose runs are ``runs``."""
-        smaller = StackedMLP(runs[0], len(slots), lane)
-        with torch.no_grad():
-            for mine, theirs in zip(self._per_slot, smaller._per_slot, strict=True):
-                theirs.copy_(mine[list(slots)])
+    @property
+    def _per_slot(self) -> list[torch.Tensor]:
+        """All that a slot has a slice of."""
+        of_sites = (tensor for site in self._sites for tensor in site.of_each_run)
+        of_layers = (tensor for layer in self._layers for part in layer.parts for tensor in part.tensors)
+        return [*self._made, *of_sites, *of_layers]
+
+    @torch.no_grad()
+    def keep(self, slots: Sequence[int], runs: Sequence[Run]) -> None:
+        """Shrink to the nets in these slots, in this order, whose runs are ``runs``.
+
+        At no time is there more than the whole stack and a tensor of the smaller one, whose nets go on in the
+        memory that it leaves.
+        """
+        if self._graphs is not None:
+            self._graphs.forget()  # they read tensors that go, and hold memory that no tensor can have
+        give_back_memory(self._device)
+        for run in runs:
+            release(run)
+        places = torch.tensor(slots, device=self._device)
+        for tensor in self._per_slot:
+            tensor.data = tensor.data.index_select(0, places)
+        for layer in self._layers:
+            for part in layer.parts:
+                part.begin_leaf()
+        self.slots = len(slots)
         for slot, run in enumerate(runs):
-            smaller._lend(slot, run)
-        return smaller
+            self._lend(slot, run)
 
     def take(self, slot: int, run: Run) -> None:
         """Put the net of a run that begins into a slot, whose weights the run's own model has from now on."""
@@ -109,7 +126,7 @@ class StackedMLP:
 
     def weights(self, slot: int, run: Run) -> Weights:
         """Return a copy of a net's weights in float32, by their names in the run's own model."""
-        masters = [each[slot] for layer in self._layers for each in (layer.weight.master, layer.bias.master)]
+        masters = [part.master[slot] for layer in self._layers for part in layer.parts]
         copies = (master.detach().clone() for master in masters)
         return {
             name: copy.view(parameter.shape)
@@ -157,7 +174,7 @@ class StackedMLP:
         logits = self._logits(images, training=True)
         of_images = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), reduction="none")
         losses = of_images.view(self.slots, size).mean(1)
-        parameters = [part for layer in self._layers for part in (layer.weight, layer.bias)]
+        parameters = [part for layer in self._layers for part in layer.parts]
         gradients = torch.autograd.grad(losses.sum(), [part.used for part in parameters])
         with torch.no_grad():
             rates = self._rates.index_select(1, self._place)[:, :, None]
@@ -207,6 +224,20 @@ class StackedMLP:
         return output(units)
 
 
+def release(run: Run) -> None:
+    """Let a run's own model hold on to no slot's memory any more: it has no weights from now on."""
+    for layer in linear_layers(run.model):
+        for parameter in (layer.weight, layer.bias):
+            parameter.data = parameter.data.new_empty(0)
+
+
+def give_back_memory(device: torch.device) -> None:
+    """Let others have what torch keeps of a device's memory for tensors to come."""
+    if device.type == "cuda":
+        with contextlib.suppress(RuntimeError):  # some versions of torch raise it after a capture that failed
+            torch.cuda.empty_cache()
+
+
 def linear_layers(model: nn.Module) -> list[nn.Linear]:
     """Return the fully connected layers of a net, in order."""
     return [module for module in model.modules() if isinstance(module, nn.Linear)]
@@ -230,52 +261,3 @@ def _next_drops(layer: BernoulliDropout, steps: int) -> tuple[Chance, float, Dra
 def _factor_at_test(layer: BernoulliDropout) -> float:
     """Return the factor on the units at test."""
     return 1.0 if layer.does_nothing else layer.at_test(torch.ones(())).item()
-
-
-class Parameter:
-    """A weight or a bias of all slots, ``(slots, …)``, which SGD updates."""
-
-    def __init__(self, like: torch.Tensor, shape: tuple[int, ...], half: bool, is_weight: bool) -> None:
-        self.master = torch.zeros(shape, device=like.device)
-        """The values in float32."""
-        self.velocity = torch.zeros_like(self.master)
-        self.used = (self.master.bfloat16() if half else self.master).requires_grad_()
-        """What the nets compute with: ``master``, or the same rounded to bfloat16."""
-        self._is_weight = is_weight
-
-    @torch.no_grad()
-    def take(self, slot: int, values: torch.Tensor) -> None:
-        """Begin with these values in a slot."""
-        self.master[slot] = values
-        self.used[slot] = values
-        self.velocity[slot] = 0
-
-    def step(self, gradient: torch.Tensor, rates: torch.Tensor, settings: Settings) -> None:
-        """Update the values of all slots; see sgd_step_of_runs."""
-        values = (self.used, self.master, self.velocity)
-        sgd_step_of_runs(*values, gradient, rates, settings, self._is_weight)
-
-
-class _Layer:
-    """A fully connected layer of all slots."""
-
-    def __init__(self, like: nn.Linear, slots: int, half: bool) -> None:
-        outputs, inputs = like.weight.shape
-        self.weight = Parameter(like.weight, (slots, outputs, inputs), half, is_weight=True)
-        self.bias = Parameter(like.bias, (slots, 1, outputs), half, is_weight=False)
-
-    def take(self, slot: int, linear: nn.Linear) -> None:
-        """Begin with the weights of a layer in a slot."""
-        self.weight.take(slot, linear.weight.detach())
-        self.bias.take(slot, linear.bias.detach())
-
-    @property
-    def tensors(self) -> Iterator[torch.Tensor]:
-        """All that a slot has a slice of."""
-        for part in (self.weight, self.bias):
-            yield from (part.master, part.velocity, part.used)
-
-    def __call__(self, units: torch.Tensor) -> torch.Tensor:
-        """Return the outputs ``(slots, batch, outputs)`` of units ``(slots, batch, inputs)``."""
-        weight = self.weight.used
-        return torch.baddbmm(self.bias.used, units.to(weight.dtype), weight.transpose(1, 2))

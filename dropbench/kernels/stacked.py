@@ -104,13 +104,15 @@ class _ReLUDrop(torch.autograd.Function):
     def forward(ctx: Any, pre_activations: torch.Tensor, drops: Drops) -> torch.Tensor:
         units = _dropped(pre_activations, drops, relu_first=True)
         ctx.save_for_backward(units, drops.scale)
+        # On CUDA the way back is in a thread of torch's own, which does not see `compiled.switched_off`.
+        ctx.by_triton = _triton_takes(pre_activations)
         return units
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         units, scale = ctx.saved_tensors
-        return _passed_back(gradient.contiguous(), units, scale), None
+        return _passed_back(gradient.contiguous(), units, scale, ctx.by_triton), None
 
 
 def _dropped(units: torch.Tensor, drops: Drops, relu_first: bool) -> torch.Tensor:
@@ -140,9 +142,11 @@ def scaled(units: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     return (units * scale.view(-1, *[1] * (units.ndim - 1))).to(units.dtype)
 
 
-def _passed_back(gradient: torch.Tensor, units: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+def _passed_back(
+    gradient: torch.Tensor, units: torch.Tensor, scale: torch.Tensor, by_triton: bool
+) -> torch.Tensor:
     """Return the gradient × scale where the units are not 0: relu kept them, and the mask."""
-    if _triton_takes(gradient):
+    if by_triton:
         from dropbench.kernels import in_triton
 
         to_pre_activations = torch.empty_like(gradient)

@@ -64,11 +64,12 @@ class Machine(Block):
     )
     stack: int | None = setting(
         None,
-        help="Runs of the mlp that train as one net, each with its own numbers; 1: each alone.",
+        help="Runs of the mlp that train as one net, each with the numbers that it has alone, up to rounding; 1: "
+        "each alone.",
         flag="--stack",
         panel=PANEL,
         commands=OF_MANY_RUNS,
-        says_default="on one GPU as many as fit, but of compare-bagging, which compares times; else 1",
+        says_default="as many as fit on a machine with one GPU; else, and for compare-bagging, 1",
         range=COUNT,
     )
     runner: str = setting(

@@ -1,6 +1,5 @@
 """Runs that train together as one net, in this process; the others are carried out by another runner."""
 
-import contextlib
 import logging
 from collections import Counter
 from collections.abc import Generator, Hashable, Iterable, Iterator, Sequence
@@ -11,6 +10,7 @@ import torch
 from dropbench.datasets.dataset import DataSet
 from dropbench.engine.device import prepare_process
 from dropbench.engine.stack import bytes_of_a_slot, stack_of, train_stacked
+from dropbench.engine.stacked_mlp import give_back_memory
 from dropbench.kernels.ready import make_ready
 from dropbench.run import telling
 from dropbench.run.config import RunConfig
@@ -101,21 +101,13 @@ class StackRunner:
                 failed = f"{type(error).__name__}: {error}"
                 check_device(self._device, failed)
                 slots = max(1, slots // 2) if isinstance(error, torch.OutOfMemoryError) else slots
-            self._give_back_memory()  # here, where no error holds on to the stack
+            give_back_memory(self._device)  # to other processes; here, where no error holds on to the stack
             if failed:
                 left = list(begun.values()) or [first]
                 begun.clear()
                 count = telling.counted(len(left), "run")
                 _log.warning(f"A stack failed; {count} of it begin again without it ({failed}).")
                 yield from self._rest.run(left, on_progress)
-
-    def _give_back_memory(self) -> None:
-        """Let other processes have what torch keeps of the device's memory for this one."""
-        if self._device.type == "cuda":
-            with contextlib.suppress(
-                RuntimeError
-            ):  # some versions of torch refuse after a capture that failed
-                torch.cuda.empty_cache()
 
 
 def with_stacks(
@@ -141,14 +133,12 @@ def with_stacks(
             f"`stack={machine.stack}` does nothing: only runs of the mlp with ReLU and Bernoulli dropout, "
             "without penalties, are stacked, and these only where two or more have the same shapes."
         )
-    left_to_rule = (
-        machine.stack is None and machine.jobs is None and machine.runner == "auto" and extras.graph
-    )
-    by_rule = left_to_rule and device.type == "cuda" and torch.cuda.device_count() == 1
+    untold = machine.stack is None and machine.jobs is None and machine.runner == "auto" and extras.graph
+    by_rule = untold and device.type == "cuda" and torch.cuda.device_count() == 1
     if not (by_rule or (machine.stack or 1) > 1) or extras.compiled:
         return rest, runs
     stacked: dict[Hashable, list[RunConfig]] = {}
-    others = []
+    others: list[RunConfig] = []
     for config in runs:
         key = stack_of(config)
         (stacked.setdefault(key, []) if together[key] >= _FEWEST else others).append(config)

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from dropbench.engine.optim import SGD
 from dropbench.kernels import compiled, mask, stacked, stacked_sgd
@@ -107,6 +108,17 @@ def test_relu_and_its_gradient(device, dtype):
         assert_same(ours.grad[run], leaf.grad)
 
 
+@needs_triton
+def test_the_way_back_is_that_of_the_way_there_whatever_thread_it_is_in(monkeypatch):
+    """As on CUDA, where the context that switches kernels off is not that of the thread that goes back."""
+    monkeypatch.setattr(stacked, "_triton_takes", lambda units: compiled.allowed())
+    pre_activations = normal(len(KEYS), 5, 7).requires_grad_()
+    with compiled.switched_off():
+        dropped = stacked.relu_drop(pre_activations, drops_on(torch.device("cpu")))
+    dropped.sum().backward()
+    assert torch.equal(pre_activations.grad != 0, dropped > 0)
+
+
 @pytest.mark.usefixtures("with_kernels")
 @pytest.mark.parametrize("half", [False, True], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("columns", [5, 130])
@@ -141,6 +153,13 @@ def test_a_step_of_sgd_is_that_of_each_run(device, half, columns):
         torch.testing.assert_close(used.float(), master, rtol=2**-7 if half else 0, atol=0, equal_nan=True)
 
 
+def test_triton_takes_no_rows_that_its_registers_do_not_hold(monkeypatch):
+    monkeypatch.setattr("dropbench.kernels.on_cuda.takes", lambda master: True)
+    with FakeTensorMode():  # tensors without values, on a device that need not be there
+        rows = [torch.empty(1, 1, number, device="cuda") for number in (5, 8192, 8193)]
+    assert [stacked_sgd._triton_takes(row) for row in rows] == [True, True, False]
+
+
 @pytest.mark.skipif(INTERPRETED, reason="this is the interpreter")
 @needs_triton
 def test_the_interpreter_gives_the_masks_of_the_cpu():
@@ -160,11 +179,13 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from dropbench.kernels import in_triton
+from dropbench.kernels.stacked_sgd import MOST_COLUMNS, warps_for
 
-def compile(function, constants, **types):
+def compile(function, constants, warps=4, **types):
     signature = {name: types.get(name, "constexpr") for name in function.arg_names}
     source = ASTSource(function, signature, {(function.arg_names.index(n),): v for n, v in constants.items()})
-    assert triton.compile(source, target=GPUTarget("cuda", 80, 32)).asm["cubin"]
+    target, options = GPUTarget("cuda", 80, 32), {"num_warps": warps}
+    assert triton.compile(source, target=target, options=options).asm["cubin"]
 
 tables = dict.fromkeys(("levels", "bits", "low", "high", "first", "place"), "*i64")
 for dtype in ("*fp32", "*bf16"):
@@ -175,10 +196,11 @@ for dtype in ("*fp32", "*bf16"):
     pointers = dict.fromkeys(("gradient", "activations", "to_units"), dtype)
     compile(in_triton.pass_back_of_runs, {"UNITS": 1024}, **pointers, **more)
     for is_weight in (False, True):
-        constants = {"IS_WEIGHT": is_weight, "IS_ROUNDED": dtype == "*bf16", "COLUMNS": 2048}
+        constants = {"IS_WEIGHT": is_weight, "IS_ROUNDED": dtype == "*bf16", "COLUMNS": MOST_COLUMNS}
         names = ("masters", "velocities", "rates", "momenta", "weight_decays", "bounds")
         numbers = {**dict.fromkeys(names, "*fp32"), "rows": "i32", "columns": "i32"}
-        compile(in_triton.sgd_of_runs, constants, used=dtype, gradients=dtype, **numbers)
+        types = {"used": dtype, "gradients": dtype, **numbers}
+        compile(in_triton.sgd_of_runs, constants, warps_for(MOST_COLUMNS), **types)
 """
     subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "TRITON_CACHE_DIR": str(tmp_path)}, check=True

@@ -122,14 +122,39 @@ def test_where_nothing_is_stacked(blobs, machine, extras):
     assert with_stacks(rest, runs, runs, blobs, CPU, machine, extras) == (rest, runs)
 
 
-@pytest.mark.parametrize(("gpus", "is_stacked"), [(1, True), (2, False)])
-def test_on_one_gpu_runs_are_stacked_by_rule(blobs, monkeypatch, gpus, is_stacked):
+@pytest.mark.parametrize(
+    ("gpus", "machine", "extras", "is_stacked"),
+    [
+        (1, Machine(), NO_EXTRAS, True),
+        (2, Machine(), NO_EXTRAS, False),
+        (1, Machine(stack=1), NO_EXTRAS, False),
+        (1, Machine(jobs=1), NO_EXTRAS, False),
+        (1, Machine(runner="process"), NO_EXTRAS, False),
+        (1, Machine(runner="serial"), NO_EXTRAS, False),
+        (1, Machine(), Extras(graph=False), False),
+        (2, Machine(stack=3, jobs=2), NO_EXTRAS, True),
+    ],
+)
+def test_on_one_gpu_runs_are_stacked_where_nothing_else_is_told(
+    blobs, monkeypatch, gpus, machine, extras, is_stacked
+):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    runs, cuda = mixed(blobs), torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 10**9))
+    runs = mixed(blobs)
     rest = choose_runner(len(runs), CPU, Machine(**SERIAL))
-    for machine, expected in ((Machine(), is_stacked), (Machine(stack=1), False)):
-        runner, _ = with_stacks(rest, runs, runs, blobs, cuda, machine, NO_EXTRAS)
-        assert (runner is not rest) == expected
+    runner, _ = with_stacks(rest, runs, runs, blobs, torch.device("cuda"), machine, extras)
+    assert (runner is not rest) == is_stacked
+
+
+def test_what_is_left_of_a_command_is_stacked_as_it_was(blobs):
+    """So a run has its bits, whatever was done before: one that is left is a stack of its own."""
+    runs = [config(blobs, seed=seed) for seed in range(3)]
+    runner, order = runner_for(runs[:1], blobs, every=runs)
+    whole, order_of_all = runner_for(runs, blobs)
+    (left,) = runner.run(order, silent)
+    expected = by_id(whole.run(order_of_all, silent))[runs[0].run_id]
+    assert left.metrics == expected.metrics
+    assert left.epochs[-1].train_loss == expected.epochs[-1].train_loss
 
 
 def test_runs_that_cannot_be_stacked_are_told_of(blobs, told):
@@ -172,7 +197,7 @@ def test_the_flag_is_the_setting(tmp_path, capsys):
 def test_a_comparison_takes_the_seconds_of_runs_alone(blobs, tmp_path, monkeypatch):
     machines = []
 
-    def seen(rest, runs, data, device, machine, extras):
+    def seen(rest, runs, every, data, device, machine, extras):
         machines.append(machine)
         return rest, runs
 
