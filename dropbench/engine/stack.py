@@ -1,4 +1,4 @@
-"""Stacked runs: several runs that train as one net, each with the numbers that it has alone."""
+"""Stacked runs: several runs that train as one net, each as it does alone but for the rounding of sums."""
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -96,10 +96,11 @@ def train_stacked(
 ) -> Iterator[RunResult]:
     """Train runs that share a stack, ``slots`` at a time; yield each result when its run ends.
 
-    The results are those of dropbench.engine.train.train, up to the rounding of sums. A run that ends makes
-    room for the next one, which begins with the next epoch of the others; where there is none, the stack
-    shrinks. The seconds of an epoch are the time of the stack's epoch divided by the number of its runs, and
-    so are a run's seconds and images per second; the peak memory is the whole stack's.
+    The results are those of dropbench.engine.train.train, up to the rounding of sums: on CUDA it may depend
+    on the number of slots: cuBLAS chooses its kernels by it. A run that ends makes room for the next one,
+    which begins with the next epoch of the others; where there is none, the stack shrinks. The seconds of an
+    epoch are the time of the stack's epoch divided by the number of its runs, and so are a run's seconds and
+    images per second; the peak memory is the whole stack's.
 
     Args:
         configs: runs of which ``stack_of`` is equal; each is taken when a slot is free.

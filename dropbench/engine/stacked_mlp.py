@@ -29,10 +29,10 @@ from dropbench.kernels.stacked_sgd import Settings
 class StackedMLP:
     """The nets of several runs, whose data, layers, batch size, precision and dropout sites are the same.
 
-    A net is in a slot. Its numbers are those that it has alone: a product of matrices is computed for each
-    slot, masks are drawn from the run's own draws (dropbench.kernels.stacked), and the learning rate,
-    momentum, weight decay, max-norm and normalisation are the run's. A value that is not finite stays in its
-    slot.
+    A net is in a slot. Its numbers are those that it has alone, up to the rounding of sums: a product of
+    matrices is computed for each slot, on CUDA by a kernel that may depend on their number, masks are drawn
+    from the run's own draws (dropbench.kernels.stacked), and the learning rate, momentum, weight decay,
+    max-norm and normalisation are the run's. A value that is not finite stays in its slot.
 
     All that differs from slot to slot or changes from step to step is in tensors that stay where they are,
     and nothing is read from the device within an epoch: a CUDA graph can hold a step.

@@ -1,4 +1,4 @@
-"""Stacked runs have the numbers that they have alone, whatever their slots and their neighbours."""
+"""On the CPU stacked runs have the numbers that they have alone, whatever slots and neighbours they have."""
 
 import functools
 from contextlib import nullcontext
