@@ -9,6 +9,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,9 +76,15 @@ def describe_sharing(workload: "Workload") -> Iterator[Finding]:
         parts = f"{memory}, {gpu.multiprocessors} multiprocessors, compute capability {major}.{minor}"
         yield Finding(f"GPU {number}", f"{gpu.name}: {parts}")
     each = workload.runs_on_each(found, cores())
+    of = f"runs of {workload.configs[0].model.name} that share a GPU"
     if all(gpu.mps for gpu in found):
-        value = f"processes with a small net that share a GPU: {each}; end MPS by: {gpus.STOP_MPS}"
+        yield Finding("MPS", f"{of}, each in a process: {each}; end MPS by: {gpus.STOP_MPS}")
+        return
+    value = f"not started; {of}, side by side in one process: {each}"
+    if (
+        sys.platform == "linux"
+        and workload.runs_on_each([replace(gpu, mps=True) for gpu in found], cores()) >= each
+    ):
+        yield Finding("MPS", value, "note", gpus.START_MPS)
+    else:  # too few cores for so many processes
         yield Finding("MPS", value)
-    else:
-        value = f"not started: runs of a small net that share a GPU, side by side in one process: {each}"
-        yield Finding("MPS", value, "note", gpus.START_MPS if sys.platform == "linux" else "")

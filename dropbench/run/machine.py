@@ -46,7 +46,7 @@ class Machine(Block):
     )
     threads: int | None = setting(
         None,
-        help="CPU threads of a run; on the CPU the same number gives the same bits.",
+        help="CPU threads of a run; on the CPU the same number gives the same bits, with the same stack.",
         flag="--threads",
         panel=PANEL,
         commands=("train", *OF_MANY_RUNS),
@@ -64,8 +64,8 @@ class Machine(Block):
     )
     stack: int | None = setting(
         None,
-        help="Runs of the mlp that train as one net, each with the numbers that it has alone, up to rounding; 1: "
-        "each alone.",
+        help="Runs of the mlp that train as one net, each with the numbers that it has alone, up to "
+        "rounding; 1: each alone.",
         flag="--stack",
         panel=PANEL,
         commands=OF_MANY_RUNS,

@@ -164,7 +164,7 @@ def _reason(error: Exception) -> str:
     if wanted is None and not isinstance(error, MemoryError):
         return f"{type(error).__name__}: {error}"
     more = f": {int(wanted[1]) / 1e9:,.1f} GB more were wanted" if wanted else ""
-    return f"not enough memory{more}. Lower `batch_size`, the sizes of layers, or `jobs`."
+    return f"not enough memory{more}. Lower `batch_size`, the sizes of layers, `jobs` or `stack`."
 
 
 @functools.lru_cache(maxsize=1)

@@ -18,7 +18,6 @@ from dropbench.experiments import doctor
 from dropbench.experiments.doctor_gpu import describe_gpus, describe_sharing
 from dropbench.experiments.finding import BUILDS, Finding
 from dropbench.run.config import RunConfig
-from dropbench.runners.choose import cores
 from dropbench.runners.sharing import Workload
 
 posix = pytest.mark.skipif(os.name != "posix", reason="a signal, or a program that is a shell script")
@@ -163,8 +162,14 @@ def test_a_device_that_is_absent_is_a_problem_and_an_unknown_one_wrong_use(monke
             list(doctor._surviving("device", doctor._training(device, precision, tmp_path)))
 
 
-@pytest.mark.parametrize("mps", [True, False])
-def test_what_runs_can_take_of_each_gpu_is_told_and_how_more_could_share_it(monkeypatch, digits, mps):
+@pytest.mark.parametrize(
+    ("mps", "at_hand", "advised"), [(True, 64, False), (False, 64, True), (False, 2, False)]
+)
+def test_what_runs_can_take_of_each_gpu_is_told_and_how_more_could_share_it(
+    monkeypatch, digits, mps, at_hand, advised
+):
+    """With few cores there would be fewer processes than runs side by side: then MPS is not advised."""
+    monkeypatch.setattr("dropbench.runners.choose.cores", lambda: at_hand)
     made_up = Gpu("H100", 80 * 10**9, 132, (9, 0), mps)
     monkeypatch.setattr("dropbench.engine.gpus.found", lambda: [made_up, made_up])
     monkeypatch.setattr("sys.platform", "linux")
@@ -172,8 +177,8 @@ def test_what_runs_can_take_of_each_gpu_is_told_and_how_more_could_share_it(monk
     found = named(describe_sharing(workload))
     for number in (0, 1):
         assert all(word in found[f"GPU {number}"].value for word in ("H100", "80.0 GB", "132", "9.0"))
-    fails(found["MPS"], "ok" if mps else "note", "" if mps else START_MPS)
-    assert str(workload.runs_on_each([made_up] * 2, cores())) in found["MPS"].value
+    fails(found["MPS"], "note" if advised else "ok", START_MPS if advised else "")
+    assert str(workload.runs_on_each([made_up] * 2, at_hand)) in found["MPS"].value
 
 
 @pytest.fixture
