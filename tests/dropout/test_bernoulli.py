@@ -170,7 +170,6 @@ def test_impossible_probability_is_refused(p):
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 @pytest.mark.parametrize("p", GRID)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_dropout_on_cuda_has_the_mask_of_the_cpu(p, dtype):

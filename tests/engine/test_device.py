@@ -62,7 +62,6 @@ def test_the_cpu_is_made_ready_without_cuda(monkeypatch):
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 @pytest.mark.parametrize("name", ["cuda", "cuda:0"])
 def test_a_run_may_be_the_first_to_call_cuda(name):
     code = f"""

@@ -379,6 +379,5 @@ def test_tf32_is_for_cuda():
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 def test_training_on_cuda_learns(blobs):
     assert train(small(p_drop=0.2), blobs, "cuda").metrics["test_error_percent"] < 10

@@ -24,7 +24,6 @@ from dropbench.engine import run as engine
 from dropbench.engine.epoch import EagerSteps, GraphSteps, steps_of
 from dropbench.engine.graph import WARM_UP, Graphs, _tell, captured
 from dropbench.engine.run import Run
-from dropbench.engine.tasks import Classify
 from dropbench.engine.train import train, training
 from dropbench.engine.turns import side_by_side, to_its_end
 from dropbench.experiments.workbench import Workbench
@@ -41,12 +40,34 @@ NETS = {
     "paper-cnn": {"width": 0.05, "p_drop": 0.5, "p_drop_input": 0.1, "p_drop_conv": 0.25},
     "autoencoder": {"layers": (16,), "p_drop": 0.5, "p_drop_input": 0.2, "tied": True},
 }
+ALL_OF_A_STEP: list[dict[str, object]] = [
+    {"joint": True},
+    {"l1": 1e-4},
+    {"kl_sparsity": 1e-2},
+    {"max_norm": 0.5, "weight_decay": 1e-3},
+    {"max_norm": 0.5, "precision": "bf16"},
+    {"momentum": 0.0},
+    {"snapshots": 2},
+    {"thinned": True},
+    {"convention": "weight-scaling"},
+    {"activation": "maxout"},
+    {"activation": "logistic", "precision": "bf16"},
+    {"p_drop": 0.0, "p_drop_input": 0.0},
+    {"p_drop": 1e-4},
+    {"batch_size": 72},
+]
+"""Settings of the mlp that change what is done in a step."""
+
+
+def of_variant(variant: str) -> dict[str, object]:
+    """The settings of a run with a variant; standout drops no pixels."""
+    fields: dict[str, object] = {"dropout": variant, "activation": VARIANTS[variant].activation or "relu"}
+    return fields | ({"p_drop_input": 0.0} if variant == "standout" else {})
 
 
 @pytest.fixture(autouse=True)
-def _by_torch(request):
-    """But for tests on a GPU, whose kernels are Triton's."""
-    with contextlib.nullcontext() if "cuda" in request.keywords else compiled.switched_off():
+def _by_torch():
+    with compiled.switched_off():
         yield
 
 
@@ -97,9 +118,7 @@ def test_replays_are_eager_steps(net, precision, blobs):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_replays_are_eager_steps_with_every_variant(variant, blobs):
-    fields = {"dropout": variant, "activation": VARIANTS[variant].activation or "relu"}
-    fields |= {"p_drop_input": 0.0} if variant == "standout" else {}
-    assert_replays_equal_eager_steps(blobs, **{**MLP, **fields}, precision="bf16")
+    assert_replays_equal_eager_steps(blobs, **MLP | of_variant(variant), precision="bf16")
 
 
 @pytest.mark.parametrize("variant", [name for name, each in VARIANTS.items() if each.of_maps])
@@ -107,26 +126,7 @@ def test_replays_are_eager_steps_with_variants_of_maps(variant, blobs):
     assert_replays_equal_eager_steps(blobs, **NETS["lecture-cnn"], dropout=variant)
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"joint": True},
-        {"l1": 1e-4},
-        {"kl_sparsity": 1e-2},
-        {"max_norm": 0.5, "weight_decay": 1e-3},
-        {"max_norm": 0.5, "precision": "bf16"},
-        {"momentum": 0.0},
-        {"snapshots": 2},
-        {"thinned": True},
-        {"convention": "weight-scaling"},
-        {"activation": "maxout"},
-        {"activation": "logistic", "precision": "bf16"},
-        {"p_drop": 0.0, "p_drop_input": 0.0},
-        {"p_drop": 1e-4},
-        {"batch_size": 72},
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("fields", ALL_OF_A_STEP, ids=str)
 def test_replays_are_eager_steps_with_all_that_a_step_may_do(fields, blobs):
     settings = config(**{**MLP, **fields})
     (replayed, lane), eager = taped(settings, blobs), Run.prepare(settings, blobs, CPU)
@@ -353,79 +353,3 @@ def test_whether_graphs_are_wanted_goes_from_the_command_line_to_the_run(blobs, 
         run = bench.bind([RunConfig(**MLP)])[0]
         to_its_end(base.turns_of_run(run, CPU, bench.extras, lambda record: None))
     assert [call.arguments["graph"] for call in wanted] == [True, False]
-
-
-# On a GPU
-
-
-on_cuda = [
-    pytest.mark.cuda,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here"),
-]
-
-
-def on_gpu(data, graph: bool = True, **fields: object) -> Run:
-    """A run on CUDA, in six epochs of which there are warm-up, captures and replays of both kinds."""
-    settings = config(**{"epochs": 6, **({} if "model" in fields else MLP), **fields})
-    return Run.prepare(settings, data, torch.device("cuda"), graph)
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("net", [pytest.param(net, marks=on_cuda) for net in RECIPES])
-def test_graphs_on_cuda_are_eager_steps(net, precision, blobs, monkeypatch, told):
-    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
-    fields = {"model": net, **NETS[net], "precision": precision}
-    graphed, eager = (on_gpu(blobs, graph, **fields) for graph in (True, False))
-    assert (type(graphed.steps), type(eager.steps)) == (GraphSteps, EagerSteps)
-    assert_equal_after_epochs(graphed, eager, 6)
-    assert told == []
-
-
-@pytest.mark.parametrize("variant", [pytest.param(variant, marks=on_cuda) for variant in VARIANTS])
-def test_graphs_on_cuda_hold_every_variant(variant, blobs, told):
-    activation = VARIANTS[variant].activation or "relu"
-    p_drop_input = 0.0 if variant == "standout" else 0.2
-    run = on_gpu(blobs, dropout=variant, activation=activation, p_drop_input=p_drop_input)
-    for _ in range(6):
-        assert np.isfinite(to_its_end(run.train_epoch())[0])
-    assert told == []
-
-
-@pytest.mark.parametrize(
-    "schedule", [pytest.param(name, marks=on_cuda) for name in ("ramp", "early", "late")]
-)
-def test_graphs_on_cuda_follow_a_schedule(schedule, blobs, told):
-    graphed, eager = (
-        on_gpu(blobs, graph, dropout_schedule=schedule, cutoff_epoch=3, batch_size=16)
-        for graph in (True, False)
-    )
-    assert_equal_after_epochs(graphed, eager, 6)
-    assert told == []
-
-
-@pytest.mark.parametrize("graph", [pytest.param(graph, marks=on_cuda) for graph in (True, False)])
-def test_an_epoch_on_cuda_waits_only_at_its_end(graph, blobs):
-    run = on_gpu(blobs, graph, snapshots=1)
-    for _ in range(5):
-        to_its_end(run.train_epoch())
-    run.begin_epoch()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        for _ in range(run.steps_per_epoch):
-            run.advance()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    run.end_epoch()
-    assert len(run.snapshots) == 1
-
-
-@pytest.mark.parametrize("capture", [pytest.param("", marks=on_cuda)])
-def test_a_step_on_cuda_that_waits_is_done_eagerly(capture, blobs, told, monkeypatch):
-    graphed, eager = (on_gpu(blobs, graph) for graph in (True, False))
-    wrong = Classify.wrong
-    monkeypatch.setattr(
-        Classify, "wrong", lambda task, outputs, labels: torch.tensor(wrong(task, outputs, labels).item())
-    )
-    _tell.cache_clear()
-    assert_equal_after_epochs(graphed, eager)
-    assert len(told) == 1

@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from gpu import waits_raise
 from torch import nn
 
 from dropbench.kernels import compiled, mask, on_cuda
@@ -23,11 +24,7 @@ from dropbench.kernels.philox import fill_words, words_in_torch
 
 CPU = torch.device("cpu")
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-CUDA = [
-    pytest.mark.cuda,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here"),
-]
-DEVICES = ["cpu"] if INTERPRETED else [pytest.param("cuda", marks=CUDA)]
+DEVICES = ["cpu"] if INTERPRETED else [pytest.param("cuda", marks=pytest.mark.cuda)]
 needs_triton = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None, reason="there is no Triton for this platform"
 )
@@ -47,8 +44,10 @@ BASES = (0, 7, (1 << 31) - 1, (1 << 32) - 1, (1 << 33) + 5)
 
 @pytest.fixture(params=DEVICES)
 def device(request) -> torch.device:
+    device = torch.device(request.param)
+    on_cuda.words(1, DRAWS[0], device)  # raises the error of a Triton that does not work
     assert on_cuda.usable()
-    return torch.device(request.param)
+    return device
 
 
 def normal(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -270,21 +269,15 @@ def test_where_triton_does_not_work_it_is_said_and_torchs_operations_are_used(mo
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 def test_dropout_on_cuda_does_not_wait_for_the_device():
     units = torch.ones(64, 512, device="cuda").requires_grad_()
     mask.drop(units, CHANCES[0.5], 2.0, DRAWS[0]).sum().backward()  # compiles
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        for draw in DRAWS:
-            for chance in CHANCES.values():
-                mask.drop(units, chance, 2.0, draw).sum().backward()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    with waits_raise():
+        for draw, chance in itertools.product(DRAWS, CHANCES.values()):
+            mask.drop(units, chance, 2.0, draw).sum().backward()
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 def test_more_units_than_int32_can_count():
     count, last = (1 << 31) + 4096, 1024
     if torch.cuda.mem_get_info()[0] < 5 * count:
