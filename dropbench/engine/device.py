@@ -5,6 +5,7 @@ import functools
 import platform
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,10 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 def allow_tf32(allowed: bool) -> None:
     """Allow or forbid TF32 for fp32 products on CUDA; torch's own default allows it in convolutions only."""
     # Where torch's newer ``fp32_precision`` was set of one kind of product, the older getters raise.
-    torch.backends.cuda.matmul.allow_tf32 = allowed
-    torch.backends.cudnn.allow_tf32 = allowed
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Please use the new API settings to control TF32")  # of torch 2.9
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+        torch.backends.cudnn.allow_tf32 = allowed
 
 
 def prepare_device(device: torch.device, precision: str) -> torch.device:
