@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 import pytest
+import torch
 
 from dropbench.datasets import cache
 from dropbench.datasets.dataset import DataSet
@@ -16,6 +17,13 @@ from dropbench.folders import cache_base
 
 KERNELS = cache_base() / "kernels"
 """Compiled kernels, which take half a minute to compile and are the same for all."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Skip what needs a CUDA device where there is none."""
+    if item.get_closest_marker("cuda") and not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device here")
 
 
 @pytest.fixture(autouse=True)

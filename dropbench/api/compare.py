@@ -69,6 +69,8 @@ def compare(
     given = arms.split(",") if isinstance(arms, str) else arms
     names = check_arms((name.strip() for name in given), reference_under(budget))
     keywords = sort_out({"p": p, **settings}, p_drop=0.5)
+    if keywords.machine.stack is None:  # the seconds of an arm are what it takes alone
+        keywords = replace(keywords, machine=replace(keywords.machine, stack=1))
     check_seeds(seeds, keywords)
     told = keywords.single()
     early = told.get("dropout_schedule") == "early"

@@ -81,6 +81,7 @@ def paper(
 def _seconds(experiment: PaperExperiment, work: Work, todo: int) -> float:
     """Measure this machine's rate, and return the seconds that so many runs take."""
     bench = work.bench
-    on = Bench.of(bench.device, bench.precision, len(work.runs), bench.machine)
-    expected = estimate(experiment.points, experiment.seeds, Images.of(bench.data), on)
+    points, images = experiment.points, Images.of(bench.data)
+    on = Bench.of(bench.device, bench.precision, len(work.runs), bench.machine, points, images)
+    expected = estimate(points, experiment.seeds, images, on)
     return todo / len(work.runs) * expected.seconds

@@ -109,7 +109,7 @@ def train(
     keywords = sort_out(settings)
     run = RunConfig(**keywords.single())
     check_classifier(run.model.name)
-    for name in ("jobs", "ray_address", "gpus_per_run"):
+    for name in ("jobs", "stack", "ray_address", "gpus_per_run"):
         if getattr(keywords.machine, name) is not None:
             raise UsageError(f"`{name}` is for several runs.", "Leave it out, or call a sweep.")
     if keywords.machine.runner not in ("auto", "serial"):

@@ -12,7 +12,7 @@ from dropbench.cli.options import OF_MACHINE, AsJson, DataDir, Keywords, Out, ta
 from dropbench.cli.spoken import spoken
 
 if TYPE_CHECKING:
-    from dropbench.experiments.doctor import Finding
+    from dropbench.experiments.finding import Finding
     from dropbench.report.table import Row, Table
 
 _STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}

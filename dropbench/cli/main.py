@@ -58,12 +58,16 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-_KINDS = {"integer": "write a whole number, like 3.", "number": "write a number, like 0.5."}
+_KINDS = {
+    "integer": "write a whole number, like 3.",
+    "number": "write a number, like 0.5.",
+    "boolean": "write true or false.",
+}
 
 
 def _plain(message: str) -> str:
     """A message of the parser of options, with what to write for a value that is no number."""
-    found = re.search(r"Input should be a (?:valid|finite) (integer|number).*", message, re.DOTALL)
+    found = re.search(r"Input should be a (?:valid|finite) (integer|number|boolean).*", message, re.DOTALL)
     return message[: found.start()] + _KINDS[found[1]] if found else message
 
 

@@ -93,9 +93,10 @@ def takes(
 
         @functools.wraps(function)
         def wrapped(**values: Any) -> None:
-            given = {each.name: values.pop(each.name) for each in offered}
+            found = {each.name: values.pop(each.name) for each in offered}
             del values["config"]  # its callback has made it the defaults of the others
-            function(**values, given={n: v for n, v in given.items() if v is not None and v is not False})
+            given = {each.name: found[each.name] for each in offered if _is_told(each, found[each.name])}
+            function(**values, given=given)
 
         wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         wrapped.__annotations__ = {each.name: each.annotation for each in parameters}
@@ -105,6 +106,11 @@ def takes(
 
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
+
+
+def _is_told(each: Declaration, value: Any) -> bool:
+    """Whether an option has a value; a switch that is as it was has none."""
+    return value is not None and not (each.type is bool and value == each.default)
 
 
 def _parameter(each: Declaration, lists: bool, default: str | None) -> inspect.Parameter:

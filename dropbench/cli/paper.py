@@ -125,8 +125,9 @@ def _listing(scale: str, seeds: int | None, data: str, data_dir: Path | None, gi
             points = chosen.points(scale, largest_train_size(images.train) if images else None)
             repeated = seeds or chosen.scale(scale).seeds
             runs = repeated * sum(len(point.trials) for point in points)
-            on = Bench.of(device, precision, runs, machine)
-            cost = estimate(points, repeated, images or SETS[chosen.data], on)
+            pictured = images or SETS[chosen.data]
+            on = Bench.of(device, precision, runs, machine, points, pictured)
+            cost = estimate(points, repeated, pictured, on)
         rows.append({"name": name, "shows": chosen.shows, "data": named, "here": here, **vars(cost)})
     columns = (
         Column("name", lambda row: str(row["name"]), left=True),

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from dropbench.experiments.workbench import Agenda
 
 
+_OTHER_LINES = 4  # of the terminal: the bar of all runs, one more bar, and room for a message
+
+
 class Progress:
     """Base of both displays: it knows whether somebody wants the runs to stop."""
 
@@ -114,7 +117,9 @@ class LiveProgress(Progress):
         """Move a worker's bar, and with it that of all runs."""
         if record is None:
             if worker in self._workers:
-                self.bars.remove_task(self._workers[worker])
+                self.bars.remove_task(self._workers.pop(worker))
+            if len(self._workers) + _OTHER_LINES > err.size.height:  # what is higher than the terminal stays
+                return
             self._workers[worker] = self.bars.add_task(
                 escape(telling.label(config, self.names)),
                 total=config.optimizer.epochs,
@@ -125,7 +130,8 @@ class LiveProgress(Progress):
             f"epoch {record.epoch}/{config.optimizer.epochs}  loss {record.train_loss:.3f}  "
             f"val error {record.val_error_percent:.2f} %"
         )
-        self.bars.update(self._workers[worker], completed=record.epoch, state=state)
+        if worker in self._workers:
+            self.bars.update(self._workers[worker], completed=record.epoch, state=state)
         if self._all is not None:
             self.bars.advance(self._all)
 

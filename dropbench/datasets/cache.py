@@ -1,6 +1,7 @@
 """The cache of decoded data sets: .npy files, keyed by their content, that workers map into memory.
 
-Each data set has a folder that is named by the digest of its arrays. The folder ``sources`` maps the
+Each data set has a folder that is named by the digest of its arrays, with the sums of its pixels beside
+them. The folder ``sources`` maps the
 *fingerprint* of a source (the name, size and modification time of each of its files) to that digest, so a
 data set that was decoded before is found without reading its source.
 """
@@ -8,6 +9,7 @@ data set that was decoded before is found without reading its source.
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -17,10 +19,12 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from dropbench.datasets.dataset import ARRAYS, DataSet
+from dropbench.datasets.dataset import ARRAYS, DataSet, pixel_sums
 from dropbench.errors import DropbenchError
 from dropbench.folders import cache_base
 
+_SUMS = "pixel_sums.npy"
+_CHECKED = 64  # images whose sums are computed again when the set is loaded
 DECODER_VERSION = 1  # increase it when a source is decoded to different arrays than before
 
 
@@ -108,7 +112,36 @@ def load(key: str) -> DataSet:
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     # Mode "c" is copy-on-write: pages are shared until written, and torch gets the writable array it needs.
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in ARRAYS}
-    return DataSet(name=meta["name"], classes=tuple(meta["classes"]), key=key, **arrays)
+    data = DataSet(name=meta["name"], classes=tuple(meta["classes"]), key=key, **arrays)
+    # The property has its value from now on; dataclasses.replace makes a set without it.
+    vars(data)["pixel_sums"] = _pixel_sums(folder / _SUMS, data.train_images)
+    return data
+
+
+def _pixel_sums(file: Path, images: np.ndarray) -> np.ndarray:
+    """The sums of the cached ``images``; a set that was cached without them gets them."""
+    with contextlib.suppress(OSError, ValueError, EOFError):
+        kept: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
+        if kept.dtype == np.int64 and kept.shape == (2, *images.shape[:2]) and _look_right(kept, images):
+            return kept
+    sums = pixel_sums(images)
+    partial = file.with_name(f"{file.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):  # where the cache cannot be written, each process computes them
+        try:
+            with partial.open("wb") as stream:
+                np.save(stream, sums, allow_pickle=False)
+                stream.flush()
+                os.fsync(stream.fileno())  # or a power cut could leave the name without the content
+            partial.replace(file)  # atomic: whichever process is the last, the content is the same
+        finally:
+            partial.unlink(missing_ok=True)
+    return sums
+
+
+def _look_right(sums: np.ndarray, images: np.ndarray) -> bool:
+    """Whether sums are those of some of the images, at equal steps: every run rests on them."""
+    some = np.linspace(0, len(images) - 1, min(len(images), _CHECKED)).astype(int)
+    return np.array_equal(sums[:, some], pixel_sums(images[some]))
 
 
 def _write_folder(data: DataSet, folder: Path) -> None:
@@ -116,6 +149,7 @@ def _write_folder(data: DataSet, folder: Path) -> None:
     try:
         for name in ARRAYS:
             np.save(partial / f"{name}.npy", np.ascontiguousarray(getattr(data, name)), allow_pickle=False)
+        np.save(partial / _SUMS, data.pixel_sums, allow_pickle=False)
         meta = {"name": data.name, "classes": list(data.classes)}
         (partial / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
         partial.rename(folder)  # atomic: the folder appears complete or not at all

@@ -1,5 +1,6 @@
 """DataSet: images and labels as arrays, with the checks that every source's data must pass."""
 
+import functools
 import hashlib
 from dataclasses import dataclass
 
@@ -8,11 +9,32 @@ import numpy as np
 from dropbench.errors import DropbenchError
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+_CHUNK = 1024  # images whose squares are in memory at once
+
+
+def pixel_sums(images: np.ndarray) -> np.ndarray:
+    """Return the sums of the pixel values of each image and channel, and those of their squares.
+
+    Args:
+        images: uint8 ``(examples, channels, height, width)``.
+
+    Returns:
+        int64 ``(2, examples, channels)``, which is exact.
+
+    """
+    channels, height, width = images.shape[1:]
+    sums = np.empty((2, len(images), channels), dtype=np.int64)
+    for start in range(0, len(images), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        pixels = images[part].reshape(-1, channels, height * width)
+        sums[0, part] = pixels.sum(axis=2, dtype=np.int64)
+        sums[1, part] = np.square(pixels, dtype=np.uint16).sum(axis=2, dtype=np.int64)  # 255² fits
+    return sums
 
 
 @dataclass(frozen=True, repr=False)
 class DataSet:
-    """A data set in memory.
+    """A data set in memory, whose arrays must stay as they are: what was computed of them is kept.
 
     Images are uint8 ``(examples, channels, height, width)`` with 1 or 3 channels. Labels are int64
     ``(examples,)``, counted from 0; ``classes`` has their names.
@@ -37,6 +59,11 @@ class DataSet:
         """The shape of one image, ``(channels, height, width)``."""
         channels, height, width = self.train_images.shape[1:]
         return channels, height, width
+
+    @functools.cached_property
+    def pixel_sums(self) -> np.ndarray:
+        """The sums of pixel values and squares of the training images, as pixel_sums returns them."""
+        return pixel_sums(self.train_images)
 
     def check(self) -> None:
         """Raise DropbenchError unless the arrays are consistent and a classifier can be trained on them."""

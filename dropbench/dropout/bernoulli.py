@@ -4,7 +4,7 @@ from typing import Self
 
 import torch
 
-from dropbench.dropout.in_graph import drop_in_graph
+from dropbench.dropout.in_graph import Place, drop_in_graph
 from dropbench.dropout.layer import Arriving, DropoutLayer, Site
 from dropbench.errors import unknown_name
 from dropbench.kernels.draws import Chance, Draw, chance_of
@@ -39,6 +39,8 @@ class BernoulliDropout(DropoutLayer):
         if convention not in CONVENTIONS:
             raise unknown_name("convention", convention, CONVENTIONS)
         self.convention = convention
+        self.place: Place | None = None
+        """Where the layer is in a graph of torch.compile; None if in none."""
 
     @classmethod
     def at(cls, p_drop: float, site: Site) -> Self:
@@ -64,11 +66,21 @@ class BernoulliDropout(DropoutLayer):
         """Return scale² (1 − p): 1/(1 − p) for inverted dropout, 1 − p for weight scaling."""
         return self.scale**2 * self.keep
 
+    @property
+    def does_nothing(self) -> bool:
+        """Whether the layer is the identity; never within a graph of torch.compile, which serves every p."""
+        # In this order: a graph that reads the p in force would be compiled for each p.
+        return not (torch.compiler.is_compiling() and self.place) and super().does_nothing
+
     def with_noise(self, units: torch.Tensor) -> torch.Tensor:
         """Return the units dropped by the next mask; a graph of torch.compile draws it when it runs."""
-        if torch.compiler.is_compiling() and self.stream_number:
-            return drop_in_graph(units, self.chance, self.scale, self.stream_number)
+        if torch.compiler.is_compiling() and self.place:
+            return drop_in_graph(units, self.place)
         return super().with_noise(units)
+
+    def next_mask(self, like: torch.Tensor) -> torch.Tensor:
+        """Return the next mask, as keep_mask does; while the p in force is 0, it takes no draw."""
+        return torch.ones_like(like) if self.does_nothing else keep_mask(like, self.chance, self.draw())
 
     def disturb(self, units: torch.Tensor, draw: Draw) -> torch.Tensor:
         """Multiply the units by a new mask and by ``scale``."""

@@ -76,8 +76,6 @@ class DropoutLayer(nn.Module):
         self.strength = 1.0
         """The schedule's factor on p_drop; see dropbench.dropout.control."""
         self.stream: Stream | None = None
-        self.stream_number = 0
-        """The number of ``stream`` in a graph of torch.compile, 0 in none; see dropbench.dropout.in_graph."""
         self.sampling = False
         """Whether to draw noise in eval mode too; see dropbench.dropout.control."""
         self.tap: Callable[[torch.Tensor], torch.Tensor] | None = None
@@ -114,7 +112,7 @@ class DropoutLayer(nn.Module):
     @property
     def does_nothing(self) -> bool:
         """Whether the layer is the identity in training and at test, and is skipped."""
-        return self.p_now == 0
+        return self.p_drop == 0 or self.strength == 0
 
     @property
     def noisy(self) -> bool:

@@ -1,7 +1,7 @@
 """Random draws by code that needs a torch.Generator, or that can only use torch's default ones."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 import torch
@@ -19,33 +19,54 @@ def torch_generator_of(draw: Draw, device: torch.device) -> torch.Generator:
     return torch.Generator(device).manual_seed(_seed_of(draw))
 
 
-@contextmanager
-def as_default(draw: Draw, device: torch.device) -> Iterator[None]:
-    """Let the default generators of the CPU and of ``device`` draw what belongs to ``draw``, in this context.
+class Loan:
+    """Some of torch's default generators, lent to code that draws from no others.
 
-    Afterwards they have their former states again. The states are in host memory, even for CUDA, so nothing
-    waits for the device.
+    In each loan they go on where they were at the end of the last one, and the first begins with ``seed``; in
+    between they have their own states. The states are in host memory, even for CUDA, so nothing waits for
+    the device.
     """
-    lent = [torch.default_generator]
-    if device.type == "cuda":
-        lent.append(torch.cuda.default_generators[device.index])
-    before = [generator.get_state() for generator in lent]
-    seed = _seed_of(draw)
-    for generator in lent:
-        generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        for generator, state in zip(lent, before, strict=True):
+
+    def __init__(self, seed: int, generators: Sequence[torch.Generator]) -> None:
+        self._generators = generators
+        self._seed = seed
+        self._states: list[torch.Tensor] | None = None
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Lend the generators in this context."""
+        before = [generator.get_state() for generator in self._generators]
+        if self._states is None:
+            for generator in self._generators:
+                generator.manual_seed(self._seed)
+        else:
+            self._set(self._states)
+        try:
+            yield
+        finally:
+            self._states = [generator.get_state() for generator in self._generators]
+            self._set(before)
+
+    def _set(self, states: list[torch.Tensor]) -> None:
+        for generator, state in zip(self._generators, states, strict=True):
             generator.set_state(state)
 
 
-@contextmanager
-def own_draws(config: RunConfig) -> Iterator[None]:
-    """Seed torch's default generator from the run's stream in this context, for the user's own code."""
-    with torch.random.fork_rng():
-        torch.manual_seed(key_of(config.repetition.seed, "own", config.repetition.member))
-        yield
+def as_default(draw: Draw, device: torch.device) -> AbstractContextManager[None]:
+    """Lend the default generators of the CPU and of ``device`` for what belongs to ``draw``."""
+    return Loan(_seed_of(draw), _defaults(device)).lent()
+
+
+def own_draws(config: RunConfig, device: torch.device) -> Loan:
+    """Return the loan of a run of the user's own code, from the run's stream; other runs are lent nothing."""
+    seed = key_of(config.repetition.seed, "own", config.repetition.member)
+    return Loan(seed, _defaults(device) if config.with_user_code else ())
+
+
+def _defaults(device: torch.device) -> list[torch.Generator]:
+    """The default generators of the CPU and of ``device``, which has an index, and of no other GPU."""
+    of_device = [torch.cuda.default_generators[device.index]] if device.type == "cuda" else []
+    return [torch.default_generator, *of_device]
 
 
 def _seed_of(draw: Draw) -> int:

@@ -29,5 +29,5 @@ class ThinnedDropout(BernoulliDropout):
     def disturb(self, units: torch.Tensor, draw: Draw) -> torch.Tensor:
         """Multiply the units by the run's mask, drawn if it is the first pass, and by ``scale``."""
         if self.mask is None:
-            self.mask = keep_mask(units[:1].detach(), self.chance, replace(draw, number=0))
+            self.mask = keep_mask(units[:1].detach(), self.chance, replace(draw, number=0, base=None))
         return units * self.mask.to(units.dtype) * self.scale

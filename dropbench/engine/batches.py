@@ -1,13 +1,14 @@
 """Normalised batches of uint8 images in memory."""
 
+import weakref
+from collections import OrderedDict
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from dropbench.datasets.dataset import pixel_sums
 from dropbench.kernels.batch import normalised, takes_images
-
-_CHUNK = 4096
 
 
 @dataclass(frozen=True)
@@ -18,26 +19,21 @@ class Normalisation:
     deviation: torch.Tensor
 
 
-def measure(images: np.ndarray, positions: np.ndarray, device: torch.device) -> Normalisation:
+def measure(
+    images: np.ndarray, positions: np.ndarray, device: torch.device, sums: np.ndarray | None = None
+) -> Normalisation:
     """Return mean and deviation of the images ``(examples, channels, height, width)`` at ``positions``.
 
     Sums of integers are exact, so the result does not depend on threads or order. A constant channel gets the
-    deviation 1.
+    deviation 1. ``sums`` are ``pixel_sums(images)``, where they are known.
     """
-    channels = images.shape[1]
-    total = np.zeros(channels, dtype=np.int64)
-    squares = np.zeros(channels, dtype=np.int64)
-    in_order = np.sort(positions)
-    for start in range(0, len(in_order), _CHUNK):
-        chunk = images[in_order[start : start + _CHUNK]].transpose(1, 0, 2, 3).reshape(channels, -1)
-        counts = np.stack([np.bincount(channel, minlength=256) for channel in chunk])
-        total += counts @ np.arange(256)
-        squares += counts @ np.arange(256) ** 2
+    chosen = pixel_sums(images[positions]) if sums is None else sums[:, positions]
+    total, squares = chosen.sum(axis=1)
     pixels = len(positions) * images.shape[2] * images.shape[3]
     mean = total / pixels
     variance = squares / pixels - mean**2
     deviation = np.where(variance > 0, np.sqrt(np.maximum(variance, 0)), 1)
-    shape = (channels, 1, 1)
+    shape = (images.shape[1], 1, 1)
     return Normalisation(
         torch.tensor(mean, dtype=torch.float32, device=device).reshape(shape),
         torch.tensor(deviation, dtype=torch.float32, device=device).reshape(shape),
@@ -48,6 +44,28 @@ def pixel_values(channels: int, device: torch.device) -> Normalisation:
     """Return the normalisation that only scales pixel values to 0 to 1."""
     ones = torch.ones(channels, 1, 1, device=device)
     return Normalisation(0 * ones, 255 * ones)
+
+
+_uploads: OrderedDict[tuple[int, torch.device], torch.Tensor] = OrderedDict()
+_MOST_UPLOADS = 6  # the images and labels of both splits of a data set, and of out-of-distribution images
+
+
+def uploaded(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Return a tensor of ``array`` on ``device``, which must not be written.
+
+    On the CPU it shares the array's memory. On a GPU the runs of a process share one copy: it is kept as long
+    as the array is there, unless others came into use since.
+    """
+    if device.type == "cpu":
+        return torch.from_numpy(array)
+    key = (id(array), device)
+    if key not in _uploads:
+        _uploads[key] = torch.from_numpy(array).to(device)
+        weakref.finalize(array, _uploads.pop, key, None)  # before its id is given to another array
+    _uploads.move_to_end(key)
+    if len(_uploads) > _MOST_UPLOADS:
+        _uploads.popitem(last=False)
+    return _uploads[key]
 
 
 class Examples:
@@ -65,8 +83,8 @@ class Examples:
         device: torch.device,
         half: bool = False,
     ) -> None:
-        self.images = torch.from_numpy(images).to(device)
-        self.labels = torch.from_numpy(labels).to(device)
+        self.images = uploaded(images, device)
+        self.labels = uploaded(labels, device)
         self.normalisation = normalisation
         self.half = half
         bytes_ = torch.arange(256, dtype=torch.float32, device=device).expand(images.shape[1], 1, 256)

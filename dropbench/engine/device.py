@@ -5,6 +5,7 @@ import functools
 import platform
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,18 +66,66 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 def allow_tf32(allowed: bool) -> None:
     """Allow or forbid TF32 for fp32 products on CUDA; torch's own default allows it in convolutions only."""
-    precision = "tf32" if allowed else "ieee"
-    torch.backends.cuda.matmul.fp32_precision = precision
-    torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
+    # Where torch's newer ``fp32_precision`` was set of one kind of product, the older getters raise.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Please use the new API settings to control TF32")  # of torch 2.9
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+        torch.backends.cudnn.allow_tf32 = allowed
 
 
-def prepare_process(threads: int | None = None) -> None:
-    """Set the threads and the allocator of a process before it trains; may be called again.
+def prepare_device(device: torch.device, precision: str) -> torch.device:
+    """Make a device ready for a run: allow TF32 or not, and measure its peak memory from now on.
+
+    If other runs of this process are in progress, the peak is that of all. Return the device with its index,
+    as its tensors have it: without one it is the current GPU.
+    """
+    if device.type == "cuda":
+        # Until then there are no generators, and resetting the statistics of memory raises.
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+        device = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+    allow_tf32(precision == "tf32")
+    if not _Runs.in_progress:
+        reset_peak_memory(device)
+    return device
+
+
+class _Runs:
+    in_progress = 0
+    """Runs of this process."""
+
+
+@contextlib.contextmanager
+def in_progress(device: torch.device) -> Iterator[None]:
+    """Let a run be in progress on ``device`` in this context.
+
+    If that ends before the run does, this waits for the device: what it is still at must not write into
+    memory that is given to others.
+    """
+    _Runs.in_progress += 1
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(RuntimeError):  # the device itself may be lost, which is told elsewhere
+            synchronise(device)
+        raise
+    finally:
+        _Runs.in_progress -= 1
+
+
+def prepare_process(threads: int | None = None, device: torch.device | None = None) -> None:
+    """Set the device, the threads and the allocator of a process before it trains; may be called again.
+
+    Some calls of CUDA, such as those about memory, fail before it is initialised, and others act on the
+    current device, which is the first GPU unless another is set.
 
     Raises:
         UsageError: if ``threads`` is less than 1.
 
     """
+    if device is not None and device.type == "cuda":
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+        if device.index is not None:
+            torch.cuda.set_device(device)
     if threads is not None:
         if threads < 1:
             raise UsageError(f"`threads` is {threads}.", "Write 1 or more.")
@@ -96,6 +145,17 @@ def interrupts_ignored() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done all it was given, and raise the error that it came upon, if any.
+
+    An error in a kernel, such as an address outside its tensors, is one that CUDA raises at every later call:
+    the process can no longer use its GPUs. One that a call refused, such as memory that is not there, leaves
+    nothing behind.
+    """
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def describe(device: torch.device) -> dict[str, Any]:
@@ -141,6 +201,15 @@ def peak_memory_bytes(device: torch.device) -> int | None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
     return None
+
+
+def free_memory_bytes(device: torch.device) -> int:
+    """Return the memory of a CUDA device that no process has.
+
+    What torch keeps for later is left out: graphs and streams may have it to themselves.
+    """
+    free, _ = torch.cuda.mem_get_info(device)
+    return free
 
 
 def private_memory_bytes(pid: int) -> int | None:

@@ -6,25 +6,58 @@ import torch.nn.functional as F
 from torch import nn
 
 from dropbench.engine.batches import Examples
-from dropbench.engine.device import autocast
+from dropbench.engine.device import autocast, free_memory_bytes
 
 EVALUATION_BATCH = 128
 """Examples that are evaluated at once on the CPU, and on every device if each batch has masks of its own."""
 ECE_BINS = 15
-_LARGEST_BATCH = 2048
-_LARGEST_IMAGE = 32 * 32  # in pixels, of images that are evaluated in the largest batches
+LARGEST_BATCH = 4096
+"""Examples that are evaluated at once on a GPU with enough free memory."""
+_SHARE_OF_MEMORY = 1 / 4  # other runs may use the GPU, too, and convolutions need memory beside the maps
 
 
-def evaluation_batch(images: torch.Tensor) -> int:
-    """Return how many of these images ``(examples, channels, height, width)`` are evaluated at once.
+def evaluation_batch(model: nn.Module, examples: Examples, precision: str) -> int:
+    """Return how many examples the model evaluates at once.
 
     On the CPU larger batches are slower, since their activations fit into no cache. A GPU needs larger ones
-    to be busy; of larger images it gets fewer, so that a batch takes no more memory.
+    to be busy, and has a limited memory.
     """
-    if images.device.type != "cuda":
+    device = examples.images.device
+    if device.type != "cuda":
         return EVALUATION_BATCH
-    pixels = images.shape[2] * images.shape[3]
-    return max(EVALUATION_BATCH, min(_LARGEST_BATCH, _LARGEST_BATCH * _LARGEST_IMAGE // pixels))
+    return batch_that_fits(free_memory_bytes(device), activation_bytes(model, examples, precision))
+
+
+def batch_that_fits(free_bytes: int, bytes_per_example: int) -> int:
+    """Return the largest power of two whose activations take at most a quarter of the free memory.
+
+    It is at least EVALUATION_BATCH and at most LARGEST_BATCH.
+    """
+    batch = LARGEST_BATCH
+    while batch > EVALUATION_BATCH and batch * bytes_per_example > _SHARE_OF_MEMORY * free_bytes:
+        batch //= 2
+    return batch
+
+
+@torch.no_grad()
+def activation_bytes(model: nn.Module, examples: Examples, precision: str) -> int:
+    """Return the bytes of an example and of all modules' outputs for it, with the model in eval mode.
+
+    Evaluation frees most of them on its way, so they are more than are in memory at once.
+    """
+    found: list[int] = []
+
+    def see(module: nn.Module, given: object, output: object) -> None:
+        if isinstance(output, torch.Tensor):
+            found.append(output.nbytes)
+
+    hooks = [module.register_forward_hook(see) for module in model.modules()]
+    images, _ = examples.batch(torch.zeros(1, dtype=torch.int64, device=examples.images.device))
+    with autocast(images.device, precision):
+        model.eval()(images)
+    for hook in hooks:
+        hook.remove()
+    return images.nbytes + sum(found)
 
 
 @torch.no_grad()
@@ -32,7 +65,7 @@ def predict(model: nn.Module, examples: Examples, positions: torch.Tensor, preci
     """Return log-probabilities ``(examples, classes)`` in float32, with the model in eval mode."""
     model.eval()
     outputs = []
-    for part in torch.split(positions, evaluation_batch(examples.images)):
+    for part in torch.split(positions, evaluation_batch(model, examples, precision)):
         images, _ = examples.batch(part)
         with autocast(images.device, precision):
             logits = model(images)

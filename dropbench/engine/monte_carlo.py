@@ -54,6 +54,7 @@ def predict_monte_carlo(
     samples = ladder[-1]
     shared = None if config is None else _first_hidden(model, config)
     copies = 1 if shared is None else min(_COPIES, samples)
+    counts = torch.tensor(ladder, device=positions.device)
     parts = []
     with monte_carlo(model):
         for part in torch.split(positions, EVALUATION_BATCH if shared is None else _IMAGES):
@@ -62,7 +63,7 @@ def predict_monte_carlo(
                 _predict_copies(model, images, precision, shared, min(copies, samples - start))
                 for start in range(0, samples, copies)
             ]
-            parts.append(_averages(torch.cat(passes), ladder))
+            parts.append(_averages(torch.cat(passes), counts))
     return ThinnedNets(*(torch.cat(of_parts, dim=1) for of_parts in zip(*parts, strict=True)))
 
 
@@ -86,9 +87,8 @@ def _predict_copies(
     return F.log_softmax(logits.float(), dim=1).view(copies, len(images), -1)
 
 
-def _averages(passes: torch.Tensor, ladder: Sequence[int]) -> tuple[torch.Tensor, ...]:
+def _averages(passes: torch.Tensor, counts: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Return the fields of ThinnedNets from log-probabilities ``(samples, batch, classes)``."""
-    counts = torch.tensor(ladder, device=passes.device)
     rows = counts - 1
     votes = F.one_hot(passes.argmax(2), passes.shape[2]).cumsum(0)[rows]
     squares = passes.exp().square().sum(2).cumsum(0)[rows] / counts[:, None]

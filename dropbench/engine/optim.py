@@ -8,17 +8,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
 import torch
 from torch import nn
 from torch.optim.sgd import sgd
 
 from dropbench.kernels.sgd import Weights, sgd_step
-from dropbench.run.blocks.optimizer import CONSTANT
+from dropbench.run.blocks.optimizer import CONSTANT, OptimizerSettings
 
 WARM_UP = 0.3
 """Share of the steps in which one-cycle raises the learning rate."""
 START = 1 / 25
 """Factor on the learning rate at the first step of one-cycle."""
+Rate = float | torch.Tensor
+"""A learning rate; in a CUDA graph a float32 scalar on the device."""
 
 
 @dataclass
@@ -63,7 +66,7 @@ class SGD:
         layers = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
         bounded = {layer.weight for layer in layers}
         halved = {each for layer in layers for each in layer.parameters(recurse=False)} if half else set()
-        self._rate: float | None = None
+        self._rate: Rate | None = None
         self._entries: list[_Entry] = []
         this = weakref.ref(self)  # a hook is a part of its parameter, which the optimizer holds
         for parameter in model.parameters():
@@ -84,7 +87,7 @@ class SGD:
             entry.parameter.grad = None
 
     @torch.no_grad()
-    def step(self, learning_rate: float) -> None:
+    def step(self, learning_rate: Rate) -> None:
         """Update the parameters that have a gradient by one step."""
         rest = []
         for entry in self._entries:
@@ -96,7 +99,7 @@ class SGD:
             self._step([entry for entry in rest if entry.weight_decay == decay], decay, learning_rate)
 
     @contextmanager
-    def updating(self, learning_rate: float) -> Iterator[None]:
+    def updating(self, learning_rate: Rate) -> Iterator[None]:
         """Update a parameter as soon as a backward pass in this context has its whole gradient.
 
         The gradient is then still in a cache, and its memory is free for the next one. ``step`` afterwards
@@ -108,12 +111,12 @@ class SGD:
         finally:
             self._rate = None
 
-    def _update(self, entry: _Entry, learning_rate: float) -> None:
-        gradient = cast(torch.Tensor, entry.parameter.grad)
-        sgd_step(entry.weights, gradient, learning_rate, self.momentum, entry.weight_decay, entry.max_norm)
+    def _update(self, entry: _Entry, learning_rate: Rate) -> None:
+        gradient, rate = cast(torch.Tensor, entry.parameter.grad), float(learning_rate)
+        sgd_step(entry.weights, gradient, rate, self.momentum, entry.weight_decay, entry.max_norm)
         entry.parameter.grad = None
 
-    def _step(self, entries: list[_Entry], weight_decay: float, learning_rate: float) -> None:
+    def _step(self, entries: list[_Entry], weight_decay: float, learning_rate: Rate) -> None:
         """Do what sgd_step does, by torch's own operations."""
         sgd(
             [entry.weights.master for entry in entries],
@@ -121,7 +124,7 @@ class SGD:
             [entry.weights.velocity for entry in entries],
             weight_decay=weight_decay,
             momentum=self.momentum,
-            lr=learning_rate,
+            lr=cast(float, learning_rate),  # which may be a tensor, too
             dampening=0.0,
             nesterov=False,
             maximize=False,
@@ -171,3 +174,14 @@ def learning_rate_factor(schedule: str, progress: float) -> float:
             return START + (1 - START) * progress / WARM_UP
         progress = (progress - WARM_UP) / (1 - WARM_UP)
     return (1 + math.cos(math.pi * progress)) / 2
+
+
+def learning_rates(settings: OptimizerSettings, steps: range, of: int) -> np.ndarray:
+    """Return the learning rate of each of ``steps``, counted from 0 ``of`` all, in float32 like the weights.
+
+    With snapshots the schedule begins anew in each of as many cycles.
+    """
+    cycles = max(1, settings.snapshots)
+    shares = [step * cycles % of / of for step in steps]
+    factors = [learning_rate_factor(settings.learning_rate_schedule, share) for share in shares]
+    return np.array([settings.learning_rate * factor for factor in factors], dtype=np.float32)

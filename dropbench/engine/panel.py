@@ -73,8 +73,8 @@ def measure_autoencoder(model: nn.Module, test: Split, config: RunConfig) -> lis
 
 
 def _histogram(measure: str, values: torch.Tensor) -> list[PanelRecord]:
-    low = values.min().item()
-    reach = values.max().item() - low or 1.0  # if all values are equal, they are in the first bin
+    low, high = torch.stack(values.aminmax()).tolist()
+    reach = high - low or 1.0  # if all values are equal, they are in the first bin
     shares = (torch.histc(values - low, HISTOGRAM_BINS, 0, reach) / len(values)).tolist()
     return [
         PanelRecord(f"{measure}_low", "1", 0.0, low),
@@ -137,7 +137,7 @@ def errors_without_units(model: nn.Module, test: Split, config: RunConfig) -> di
         return remove
 
     model.eval()
-    size = _BATCH if at_once > 1 else evaluation_batch(test.examples.images)
+    size = _BATCH if at_once > 1 else evaluation_batch(model, test.examples, config.optimizer.precision)
     wrong = torch.zeros(len(choices), dtype=torch.float64, device=device)
     with tapped({site: remover(site) for site in sites}):
         for start in range(0, len(choices), at_once):

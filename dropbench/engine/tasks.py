@@ -11,7 +11,7 @@ from torch import nn
 
 from dropbench.engine.batches import Examples
 from dropbench.engine.device import autocast
-from dropbench.engine.evaluate import as_kept, error_percent, evaluation_batch, from_kept, metrics, predict
+from dropbench.engine.evaluate import as_kept, evaluation_batch, from_kept, metrics, predict
 
 PICTURES = 12
 """The number of reconstructed images that are saved of an autoencoder."""
@@ -62,7 +62,10 @@ class Classify:
     def validate(self, model: nn.Module, split: Split, precision: str) -> tuple[float, float]:
         """Return the negative log-likelihood in nats and the error in percent."""
         predicted = predict(model, split.examples, split.positions, precision)
-        return F.nll_loss(predicted, split.labels).item(), error_percent(predicted, split.labels)
+        labels = split.labels
+        both = [F.nll_loss(predicted, labels).double(), self.wrong(predicted, labels).double()]
+        loss, wrong = torch.stack(both).tolist()
+        return loss, 100 * wrong / len(labels)
 
     def measure(
         self, model: nn.Module, splits: Mapping[str, Split], precision: str
@@ -102,7 +105,7 @@ class Reconstruct:
         """Return the cross-entropy and the squared error of an image, as means over a split."""
         model.eval()
         totals = torch.zeros(2, dtype=torch.float64, device=split.positions.device)
-        for part in torch.split(split.positions, evaluation_batch(split.examples.images)):
+        for part in torch.split(split.positions, evaluation_batch(model, split.examples, precision)):
             images, labels = split.examples.batch(part)
             with autocast(images.device, precision):
                 outputs = model(images)
@@ -134,9 +137,9 @@ class Reconstruct:
 
 def _positions_of_pictures(labels: torch.Tensor) -> torch.Tensor:
     """Return PICTURES positions: the first one of each label, then the first of the others."""
-    first = [int((labels == label).nonzero()[0]) for label in sorted(set(labels.tolist()))]
-    rest = (place for place in range(len(labels)) if place not in first)
-    return torch.tensor([*first, *rest][:PICTURES], device=labels.device)
+    _, first = np.unique(labels.cpu().numpy(), return_index=True)
+    rest = np.setdiff1d(np.arange(len(labels)), first)
+    return torch.from_numpy(np.concatenate([first, rest])[:PICTURES]).to(labels.device)
 
 
 TASKS: dict[str, Task] = {"classify": Classify(), "reconstruct": Reconstruct()}

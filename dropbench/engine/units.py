@@ -49,10 +49,10 @@ def _mean_abs_correlation(standard: torch.Tensor) -> float:
     units = standard.shape[1]
     if units < _PAIRS_NEED:
         return math.nan
-    total = 0.0
+    total = torch.zeros((), dtype=torch.float64, device=standard.device)
     for start in range(0, units, _BLOCK):  # in blocks, since 8,192 units have 67 million pairs
-        total += (standard[:, start : start + _BLOCK].T @ standard).abs().sum(dtype=torch.float64).item()
-    return (total - units) / (units * (units - 1))  # without the pairs of a unit with itself
+        total += (standard[:, start : start + _BLOCK].T @ standard).abs().sum(dtype=torch.float64)
+    return (total.item() - units) / (units * (units - 1))  # without the pairs of a unit with itself
 
 
 def _effective_rank(deviations: torch.Tensor) -> float:

@@ -12,35 +12,18 @@ import signal
 import subprocess
 import sys
 import tempfile
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
 
 import dropbench
 from dropbench.errors import DropbenchError, UsageError
+from dropbench.experiments.doctor_gpu import describe_gpus, describe_sharing
+from dropbench.experiments.finding import BUILDS, LONGEST, Finding, State
 
-State = Literal["ok", "note", "problem"]
 PAIR = ("torch", "torchvision")
-BUILDS = "https://pytorch.org/get-started/locally/"  # lists the builds of torch and their indexes
 LEAST_FREE = 1e9  # bytes on a disk; CIFAR-10 takes half of it, downloaded and decoded
-_LONGEST = 300  # characters quoted from another program or library
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The state of one thing, and how to mend it.
-
-    ``note`` marks a thing that works, but slowly or not in full; ``problem`` one that does not work.
-    """
-
-    name: str
-    value: str
-    state: State = "ok"
-    mend: str = ""
 
 
 def examine(results: Path, data_dir: Path | None, device: str, precision: str) -> Iterator[Finding]:
@@ -63,7 +46,7 @@ def examine(results: Path, data_dir: Path | None, device: str, precision: str) -
         yield Finding("torch", f"cannot be imported: {said}", "problem", reinstall)
         return
     yield from _surviving("torchvision", _pair(), reinstall)
-    yield from _surviving("GPU", _gpu(device))
+    yield from _surviving("GPU", describe_gpus(device))
     yield from _surviving("training", _training(device, precision, data_dir))
 
 
@@ -77,7 +60,7 @@ def _surviving(name: str, findings: Iterator[Finding], mend: str = "") -> Iterat
         yield Finding(name, error.message, "problem", error.hint or mend)
     except Exception as error:  # a broken library may raise anything
         text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        yield Finding(name, text[:_LONGEST], "problem", mend)
+        yield Finding(name, text[:LONGEST], "problem", mend)
 
 
 def _python(*arguments: str) -> tuple[int, str, str]:
@@ -87,7 +70,7 @@ def _python(*arguments: str) -> tuple[int, str, str]:
     if done.returncode < 0:
         return done.returncode, done.stdout, signal.Signals(-done.returncode).name
     lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-    return done.returncode, done.stdout, lines[-1][:_LONGEST]
+    return done.returncode, done.stdout, lines[-1][:LONGEST]
 
 
 def _packages() -> Iterator[Finding]:
@@ -211,7 +194,7 @@ def _runs(results: Path) -> Iterator[Finding]:
     finally:
         log.removeHandler(damage)
     value = ", ".join(f"{count} {status}" for status, count in counts.most_common()) or "none"
-    value += "".join(f"; {record.getMessage()}" for record in damage.buffer)[:_LONGEST]
+    value += "".join(f"; {record.getMessage()}" for record in damage.buffer)[:LONGEST]
     if counts.total() > counts["ok"] or damage.buffer:
         mend = f"Repeat the same command with `retry_failed`; {RUNS.file_name} says why runs failed."
         yield Finding("runs", value, "note", mend)
@@ -234,50 +217,6 @@ def _pair() -> Iterator[Finding]:
     yield Finding("torchvision", f"{torchvision.__version__}, with its compiled operators")
 
 
-def _gpu(device: str) -> Iterator[Finding]:
-    """Yield the GPUs and their driver as nvidia-smi reports them; where torch cannot use them, also why."""
-    import torch
-
-    env: Any = import_module("torch.utils.collect_env")
-    with warnings.catch_warnings(record=True) as caught:  # torch warns about a GPU that it cannot use
-        warnings.simplefilter("always")
-        usable = torch.cuda.is_available()
-    gpus, driver = env.get_gpu_info(env.run), env.get_nvidia_driver_version(env.run)
-    value = ", driver ".join(filter(None, (gpus, driver))).replace("\n", ", ")
-    if usable:
-        yield Finding("GPU", value)
-    elif not (gpus or shutil.which("nvidia-smi") or Path("/proc/driver/nvidia").exists()):
-        yield Finding("GPU", "none")
-    else:
-        _, said, complaint = env.run(env.get_nvidia_smi())
-        if gpus:
-            warned = " ".join(str(warning.message) for warning in caught)
-            yield _unusable(value, said, warned, "note" if device == "cpu" else "problem")
-        else:
-            value = f"a driver, but no GPU for this process: {said or complaint}"
-            mend = "In Docker: docker run --gpus all. Elsewhere restart the machine, or reinstall the driver."
-            yield Finding("GPU", value[:_LONGEST], "note", mend)
-
-
-def _unusable(gpus: str, said: str, warned: str, state: State) -> Finding:
-    """The reason why torch cannot use ``gpus``; ``said`` is from nvidia-smi, ``warned`` from torch."""
-    import torch
-
-    cuda = torch.version.cuda
-    if cuda is None:
-        mend = f"pip uninstall -y torch torchvision, then install the build for CUDA that {BUILDS} names."
-        return Finding("GPU", f"{gpus}; this torch was built without CUDA", state, mend)
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
-        value = f"{gpus}; hidden by CUDA_VISIBLE_DEVICES"
-        return Finding("GPU", value, "note", "unset CUDA_VISIBLE_DEVICES")
-    mend = f"Update the NVIDIA driver, or install torch for an older CUDA: {BUILDS}"
-    newest = re.search(r"CUDA (?:UMD )?Version: (\d+)", said)  # the newest that the driver supports
-    if newest and int(newest[1]) < int(cuda.split(".")[0]):
-        value = f"{gpus}, too old: it supports CUDA {newest[1]}, and torch was built for CUDA {cuda}"
-        return Finding("GPU", value, state, mend)
-    return Finding("GPU", f"{gpus}; torch, built for CUDA {cuda}, cannot use it. {warned}", state, mend)
-
-
 def _training(device_name: str, precision_name: str, data_dir: Path | None) -> Iterator[Finding]:
     """Yield the device and precision of runs, the workers of a sweep, and the outcome of a small run."""
     from dropbench.datasets.registry import prepare
@@ -288,6 +227,7 @@ def _training(device_name: str, precision_name: str, data_dir: Path | None) -> I
     from dropbench.run.machine import AUTOMATIC
     from dropbench.runners.choose import shares
     from dropbench.runners.serial import SerialRunner
+    from dropbench.runners.sharing import Workload
 
     device = resolve_device(device_name)
     yield Finding("device", f"{device.type} ({describe(device)['device_name']})")
@@ -305,16 +245,19 @@ def _training(device_name: str, precision_name: str, data_dir: Path | None) -> I
     mend = "Use `precision=auto`: fp32 is faster here." if emulated else ""
     yield Finding("precision", f"{precision}; {why}", "ok" if best == "bf16" else "note", mend)
     by_kernels, value = how_done(device)
-    yield Finding("kernels", value[:_LONGEST], "ok" if by_kernels else "note")
-    jobs, threads = shares(10**6, device, AUTOMATIC)
-    yield Finding("a sweep", f"runs at a time: {jobs}; CPU threads of each: {threads}")
-    data_key = prepare("mnist5k", data_dir).key
+    yield Finding("kernels", value[:LONGEST], "ok" if by_kernels else "note")
+    data = prepare("mnist5k", data_dir)
     config = RunConfig(
-        data_key=data_key, train_size=256, batch_size=128, epochs=1, p_drop=0.5, precision=precision
+        data_key=data.key, train_size=256, batch_size=128, epochs=1, p_drop=0.5, precision=precision
     )
+    workload = Workload.of([config], data)
+    if device.type == "cuda":
+        yield from describe_sharing(workload)
+    jobs, threads = shares(10**6, device, AUTOMATIC, workload)
+    yield Finding("a sweep", f"runs at a time: {jobs}; CPU threads of each: {threads}")
     (result,) = SerialRunner(device, threads).run([config], lambda worker, config, record: None)
     if result.status == "ok":
         yield Finding("a small run", f"2 steps of {config.model.name} in {result.cost['seconds']:.1f} s")
     else:
         mend = "Use `device=cpu` and `precision=fp32`; if that fails too, reinstall torch."
-        yield Finding("a small run", f"{result.status}: {result.message}"[:_LONGEST], "problem", mend)
+        yield Finding("a small run", f"{result.status}: {result.message}"[:LONGEST], "problem", mend)

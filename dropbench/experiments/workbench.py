@@ -26,6 +26,8 @@ from dropbench.run.machine import AUTOMATIC, CAREFUL, Machine, Policy
 from dropbench.run.result import EpochRecord, RunResult, kept_arrays
 from dropbench.runners.base import NO_EXTRAS, Extras
 from dropbench.runners.choose import choose_runner
+from dropbench.runners.sharing import Workload
+from dropbench.runners.stacked import with_stacks
 
 
 class Watcher(Protocol):
@@ -67,7 +69,7 @@ class Workbench:
         device = resolve_device(machine.device)
         precision = resolve_precision(machine.precision, device)
         warn_of_repeated_images(data)
-        return cls(data, device, precision, machine, Extras(machine.compile, panel))
+        return cls(data, device, precision, machine, Extras(machine.compile, panel, graph=machine.graph))
 
     def bind(self, configs: Iterable[RunConfig]) -> list[RunConfig]:
         """Set the data, the precision and the digests of the user's own code in every config.
@@ -219,10 +221,17 @@ def carry_out(
     if not agenda.todo:
         watcher.planned(agenda, 0)
         return outcome
-    runner = choose_runner(len(agenda.todo) + agenda.before, bench.device, bench.machine, bench.extras)
-    watcher.planned(agenda, min(runner.jobs, len(agenda.todo)))
+    # Of all configs, so that a resumed command has the same number of threads, too.
+    workload = Workload.of(configs, bench.data, bench.extras.graph and not bench.extras.compiled)
+    runner = choose_runner(
+        len(agenda.todo) + agenda.before, bench.device, bench.machine, bench.extras, workload
+    )
+    runner, todo = with_stacks(
+        runner, agenda.todo, configs, bench.data, bench.device, bench.machine, bench.extras
+    )
+    watcher.planned(agenda, min(runner.jobs, len(todo)))
     lists = {"ok": outcome.ok, "diverged": outcome.diverged, "failed": outcome.failed}
-    wanted = itertools.takewhile(lambda config: not watcher.wants_to_stop(), agenda.todo)
+    wanted = itertools.takewhile(lambda config: not watcher.wants_to_stop(), todo)
     with contextlib.closing(runner.run(wanted, watcher.progress)) as results:
         for result in results:
             store.append(result, with_predictions, again=policy.force)

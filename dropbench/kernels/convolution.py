@@ -16,7 +16,8 @@ _BLOCK = 32
 
 def side_by_side(maps: torch.Tensor, kernel_size: int) -> int:
     """Return how many images of ``maps`` fill a block of AMX; 1 where nothing is gained by several."""
-    if not (_has_amx() and compiled.takes(maps) and maps.dtype == torch.bfloat16):
+    # In this order: torch.compile, for which no kernel takes any maps, cannot ask the processor in a graph.
+    if not (compiled.takes(maps) and maps.dtype == torch.bfloat16 and _has_amx()):
         return 1
     gap = kernel_size // 2
     fits = (_BLOCK + gap) // (maps.shape[3] + gap)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import torch
+
 WORDS = 4
 """32-bit words in a block of random numbers; see dropbench.kernels.philox."""
 _WORD = 0xFFFFFFFF
@@ -15,9 +17,12 @@ class Draw:
     key: int
     """64 bits of the run's stream."""
     number: int
-    """Counts the draws of a site, 32 bits."""
+    """Counts the draws of a site, 32 bits; from ``base`` on, if there is one."""
     site: int
     part: int = 0
+    base: torch.Tensor | None = None
+    """A counter on the device, an int64 scalar, which is read when the random numbers are made: a graph holds
+    ``number`` as it was, and draws anew at each replay where the counter moved on."""
 
     def of_part(self, part: int) -> "Draw":
         """Return independent numbers of the same draw, for a variant that needs several sets."""
@@ -25,7 +30,17 @@ class Draw:
 
     @property
     def counter(self) -> tuple[int, int, int, int, int]:
-        """The lower and upper word of the key, part, number and site, as the kernels take them."""
+        """The lower and upper word of the key, part, number and site, as kernels on the CPU take them.
+
+        It reads the base, if there is one.
+        """
+        if self.base is not None:
+            return replace(self, number=self.number + int(self.base), base=None).counter
+        return self.counter_from_base
+
+    @property
+    def counter_from_base(self) -> tuple[int, int, int, int, int]:
+        """The same for what adds the base to the number itself, on the device."""
         return self.key & _WORD, self.key >> 32, self.part, self.number & _WORD, self.site
 
 

@@ -122,9 +122,9 @@ def _dropped(
     return dropped
 
 
-def _arguments(draw: Draw) -> list[int]:
-    """The key and the counter of a draw as the kernels take them."""
-    return [_signed(word) for word in draw.counter]
+def _arguments(draw: Draw) -> list[int | torch.Tensor | None]:
+    """The key, the counter and the base of a draw as the kernels take them."""
+    return [*map(_signed, draw.counter_from_base), draw.base]
 
 
 def _signed(word: int) -> int:

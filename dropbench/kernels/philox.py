@@ -34,16 +34,41 @@ def words(count: int, draw: Draw, device: torch.device) -> torch.Tensor:
 def words_in_torch(count: int, draw: Draw, device: torch.device) -> torch.Tensor:
     """Return what ``words`` does, by torch's own operations on any device."""
     blocks = torch.arange(-(-count // WORDS), device=device)
-    low, high, part, number, site = draw.counter
-    c0, c1, c2, c3 = blocks, *(torch.full_like(blocks, value) for value in (part, number, site))
+    low, high, part, number, site = draw.counter_from_base
+    parts, numbers, sites = (torch.full_like(blocks, value) for value in (part, number, site))
+    if draw.base is not None:
+        numbers = numbers + draw.base & _MASK
+    words_of_block = _blocks_in_torch((blocks, parts, numbers, sites), low, high)
+    numbers = torch.stack(words_of_block, dim=1).flatten()[:count]
+    return torch.where(numbers < 1 << 31, numbers, numbers - (1 << 32)).to(torch.int32)
+
+
+def words_of_runs(
+    count: int, low: torch.Tensor, high: torch.Tensor, number: torch.Tensor, site: int
+) -> torch.Tensor:
+    """Return the first ``count`` random words of one draw of each run, as int64 from 0 on ``(runs, count)``.
+
+    ``low`` and ``high`` are the words of the runs' keys and ``number`` counts their draws, all int64
+    ``(runs,)``; the part is 0.
+    """
+    blocks = torch.arange(-(-count // WORDS), device=number.device).expand(len(number), -1)
+    counter = (blocks, 0 * blocks, number[:, None].expand_as(blocks), site + 0 * blocks)
+    words_of_block = _blocks_in_torch(counter, low[:, None], high[:, None])
+    return torch.stack(words_of_block, dim=2).flatten(1)[:, :count]
+
+
+def _blocks_in_torch(
+    counter: tuple[torch.Tensor, ...], low: int | torch.Tensor, high: int | torch.Tensor
+) -> list[torch.Tensor]:
+    """Return the four words of each block, int64 like the counters, whose shape they have."""
+    c0, c1, c2, c3 = counter
     for _ in range(_ROUNDS):
         first, second = c0 * _M0, c2 * _M1  # modulo 2⁶⁴ with a sign, whose bits are those of the product
         c0 = ((second >> 32) & _MASK) ^ c1 ^ low
         c2 = ((first >> 32) & _MASK) ^ c3 ^ high
         c1, c3 = second & _MASK, first & _MASK
         low, high = (low + _W0) & _MASK, (high + _W1) & _MASK
-    numbers = torch.stack([c0, c1, c2, c3], dim=1).flatten()[:count]
-    return torch.where(numbers < 1 << 31, numbers, numbers - (1 << 32)).to(torch.int32)
+    return [c0, c1, c2, c3]
 
 
 def happens_in_torch(count: int, chance: Chance, draw: Draw, device: torch.device) -> torch.Tensor:

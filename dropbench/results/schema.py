@@ -75,6 +75,7 @@ RUNS = _table(
         "device",
         "device_name",
         "threads",
+        "stacked",
         "torch_version",
         "dropbench_version",
         "git_commit",

@@ -32,14 +32,21 @@ class Machine(Block):
     )
     compile: bool = setting(
         False,
-        help="Train through torch.compile: for a GPU and long runs. On the CPU it is slower.",
+        help="Train through torch.compile: for a GPU and long runs, or many alike. On the CPU it is slower.",
         flag="--compile",
+        panel=PANEL,
+        commands=("train", *OF_MANY_RUNS),
+    )
+    graph: bool = setting(
+        True,
+        help="On CUDA, replay the steps of a run as CUDA graphs.",
+        flag="--graph/--no-graph",
         panel=PANEL,
         commands=("train", *OF_MANY_RUNS),
     )
     threads: int | None = setting(
         None,
-        help="CPU threads of a run; the same number gives the same bits.",
+        help="CPU threads of a run; on the CPU the same number gives the same bits, with the same stack.",
         flag="--threads",
         panel=PANEL,
         commands=("train", *OF_MANY_RUNS),
@@ -52,7 +59,17 @@ class Machine(Block):
         flag="--jobs",
         panel=PANEL,
         commands=OF_MANY_RUNS,
-        says_default="one per core; on CUDA one per GPU; on Ray as many as fit",
+        says_default="one per core; on CUDA as many as share the GPUs; on Ray as many as fit",
+        range=COUNT,
+    )
+    stack: int | None = setting(
+        None,
+        help="Runs of the mlp that train as one net, each with the numbers that it has alone, up to "
+        "rounding; 1: each alone.",
+        flag="--stack",
+        panel=PANEL,
+        commands=OF_MANY_RUNS,
+        says_default="as many as fit on a machine with one GPU; else, and for compare-bagging, 1",
         range=COUNT,
     )
     runner: str = setting(
@@ -88,6 +105,9 @@ class Machine(Block):
             raise UsageError(
                 f"`runner=serial` has one run at a time, not {self.jobs}.", "Use `runner=process`."
             )
+        if (self.stack or 1) > 1 and (self.runner in ("process", "ray") or self.compile):
+            other = "`compile`" if self.compile else f"`runner={self.runner}`"
+            raise UsageError(f"Runs are not stacked with {other}.", f"Leave out `stack` or {other}.")
         if self.runner != "ray" and (self.ray_address or self.gpus_per_run is not None):
             raise UsageError("`ray_address` and `gpus_per_run` are for Ray.", "Add `runner=ray`.")
 

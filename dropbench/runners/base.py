@@ -1,19 +1,27 @@
 """The protocol of runners, the queue they take runs from, and how a worker carries out a run."""
 
 import functools
+import logging
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from dropbench.datasets import cache
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.ood import DERIVED, ood_images
-from dropbench.engine.train import OnEpoch, train
+from dropbench.engine.device import synchronise
+from dropbench.engine.run import OodImages
+from dropbench.engine.train import OnEpoch, training
+from dropbench.engine.turns import Turns
+from dropbench.errors import DropbenchError
 from dropbench.run.config import RunConfig
 from dropbench.run.result import EpochRecord, RunResult
+
+_log = logging.getLogger(__name__)
 
 OnProgress = Callable[[int, RunConfig, EpochRecord | None], None]
 """Called with the worker's number, its run, and the epoch that just ended (None when the run starts)."""
@@ -29,6 +37,7 @@ class Extras:
     panel: bool = False
     ood: str = ""
     """Out-of-distribution images, as an argument of dropbench.datasets.ood.ood_images; empty: none."""
+    graph: bool = True
 
     @property
     def data_keys(self) -> tuple[str, ...]:
@@ -37,6 +46,22 @@ class Extras:
 
 
 NO_EXTRAS = Extras()
+
+
+class DeviceLostError(DropbenchError):
+    """A run failed and left the device unusable for this process: another process can go on."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"A run has left the GPU unusable for this process ({reason}).",
+            "All that ended before is on disk: give the same command again, or use `runner=process`, which "
+            "replaces a process that lost its GPU.",
+        )
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type["DeviceLostError"], tuple[str]]:
+        """Survive pickling between processes."""
+        return type(self), (self.reason,)
 
 
 class Runner(Protocol):
@@ -58,6 +83,8 @@ class Attempt:
 
     config: RunConfig
     deaths: int = 0
+    alone: bool = False
+    """Whether its worker may have no other run meanwhile: one of several killed theirs, and may be this."""
 
 
 class Queue:
@@ -67,32 +94,68 @@ class Queue:
         self._new = iter(configs)
         self._retries: list[Attempt] = []
 
-    def take(self) -> Attempt | None:
-        """Return the next run, or None if there is none now; a worker's death can put one back."""
-        if self._retries:
-            return self._retries.pop()
+    def take(self, beside_others: bool = False) -> Attempt | None:
+        """Return the next run, or None if there is none now; a worker's death can put one back.
+
+        ``beside_others`` says that the worker has other runs in progress.
+        """
+        for task in reversed(self._retries):
+            if not (task.alone and beside_others):
+                self._retries.remove(task)
+                return task
         config = next(self._new, None)
         return None if config is None else Attempt(config)
+
+    def put_back(self, tasks: Iterable[Attempt]) -> None:
+        """Put back the runs of which one killed their worker, each to be tried alone."""
+        for task in tasks:
+            task.alone = True
+            self._retries.append(task)
 
     def retry_or_fail(self, task: Attempt, reason: str) -> Iterator[RunResult]:
         """Put back a run whose worker died, or yield it as failed if that was its last attempt."""
         task.deaths += 1
         if task.deaths < ATTEMPTS:
             self._retries.append(task)
+            _log.warning(f"A worker process died ({reason}). Another one tries its run once more.")
             return
         hint = "; out of memory?" if reason == "SIGKILL" else ""  # so the system ends what takes too much
         message = f"its worker process died {ATTEMPTS} times ({reason}){hint}"
         yield RunResult(config=task.config, status="failed", message=message)
 
 
-def carry_out_run(config: RunConfig, device: torch.device, extras: Extras, on_epoch: OnEpoch) -> RunResult:
-    """Train on the cached data set; an exception becomes a result with the status ``failed``."""
+def turns_of_run(
+    config: RunConfig, device: torch.device, extras: Extras, on_epoch: OnEpoch
+) -> Turns[RunResult]:
+    """Train on the cached data set, in turns; an exception becomes a result with the status ``failed``.
+
+    Raises:
+        DeviceLostError: if the run failed so that every later one on this device would fail in this process.
+
+    """
     try:
-        data = _cached_data(config.data.key)
-        ood = (extras.ood, ood_images(extras.ood, data)) if extras.ood else None
-        return train(config, data, device, on_epoch, extras.compiled, extras.panel, ood)
+        data, ood = data_of(config, extras)
+        turns = training(config, data, device, on_epoch, extras.compiled, extras.panel, ood, extras.graph)
+        return (yield from turns)
     except Exception as error:  # a sweep goes on after a failed run, whose row has the reason
-        return RunResult(config=config, status="failed", message=_reason(error))
+        reason = _reason(error)
+        check_device(device, reason)
+        return RunResult(config=config, status="failed", message=reason)
+
+
+def check_device(device: torch.device, reason: str) -> None:
+    """Raise DeviceLostError, with ``reason`` and the device's own error, unless the device still works."""
+    try:
+        synchronise(device)
+    except Exception as error:  # torch raises several types
+        first = str(error).partition("\n")[0]  # more lines say how to debug CUDA
+        raise DeviceLostError(reason if first in reason else f"{reason}; then {first}") from error
+
+
+def data_of(config: RunConfig, extras: Extras) -> tuple[DataSet, OodImages | None]:
+    """Return the cached data set of a run, and the out-of-distribution images where there are any."""
+    data = _cached_data(config.data.key)
+    return data, (extras.ood, _ood_images(extras.ood, config.data.key)) if extras.ood else None
 
 
 def _reason(error: Exception) -> str:
@@ -101,9 +164,14 @@ def _reason(error: Exception) -> str:
     if wanted is None and not isinstance(error, MemoryError):
         return f"{type(error).__name__}: {error}"
     more = f": {int(wanted[1]) / 1e9:,.1f} GB more were wanted" if wanted else ""
-    return f"not enough memory{more}. Lower `batch_size`, the sizes of layers, or `jobs`."
+    return f"not enough memory{more}. Lower `batch_size`, the sizes of layers, `jobs` or `stack`."
 
 
 @functools.lru_cache(maxsize=1)
 def _cached_data(key: str) -> DataSet:
     return cache.load(key)
+
+
+@functools.lru_cache(maxsize=1)
+def _ood_images(ood: str, key: str) -> np.ndarray:
+    return ood_images(ood, _cached_data(key))

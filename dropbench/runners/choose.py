@@ -4,10 +4,12 @@ import os
 
 import torch
 
+from dropbench.engine import gpus
 from dropbench.run.machine import AUTOMATIC, Machine
 from dropbench.runners.base import NO_EXTRAS, Extras, Runner
 from dropbench.runners.process import ProcessRunner
 from dropbench.runners.serial import SerialRunner
+from dropbench.runners.sharing import Workload
 
 
 def cores() -> int:
@@ -15,11 +17,32 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def shares(runs: int, device: torch.device, machine: Machine) -> tuple[int, int]:
-    """Return how many of ``runs`` this machine carries out at a time, and the CPU threads of each."""
-    most = torch.cuda.device_count() if device.type == "cuda" else cores()
-    jobs = 1 if machine.runner == "serial" else min(machine.jobs or most, max(runs, 1))
+def shares(
+    runs: int, device: torch.device, machine: Machine, workload: Workload | None = None
+) -> tuple[int, int]:
+    """Return how many of ``runs`` this machine carries out at a time, and the CPU threads of each.
+
+    On CUDA the runs of a ``workload`` share GPUs where that pays (dropbench.runners.sharing).
+    """
+    jobs = 1
+    if machine.runner != "serial":
+        jobs = min(machine.jobs or _most(device, workload), max(runs, 1))
     return jobs, machine.threads or max(1, cores() // jobs)
+
+
+def _most(device: torch.device, workload: Workload | None) -> int:
+    if device.type != "cuda":
+        return cores()
+    found = gpus.found()
+    return len(found) * (workload.runs_on_each(found, cores()) if workload else 1)
+
+
+def abreast(jobs: int, device: torch.device, machine: Machine, workload: Workload | None = None) -> int:
+    """Return how many of the ``jobs`` runs at a time one process has: several on a GPU without MPS."""
+    if device.type != "cuda" or machine.runner == "process" or workload is None or not workload.replays:
+        return 1
+    found = gpus.found()
+    return 1 if all(gpu.mps for gpu in found) else -(-jobs // len(found))
 
 
 def choose_runner(
@@ -27,8 +50,12 @@ def choose_runner(
     device: torch.device,
     machine: Machine = AUTOMATIC,
     extras: Extras = NO_EXTRAS,
+    workload: Workload | None = None,
 ) -> Runner:
-    """Return the runner for a command of ``runs`` runs: on the CPU one worker per core, on CUDA one per GPU.
+    """Return the runner for a command of ``runs`` runs: on the CPU one worker per core.
+
+    On CUDA there is one per GPU, or more of a ``workload`` where they can share it: processes with MPS, else
+    runs side by side in a process for each GPU.
 
     Many runs with one thread each are faster than one run at a time with all threads, for small nets and for
     large ones (``dropbench speed --only jobs`` measures it). If there are fewer runs than cores, the workers
@@ -43,7 +70,9 @@ def choose_runner(
         from dropbench.runners.ray_cluster import RayRunner  # here, since Ray is an optional dependency
 
         return RayRunner(runs, device, machine, extras)
-    jobs, threads = shares(runs, device, machine)
-    if machine.runner == "process" or jobs > 1:
-        return ProcessRunner(device, jobs, threads, extras)
-    return SerialRunner(device, threads, extras)
+    jobs, threads = shares(runs, device, machine, workload)
+    of_process = abreast(jobs, device, machine, workload)
+    if machine.runner == "process" or jobs > of_process:
+        return ProcessRunner(device, jobs, threads, extras, of_process)
+    successor = ProcessRunner(device, jobs, threads, extras, jobs) if machine.runner == "auto" else None
+    return SerialRunner(device, threads, extras, jobs, successor)

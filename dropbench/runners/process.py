@@ -1,6 +1,7 @@
 """A pool of worker processes, each of which carries out one run after another."""
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -13,24 +14,39 @@ from multiprocessing.process import BaseProcess
 import torch
 
 from dropbench.engine.device import interrupts_ignored, prepare_process
+from dropbench.engine.turns import Turns, side_by_side
 from dropbench.kernels.ready import make_ready
 from dropbench.run.config import RunConfig
-from dropbench.run.result import RunResult
-from dropbench.runners.base import NO_EXTRAS, Attempt, Extras, OnProgress, Queue, carry_out_run
+from dropbench.run.result import EpochRecord, RunResult
+from dropbench.runners.base import (
+    NO_EXTRAS,
+    Attempt,
+    DeviceLostError,
+    Extras,
+    OnProgress,
+    Queue,
+    turns_of_run,
+)
+
+_log = logging.getLogger(__name__)
 
 
 class ProcessRunner:
-    """Carries out runs in ``jobs`` worker processes, each with ``threads`` CPU threads.
+    """Carries out ``jobs`` runs at a time in worker processes, each with ``threads`` CPU threads.
 
-    On CUDA the workers are distributed over the GPUs. A worker that dies (out of memory, a signal) is
-    replaced, and its run is tried once more before it counts as failed.
+    On CUDA the workers are distributed over the GPUs. A worker has ``abreast`` runs in progress, a step of
+    each in turn. One that dies (out of memory, a signal) or ends since a run left its device unusable is
+    replaced, and its run is tried once more before it counts as failed; of several, each is tried alone.
     """
 
-    def __init__(self, device: torch.device, jobs: int, threads: int, extras: Extras = NO_EXTRAS) -> None:
+    def __init__(
+        self, device: torch.device, jobs: int, threads: int, extras: Extras = NO_EXTRAS, abreast: int = 1
+    ) -> None:
         self.device = device
         self.jobs = jobs
         self.threads = threads
         self.extras = extras
+        self.abreast = abreast
 
     def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Generator[RunResult, None, None]:
         """Yield one result per config as the runs finish; closing the iterator stops the workers."""
@@ -38,29 +54,33 @@ class ProcessRunner:
             make_ready()
         queue = Queue(configs)
         workers: list[_Worker] = []
+        most = -(-self.jobs // self.abreast)
         try:
-            while len(workers) < self.jobs and (task := queue.take()):
-                workers.append(self._start(len(workers)))
-                workers[-1].assign(task, on_progress)
-            while busy := {worker.connection: worker for worker in workers if worker.task is not None}:
+            for place in range(self.jobs):  # the first run of each worker, then the second of each
+                if (task := queue.take()) is None:
+                    break
+                if len(workers) < most:
+                    workers.append(self._start(len(workers)))
+                workers[place % most].assign(place // most, task, on_progress)
+            while busy := {worker.connection: worker for worker in workers if worker.tasks}:
                 for connection in wait(list(busy)):
                     worker = busy[connection]  # type: ignore[index]  # wait returns some of the connections
-                    task = worker.task
-                    assert task is not None  # busy has only workers with a task
                     try:
-                        message = worker.connection.recv()
+                        place, message = worker.connection.recv()
                     except (EOFError, OSError):
                         worker.stop()
-                        yield from queue.retry_or_fail(task, worker.exit_reason())
+                        yield from worker.give_back(queue)
                         workers[worker.number] = worker = self._start(worker.number)
                     else:
-                        if not isinstance(message, RunResult):
-                            on_progress(worker.number, task.config, message)
+                        if isinstance(message, DeviceLostError):
+                            worker.lost = message.reason
                             continue
-                        worker.task = None
+                        if not isinstance(message, RunResult):
+                            on_progress(worker.number_of(place), worker.tasks[place].config, message)
+                            continue
+                        del worker.tasks[place]
                         yield message
-                    if next_task := queue.take():
-                        worker.assign(next_task, on_progress)
+                    worker.fill(queue, on_progress)
         finally:
             for worker in workers:
                 worker.stop()
@@ -70,9 +90,10 @@ class ProcessRunner:
         if device.type == "cuda":
             device = torch.device("cuda", number % torch.cuda.device_count())
         driver_end, worker_end = multiprocessing.Pipe()
-        process = _start(worker_end, device, self.threads, self.extras, dict(os.environ))
+        arguments = (worker_end, device, self.threads, self.extras, self.abreast, dict(os.environ))
+        process = _start(device, arguments)
         worker_end.close()  # so that the connection ends when the worker dies
-        return _Worker(number, process, driver_end)
+        return _Worker(number, process, driver_end, self.abreast)
 
 
 @dataclass
@@ -80,36 +101,65 @@ class _Worker:
     number: int
     process: BaseProcess
     connection: Connection
-    task: Attempt | None = field(default=None)
+    abreast: int
+    tasks: dict[int, Attempt] = field(default_factory=dict)
+    """The runs in progress, each at its place of ``abreast``."""
+    lost: str = ""
+    """The error of the device that a run left unusable."""
 
-    def assign(self, task: Attempt, on_progress: OnProgress) -> None:
-        self.task = task
-        on_progress(self.number, task.config, None)
+    def number_of(self, place: int) -> int:
+        """Return the number of a place among those of all workers."""
+        return self.number * self.abreast + place
+
+    def fill(self, queue: Queue, on_progress: OnProgress) -> None:
+        """Take a run for each free place; one that is to be alone leaves the others free."""
+        for place in range(self.abreast):
+            if any(task.alone for task in self.tasks.values()):
+                return
+            if place not in self.tasks and (task := queue.take(bool(self.tasks))):
+                self.assign(place, task, on_progress)
+
+    def assign(self, place: int, task: Attempt, on_progress: OnProgress) -> None:
+        self.tasks[place] = task
+        on_progress(self.number_of(place), task.config, None)
         # If the worker died while idle, the next recv() fails and its run is tried again.
         with contextlib.suppress(OSError):
-            self.connection.send(task.config)
+            self.connection.send((place, task.config))
 
     def stop(self) -> None:
         self.process.terminate()
         self.process.join()
         self.connection.close()
 
-    def exit_reason(self) -> str:
+    def give_back(self, queue: Queue) -> Iterator[RunResult]:
+        """Put back the runs of a worker that died, or yield the one as failed that had its last attempt.
+
+        Of several, any may be the one that killed it: a GPU tells an error later than it is made.
+        """
+        if len(self.tasks) > 1:
+            _log.warning(f"A worker process died ({self._exit_reason()}). Each of its runs is tried alone.")
+            queue.put_back(self.tasks.values())
+            return
+        for task in self.tasks.values():
+            yield from queue.retry_or_fail(task, self._exit_reason())
+
+    def _exit_reason(self) -> str:
+        if self.lost:
+            return self.lost
         code = self.process.exitcode
         return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
 
 
-def _start(
-    connection: Connection, device: torch.device, threads: int, extras: Extras, environment: dict[str, str]
-) -> BaseProcess:
-    """Start a worker, forked where that is safe and spawned elsewhere; it ignores Ctrl-C from the start.
+def _start(device: torch.device, arguments: tuple[object, ...]) -> BaseProcess:
+    """Start a worker with the arguments of _worker_main, which ignores Ctrl-C from the start.
+
+    It is forked where that is safe and spawned elsewhere.
 
     The driver's torch already has threads, and a fork would copy it without them. So workers are forked from
     a server that has imported torch and done nothing: once for all of them, and for those that replace the
     dead. On CUDA, and where forks of system libraries are unsafe (macOS) or unknown (Windows), each spawned
     worker imports torch itself.
     """
-    arguments = (connection, device, threads, extras, environment)
     if sys.platform != "linux" or device.type == "cuda":
         spawned = multiprocessing.get_context("spawn").Process(
             target=_worker_main, args=arguments, daemon=True
@@ -161,16 +211,37 @@ def _safe_path() -> Iterator[None]:
 
 
 def _worker_main(
-    connection: Connection, device: torch.device, threads: int, extras: Extras, environment: dict[str, str]
+    connection: Connection,
+    device: torch.device,
+    threads: int,
+    extras: Extras,
+    abreast: int,
+    environment: dict[str, str],
 ) -> None:
-    """Run a worker: receive a config, send its epochs and its result, until the driver is gone."""
+    """Run a worker: receive configs, send their epochs and their results, until the driver is gone.
+
+    Each config comes with its place among the runs in progress, and so does what is sent of it.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the driver reacts to Ctrl-C
     os.environ.clear()  # a fork has the server's, as it was when that started
     os.environ.update(environment)
+
+    def work(place: int, config: RunConfig) -> Turns[tuple[int, RunResult]]:
+        def on_epoch(record: EpochRecord) -> None:
+            connection.send((place, record))
+
+        try:
+            return place, (yield from turns_of_run(config, device, extras, on_epoch))
+        except DeviceLostError as error:
+            connection.send((place, error))
+            os._exit(1)  # without cleaning up, which would call the lost device
+
+    def take(may_wait: bool) -> Turns[tuple[int, RunResult]] | None:
+        return work(*connection.recv()) if may_wait or connection.poll() else None
+
     try:
-        prepare_process(threads)
-        while True:
-            config = connection.recv()
-            connection.send(carry_out_run(config, device, extras, connection.send))
+        prepare_process(threads, device)
+        for result in side_by_side(take, abreast):
+            connection.send(result)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         os._exit(0)  # the driver is gone

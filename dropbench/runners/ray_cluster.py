@@ -12,12 +12,21 @@ import torch
 from dropbench.datasets import cache
 from dropbench.datasets.dataset import DataSet
 from dropbench.engine.device import prepare_process
+from dropbench.engine.turns import to_its_end
 from dropbench.errors import DropbenchError
 from dropbench.kernels.ready import make_ready
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import Machine
 from dropbench.run.result import EpochRecord, RunResult
-from dropbench.runners.base import NO_EXTRAS, Attempt, Extras, OnProgress, Queue, carry_out_run
+from dropbench.runners.base import (
+    NO_EXTRAS,
+    Attempt,
+    DeviceLostError,
+    Extras,
+    OnProgress,
+    Queue,
+    turns_of_run,
+)
 
 _START_ATTEMPTS = 3  # per actor, before the sweep stops with an error
 
@@ -84,9 +93,12 @@ class RayRunner:
         try:
             message = self._ray.get(pending if task is None else next(pending))
         except self._ray.exceptions.RayError as error:
+            self._ray.kill(actor.handle)  # one whose device is lost still lives
             actors[actor.number] = self._start(actor.number)
             if task is not None:
-                yield from waiting.retry_or_fail(task, type(error).__name__)
+                cause = getattr(error, "cause", None)
+                lost = cause.reason if isinstance(cause, DeviceLostError) else ""
+                yield from waiting.retry_or_fail(task, lost or type(error).__name__)
                 return
             self._failed_starts += 1
             if self._failed_starts >= _START_ATTEMPTS * len(actors):
@@ -165,8 +177,8 @@ class _RemoteWorker:
     """The actor on the cluster, which carries out runs and neither prints nor writes results."""
 
     def __init__(self, device: str, threads: int, extras: Extras) -> None:
-        prepare_process(threads)
         self._device = torch.device(device)
+        prepare_process(threads, self._device)
         self._extras = extras
         if device == "cpu":
             make_ready()
@@ -182,7 +194,8 @@ class _RemoteWorker:
             try:
                 for data in data_sets:
                     cache.keep(data)
-                messages.put(carry_out_run(config, self._device, self._extras, messages.put))
+                turns = turns_of_run(config, self._device, self._extras, messages.put)
+                messages.put(to_its_end(turns))
             except BaseException as error:  # raised again below, so that it reaches the driver
                 messages.put(error)
 

@@ -16,7 +16,8 @@ import torch
 from dropbench.cli.progress import PlainProgress
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.registry import prepare
-from dropbench.engine import train as engine
+from dropbench.engine import run as engine
+from dropbench.engine.optim import learning_rates
 from dropbench.experiments.workbench import Workbench, carry_out
 from dropbench.report.statistics import paired_difference
 from dropbench.results.read import finished_runs
@@ -48,11 +49,12 @@ def test_test_error_in_bf16_is_that_in_fp32(tmp_path):
 
 def loss_of(config: RunConfig, data: DataSet) -> float:
     """Mean training loss of the last 50 of 200 steps."""
-    run = engine._Run.prepare(config, data, torch.device("cpu"))
+    run = engine.Run.prepare(config, data, torch.device("cpu"))
     run.model.train()
     positions = torch.from_numpy(run.parts.drawn)
     batches = [torch.from_numpy(run.order.permutation(len(positions))[:128]) for _ in range(STEPS)]
-    losses = [run.step(positions[batch], step / STEPS)[0].item() for step, batch in enumerate(batches)]
+    rates = learning_rates(config.optimizer, range(STEPS), STEPS).tolist()
+    losses = [run.step(positions[batch], rate)[0].item() for batch, rate in zip(batches, rates, strict=True)]
     return statistics.mean(losses[-50:])
 
 

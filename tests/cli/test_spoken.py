@@ -4,8 +4,10 @@ import errno
 
 import pytest
 
+import dropbench
 from dropbench.cli.main import run
 from dropbench.cli.spoken import spoken
+from dropbench.errors import DropbenchError
 from dropbench.run.config import SETTINGS
 
 
@@ -75,3 +77,31 @@ def test_trials_are_told_in_every_way_and_told_apart(way, tmp_path, capsys, monk
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4, "the net without dropout has the same rates"
     assert [sum(f"learning rate {rate}," in line for line in lines) for rate in ("0.01", "0.02")] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("told", "variable", "file", "graph"),
+    [
+        (["--no-graph"], None, "", False),
+        ([], "0", "", False),
+        ([], None, "graph = false", False),
+        (["--graph"], "0", "", None),
+        ([], None, "", None),
+    ],
+)
+def test_a_switch_that_is_on_can_be_turned_off_in_every_way(
+    told, variable, file, graph, tmp_path, monkeypatch
+):
+    given = []
+
+    def train(*_, **settings):
+        given.append(settings.get("graph"))
+        raise DropbenchError("This is enough.")
+
+    monkeypatch.setattr(dropbench, "train", train, raising=False)
+    if variable is not None:
+        monkeypatch.setenv("DROPBENCH_GRAPH", variable)
+    (tmp_path / "own.toml").write_text(file)
+    arguments = ["train", "--config", str(tmp_path / "own.toml"), "--out", str(tmp_path / "results")]
+    assert run([*arguments, *told]) == 1
+    assert given == [graph]

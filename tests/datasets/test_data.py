@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dropbench.datasets import cache
+from dropbench.datasets.dataset import ARRAYS, pixel_sums
 from dropbench.datasets.registry import SOURCES, prepare
 from dropbench.datasets.repeated import repeated_test_images
 from dropbench.datasets.split import largest_train_size, split, stratified_order
@@ -40,6 +41,49 @@ def test_damaged_cache_is_decoded_again(digits):
     file = cache.cache_folder() / digits.key / "train_images.npy"
     file.write_bytes(file.read_bytes()[:1000])
     assert prepare("mnist5k").digest() == digits.key
+
+
+def test_pixel_sums_are_exact():
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (1100, 3, 2, 5), dtype=np.uint8)
+    images[:2] = [[[[255]]], [[[0]]]]
+    big = images.astype(object)  # Python's integers have no largest one
+    assert np.array_equal(pixel_sums(images), [big.sum(axis=(2, 3)), (big**2).sum(axis=(2, 3))])
+    huge = np.full((1, 1, 300, 300), 255, np.uint8)
+    assert pixel_sums(huge).ravel().tolist() == [90_000 * 255, 90_000 * 255**2], "more than 32 bits hold"
+
+
+def test_a_cached_set_has_its_pixel_sums_and_an_older_or_damaged_entry_gets_them(blobs):
+    file = cache.cache_folder() / blobs.key / "pixel_sums.npy"
+    wanted = pixel_sums(blobs.train_images)
+    assert np.array_equal(np.load(file), wanted)
+    for damage in (b"", b"rubbish", file.read_bytes()[:-9]):
+        file.write_bytes(damage)
+        assert np.array_equal(cache.load(blobs.key).pixel_sums, wanted)
+        assert np.array_equal(np.load(file), wanted)
+    file.unlink()
+    for other in (wanted[:, 1:], 0 * wanted, wanted[:, ::-1]):
+        np.save(file, other)
+        assert np.array_equal(cache.load(blobs.key).pixel_sums, wanted)
+    assert {each.name for each in file.parent.iterdir()} == {
+        "meta.json", "pixel_sums.npy", *(f"{name}.npy" for name in ARRAYS),
+    }  # fmt: skip
+
+
+def test_a_set_made_of_a_cached_one_has_sums_of_its_own(blobs):
+    other = replace(blobs, train_images=255 - blobs.train_images)
+    assert np.array_equal(other.pixel_sums, pixel_sums(other.train_images))
+    assert other.pixel_sums is other.pixel_sums, "computed once"
+
+
+def test_an_entry_that_cannot_be_written_is_used_without_its_sums(blobs, monkeypatch):
+    (cache.cache_folder() / blobs.key / "pixel_sums.npy").unlink()
+
+    def refuse(**arguments):
+        raise PermissionError
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)  # permissions stop no superuser
+    assert np.array_equal(cache.load(blobs.key).pixel_sums, pixel_sums(blobs.train_images))
 
 
 @pytest.mark.parametrize("counts", [[50, 50], [90, 9, 1], [3, 200, 40, 7]])

@@ -7,7 +7,7 @@ import torch
 
 from dropbench.dropout.bernoulli import BernoulliDropout
 from dropbench.dropout.control import monte_carlo, set_streams
-from dropbench.dropout.in_graph import drop_in_graph, number_of
+from dropbench.dropout.in_graph import Place, drawing, drop_in_graph
 from dropbench.dropout.stream import Stream
 from dropbench.errors import UsageError
 from dropbench.kernels.draws import chance_of
@@ -115,13 +115,28 @@ def test_units_that_are_a_view_are_dropped_like_any(view):
     assert abs((out != 0).double().mean() - 0.5) < STANDARD_ERRORS * math.sqrt(0.25 / out.numel())
 
 
-def test_dropout_in_a_compiled_graph_draws_the_same_masks():
-    units = torch.randn(30, 30, generator=torch.Generator().manual_seed(0))
-    chance, stream, plain = chance_of(0.3), Stream(1), Stream(1)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("p", "convention", "strength"),
+    [(0.3, "inverted", 1.0), (0.001, "inverted", 0.5), (0.7, "weight-scaling", 1.0), (0.7, "inverted", 0.0)],
+)
+def test_dropout_in_a_graph_has_the_bits_of_the_layer_forward_and_back(p, convention, strength, dtype):
+    values = torch.randn(30, 30, generator=torch.Generator().manual_seed(0)).to(dtype)
+    ours, theirs = layer(p, convention, seed=1), layer(p, convention, seed=1)
+    place = Place(1, values.device)
+    for dropout in ours, theirs:
+        dropout.strength = strength
+    place.follow(ours.scale)
     for _ in range(2):
-        in_graph = drop_in_graph(units, chance, 1.5, number_of(stream))
-        torch.testing.assert_close(in_graph, drop(units, chance, 1.5, plain.draw()))
-    assert stream.position == 2
+        units, plain = values.clone().requires_grad_(), values.clone().requires_grad_()
+        with drawing([layer(0.5).next_mask, ours.next_mask]):
+            dropped = drop_in_graph(units, place)
+        expected = theirs(plain)
+        assert torch.equal(dropped, expected)
+        dropped.backward(values)
+        expected.backward(values)
+        assert torch.equal(units.grad, plain.grad)
+    assert ours.stream.position == theirs.stream.position
 
 
 def test_a_run_that_goes_on_in_the_middle_has_the_masks_of_the_whole_one():
@@ -155,7 +170,6 @@ def test_impossible_probability_is_refused(p):
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 @pytest.mark.parametrize("p", GRID)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_dropout_on_cuda_has_the_mask_of_the_cpu(p, dtype):

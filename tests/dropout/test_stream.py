@@ -7,7 +7,7 @@ import torch
 
 from dropbench.dropout.bernoulli import BernoulliDropout
 from dropbench.dropout.control import set_streams
-from dropbench.dropout.stream import Stream
+from dropbench.dropout.stream import Counters, Stream
 from dropbench.kernels.philox import words
 from dropbench.run.streams import key_of
 
@@ -39,6 +39,33 @@ def test_a_stream_that_goes_on_in_the_middle_draws_what_the_whole_one_would():
     assert [late.draw(), late.draw()] == draws[4:]
     assert late.position == whole.position == 6
     assert len({draw.number for draw in draws}) == 6
+
+
+def test_a_stream_that_counts_on_the_device_draws_the_same():
+    """Also when its steps are no longer done here, as in a graph, and only their end is known."""
+    key = key_of(1, "mask", 0)
+    plain, counted, still = Stream(key, position=5), Stream(key, position=5), Stream(key, site=1)
+    counters = Counters((counted, still), CPU)
+
+    def same() -> bool:
+        return bool((words(64, counted.draw(), CPU) == words(64, plain.draw(), CPU)).all())
+
+    assert same()
+    assert same()
+    drawn = counters.move_on()
+    assert drawn == [2, 0]
+    counters.follow(drawn)
+    assert same()
+    counters.begin()
+    plain.position = 7
+    assert same()
+    assert same()
+    counted.base += 2  # a replay
+    counters.follow(drawn)
+    assert (counted.position, still.position) == (9, 0)
+    assert same()
+    assert counted.draw().number == 1
+    assert still.base == 0
 
 
 def test_each_layer_of_a_net_draws_from_its_own_site_of_the_runs_stream():

@@ -10,17 +10,27 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from dropbench.datasets.dataset import DataSet
 from dropbench.dropout.control import dropout_layers, set_streams
+from dropbench.engine import evaluate
 from dropbench.engine.batches import Examples, measure
 from dropbench.engine.device import resolve_device, resolve_precision
-from dropbench.engine.evaluate import error_percent, evaluation_batch, metrics, predict
+from dropbench.engine.evaluate import (
+    activation_bytes,
+    batch_that_fits,
+    error_percent,
+    evaluation_batch,
+    metrics,
+    predict,
+)
 from dropbench.engine.monte_carlo import predict_monte_carlo
 from dropbench.engine.optim import SGD, learning_rate_factor
 from dropbench.engine.train import train
+from dropbench.engine.turns import to_its_end
 from dropbench.errors import DropbenchError, UsageError
 from dropbench.models.build import build_model
 from dropbench.run.config import RunConfig
@@ -30,6 +40,12 @@ CPU = torch.device("cpu")
 
 def small(**fields: object) -> RunConfig:
     return RunConfig(**{"model": "mlp", "layers": (32, 32), "epochs": 3, "batch_size": 32, **fields})
+
+
+def examples_of(data: DataSet, device: torch.device = CPU) -> Examples:
+    """The test images, normalised by themselves."""
+    normalisation = measure(data.test_images, np.arange(len(data.test_labels)), device)
+    return Examples(data.test_images, data.test_labels, normalisation, device)
 
 
 def numbers(result: object) -> tuple[object, object]:
@@ -150,10 +166,10 @@ def test_max_norm_projects_only_units_above_the_bound():
 
 
 def test_max_norm_holds_after_training(blobs):
-    from dropbench.engine.train import _Run
+    from dropbench.engine.run import Run
 
-    run = _Run.prepare(small(max_norm=0.5), blobs, CPU)
-    run.train_epoch()
+    run = Run.prepare(small(max_norm=0.5), blobs, CPU)
+    to_its_end(run.train_epoch())
     for layer in (*run.model.hidden, run.model.output):
         assert layer.weight.norm(dim=1).max() <= 0.5 + 1e-4
 
@@ -272,19 +288,51 @@ def test_perfect_and_hopeless_predictions():
     assert error_percent(sure, 1 - labels) == 100
 
 
-def test_evaluation_batches_fit_the_device_and_the_images():
-    sides = (8, 28, 32, 64, 224)
-    assert {evaluation_batch(torch.empty(2, 3, side, side)) for side in sides} == {128}
-    with FakeTensorMode():
-        on_cuda = [evaluation_batch(torch.empty(2, 3, side, side, device="cuda")) for side in sides]
-    assert on_cuda == [2048, 2048, 2048, 512, 128]
+def test_an_evaluation_batch_takes_a_quarter_of_the_free_memory_at_most():
+    gigabyte = 2**30
+    assert batch_that_fits(80 * gigabyte, 2**20) == 4096
+    for bytes_per_example in (1, 3 * 10**5, 2**20, 2**24 + 1, 2**40):
+        for free in (0, gigabyte, 80 * gigabyte):
+            batch = batch_that_fits(free, bytes_per_example)
+            assert batch in (128, 256, 512, 1024, 2048, 4096)
+            assert batch == 128 or 4 * batch * bytes_per_example <= free
+            assert batch == 4096 or 8 * batch * bytes_per_example > free
+
+
+def test_the_activations_of_an_example_are_those_of_all_modules(blobs):
+    layers = (nn.Conv2d(1, 5, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(5 * 64, 7))
+    floats = 64 + 3 * 5 * 64 + 7 + 7  # the image, the parts of the net, and the net
+    examples = examples_of(blobs)
+    model = nn.Sequential(*layers).train()
+    assert activation_bytes(model, examples, "fp32") == 4 * floats
+    model(examples.batch(torch.arange(2))[0])  # as before, no hook is left
+    assert activation_bytes(model, examples, "fp32") == 4 * floats
+    wide = activation_bytes(build_model((1, 8, 8), 3, RunConfig(width=0.2)), examples, "fp32")
+    assert wide > activation_bytes(build_model((1, 8, 8), 3, RunConfig(width=0.1)), examples, "fp32")
+
+
+def test_evaluation_batches_fit_the_device(blobs, monkeypatch):
+    model = build_model((1, 8, 8), 3, small())
+    assert evaluation_batch(model, examples_of(blobs), "fp32") == 128
+    per_example = activation_bytes(model, examples_of(blobs), "fp32")
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        examples, model = examples_of(blobs, torch.device("cuda")), model.to("cuda")
+        for free, batch in ((1, 128), (4 * 1024 * per_example, 1024), (10**12, 4096)):
+            monkeypatch.setattr(evaluate, "free_memory_bytes", lambda device, free=free: free)
+            assert evaluation_batch(model, examples, "fp32") == batch
+
+
+@pytest.mark.parametrize("model", ["mlp", "lecture-cnn"])
+def test_predictions_do_not_depend_on_the_evaluation_batch(model, blobs, monkeypatch):
+    net, examples = build_model((1, 8, 8), 3, RunConfig(model=model)), examples_of(blobs)
+    at_once = predict(net, examples, torch.arange(90), "fp32")
+    monkeypatch.setattr(evaluate, "EVALUATION_BATCH", 7)
+    torch.testing.assert_close(predict(net, examples, torch.arange(90), "fp32"), at_once)
 
 
 def test_monte_carlo_mean_without_dropout_is_the_deterministic_prediction(blobs):
     model = build_model((1, 8, 8), 3, small())
-    examples = Examples(
-        blobs.test_images, blobs.test_labels, measure(blobs.test_images, np.arange(90), CPU), CPU
-    )
+    examples = examples_of(blobs)
     everything = torch.arange(90)
     torch.testing.assert_close(
         predict_monte_carlo(model, examples, everything, "fp32", (4,)).log_mean[0],
@@ -305,26 +353,6 @@ def test_devices_and_precisions():
 def test_cuda_without_cuda_is_said():
     with pytest.raises(DropbenchError, match="no CUDA"):
         resolve_device("cuda")
-
-
-class CountReads(TorchDispatchMode):
-    """Counts how often a value is read back from the device, each of which waits for it."""
-
-    reads = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.reads += func is torch.ops.aten._local_scalar_dense.default
-        return func(*args, **(kwargs or {}))
-
-
-@pytest.mark.parametrize("batch_size", [16, 64])
-def test_an_epoch_reads_its_loss_and_its_error_once(blobs, batch_size):
-    from dropbench.engine.train import _Run
-
-    run = _Run.prepare(small(p_drop=0.5, max_norm=3.0, batch_size=batch_size), blobs, CPU)
-    with CountReads() as counter:
-        run.train_epoch()
-    assert counter.reads == 2
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile wants a C++ compiler on the CPU")
@@ -351,21 +379,5 @@ def test_tf32_is_for_cuda():
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
-def test_an_epoch_on_cuda_waits_for_the_device_only_to_read_its_figures(blobs):
-    from dropbench.engine.train import _Run
-
-    run = _Run.prepare(small(p_drop=0.5, p_drop_input=0.2), blobs, torch.device("cuda"))
-    run.train_epoch()
-    batch = run.positions(run.parts.drawn[:32])
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        run.step(batch, 0.5)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-
-
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 def test_training_on_cuda_learns(blobs):
     assert train(small(p_drop=0.2), blobs, "cuda").metrics["test_error_percent"] < 10

@@ -5,9 +5,11 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from dropbench.engine import train as engine
+from dropbench.engine import run as engine
 from dropbench.engine.halving import halves_images, halves_weights
 from dropbench.engine.optim import SGD
+from dropbench.engine.train import train
+from dropbench.engine.turns import to_its_end
 from dropbench.run.config import RunConfig
 
 CPU = torch.device("cpu")
@@ -19,10 +21,10 @@ def config(**fields) -> RunConfig:
 
 
 def weights_after_steps(settings: RunConfig, data, steps: int) -> dict[str, torch.Tensor]:
-    run = engine._Run.prepare(settings, data, CPU)
+    run = engine.Run.prepare(settings, data, CPU)
     run.model.train()
     for number in range(steps):
-        run.step(torch.arange(32 * number, 32 * (number + 1)), 0.3)
+        run.step(torch.arange(32 * number, 32 * (number + 1)), settings.optimizer.learning_rate)
     return run.weights()
 
 
@@ -68,8 +70,8 @@ def test_an_update_within_the_backward_pass_is_the_one_after_it(tied):
 
 
 def test_the_net_computes_with_rounded_weights_while_it_trains_and_ends_with_whole_ones(blobs):
-    run = engine._Run.prepare(config(**NETS[0]), blobs, CPU)
-    run.train_epoch()
+    run = engine.Run.prepare(config(**NETS[0]), blobs, CPU)
+    to_its_end(run.train_epoch())
     assert {parameter.dtype for parameter in run.model.parameters()} == {torch.bfloat16}
     whole = run.weights()
     for name, parameter in run.model.named_parameters():
@@ -91,8 +93,8 @@ def test_the_net_computes_with_rounded_weights_while_it_trains_and_ends_with_who
     ids=str,
 )
 def test_what_computes_with_weights_has_them_in_float32(blobs, settings):
-    run = engine._Run.prepare(config(**NETS[0], **settings), blobs, CPU)
-    run.train_epoch()
+    run = engine.Run.prepare(config(**NETS[0], **settings), blobs, CPU)
+    to_its_end(run.train_epoch())
     assert {parameter.dtype for parameter in run.model.parameters()} == {torch.float32}
 
 
@@ -107,7 +109,7 @@ def test_images_that_are_to_be_reconstructed_are_whole():
 @pytest.mark.parametrize("patience", [None, 1])
 def test_a_net_is_tested_with_the_weights_it_was_trained_to(blobs, patience):
     """The validation loss of the last epoch, or the best one, is that of the net that is measured."""
-    result = engine.train(config(**NETS[0], p_drop=0.2, patience=patience), blobs)
+    result = train(config(**NETS[0], p_drop=0.2, patience=patience), blobs)
     tested = result.epochs[result.cost["tested_epoch"] - 1]
     assert result.metrics["val_nll"] == pytest.approx(tested.val_loss, abs=2e-3)
 
@@ -119,9 +121,9 @@ def test_a_net_is_tested_with_the_weights_it_was_trained_to(blobs, patience):
 @pytest.mark.parametrize("activation", ["relu", "logistic"])
 def test_every_weight_and_every_bias_has_a_gradient(blobs, precision, net, activation):
     """A pooled convolution leaves that of its bias to the pool: none may be forgotten."""
-    run = engine._Run.prepare(config(precision=precision, activation=activation, **net), blobs, CPU)
+    run = engine.Run.prepare(config(precision=precision, activation=activation, **net), blobs, CPU)
     before = run.weights()
     run.model.train()
-    run.step(torch.arange(32), 0.3)
+    run.step(torch.arange(32), run.config.optimizer.learning_rate)
     for name, weight in run.weights().items():
         assert not torch.equal(weight, before[name]), name

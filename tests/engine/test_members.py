@@ -12,11 +12,14 @@ from dropbench.datasets.split import split
 from dropbench.dropout.control import dropout_layers, set_streams
 from dropbench.dropout.stream import Stream
 from dropbench.dropout.thinned import ThinnedDropout
+from dropbench.engine import optim
 from dropbench.engine.batches import Examples, measure
 from dropbench.engine.boosting import boosting_objective
 from dropbench.engine.evaluate import predict
 from dropbench.engine.monte_carlo import predict_monte_carlo
-from dropbench.engine.train import _Run, train
+from dropbench.engine.run import Run
+from dropbench.engine.train import train
+from dropbench.engine.turns import to_its_end
 from dropbench.models.build import build_model
 from dropbench.run.config import RunConfig
 from dropbench.run.result import kept_arrays, mc_ladder
@@ -113,17 +116,17 @@ def test_boosting_is_another_training_than_dropout(blobs):
 
 @pytest.mark.parametrize("cycles", [1, 2, 3])
 def test_the_learning_rate_begins_anew_in_every_cycle(blobs, cycles, monkeypatch):
-    run = _Run.prepare(small(epochs=3, snapshots=cycles, batch_size=50), blobs, CPU)
+    run = Run.prepare(small(epochs=3, snapshots=cycles, batch_size=50), blobs, CPU)
     seen: list[float] = []
-    step = _Run.step
+    factor = optim.learning_rate_factor
 
-    def spy(self, positions, progress):
+    def spy(schedule, progress):
         seen.append(progress)
-        return step(self, positions, progress)
+        return factor(schedule, progress)
 
-    monkeypatch.setattr(_Run, "step", spy)
-    for epoch in range(1, 4):
-        run.epoch(epoch)
+    monkeypatch.setattr(optim, "learning_rate_factor", spy)
+    for _ in range(3):
+        to_its_end(run.epoch())
     falls = sum(later < earlier for earlier, later in itertools.pairwise(seen))
     assert falls == cycles - 1
     assert len(run.snapshots) == cycles

@@ -11,9 +11,11 @@ from engine.test_engine import CPU, small
 
 from dropbench.datasets.dataset import DataSet
 from dropbench.engine import optim
-from dropbench.engine import train as engine
+from dropbench.engine import run as engine
 from dropbench.engine.optim import learning_rate_factor
-from dropbench.engine.train import _Run, train
+from dropbench.engine.run import Run
+from dropbench.engine.train import train
+from dropbench.engine.turns import to_its_end
 from dropbench.run.config import RunConfig
 from dropbench.run.result import RunResult
 
@@ -127,7 +129,7 @@ def test_the_rate_is_constant_with_patience_unless_another_is_told(noise, monkey
     rates: list[float] = []
     monkeypatch.setattr(optim.SGD, "step", lambda self, rate: rates.append(rate))
     result = train(small(learning_rate=0.03, patience=2), noise)
-    assert rates == [0.03] * result.cost["steps"]
+    assert rates == [np.float32(0.03)] * result.cost["steps"]
     assert result.cost["tested_epoch"] == 1, "nothing is learnt, and the first of equal epochs is the best"
 
 
@@ -137,8 +139,8 @@ def test_the_rate_is_constant_with_patience_unless_another_is_told(noise, monkey
 @pytest.mark.parametrize("bootstrap", [False, True])
 def test_train_metrics_are_those_of_the_images_drawn_with_dropout_off(noise, bootstrap):
     config = small(p_drop=0.5, p_drop_input=0.2, bootstrap=bootstrap, member=int(bootstrap))
-    run = _Run.prepare(config, noise, CPU)
-    run.epoch(1)
+    run = Run.prepare(config, noise, CPU)
+    to_its_end(run.epoch())
     figures, arrays, _ = run.measure(False, None)
     distinct = np.unique(run.parts.drawn)
     assert (len(distinct) < len(run.parts.drawn)) == bootstrap
@@ -157,7 +159,7 @@ def test_train_metrics_are_those_of_the_images_drawn_with_dropout_off(noise, boo
 def test_of_many_training_images_so_many_are_measured(noise, monkeypatch):
     assert engine.MOST_TRAINING_IMAGES == 10_000
     monkeypatch.setattr(engine, "MOST_TRAINING_IMAGES", 50)
-    run = _Run.prepare(small(bootstrap=True), noise, CPU)
+    run = Run.prepare(small(bootstrap=True), noise, CPU)
     positions = run.trained_on().positions.numpy()
     assert len(set(positions)) == len(positions) == 50
     assert set(positions) <= set(run.parts.drawn)

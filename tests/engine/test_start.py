@@ -13,7 +13,7 @@ from dropbench.dropout.dropconnect import DropConnect
 from dropbench.dropout.layer import Arriving, DropoutLayer
 from dropbench.dropout.own import OwnDropout
 from dropbench.dropout.stream import Stream
-from dropbench.engine.train import _Run
+from dropbench.engine.run import Run
 from dropbench.errors import UsageError
 from dropbench.kernels.draws import Draw, chance_of
 from dropbench.kernels.mask import keep_mask
@@ -192,7 +192,7 @@ def test_a_net_starts_corrected_for_a_dropout_of_the_users_own(dropout, moment):
 
 
 def test_unit_pixels_are_from_0_to_1_and_a_black_one_stays_0(blobs):
-    run = _Run.prepare(small(pixels="unit", p_drop_input=0.5), blobs, CPU)
+    run = Run.prepare(small(pixels="unit", p_drop_input=0.5), blobs, CPU)
     positions = torch.arange(len(blobs.train_labels))
     images, _ = run.train_examples.batch(positions)
     expected = torch.from_numpy(blobs.train_images.copy()).float() / 255
@@ -205,7 +205,7 @@ def test_unit_pixels_are_from_0_to_1_and_a_black_one_stays_0(blobs):
 
 
 def test_standardised_pixels_have_mean_0_and_variance_1(blobs):
-    run = _Run.prepare(small(), blobs, CPU)
+    run = Run.prepare(small(), blobs, CPU)
     images, _ = run.train_examples.batch(torch.from_numpy(run.parts.train))
     assert images.mean().item() == pytest.approx(0, abs=1e-5)
     assert images.square().mean().item() == pytest.approx(1, abs=1e-4)

@@ -12,9 +12,13 @@ import torch
 
 import dropbench
 from dropbench.cli import main
+from dropbench.engine.gpus import START_MPS, Gpu
 from dropbench.errors import UsageError
 from dropbench.experiments import doctor
-from dropbench.experiments.doctor import Finding
+from dropbench.experiments.doctor_gpu import describe_gpus, describe_sharing
+from dropbench.experiments.finding import BUILDS, Finding
+from dropbench.run.config import RunConfig
+from dropbench.runners.sharing import Workload
 
 posix = pytest.mark.skipif(os.name != "posix", reason="a signal, or a program that is a shell script")
 
@@ -76,7 +80,7 @@ def test_a_torch_that_its_torchvision_does_not_fit_is_a_problem(path, pip):
     fails(found, "problem", "pip install")
     assert "torch==2.9.0" in found.value
     assert all(f'"{name}' in found.mend for name in doctor.PAIR), "pip finds a pair if asked for both at once"
-    assert f"for cpu from {doctor.BUILDS}" in found.mend, "from where torch came"
+    assert f"for cpu from {BUILDS}" in found.mend, "from where torch came"
 
 
 def test_without_pip_absent_packages_are_found_and_nightly_builds_fit(path):
@@ -142,11 +146,11 @@ def test_a_gpu_that_torch_cannot_use(monkeypatch, tmp_path, program, cuda, usabl
     monkeypatch.setattr("torch.version.cuda", cuda)
     monkeypatch.setattr("torch.version.hip", None)
     monkeypatch.setattr("torch.cuda.is_available", lambda: usable)
-    found = named(doctor._gpu("auto"))["GPU"]
+    found = named(describe_gpus("auto"))["GPU"]
     fails(found, state, mend)
     assert program != SMI or "NVIDIA L4, driver 550.54" in found.value
     assert ("too old" in found.value) == (state == "problem" and cuda == "13.0")
-    assert named(doctor._gpu("cpu"))["GPU"].state == ("ok" if state == "ok" else "note")
+    assert named(describe_gpus("cpu"))["GPU"].state == ("ok" if state == "ok" else "note")
 
 
 def test_a_device_that_is_absent_is_a_problem_and_an_unknown_one_wrong_use(monkeypatch, tmp_path):
@@ -158,13 +162,32 @@ def test_a_device_that_is_absent_is_a_problem_and_an_unknown_one_wrong_use(monke
             list(doctor._surviving("device", doctor._training(device, precision, tmp_path)))
 
 
+@pytest.mark.parametrize(
+    ("mps", "at_hand", "advised"), [(True, 64, False), (False, 64, True), (False, 2, False)]
+)
+def test_what_runs_can_take_of_each_gpu_is_told_and_how_more_could_share_it(
+    monkeypatch, digits, mps, at_hand, advised
+):
+    """With few cores there would be fewer processes than runs side by side: then MPS is not advised."""
+    monkeypatch.setattr("dropbench.runners.choose.cores", lambda: at_hand)
+    made_up = Gpu("H100", 80 * 10**9, 132, (9, 0), mps)
+    monkeypatch.setattr("dropbench.engine.gpus.found", lambda: [made_up, made_up])
+    monkeypatch.setattr("sys.platform", "linux")
+    workload = Workload.of([RunConfig(model="mlp", p_drop=0.5)], digits)
+    found = named(describe_sharing(workload))
+    for number in (0, 1):
+        assert all(word in found[f"GPU {number}"].value for word in ("H100", "80.0 GB", "132", "9.0"))
+    fails(found["MPS"], "note" if advised else "ok", START_MPS if advised else "")
+    assert str(workload.runs_on_each([made_up] * 2, at_hand)) in found["MPS"].value
+
+
 @pytest.fixture
 def _no_training(monkeypatch):
     def fail(*arguments):
         raise RuntimeError("could not create a primitive")
 
-    monkeypatch.setattr("dropbench.runners.base.train", fail)
-    monkeypatch.setattr("dropbench.runners.serial.prepare_process", lambda threads: None)
+    monkeypatch.setattr("dropbench.runners.base.training", fail)
+    monkeypatch.setattr("dropbench.runners.serial.prepare_process", lambda threads, device: None)
 
 
 @pytest.mark.usefixtures("_no_training")

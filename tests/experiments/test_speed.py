@@ -169,7 +169,7 @@ def here(monkeypatch):
     monkeypatch.setattr(work, "_SECONDS", 1e-3)
     monkeypatch.setattr(work, "_MATMUL_OPERATIONS", {"cpu": 1})
     monkeypatch.setattr(sweeps, "made_up_data", lambda shape, train, test: made_up_data(shape, 45, 20))
-    monkeypatch.setattr(sweeps, "choose_runner", lambda runs, device: SerialRunner(device))
+    monkeypatch.setattr(sweeps, "choose_runner", lambda runs, device, workload: SerialRunner(device))
     return Session(CPU, "fp32", repetitions=2, fast=InThisProcess(), plain=InThisProcess())
 
 
@@ -278,7 +278,7 @@ def test_jobs_measures_the_runner_that_is_chosen_by_default(here, monkeypatch):
         return 1.0, 1.0
 
     monkeypatch.setattr(sweeps, "sweep_seconds", seconds)
-    monkeypatch.setattr(sweeps, "choose_runner", lambda runs, device: chosen)
+    monkeypatch.setattr(sweeps, "choose_runner", lambda runs, device, workload: chosen)
     found = list(sweeps.jobs(here))
     assert [figures.contender for figures in found] == ["1 worker", "3 workers"] * 4
     one, by_default = seen[:2]

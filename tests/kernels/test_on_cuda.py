@@ -10,10 +10,12 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from gpu import waits_raise
 from torch import nn
 
 from dropbench.kernels import compiled, mask, on_cuda
@@ -22,11 +24,7 @@ from dropbench.kernels.philox import fill_words, words_in_torch
 
 CPU = torch.device("cpu")
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-CUDA = [
-    pytest.mark.cuda,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here"),
-]
-DEVICES = ["cpu"] if INTERPRETED else [pytest.param("cuda", marks=CUDA)]
+DEVICES = ["cpu"] if INTERPRETED else [pytest.param("cuda", marks=pytest.mark.cuda)]
 needs_triton = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None, reason="there is no Triton for this platform"
 )
@@ -41,10 +39,15 @@ DRAWS = (
 )
 
 
+BASES = (0, 7, (1 << 31) - 1, (1 << 32) - 1, (1 << 33) + 5)
+
+
 @pytest.fixture(params=DEVICES)
 def device(request) -> torch.device:
+    device = torch.device(request.param)
+    on_cuda.words(1, DRAWS[0], device)  # raises the error of a Triton that does not work
     assert on_cuda.usable()
-    return torch.device(request.param)
+    return device
 
 
 def normal(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -69,6 +72,23 @@ def test_words(device, draw):
     for count in SIZES:
         ours = on_cuda.words(count, draw, device)
         assert torch.equal(ours.cpu(), words_in_torch(count, draw, CPU))
+
+
+def test_a_base_on_the_device_is_added_to_the_number(device):
+    """At each launch anew, and modulo 2³², in the forward and the backward pass."""
+    held = torch.zeros((), dtype=torch.int64, device=device)
+    chance, units = CHANCES[0.5], torch.ones(1023)
+    for draw, base in itertools.product(DRAWS, BASES):
+        moving, moved = replace(draw, base=held), replace(draw, number=draw.number + base)
+        held.fill_(base)
+        words = on_cuda.words(1023, moving, device)
+        assert torch.equal(words.cpu(), words_in_torch(1023, moved, CPU))
+        leaf = units.clone().to(device).requires_grad_()
+        dropped = on_cuda.drop(leaf, chance, 2.0, moving)
+        dropped.sum().backward()
+        assert_same(dropped.detach(), mask.drop_in_torch(units, chance, 2.0, moved))
+        assert torch.equal(leaf.grad, dropped)
+        assert torch.equal(on_cuda.relu_drop(units.to(device), chance, 2.0, moving), dropped)
 
 
 @pytest.mark.parametrize("chance", CHANCES.values(), ids=CHANCES)
@@ -182,18 +202,21 @@ from triton.compiler import ASTSource
 from dropbench.kernels import in_triton
 
 draw = dict.fromkeys(("low", "high", "part", "number", "site"), "i32")
+moving = {**draw, "base": "*i64"}
 
 def compile(function, constants, **types):
     signature = {name: types.get(name, "constexpr") for name in function.arg_names}
+    constants = {name: constants.get(name) for name, of in signature.items() if of == "constexpr"}
     source = ASTSource(function, signature, {(function.arg_names.index(n),): v for n, v in constants.items()})
     assert triton.compile(source, target=GPUTarget("cuda", 80, 32)).asm["cubin"]
 
-compile(in_triton.fill, {"BLOCKS": 256}, out="*i32", count="i32", **draw)
+for drawn in (draw, moving):
+    compile(in_triton.fill, {"BLOCKS": 256}, out="*i32", count="i32", **drawn)
 for dtype in ("*fp32", "*bf16", "*fp16"):
     numbers = {"count": "i64", "scale": "fp32"}
-    for bits, relu in ((16, False), (32, False), (32, True), (0, True)):
+    for bits, relu, drawn in ((16, False, draw), (32, False, moving), (32, True, moving), (0, True, draw)):
         constants = {"BITS": bits, "RELU": relu, "UNITS": 1024}
-        compile(in_triton.drop, constants, units=dtype, dropped=dtype, levels="i32", **numbers, **draw)
+        compile(in_triton.drop, constants, units=dtype, dropped=dtype, levels="i32", **numbers, **drawn)
     pointers = dict.fromkeys(("gradient", "activations", "to_units"), dtype)
     compile(in_triton.pass_back, {"UNITS": 1024}, **pointers, **numbers)
 """
@@ -216,13 +239,20 @@ def test_no_other_step_key_site_or_p_makes_triton_compile_again():
         kernel.signature, kernel.params, make_backend(GPUTarget("cuda", 80, 32))
     )
     small, aligned = Draw(1, 1, 1, part=1), Draw(1 << 36 | 16, 16, 16, part=16)
-    found = {
-        str(specialised(units, units, 4096, on_cuda._signed(levels), scale, *draw, 32, False, 1024)[1])
-        for draw in map(on_cuda._arguments, (*DRAWS, small, aligned))
-        for levels in (1, 16, 6554, (1 << 32) - 1)
-        for scale in (1.0, 2.0, 1 / 0.9)
-    }
-    assert len(found) == 1
+    bases = torch.zeros(2, dtype=torch.int64)
+
+    def found(*bases: torch.Tensor | None) -> set[str]:
+        return {
+            str(specialised(units, units, 4096, on_cuda._signed(levels), scale, *drawn, 32, False, 1024)[1])
+            for draw, base in itertools.product((*DRAWS, small, aligned), bases)
+            for drawn in [on_cuda._arguments(replace(draw, base=base))]
+            for levels in (1, 16, 6554, (1 << 32) - 1)
+            for scale in (1.0, 2.0, 1 / 0.9)
+        }
+
+    assert len(found(None)) == 1
+    assert len(found(*bases)) == 1
+    assert found(None) != found(*bases)
 
 
 def test_where_triton_does_not_work_it_is_said_and_torchs_operations_are_used(monkeypatch, told):
@@ -239,21 +269,15 @@ def test_where_triton_does_not_work_it_is_said_and_torchs_operations_are_used(mo
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 def test_dropout_on_cuda_does_not_wait_for_the_device():
     units = torch.ones(64, 512, device="cuda").requires_grad_()
     mask.drop(units, CHANCES[0.5], 2.0, DRAWS[0]).sum().backward()  # compiles
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        for draw in DRAWS:
-            for chance in CHANCES.values():
-                mask.drop(units, chance, 2.0, draw).sum().backward()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    with waits_raise():
+        for draw, chance in itertools.product(DRAWS, CHANCES.values()):
+            mask.drop(units, chance, 2.0, draw).sum().backward()
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 def test_more_units_than_int32_can_count():
     count, last = (1 << 31) + 4096, 1024
     if torch.cuda.mem_get_info()[0] < 5 * count:

@@ -1,5 +1,7 @@
 """Philox4x32-10: the published vectors, an oracle in plain Python, and chances."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -54,6 +56,16 @@ def test_words_are_the_oracles_by_the_kernel_and_by_torch(draw, count):
     expected = oracle.words(count, draw) if count else np.empty(0, np.uint32)
     assert np.array_equal(as_unsigned(words_in_torch(count, draw, CPU)), expected)
     assert np.array_equal(as_unsigned(words(count, draw, CPU)), expected)
+
+
+@settings(deadline=None)
+@given(DRAWS, st.integers(0, 2**40))
+def test_a_base_on_the_device_is_added_to_the_number(draw, base):
+    held = torch.tensor(base)
+    expected = oracle.words(9, replace(draw, number=(draw.number + base) % 2**32))
+    moving = replace(draw, base=held)
+    assert np.array_equal(as_unsigned(words_in_torch(9, moving, CPU)), expected)
+    assert np.array_equal(as_unsigned(words(9, moving, CPU)), expected)
 
 
 def test_many_words_are_the_same_by_the_kernel_and_by_torch_on_one_thread_and_on_two():

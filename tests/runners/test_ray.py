@@ -121,6 +121,14 @@ def test_a_run_that_raises_has_failed_and_the_others_go_on(cluster, blobs):
     assert results[good.run_id][0] == "ok"
 
 
+def test_an_actor_whose_device_is_lost_is_replaced(cluster, blobs, breaking, told):
+    breaking(1)
+    wanted = [config.replace(model="breaks:net") for config in configs(blobs, 3, epochs=1)]
+    results = list(on_ray(cluster, 3, jobs=1).run(wanted, lambda worker, config, record: None))
+    assert [result.status for result in results] == ["ok"] * 3
+    assert breaking.error in " ".join(told)
+
+
 def test_actors_take_the_cpus_that_were_asked_for(cluster):
     with pytest.raises(DropbenchError, match="no room"):
         on_ray(cluster, 3, threads=64)

@@ -6,10 +6,12 @@ import signal
 import pytest
 import torch
 
+from dropbench.engine import batches
+from dropbench.engine.turns import to_its_end
 from dropbench.errors import UsageError
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import Machine
-from dropbench.runners.base import NO_EXTRAS, carry_out_run
+from dropbench.runners.base import NO_EXTRAS, Extras, turns_of_run
 from dropbench.runners.choose import choose_runner, cores
 from dropbench.runners.process import ProcessRunner
 from dropbench.runners.serial import SerialRunner
@@ -51,6 +53,37 @@ def test_pool_of_two_gives_the_numbers_of_one_process(blobs):
     assert {worker for worker, _, _ in epochs} == {0, 1}
 
 
+@pytest.mark.usefixtures("_one_thread")
+@pytest.mark.parametrize("abreast", [SerialRunner(CPU, 1, jobs=3), ProcessRunner(CPU, 4, 1, abreast=2)])
+def test_runs_side_by_side_in_a_process_give_the_numbers_of_one_after_another(blobs, abreast):
+    wanted = [*configs(blobs, 4, epochs=1), *configs(blobs, 7, epochs=3)[4:]]
+    places, running, most = {}, set(), 0
+
+    def watch(place, config, record):
+        nonlocal most
+        if record is None:
+            places[config.run_id] = place
+            running.add(place)
+            most = max(most, len(running))
+        assert places[config.run_id] == place
+
+    results = []
+    for result in abreast.run(wanted, watch):
+        running.discard(places[result.config.run_id])
+        results.append(result)
+    assert by_id(results) == by_id(SerialRunner(CPU, 1).run(wanted, silent))
+    assert set(places.values()) == set(range(abreast.jobs))
+    assert most == abreast.jobs
+
+
+def test_a_failure_beside_others_is_its_own(blobs):
+    good = configs(blobs, 4)
+    bad = good[0].replace(data_key="0" * 16)
+    results = by_id(SerialRunner(CPU, 1, jobs=3).run([good[0], bad, *good[1:]], silent))
+    assert {run for run, (status, _) in results.items() if status == "ok"} == {run.run_id for run in good}
+    assert results[bad.run_id][0] == "failed"
+
+
 def test_failure_is_a_result_and_the_others_go_on(blobs):
     good, bad = configs(blobs, 2)
     bad = bad.replace(data_key="0" * 16)
@@ -71,9 +104,9 @@ def test_a_run_that_lacks_memory_says_how_much_and_what_takes_less(blobs, monkey
     def fail(*_):
         raise error
 
-    monkeypatch.setattr("dropbench.runners.base.train", fail)
+    monkeypatch.setattr("dropbench.runners.base.training", fail)
     config = RunConfig(data=blobs.name, data_key=blobs.key, model="mlp")
-    result = carry_out_run(config, torch.device("cpu"), NO_EXTRAS, lambda record: None)
+    result = to_its_end(turns_of_run(config, torch.device("cpu"), NO_EXTRAS, lambda record: None))
     assert result.status == "failed"
     assert said in result.message
     assert ("`batch_size`" in result.message) == ("all else" not in said)
@@ -103,6 +136,22 @@ def test_run_that_kills_every_worker_has_failed(blobs):
 
     ((status, _),) = by_id(ProcessRunner(CPU, 1, 1).run(configs(blobs, 1, LONG), kill_always)).values()
     assert status == "failed"
+
+
+def test_all_runs_of_a_worker_have_the_same_arrays(blobs, monkeypatch):
+    """So they are on a GPU once: train, test and out-of-distribution images."""
+    used, upload = [], batches.uploaded
+
+    def note(array, device):
+        used.append(array)  # kept, so that no two have one identity
+        return upload(array, device)
+
+    monkeypatch.setattr(batches, "uploaded", note)
+    runs = list(SerialRunner(CPU, None, Extras(ood="permuted")).run(configs(blobs, 3, epochs=1), silent))
+    assert [run.status for run in runs] == ["ok"] * 3
+    images = [array for array in used if array.ndim == 4]
+    assert len(images) == 3 * 3
+    assert len({id(array) for array in images}) == 3
 
 
 def workers() -> list[int]:

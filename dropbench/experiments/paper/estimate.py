@@ -15,6 +15,7 @@ from dropbench.experiments.speed.work import check, training_flops
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import Machine
 from dropbench.runners.choose import shares
+from dropbench.runners.sharing import Workload
 
 _BATCHES, _EPOCHS = 3, 3  # timed: 3 epochs of 3 batches each, after one epoch to warm up
 _FORWARD = 1 / 3  # share of a training step's operations; the backward pass has twice as many as the forward
@@ -53,9 +54,19 @@ class Bench:
     threads: int
 
     @classmethod
-    def of(cls, device: torch.device, precision: str, runs: int, machine: Machine) -> "Bench":
+    def of(
+        cls,
+        device: torch.device,
+        precision: str,
+        runs: int,
+        machine: Machine,
+        points: Sequence[Point],
+        images: Images,
+    ) -> "Bench":
         """Share out this machine as dropbench.runners.choose does; a cluster's other machines are unknown."""
-        return cls(device, precision, *shares(runs, device, machine))
+        trials = [trial for point in points for trial in point.trials]
+        workload = Workload(trials, images.shape, images.classes, images.train + images.test)
+        return cls(device, precision, *shares(runs, device, machine, workload))
 
 
 @dataclass(frozen=True)
@@ -97,7 +108,7 @@ def _images_seen(config: RunConfig, images: Images) -> float:
 def _rate(config: RunConfig, images: Images, bench: Bench) -> float:
     """Training images a second of one worker, in the fastest of _EPOCHS: other work disturbed it least."""
     threads = torch.get_num_threads()
-    prepare_process(bench.threads)
+    prepare_process(bench.threads, bench.device)
     try:
         with made_up_data(images.shape, _BATCHES * config.optimizer.batch_size, 10, images.classes) as data:
             timed = _trained(config).replace(data_key=data.key, epochs=1 + _EPOCHS, precision=bench.precision)

@@ -93,7 +93,7 @@ def open_session(device: torch.device, precision: str, repetitions: int) -> Iter
     """Open a session whose processes live as long as the context."""
     context = multiprocessing.get_context("spawn")
     with (
-        ProcessPoolExecutor(1, context, initializer=prepare_process, initargs=(cores(),)) as fast,
+        ProcessPoolExecutor(1, context, initializer=prepare_process, initargs=(cores(), device)) as fast,
         ProcessPoolExecutor(1, context) as plain,
     ):
         with interrupts_ignored():  # only the driver answers Ctrl-C

@@ -22,6 +22,7 @@ from dropbench.run.config import RunConfig
 from dropbench.runners.base import Runner
 from dropbench.runners.choose import choose_runner, cores
 from dropbench.runners.process import ProcessRunner
+from dropbench.runners.sharing import Workload
 
 RUNS, PLAIN_RUNS = 8, 1
 """Runs of a sweep, and how many of them the plain loop trains: one after another, each takes as long."""
@@ -86,7 +87,7 @@ def jobs(session: Session) -> Iterator[Figures]:
         with made_up_data(GREY, train=images, test=100) as data:
             run = session.config(data, epochs=1, p_drop=work.P_DROP, **fields)
             runs = [run.replace(seed=seed) for seed in range(4 * cores())]
-            default = choose_runner(len(runs), session.device)
+            default = choose_runner(len(runs), session.device, workload=Workload.of(runs, data))
             runners: dict[str, Runner] = {
                 _workers(1): ProcessRunner(session.device, 1, cores()),
                 _workers(default.jobs): default,
@@ -122,10 +123,11 @@ def _beside_plain(
     ``starts`` takes the seconds in which each sweep's workers start.
     """
     runs = [run.replace(seed=seed) for seed in range(RUNS)]
+    default = choose_runner(RUNS, session.device, workload=Workload.of(runs, data))
     one_after_another = session.in_plain(work.plain_runs_seconds, runs[:PLAIN_RUNS], session.device)
     return {
         PLAIN: lambda: PLAIN_RUNS * _trained(run, data) / one_after_another(),
-        DROPBENCH: _sweep_rate(choose_runner(RUNS, session.device), data, runs, starts),
+        DROPBENCH: _sweep_rate(default, data, runs, starts),
     }
 
 

@@ -187,9 +187,8 @@ def data_ready_seconds(config: RunConfig, device: torch.device) -> float:
     start = perf_counter()
     data = cache.load(config.data.key)
     parts = split(data.train_labels, config)
-    examples = Examples(
-        data.train_images, data.train_labels, measure(data.train_images, parts.train, device), device
-    )
+    normalisation = measure(data.train_images, parts.train, device, data.pixel_sums)
+    examples = Examples(data.train_images, data.train_labels, normalisation, device)
     examples.batch(torch.from_numpy(parts.train[: config.optimizer.batch_size]).to(device))
     _wait_for(device)
     return perf_counter() - start

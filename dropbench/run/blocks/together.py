@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from dropbench.catalog.user_code import is_user_code
 from dropbench.run.blocks.data import DataSettings
 from dropbench.run.blocks.dropout import DropoutSettings
 from dropbench.run.blocks.model import ModelSettings
@@ -25,3 +26,8 @@ class Blocks:
     def without_dropout(self) -> bool:
         """Whether no unit is ever dropped anywhere."""
         return not self.dropout.drops
+
+    @property
+    def with_user_code(self) -> bool:
+        """Whether the model or the dropout is code of the user's own."""
+        return is_user_code(self.model.name) or is_user_code(self.dropout.variant)

@@ -1,0 +1,44 @@
+"""The epochs of a run so far, and what they say: whether it goes on, and which epoch's net is evaluated."""
+
+import math
+from collections.abc import Callable
+
+from dropbench.engine.members import Weights
+from dropbench.engine.patience import Best
+from dropbench.run.config import RunConfig
+from dropbench.run.result import EpochRecord
+
+
+class History:
+    """The records of a run's epochs.
+
+    They end with the last epoch, with the run's patience, or with a loss that is not finite.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self.records: list[EpochRecord] = []
+        self.best = Best(config.optimizer.patience)
+        self.message = ""
+        """Why the run diverged; empty if it did not."""
+        self.ended = False
+        self._epochs = config.optimizer.epochs
+
+    def add(self, record: EpochRecord, weights: Callable[[], Weights]) -> None:
+        """Take note of the epoch that ended; the net's weights are asked for if they are to be kept."""
+        self.records.append(record)
+        if not math.isfinite(record.train_loss) or not math.isfinite(record.val_loss):
+            self.message = f"the loss was no longer finite in epoch {record.epoch}"
+            self.ended = True
+            return
+        self.best.see(record, weights)
+        self.ended = record.epoch == self._epochs or self.best.lost_patience(record.epoch)
+
+    @property
+    def tested_epoch(self) -> int:
+        """The epoch whose net is evaluated, counted from 1."""
+        return self.best.epoch or len(self.records)
+
+    @property
+    def train_seconds(self) -> float:
+        """The seconds of all epochs, without their validation."""
+        return sum(record.seconds for record in self.records)

@@ -1,0 +1,104 @@
+"""What a run takes of a GPU, estimated from the shapes of its net without memory or time."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from dropbench.models.build import make_module
+from dropbench.run.config import RunConfig
+
+CONTEXT = 1e9
+"""Bytes of a process without a run: its CUDA context, and what cuBLAS and cuDNN keep for themselves."""
+_OF_A_PARAMETER = 4 + 4 + 4 + 2 + 4  # bytes: master, gradient, velocity, half, and those of the best epoch
+_OF_A_UNIT = 4 + 4  # bytes: the unit, which the backward pass needs, and its gradient
+_EVALUATED = 4096 * 32 * 32  # pixels of a batch that is evaluated, at most
+_TILE = 64
+"""Rows and columns of a product that a multiprocessor computes at a time; small products have such tiles."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one run takes of a GPU."""
+
+    memory_bytes: float
+    products: tuple[tuple[float, float], ...]
+    """The operations of each matrix product of a step, and the number of tiles that share them."""
+
+    def multiprocessors(self, there: int) -> float:
+        """Return how many of the multiprocessors that are ``there`` a step keeps busy, as a mean over time.
+
+        A product with fewer tiles than multiprocessors leaves the others without work. Its time is in
+        proportion to the operations of each that has work.
+        """
+        operations = sum(product for product, _ in self.products)
+        time = sum(product / min(tiles, there) for product, tiles in self.products)
+        return operations / time if time else there
+
+
+def need_of(config: RunConfig, image_shape: tuple[int, int, int], classes: int, images: int) -> Need:
+    """Estimate the need of a run of ``config`` on a data set of ``images``, those of all splits together."""
+    channels, height, width = image_shape
+    batch = min(config.optimizer.batch_size, images)
+    with torch.no_grad(), torch.device("meta"):  # shapes only
+        model = make_module(image_shape, classes, config).eval()
+        with _Shapes() as shapes:
+            model(torch.empty(batch, *image_shape))
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    evaluated = min(images, _EVALUATED // (height * width))
+    memory = (
+        CONTEXT
+        + images * (channels * height * width + 8)  # 8 bytes are a label
+        + parameters * (_OF_A_PARAMETER + 4 * config.optimizer.snapshots)
+        + shapes.units * _OF_A_UNIT
+        + 2 * shapes.largest * 4 * evaluated / batch  # a layer's units are made of those before it
+    )
+    return Need(memory, tuple(shapes.products))
+
+
+def largest(needs: Iterable[Need], there: int) -> Need:
+    """Return a need that is as large as any of ``needs`` on a GPU with multiprocessors that are ``there``."""
+    needs = list(needs)
+    busiest = max(needs, key=lambda need: need.multiprocessors(there))
+    return Need(max(need.memory_bytes for need in needs), busiest.products)
+
+
+class _Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Collects the products of a step, and the sizes of what a forward pass computes."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.units = self.largest = 0
+        self.products: list[tuple[float, float]] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        made = func(*args, **(kwargs or {}))
+        name = func._schema.name.removeprefix("aten::")
+        if isinstance(made, torch.Tensor) and not func.is_view:
+            self.units += made.numel()
+            self.largest = max(self.largest, made.numel())
+        if name in ("mm", "addmm", "bmm"):
+            rows, columns = made.shape[-2:]
+            depth = args[1 if name == "addmm" else 0].shape[-1]
+            self._add(
+                made.numel() * depth, _tiles(rows, columns), _tiles(rows, depth), _tiles(depth, columns)
+            )
+        elif name == "convolution":
+            examples, channels, *places = made.shape
+            tiles = _tiles(examples * math.prod(places), channels)
+            # The gradient of the weights is a sum over all places, which is shared out, too.
+            self._add(made.numel() * args[1][0].numel(), tiles, tiles, tiles)
+        return made
+
+    def _add(self, multiplications: int, *tiles: int) -> None:
+        """Add a product and the two of its backward pass, which have as many operations."""
+        self.products += [(2.0 * multiplications, float(each)) for each in tiles]
+
+
+def _tiles(rows: int, columns: int) -> int:
+    return -(-rows // _TILE) * -(-columns // _TILE)

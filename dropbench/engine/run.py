@@ -1,0 +1,266 @@
+"""A run while it trains, step by step, and what comes of it."""
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import nn
+
+from dropbench.catalog.models import recipe_of
+from dropbench.datasets.dataset import DataSet
+from dropbench.datasets.split import SplitPositions, split
+from dropbench.dropout.control import (
+    learned_rates,
+    rates,
+    schedule_strength,
+    set_streams,
+    set_strength,
+)
+from dropbench.engine import members, optim, tasks
+from dropbench.engine.batches import Examples, measure, pixel_values
+from dropbench.engine.compiling import Compiled, compiled_for
+from dropbench.engine.device import describe, peak_memory_bytes
+from dropbench.engine.epoch import Steps, steps_of
+from dropbench.engine.halving import halves_images, halves_weights
+from dropbench.engine.history import History
+from dropbench.engine.panel import measure_autoencoder, measure_classifier
+from dropbench.engine.penalties import Penalties, check_compiles
+from dropbench.engine.step import Step
+from dropbench.engine.tasks import TASKS, Task
+from dropbench.engine.turns import Turns
+from dropbench.models.build import build_model
+from dropbench.run.config import RunConfig
+from dropbench.run.result import MOST_TRAINING_IMAGES, EpochRecord, PanelRecord, RunResult, ood_split
+from dropbench.run.streams import numpy_generator
+
+OodImages = tuple[str, np.ndarray]
+"""Out-of-distribution images: their name, and the images in the shape of the data set's own."""
+
+
+@dataclass
+class Run:
+    """The state of one run while it trains."""
+
+    config: RunConfig
+    data: DataSet
+    device: torch.device
+    parts: SplitPositions
+    train_examples: Examples
+    model: nn.Module
+    task: Task
+    optimizer: optim.SGD
+    step: Step
+    steps: Steps
+    order: np.random.Generator
+    steps_done: int = 0
+    epoch_began: float = 0.0
+    snapshots: list[members.Weights] = field(default_factory=list)
+
+    @classmethod
+    def prepare(cls, config: RunConfig, data: DataSet, device: torch.device, graph: bool = False) -> "Run":
+        """Return the run before its first step; with ``graph`` its steps are replayed as graphs."""
+        parts = split(data.train_labels, config)
+        # The normalisation is that of the training split, not of a bootstrap, so that members share it.
+        task = recipe_of(config.model.name).task
+        normalisation = (
+            pixel_values(data.image_shape[0], device)
+            if task == "reconstruct" or config.data.pixels == "unit"
+            else measure(data.train_images, parts.train, device, data.pixel_sums)
+        )
+        model = build_model(data.image_shape, len(data.classes), config)
+        model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        set_streams(model, "mask", config.repetition.seed, config.repetition.member)
+        examples = Examples(
+            data.train_images, data.train_labels, normalisation, device, halves_images(config)
+        )
+        optimizer = optim.SGD(
+            model,
+            config.optimizer.momentum,
+            config.optimizer.weight_decay,
+            config.optimizer.max_norm,
+            half=halves_weights(config),
+        )
+        images = len(parts.drawn)
+        penalties = Penalties(model, config, images)
+        step = Step(config, examples, model, model, TASKS[task], penalties, optimizer)
+        return cls(
+            config=config,
+            data=data,
+            device=device,
+            parts=parts,
+            train_examples=examples,
+            model=model,
+            task=TASKS[task],
+            optimizer=optimizer,
+            step=step,
+            steps=steps_of(step, images, device, graph),
+            order=numpy_generator(config.repetition.seed, "order", config.repetition.member),
+        )
+
+    def weights(self) -> members.Weights:
+        """Return a copy of the net's weights in float32."""
+        return self.optimizer.snapshot(self.model)
+
+    def positions(self, positions: np.ndarray) -> torch.Tensor:
+        """Return the positions on the device."""
+        return torch.from_numpy(positions).to(self.device)
+
+    def compile(self) -> None:
+        """Train through torch.compile from now on; the compile time is measured separately."""
+        check_compiles(self.config)
+        most, drawn = self.config.optimizer.batch_size, len(self.parts.drawn)
+        sizes = [size for size in (min(most, drawn), drawn % most) if size]
+        images = [self.train_examples.batch(self.positions(self.parts.drawn[:size]))[0] for size in sizes]
+        self.step.trained = compiled_for(self.model, images, self.config.optimizer.precision)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The number of batches in an epoch; the last one may be smaller."""
+        return -(-len(self.parts.drawn) // self.config.optimizer.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        """The number of steps in all epochs."""
+        return self.config.optimizer.epochs * self.steps_per_epoch
+
+    def epoch(self) -> Turns[EpochRecord]:
+        """Train for the next epoch, a step in each turn, and measure the validation split."""
+        return self.record(*(yield from self.train_epoch()))
+
+    def train_epoch(self) -> Turns[tuple[float, float, float]]:
+        """Train for the next epoch; return its mean loss, its error in percent and its seconds."""
+        self.begin_epoch()
+        for _ in range(self.steps_per_epoch):
+            self.advance()
+            yield
+        return self.end_epoch()
+
+    def begin_epoch(self) -> None:
+        """Set the drop probabilities of the next epoch, and copy its order of images to the device."""
+        self.epoch_began = perf_counter()
+        drawn, done = self.parts.drawn, self.steps_done
+        number = done // self.steps_per_epoch + 1
+        set_strength(self.model, schedule_strength(self.config, number))
+        self.model.train()
+        steps = range(done, done + self.steps_per_epoch)
+        self.steps.begin(
+            drawn[self.order.permutation(len(drawn))],
+            optim.learning_rates(self.config.optimizer, steps, self.total_steps),
+        )
+
+    def advance(self) -> None:
+        """Do the next step of the epoch, without a wait for the device."""
+        self.steps.advance()
+        self.steps_done += 1
+        cycles = self.config.optimizer.snapshots
+        if cycles and self.steps_done * cycles % self.total_steps < cycles:
+            with self.steps.working():
+                self.snapshots.append(self.weights())
+
+    def end_epoch(self) -> tuple[float, float, float]:
+        """Wait for the device; return the epoch's mean loss, its error in percent and its seconds."""
+        loss, wrong = self.steps.end()
+        images = len(self.parts.drawn)
+        return loss / images, 100 * wrong / images, perf_counter() - self.epoch_began
+
+    def record(self, loss: float, error: float, seconds: float) -> EpochRecord:
+        """Measure the validation split, and return it with the figures of the epoch that ended."""
+        number, precision = self.steps_done // self.steps_per_epoch, self.config.optimizer.precision
+        val_loss, val_error = self.task.validate(self.model, self.validation, precision)
+        p_drop = rates(self.model).get("hidden", 0.0)
+        return EpochRecord(number, loss, error, val_loss, val_error, seconds, p_drop)
+
+    @cached_property
+    def validation(self) -> tasks.Split:
+        """The validation images, which each epoch measures."""
+        return tasks.Split(self.train_examples, self.positions(self.parts.validation))
+
+    def trained_on(self) -> tasks.Split:
+        """Return the images that the run trains on, each once; of many, some at equal steps."""
+        distinct = np.unique(self.parts.drawn)
+        steps = np.linspace(0, len(distinct) - 1, min(len(distinct), MOST_TRAINING_IMAGES)).astype(int)
+        return tasks.Split(self.train_examples, self.positions(distinct[steps]))
+
+    def split_of(self, images: np.ndarray, labels: np.ndarray) -> tasks.Split:
+        """Return a split of images that are not training images, normalised like the training images."""
+        like = self.train_examples
+        examples = Examples(images, labels, like.normalisation, self.device, like.half)
+        return tasks.Split(examples, torch.arange(len(labels), device=self.device))
+
+    def measure(
+        self, panel: bool, ood: OodImages | None
+    ) -> tuple[dict[str, float], dict[str, np.ndarray], list[PanelRecord]]:
+        """Return metrics, predictions and panel of the trained net, as in RunResult."""
+        config, data, precision = self.config, self.data, self.config.optimizer.precision
+        test = self.split_of(data.test_images, data.test_labels)
+        splits = {"train": self.trained_on(), "val": self.validation, "test": test}
+        figures, arrays = self.task.measure(self.model, splits, precision)
+        figures |= learned_rates(self.model, config)
+        records: list[PanelRecord] = []
+        if panel and isinstance(self.task, tasks.Classify):
+            train = tasks.Split(self.train_examples, self.positions(self.parts.train))
+            records = measure_classifier(self.model, train, test, config)
+        elif isinstance(self.task, tasks.Reconstruct):
+            records = measure_autoencoder(self.model, test, config)
+        if isinstance(self.task, tasks.Classify):
+            arrays |= self.ensemble_arrays(test, ood)
+        return figures, arrays, records
+
+    def ensemble_arrays(self, test: tasks.Split, ood: OodImages | None) -> dict[str, np.ndarray]:
+        """Return the arrays that ensembles need besides ``val`` and ``test``; see kept_arrays."""
+        splits = {"val": self.validation, "test": test}
+        arrays: dict[str, np.ndarray] = {}
+        if ood is not None:
+            ood_name, images = ood
+            name = ood_split(ood_name)
+            splits[name] = self.split_of(images, np.zeros(len(images), dtype=np.int64))
+            arrays |= members.ood_arrays(self.model, name, splits[name], self.config.optimizer.precision)
+        train = tasks.Split(self.train_examples, self.positions(self.parts.train))
+        return arrays | members.ensemble_arrays(
+            self.model, splits, train, self.parts, self.snapshots, self.config
+        )
+
+    def result(
+        self, history: History, panel: bool, ood: OodImages | None, started_at: str, start: float
+    ) -> RunResult:
+        """Evaluate the net of a run that ended, and return all that came of the run.
+
+        It was started at the time ``started_at``, when perf_counter was ``start``.
+        """
+        if isinstance(self.task, tasks.Reconstruct):
+            self.optimizer.release()  # its weights are kept, and it reconstructs in float32
+        history.best.restore(self.model)
+        set_strength(self.model, schedule_strength(self.config, history.tested_epoch))
+        message, drawn, trained = history.message, self.parts.drawn, self.step.trained
+        metrics, predictions, panel_records = ({}, {}, []) if message else self.measure(panel, ood)
+        if not all(map(math.isfinite, metrics.values())):
+            message = "the metrics of the trained net are not finite"
+            metrics, predictions, panel_records = {}, {}, []
+        return RunResult(
+            config=self.config,
+            status="diverged" if message else "ok",
+            message=message,
+            metrics=metrics,
+            cost={
+                "images_per_second": len(drawn) * len(history.records) / history.train_seconds,
+                "seconds": perf_counter() - start,
+                "train_seconds": history.train_seconds,
+                "compile_seconds": trained.seconds if isinstance(trained, Compiled) else 0.0,
+                "steps": self.steps_done,
+                "train_images": len(drawn),
+                "distinct_train_images": len(np.unique(drawn)),
+                "validation_images": len(self.parts.validation),
+                "test_images": len(self.data.test_labels),
+                "last_epoch": len(history.records),
+                "tested_epoch": history.tested_epoch,
+                "peak_memory_bytes": peak_memory_bytes(self.device),
+                "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            },
+            where={**describe(self.device), "stacked": 1, "started_at": started_at},
+            epochs=tuple(history.records),
+            predictions=predictions,
+            panel=tuple(panel_records),
+        )

@@ -1,0 +1,183 @@
+"""Stacked runs: several runs that train as one net, each as it does alone but for the rounding of sums."""
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from itertools import chain, pairwise
+from time import perf_counter
+
+import torch
+
+from dropbench.datasets.dataset import DataSet
+from dropbench.dropout.control import rates
+from dropbench.engine.device import in_progress, prepare_device
+from dropbench.engine.evaluate import EVALUATION_BATCH
+from dropbench.engine.graph import CudaLane
+from dropbench.engine.history import History
+from dropbench.engine.run import OodImages, Run
+from dropbench.engine.stacked_mlp import StackedMLP, release
+from dropbench.models.parts import sizes
+from dropbench.run.blocks.dropout import PHILOX
+from dropbench.run.config import RunConfig
+from dropbench.run.result import EpochRecord, RunResult
+
+OnStacked = Callable[[int, RunConfig, EpochRecord | None], None]
+"""Called with a slot, its run, and the epoch that just ended (None when the run starts)."""
+
+
+def stacks(config: RunConfig) -> bool:
+    """Whether a run can be one of a stack: of the mlp with ReLU, Bernoulli dropout and no penalty."""
+    dropout, penalty = config.dropout, config.penalty
+    return (
+        config.model.name == "mlp"
+        and config.model.activation == "relu"
+        and dropout.variant == "bernoulli"
+        and (dropout.random_numbers == PHILOX or config.without_dropout)
+        and not (dropout.thinned or dropout.boosting)
+        and not (penalty.l1 or penalty.kl_sparsity)
+        and not config.optimizer.snapshots
+    )
+
+
+def stack_of(config: RunConfig) -> Hashable:
+    """Return a key that is equal for the runs that can share a stack; None for one that fits in none."""
+    if not stacks(config):
+        return None
+    return (
+        config.data.key,
+        config.data.train_size,
+        tuple(sizes(config.model.layers, config, "hidden")),
+        config.optimizer.batch_size,
+        config.optimizer.precision,
+        config.dropout.p_drop_input > 0,
+    )
+
+
+def bytes_of_a_slot(
+    config: RunConfig, image_shape: tuple[int, int, int], classes: int, train_images: int
+) -> float:
+    """Estimate the memory on the device that a run takes in a stack, of a data set with so many images."""
+    features, half = math.prod(image_shape), config.optimizer.precision == "bf16"
+    widths = (features, *sizes(config.model.layers, config, "hidden"), classes)
+    weights = [(inputs + 1) * outputs for inputs, outputs in pairwise(widths)]
+    batch = max(EVALUATION_BATCH, config.optimizer.batch_size)
+    # Master and velocity in float32; in the precision of products weights and gradients.
+    of_parameters = sum(weights) * (8 + (4 if half else 8))
+    of_update = 3 * 4 * max(weights)  # what is computed on the way, of one layer at a time
+    of_best = 4 * sum(weights) if config.optimizer.patience else 0
+    of_units = batch * (features * 3 * 4 + sum(widths[1:]) * 4 * 4)  # with their gradients, and copies
+    return float(of_parameters + of_update + of_best + of_units + 8 * train_images)
+
+
+@dataclass
+class _Member:
+    """A run in a slot."""
+
+    run: Run
+    history: History
+    started_at: str
+    seconds: float
+    """Its share of the time so far."""
+    together: int = 1
+    """The largest number of runs that the stack had in an epoch of this one."""
+
+
+def train_stacked(
+    configs: Iterable[RunConfig],
+    data: DataSet,
+    device: torch.device | str = "cpu",
+    slots: int = 2,
+    on_progress: OnStacked = lambda slot, config, record: None,
+    panel: bool = False,
+    ood: OodImages | None = None,
+    graph: bool = True,
+) -> Iterator[RunResult]:
+    """Train runs that share a stack, ``slots`` at a time; yield each result when its run ends.
+
+    The results are those of dropbench.engine.train.train, up to the rounding of sums: on CUDA it may depend
+    on the number of slots: cuBLAS chooses its kernels by it. A run that ends makes room for the next one,
+    which begins with the next epoch of the others; where there is none, the stack shrinks. The seconds of an
+    epoch are the time of the stack's epoch divided by the number of its runs, and so are a run's seconds and
+    images per second; the peak memory is the whole stack's.
+
+    Args:
+        configs: runs of which ``stack_of`` is equal; each is taken when a slot is free.
+        data: the data set.
+        device: the device to train on.
+        slots: the largest number of runs at a time.
+        on_progress: called when a run starts, and after every epoch of it.
+        panel: see dropbench.engine.train.train, as for ``ood`` and ``graph``.
+        ood: out-of-distribution images.
+        graph: replay the steps as CUDA graphs on CUDA.
+
+    """
+    queue = iter(configs)
+    if (first := next(queue, None)) is None:
+        return
+    queue = chain([first], queue)
+    device = prepare_device(torch.device(device), first.optimizer.precision)
+    with in_progress(device):
+        stack: StackedMLP | None = None
+        members: list[_Member | None] = [None] * slots
+        while True:
+            for slot in [slot for slot, member in enumerate(members) if member is None]:
+                if (config := next(queue, None)) is None:
+                    break
+                on_progress(slot, config, None)
+                begun = _begun(config, data, device)
+                if stack is None:
+                    stack = StackedMLP(begun.run, slots, _lane(device, graph))
+                stack.take(slot, begun.run)
+                members[slot] = begun
+            filled = {slot: member for slot, member in enumerate(members) if member is not None}
+            if stack is None or not filled:
+                return
+            here = list(filled.values())
+            if len(here) < len(members):
+                stack.keep(list(filled), [member.run for member in here])
+            members = [*here]
+            for slot, (member, record) in enumerate(zip(here, _epoch(stack, here), strict=True)):
+                on_progress(slot, member.run.config, record)
+                member.history.add(record, partial(stack.weights, slot, member.run))
+                if member.history.ended:
+                    result = _ended(member, panel, ood)
+                    release(member.run)
+                    members[slot] = None
+                    yield result
+
+
+def _lane(device: torch.device, graph: bool) -> CudaLane | None:
+    return CudaLane(device) if graph and device.type == "cuda" else None
+
+
+def _begun(config: RunConfig, data: DataSet, device: torch.device) -> _Member:
+    started_at, start = datetime.now(UTC).isoformat(timespec="seconds"), perf_counter()
+    run = Run.prepare(config, data, device)
+    run.optimizer.release()  # the stack updates the weights, of which it holds copies of its own
+    return _Member(run, History(config), started_at, perf_counter() - start)
+
+
+def _epoch(stack: StackedMLP, members: list[_Member]) -> Iterator[EpochRecord]:
+    """Train all runs for an epoch, and yield the record of each."""
+    start = perf_counter()
+    runs = [member.run for member in members]
+    stack.begin_epoch(runs)
+    losses, errors = stack.train_epoch()
+    seconds = (perf_counter() - start) / len(runs)
+    validated = stack.validate()
+    share = (perf_counter() - start) / len(runs)
+    for member, loss, error, val_loss, val_error in zip(members, losses, errors, *validated, strict=True):
+        member.seconds += share
+        member.together = max(member.together, len(runs))
+        number, p_drop = len(member.history.records) + 1, rates(member.run.model).get("hidden", 0.0)
+        yield EpochRecord(number, loss, error, val_loss, val_error, seconds, p_drop)
+
+
+def _ended(member: _Member, panel: bool, ood: OodImages | None) -> RunResult:
+    """Evaluate the net of a run that ended."""
+    result = member.run.result(member.history, panel, ood, member.started_at, perf_counter())
+    seconds = member.seconds + (result.cost["seconds"] or 0.0)
+    where = {**result.where, "stacked": member.together}
+    return replace(result, cost={**result.cost, "seconds": seconds}, where=where)

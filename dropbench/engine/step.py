@@ -1,0 +1,68 @@
+"""A training step: forward and backward pass of a batch, and the update of the weights."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from dropbench.engine import optim
+from dropbench.engine.batches import Examples
+from dropbench.engine.boosting import boosting_objective
+from dropbench.engine.compiling import Compiled
+from dropbench.engine.device import autocast
+from dropbench.engine.penalties import Penalties
+from dropbench.engine.tasks import Task
+from dropbench.run.config import RunConfig
+
+
+@dataclass
+class Step:
+    """A step of SGD on images at given positions.
+
+    It reads nothing back from the device, and whatever changes from step to step comes to it in tensors or
+    is drawn by the dropout layers' streams, so a CUDA graph can hold it (see dropbench.engine.epoch).
+    """
+
+    config: RunConfig
+    examples: Examples
+    model: nn.Module
+    trained: nn.Module | Compiled
+    """``model``, or its compiled version, which shares the weights and is used for training steps only."""
+    task: Task
+    penalties: Penalties
+    optimizer: optim.SGD
+
+    def __call__(
+        self, positions: torch.Tensor, learning_rate: optim.Rate
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Do the step; return the batch's loss without penalties, and its number of wrong predictions.
+
+        ``positions`` ``(batch,)`` are places among the examples.
+        """
+        config = self.config
+        images, labels = self.examples.batch(positions)
+        with self.penalties.watching(), autocast(images.device, config.optimizer.precision):
+            outputs = self.trained(images)
+        objective = loss = self.task.loss(outputs.float(), images, labels)
+        if config.dropout.boosting:
+            thinned, outputs = outputs, self._weight_scaled(images)
+            loss = self.task.loss(outputs.float(), images, labels)
+            objective = boosting_objective(thinned.float(), outputs.float(), labels)
+        if (extra := self.penalties.total()) is not None:
+            objective = objective + extra
+        self.optimizer.zero_grad()
+        with self.optimizer.updating(learning_rate):
+            objective.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step(learning_rate)
+        return loss.detach(), self.task.wrong(outputs.detach(), labels)
+
+    @torch.no_grad()
+    def _weight_scaled(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the logits by weight scaling, which approximate the mean logits of the thinned nets."""
+        self.model.eval()
+        try:
+            with autocast(images.device, self.config.optimizer.precision):
+                logits: torch.Tensor = self.model(images)
+        finally:
+            self.model.train()
+        return logits
