@@ -44,6 +44,8 @@ def _several_batches(monkeypatch):
 class OneByOne:
     """A lane of steps that are not recorded: the pretend GPU has no graphs."""
 
+    records = True
+
     def begin(self):
         pass
 
