@@ -173,7 +173,7 @@ def test_slots_and_neighbours_change_nothing_and_a_run_that_ends_makes_room():
         alone = expected[result.config.run_id]
         assert_same(result, alone)
         assert [each.train_loss for each in result.epochs] == [each.train_loss for each in alone.epochs]
-    assert {result.where["stacked"] for result in fewer} == {3}, "the most that there were, whatever came later"
+    assert {result.where["stacked"] for result in fewer} == {3}, "the most that there were"
     assert heard[-1][0] == 0, "it shrinks when no run is left"
     for run in runs:
         of_run = [(slot, record) for slot, run_id, record in heard if run_id == run.run_id]
