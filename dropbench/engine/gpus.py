@@ -18,7 +18,7 @@ STOP_MPS = "echo quit | nvidia-cuda-mps-control"
 
 @dataclass(frozen=True)
 class Gpu:
-    """What is known of a GPU before anything runs on it."""
+    """A GPU, as it is known before anything runs on it."""
 
     name: str
     memory_bytes: int

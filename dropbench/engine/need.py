@@ -1,4 +1,4 @@
-"""What a run takes of a GPU, estimated from the shapes of its net without memory or time."""
+"""An estimate of the part of a GPU that a run needs, from the shapes of its net, without memory or time."""
 
 import math
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ _TILE = 64
 
 @dataclass(frozen=True)
 class Need:
-    """What one run takes of a GPU."""
+    """The memory and the matrix products of one run on a GPU."""
 
     memory_bytes: float
     products: tuple[tuple[float, float], ...]

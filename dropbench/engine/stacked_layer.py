@@ -17,7 +17,7 @@ class Parameter:
         """The values in float32."""
         self.velocity = torch.zeros_like(self.master)
         self.used = self.master.bfloat16() if half else self.master
-        """What the nets compute with: ``master``, or the same rounded to bfloat16."""
+        """The values that the nets compute with: ``master``, or the same rounded to bfloat16."""
         self._is_weight = is_weight
         self.begin_leaf()
 

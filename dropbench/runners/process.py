@@ -1,4 +1,4 @@
-"""A pool of worker processes, each of which carries out one run after another."""
+"""A pool of worker processes, which carry out runs."""
 
 import contextlib
 import logging

@@ -58,7 +58,7 @@ class Workload:
 
     @property
     def replays(self) -> bool:
-        """Whether all steps are replayed on CUDA; otherwise one run takes all the time of a thread."""
+        """Whether CUDA replays all steps, without which one run takes all the time of a thread."""
         return self.graph and not any(config.with_user_code for config in self.configs)
 
     def runs_on_each(self, gpus: Sequence[Gpu], cores: int) -> int:

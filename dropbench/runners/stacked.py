@@ -137,22 +137,25 @@ def with_stacks(
     by_rule = untold and device.type == "cuda" and torch.cuda.device_count() == 1
     if not (by_rule or (machine.stack or 1) > 1) or extras.compiled:
         return rest, runs
+
+    def slots_of(config: RunConfig) -> int:
+        most = machine.stack or slots_that_fit(
+            torch.cuda.mem_get_info(device)[0],
+            bytes_of_a_slot(config, data.image_shape, len(data.classes), len(data.train_labels)),
+        )
+        return min(most, together[stack_of(config)])
+
+    slots: dict[Hashable, int] = {}
     stacked: dict[Hashable, list[RunConfig]] = {}
     others: list[RunConfig] = []
     for config in runs:
         key = stack_of(config)
-        (stacked.setdefault(key, []) if together[key] >= _FEWEST else others).append(config)
+        if key not in slots:
+            slots[key] = slots_of(config) if together[key] >= _FEWEST else 1
+        (stacked.setdefault(key, []) if slots[key] > 1 else others).append(config)
     if not stacked:
         return rest, runs
-
-    def slots_of(key: Hashable) -> int:
-        most = machine.stack or slots_that_fit(
-            torch.cuda.mem_get_info(device)[0],
-            bytes_of_a_slot(stacked[key][0], data.image_shape, len(data.classes), len(data.train_labels)),
-        )
-        return min(most, together[key])
-
-    groups = [(len(group), slots_of(key)) for key, group in stacked.items()]
+    groups = [(len(group), slots[key]) for key, group in stacked.items()]
     successor = ProcessRunner(device, 1, machine.threads or 1, extras)
     runner = StackRunner(rest, groups, device, machine.threads or cores(), extras, successor)
     return runner, [*chain.from_iterable(stacked.values()), *others]

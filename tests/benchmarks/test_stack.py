@@ -45,7 +45,9 @@ def test_images_per_second_of_a_sweep(layers, precision):
             machine = Machine(stack=SLOTS if at_a_time == 1 else 1)
             runner = choose_runner(RUNS, device, machine)
             runner, order = with_stacks(runner, runs, runs, data, device, machine, NO_EXTRAS)
-            each = [result.cost["images_per_second"] for result in runner.run(order, lambda *_: None)]
+            results = list(runner.run(order, lambda *_: None))
+            assert [result.status for result in results] == ["ok"] * RUNS
+            each = [result.cost["images_per_second"] for result in results]
             rates[name].append(at_a_time * statistics.median(each))
     for name, measured in rates.items():
         print(

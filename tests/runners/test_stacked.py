@@ -146,6 +146,14 @@ def test_on_one_gpu_runs_are_stacked_where_nothing_else_is_told(
     assert (runner is not rest) == is_stacked
 
 
+def test_a_gpu_whose_memory_holds_one_slot_has_no_stack(blobs, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**3, 10**9))
+    runs = mixed(blobs)
+    rest = choose_runner(len(runs), CPU, Machine(**SERIAL))
+    assert with_stacks(rest, runs, runs, blobs, torch.device("cuda"), Machine(), NO_EXTRAS) == (rest, runs)
+
+
 def test_what_is_left_of_a_command_is_stacked_as_it_was(blobs):
     """So a run has its bits, whatever was done before: one that is left is a stack of its own."""
     runs = [config(blobs, seed=seed) for seed in range(3)]
