@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dropbench.api.keywords import sort_out
+from dropbench.api.keywords import Keywords, sort_out
 from dropbench.api.sweep import check_seeds
 from dropbench.api.work import Data, Done, Work, check_classifier
 from dropbench.catalog.arms import DEFAULT_ARMS, check_arms, reference_under
@@ -80,9 +80,13 @@ def compare(
             f"Write `arms={','.join(name for name in names if name != 'dropout-mc')}`.",
         )
     check_classifier(told.get("model", "lecture-cnn"))
-    base = RunConfig(**told, mc_samples=0 if early else mc_samples)
-    plan = ComparisonPlan(base, members, seeds, names, budget)  # a fault is told before any data are fetched
-    work = Work.prepare([base], data, keywords, out, data_dir, panel)
+
+    def plan_of(on_data: Keywords) -> ComparisonPlan:
+        base = RunConfig(**on_data.single(), mc_samples=0 if early else mc_samples)
+        return ComparisonPlan(base, members, seeds, names, budget)
+
+    work = Work.prepare(lambda on_data: [plan_of(on_data).base], data, keywords, out, data_dir, panel)
+    plan = ComparisonPlan(work.runs[0], members, seeds, names, budget)
     plan = _bound(plan, work, ood, data_dir)
     runs = runs_of(plan.all_arms())
     work.bench.bind(runs)  # a member that does not fit the data is told before any is trained
@@ -94,12 +98,11 @@ def compare(
 
 def _bound(plan: ComparisonPlan, work: Work, ood: str, data_dir: Path | str | None) -> ComparisonPlan:
     """The plan on the data of a bench, with what depends on these."""
-    (base,), images = work.runs, work.bench.data
+    base, images = plan.base, work.bench.data
     key = ood_key(ood, images, None if data_dir is None else Path(data_dir))
     boosts = plan.budget == "train" and "boosting" in plan.arms
     return replace(
         plan,
-        base=base,
         narrow=narrowed(base, plan.members, images) if plan.budget == "parameters" else 1.0,
         boosting_step=boosting_step(base, images) if boosts else 1.0,
         ood=ood if key else "",

@@ -1,5 +1,6 @@
 """Data sets for a call: by name, or out of arrays."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,9 @@ import numpy as np
 
 from dropbench.datasets import cache
 from dropbench.datasets.dataset import DataSet
+from dropbench.datasets.options import OPTIONS, SourceOptions
 from dropbench.datasets.registry import prepare
-from dropbench.errors import UsageError
+from dropbench.errors import UsageError, unknown_name
 
 _SHAPES = "Images are (n, height, width), (n, height, width, channels) or (n, channels, height, width)."
 _CHANNELS = (1, 3)
@@ -22,6 +24,7 @@ def data(
     *,
     name: str = "arrays",
     data_dir: Path | str | None = None,
+    **options: Any,
 ) -> DataSet:
     """Return a data set that is ready to train on.
 
@@ -34,6 +37,8 @@ def data(
         y_test: the labels of the test images.
         name: what results call arrays.
         data_dir: where torchvision's data sets are, or go when downloaded.
+        options: how a data set is made of its source: ``image_size``, ``target``, …, the fields of
+            dropbench.datasets.options.SourceOptions.
 
     Raises:
         UsageError: for an unknown name, or arrays that are no images with labels.
@@ -41,11 +46,15 @@ def data(
 
     """
     if isinstance(source, DataSet):
+        if differing := {
+            name: value for name, value in options.items() if source.settings.get(name) != value
+        }:
+            raise UsageError(f"{source} is made already.", f"Leave out `{next(iter(differing))}`.")
         return source
     if isinstance(source, str | Path):
         if not (y_train is None and x_test is None and y_test is None):
             raise UsageError(f"{source} is a data set by itself.", "Leave out the arrays.")
-        return prepare(str(source), None if data_dir is None else Path(data_dir))
+        return prepare(str(source), None if data_dir is None else Path(data_dir), _options(options))
     if y_train is None or x_test is None or y_test is None:
         raise UsageError("Four arrays are needed.", "Write data(x_train, y_train, x_test, y_test).")
     labels = [np.asarray(each).reshape(-1) for each in (y_train, y_test)]
@@ -55,14 +64,21 @@ def data(
     classes, numbers = np.unique(np.concatenate(labels), return_inverse=True)
     found = DataSet(
         name=name,
-        train_images=_images(source, "x_train"),
-        train_labels=numbers[: len(labels[0])].astype(np.int64),
-        test_images=_images(x_test, "x_test"),
-        test_labels=numbers[len(labels[0]) :].astype(np.int64),
+        train_inputs=_images(source, "x_train"),
+        train_targets=numbers[: len(labels[0])].astype(np.int64),
+        test_inputs=_images(x_test, "x_test"),
+        test_targets=numbers[len(labels[0]) :].astype(np.int64),
         classes=tuple(map(str, classes)),
     )
     found.check()
     return cache.save(found, found.digest())
+
+
+def _options(told: Mapping[str, Any]) -> SourceOptions:
+    for name in told:
+        if name not in OPTIONS:
+            raise unknown_name("option of a data set", name, OPTIONS)
+    return SourceOptions(**told)
 
 
 def _images(array: Any, called: str) -> np.ndarray:

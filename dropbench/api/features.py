@@ -7,13 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dropbench.api.keywords import sort_out
+from dropbench.api.keywords import Keywords, sort_out
 from dropbench.api.sweep import check_seeds
 from dropbench.api.work import Data, Done, Work
 from dropbench.datasets.registry import default_data_dir, find_source
 from dropbench.experiments.sweep import expand
 from dropbench.experiments.workbench import Watcher
 from dropbench.report.folder import features_report
+from dropbench.run.config import RunConfig
 
 _log = logging.getLogger(__name__)
 FULL, EMBEDDED = "mnist", "mnist5k"
@@ -55,9 +56,11 @@ def features(
     keywords = sort_out({"p": p, **settings}, p_drop="0,0.5")
     check_seeds(seeds, keywords)
     keywords.check_trials()
-    fixed, swept = keywords.swept()
-    fixed = {"model": "autoencoder", "layers": (units,), **fixed}
-    runs = expand(fixed, swept, seeds, baseline=False)
+
+    def runs(on_data: Keywords) -> list[RunConfig]:
+        fixed, swept = on_data.swept()
+        return expand({"model": "autoencoder", "layers": (units,), **fixed}, swept, seeds, baseline=False)
+
     chosen = _chosen(data_dir) if isinstance(data, str) and data == "auto" else data
     work = Work.prepare(runs, chosen, keywords, out, data_dir)
     outcome = work.carry_out(watcher, with_predictions=True)

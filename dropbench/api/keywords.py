@@ -1,7 +1,7 @@
 """The keywords of a call, sorted: settings of the runs, the machine, and the policy."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from numbers import Real
 from typing import Any
 
@@ -29,6 +29,24 @@ class Keywords:
                     f"`{name}` has {len(values)} values.", "Write one here; a sweep takes lists."
                 )
         return {name: value for name, (value,) in self.settings.items()}
+
+    def check(self) -> None:
+        """Raise UsageError for a value that is out of its range, whatever the others are."""
+        for name, values in self.settings.items():
+            for value in values:
+                SETTINGS[name].check(SETTINGS[name].take(value))
+
+    def of_source(self) -> dict[str, Any]:
+        """The settings that say how data are made of their source; raises UsageError for a list."""
+        return replace(
+            self, settings={n: v for n, v in self.settings.items() if SETTINGS[n].of_source}
+        ).single()
+
+    def on(self, settings: Mapping[str, Any]) -> "Keywords":
+        """The keywords with the settings of a data set."""
+        return replace(
+            self, settings={**self.settings, **{name: (value,) for name, value in settings.items()}}
+        )
 
     def check_trials(self) -> None:
         """Raise UsageError for several values of a setting that a sweep tunes, where nothing is tuned."""

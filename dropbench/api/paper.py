@@ -67,7 +67,7 @@ def paper(
     if seeds is not None:
         check_seeds(seeds, keywords)
     named = chosen.data if isinstance(data, str) and data == "auto" else data
-    work = Work.prepare([], named, keywords, out, data_dir)
+    work = Work.prepare(lambda _: (), named, keywords, out, data_dir)
     experiment = PaperExperiment.plan(chosen, scale, work.bench, seeds)
     work = work.with_runs(experiment.runs())
     todo = len(work.agenda(experiment.keeps_predictions).todo)

@@ -18,6 +18,7 @@ from dropbench.report.sweep.figures import error_figure
 from dropbench.report.sweep.subject import SweepSubject
 from dropbench.report.sweep.sweep import EITHER, Setting, Sweep, mean_of, typed
 from dropbench.run import telling
+from dropbench.run.config import RunConfig
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -148,10 +149,13 @@ def prepare_sweep(
     """The runs of a sweep, bound to their data; as ``sweep``, without carrying them out."""
     keywords = sort_out({"p": p, **settings}, p_drop=P_DEFAULT)
     check_seeds(seeds, keywords)
-    fixed, swept = keywords.swept()
     for name in keywords.settings.get("model", ()):
         check_classifier(name)
-    runs = expand(fixed, swept, seeds, baseline)
+
+    def runs(on_data: Keywords) -> list[RunConfig]:
+        fixed, swept = on_data.swept()
+        return expand(fixed, swept, seeds, baseline)
+
     return Work.prepare(runs, data, keywords, out, data_dir, panel)
 
 

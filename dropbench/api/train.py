@@ -107,8 +107,7 @@ def train(
 
     """
     keywords = sort_out(settings)
-    run = RunConfig(**keywords.single())
-    check_classifier(run.model.name)
+    check_classifier(keywords.single().get("model", RunConfig().model.name))
     for name in ("jobs", "stack", "ray_address", "gpus_per_run"):
         if getattr(keywords.machine, name) is not None:
             raise UsageError(f"`{name}` is for several runs.", "Leave it out, or call a sweep.")
@@ -119,7 +118,9 @@ def train(
     )
     with contextlib.ExitStack() as stack:
         folder = Path(out if out is not None else stack.enter_context(tempfile.TemporaryDirectory()))
-        work = Work.prepare([run], data, keywords, folder, data_dir, panel)
+        work = Work.prepare(
+            lambda on_data: [RunConfig(**on_data.single())], data, keywords, folder, data_dir, panel
+        )
         outcome = work.carry_out(watcher)
         (result,) = [*outcome.ok, *outcome.unsuccessful]
         panels = panel_report(work.out, work.run_ids).subjects if panel else ()

@@ -14,6 +14,7 @@ from dropbench.api.shown import Shown
 from dropbench.catalog.dropouts import variant_of
 from dropbench.catalog.models import recipe_of
 from dropbench.datasets.dataset import DataSet
+from dropbench.datasets.registry import inputs_of
 from dropbench.errors import UsageError
 from dropbench.experiments.watching import LogWatcher
 from dropbench.experiments.workbench import Agenda, Outcome, Watcher, Workbench, carry_out, make_agenda
@@ -43,7 +44,7 @@ class Work:
     @classmethod
     def prepare(
         cls,
-        runs: Collection[RunConfig],
+        runs: Callable[[Keywords], Collection[RunConfig]],
         data: Data,
         keywords: Keywords,
         out: Path | str,
@@ -52,14 +53,22 @@ class Work:
     ) -> "Work":
         """Fetch the data and see that every run can be trained on them, before anything is written.
 
+        ``runs`` makes the runs of the keywords, to which the settings of the data are added: what is usual
+        depends on these.
+
         Raises:
             UsageError: if a run does not fit the data or the machine.
             DropbenchError: if the data or the device are not to be had.
 
         """
-        warn_of_what_is_in_vain(runs)
-        bench = Workbench.set_up(data_set(data, data_dir=data_dir), keywords.machine, panel)
-        return cls(bench, tuple(bench.bind(runs)), Path(out).expanduser(), keywords.policy)
+        keywords.check()
+        if isinstance(data, str) and (inputs := inputs_of(data)):
+            runs(keywords.on({"data": data, "inputs": inputs}))  # faults are told before any data are fetched
+        made = data_set(data, data_dir=data_dir, **keywords.of_source())
+        of_runs = runs(keywords.on(made.settings))
+        warn_of_what_is_in_vain(of_runs)
+        bench = Workbench.set_up(made, keywords.machine, panel)
+        return cls(bench, tuple(bench.bind(of_runs)), Path(out).expanduser(), keywords.policy)
 
     def agenda(self, with_predictions: bool = False) -> Agenda:
         """Which of the runs would be carried out; nothing is written."""

@@ -4,17 +4,24 @@ A recipe is plain data, so that help texts can state the defaults without import
 file with its factory and one line in ``RECIPES``.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from dropbench.catalog.registry import Registry
 from dropbench.catalog.user_code import is_user_code
+
+InputShape = tuple[int, ...]
+"""The shape of an example as a net sees it: ``(channels, height, width)`` of an image, or ``(features,)``."""
+TABLE = "table"
+"""What the inputs are that are no images."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """The factory of a model and the defaults for training it.
 
-    ``factory`` is ``module:callable``; it takes ``(channels, height, width)``, the number of classes and a
+    ``factory`` is ``module:callable``; it takes an InputShape, the number of outputs and a
     RunConfig, and returns an ``nn.Module`` (see dropbench.models). ``sites`` are its dropout sites.
     """
 
@@ -37,6 +44,13 @@ class Recipe:
     """Whether its hidden units can be maxout units."""
     hidden_maps: bool = False
     """Whether some of its hidden sites have feature maps."""
+    on_tables: Mapping[str, Any] | None = None
+    """Defaults that are others where the inputs are the columns of a table; None: it takes images alone."""
+
+    def default(self, name: str, inputs: str) -> Any:
+        """The default of the setting ``name`` for ``images`` or a ``table``."""
+        of_table = self.on_tables or {}
+        return of_table[name] if inputs == TABLE and name in of_table else getattr(self, name)
 
 
 RECIPES = Registry(
@@ -59,6 +73,7 @@ RECIPES = Registry(
             layers=(1024, 1024, 2048),
             scales=True,
             maxout=True,
+            on_tables={"layers": (128, 128), "epochs": 100, "learning_rate": 0.05, "batch_size": 32},
         ),
         "paper-cnn": Recipe(
             factory="dropbench.models.paper_cnn:PaperCNN",
@@ -82,9 +97,28 @@ RECIPES = Registry(
     },
 )
 CLASSIFIERS = tuple(name for name, recipe in RECIPES.items() if recipe.task == "classify")
+MODEL_OF = {"images": "lecture-cnn", TABLE: "mlp"}
+"""The model that is trained where none is told, by the inputs."""
 _OWN = Recipe(
-    "", "a model of the user's own", ("input", "conv", "hidden"), epochs=6, learning_rate=0.02, init="torch"
+    "",
+    "a model of the user's own",
+    ("input", "conv", "hidden"),
+    epochs=6,
+    learning_rate=0.02,
+    init="torch",
+    on_tables={},
 )
+
+
+def defaults_of(setting: str) -> dict[Any, list[str]]:
+    """Return the default values of a recipe's setting, each with the models that have it, in words."""
+    found: dict[Any, list[str]] = {}
+    for model, recipe in RECIPES.items():
+        found.setdefault(getattr(recipe, setting), []).append(model)
+        of_tables = recipe.default(setting, TABLE)
+        if of_tables != getattr(recipe, setting):
+            found.setdefault(of_tables, []).append(f"{model} on tables")
+    return found
 
 
 def recipe_of(model: str) -> Recipe:

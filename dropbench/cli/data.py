@@ -63,9 +63,9 @@ def prepare_set(
 
     data = prepare(name, data_dir)
     warn_of_repeated_images(data)
-    channels, height, width = data.image_shape
+    channels, height, width = data.input_shape
     out.print(
-        f"{data.name}: {len(data.train_labels):,} training and {len(data.test_labels):,} test images, "
+        f"{data.name}: {len(data.train_targets):,} training and {len(data.test_targets):,} test images, "
         f"{height}×{width} × {channels}, {len(data.classes)} classes; {cache_folder() / data.key}",
         markup=False,
         soft_wrap=True,

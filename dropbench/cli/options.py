@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from dropbench.catalog.models import RECIPES
+from dropbench.catalog.models import defaults_of
 from dropbench.cli.config_file import ConfigFile
 from dropbench.run import machine
 from dropbench.run.blocks import data, dropout, model, optimizer
@@ -152,12 +152,10 @@ def default_text(each: Declaration) -> str:
         return each.says_default
     if not each.from_recipe:
         return each.text(each.default)
-    by_value: dict[str, list[str]] = {}
-    for name, recipe in RECIPES.items():
-        by_value.setdefault(each.text(getattr(recipe, each.name)) or "fixed", []).append(name)
+    by_value = {each.text(value) or "fixed": models for value, models in defaults_of(each.name).items()}
     if len(by_value) == 1:
         return next(iter(by_value))
-    return "; ".join(f"{value} for {', '.join(names)}" for value, names in by_value.items())
+    return "; ".join(f"{value} for {', '.join(models)}" for value, models in by_value.items())
 
 
 def _place(parameter: inspect.Parameter) -> int:

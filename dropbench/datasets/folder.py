@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from dropbench.datasets.dataset import DataSet
+from dropbench.datasets.options import NO_OPTIONS, SourceOptions, shown
 from dropbench.errors import DropbenchError
 
 _log = logging.getLogger(__name__)
@@ -22,10 +23,15 @@ class ImageFolder:
 
     summary = "your own images: PATH/train/CLASS/* and PATH/test/CLASS/*"
 
-    def __init__(self, path: Path) -> None:
-        self.path = path.expanduser().resolve()
-        told = str(path).encode(errors="surrogateescape").decode(errors="backslashreplace")
-        self.name = f"folder:{told}"
+    def __init__(self, path: str, options: SourceOptions = NO_OPTIONS) -> None:
+        self.path = options.resolved(path)
+        self.options = options
+        self.name = f"folder:{shown(path)}"
+
+    @property
+    def identity(self) -> str:
+        """The folder, however it was told, and the options."""
+        return f"folder:{self.path.name} {self.options.told}"
 
     def place(self, data_dir: Path) -> str:
         """Return the folder itself; ``data_dir`` is not used."""
@@ -75,10 +81,10 @@ class ImageFolder:
             )
         return DataSet(
             name=self.name,
-            train_images=arrays["train_images"],
-            train_labels=arrays["train_labels"],
-            test_images=arrays["test_images"],
-            test_labels=arrays["test_labels"],
+            train_inputs=arrays["train_images"],
+            train_targets=arrays["train_labels"],
+            test_inputs=arrays["test_images"],
+            test_targets=arrays["test_labels"],
             classes=tuple(self._classes()),
         )
 

@@ -35,5 +35,5 @@ def ood_images(ood: str, data: DataSet) -> np.ndarray:
 
     """
     if ood in DERIVED:
-        return DERIVED[ood](data.test_images)
-    return cache.load(ood).test_images
+        return DERIVED[ood](data.test_inputs)
+    return cache.load(ood).test_inputs

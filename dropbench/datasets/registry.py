@@ -1,6 +1,9 @@
-"""The data sets by name, and loading one of them into memory."""
+"""The data sets by name, the forms of a user's own data, and loading one of them into memory."""
 
+import logging
 import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from platformdirs import user_data_path
@@ -9,12 +12,54 @@ from dropbench.datasets import cache
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.embedded import EmbeddedDigits
 from dropbench.datasets.folder import ImageFolder
+from dropbench.datasets.options import NO_OPTIONS, SourceOptions
 from dropbench.datasets.source import Source
 from dropbench.datasets.torchvision_sets import TORCHVISION_SETS
 from dropbench.errors import UsageError, unknown_name
+from dropbench.run.blocks.data import IMAGES
+
+_log = logging.getLogger(__name__)
 
 SOURCES: dict[str, Source] = {source.name: source for source in (EmbeddedDigits(), *TORCHVISION_SETS)}
-FOLDER_PREFIX = "folder:"
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form of a user's own data, named ``prefix:`` and where they are."""
+
+    prefix: str
+    where: str
+    """What comes after the colon, in capitals."""
+    summary: str
+    example: str
+    """Options of a command that trains on such data."""
+    make: Callable[[str, SourceOptions], Source]
+    takes: frozenset[str] = frozenset()
+    """The names of the options that it takes."""
+    inputs: str = ""
+    """What the inputs are, where all data of this form have the same."""
+
+    @property
+    def name(self) -> str:
+        """The form in words, like ``folder:PATH``."""
+        return f"{self.prefix}:{self.where}"
+
+
+_OF_IMAGES = frozenset({"image_size", "fit", "skip_unreadable", "test_share"})
+FORMS: dict[str, Form] = {
+    form.prefix: form
+    for form in (
+        Form(
+            "folder",
+            "PATH",
+            "a folder of images, with a folder for each class",
+            "--data folder:photos --image-size 64",
+            ImageFolder,
+            _OF_IMAGES,
+            IMAGES,
+        ),
+    )
+}
 
 
 def default_data_dir() -> Path:
@@ -22,41 +67,72 @@ def default_data_dir() -> Path:
     return Path(os.environ.get("DROPBENCH_DATA_DIR") or user_data_path("dropbench"))
 
 
-def find_source(name: str) -> Source:
+def is_known(name: str) -> bool:
+    """Whether ``name`` is that of a data set, or has the form of one."""
+    return name in SOURCES or name.partition(":")[0] in FORMS
+
+
+def inputs_of(name: str) -> str:
+    """Return what the inputs of a data set are, as its name tells it; empty where it does not."""
+    form = FORMS.get(name.partition(":")[0])
+    return IMAGES if name in SOURCES else form.inputs if form is not None else ""
+
+
+def find_source(name: str, options: SourceOptions = NO_OPTIONS) -> Source:
     """Return the source of the data set ``name``.
 
     Raises:
-        UsageError: if there is none; it suggests the nearest name.
+        UsageError: if there is none, where it suggests the nearest name, or if it does not take an option.
 
     """
-    if name.startswith(FOLDER_PREFIX):
-        path = name.removeprefix(FOLDER_PREFIX)
-        if not path:
-            raise UsageError("`data=folder:` has no path.", "Write `data=folder:PATH`.")
-        return ImageFolder(Path(path))
-    if name not in SOURCES:
-        raise unknown_name("data set", name, [*SOURCES, "folder:PATH"])
-    return SOURCES[name]
+    prefix, colon, where = name.partition(":")
+    form = FORMS.get(prefix) if colon else None
+    if form is not None and not where:
+        raise UsageError(f"`data={prefix}:` has no {form.where.lower()}.", f"Write `data={form.name}`.")
+    if form is None and name not in SOURCES:
+        raise unknown_name("data set", name, [*SOURCES, *(form.name for form in FORMS.values())])
+    for option in options.told:
+        if form is None or option not in form.takes:
+            of = [known.name for known in FORMS.values() if option in known.takes]
+            raise UsageError(
+                f"The data set {name} takes no `{option}`.",
+                f"Leave out `{option}`; it is for {', '.join(of) or 'no data set'}.",
+            )
+    return SOURCES[name] if form is None else form.make(where, options)
 
 
-def prepare(name: str, data_dir: Path | None = None) -> DataSet:
+def prepare(name: str, data_dir: Path | None = None, options: SourceOptions = NO_OPTIONS) -> DataSet:
     """Load the data set ``name`` from the cache, after fetching and decoding it where necessary.
 
+    What a user should know of how it was made is logged.
+
     Raises:
-        UsageError: if there is no such data set.
+        UsageError: if there is no such data set, or an option does not fit it.
         DropbenchError: if it cannot be fetched, or is damaged; it says what to do.
 
     """
-    source = find_source(name)
+    source = find_source(name, options)
     data_dir = data_dir or default_data_dir()
+    data = replace(_cached(source, data_dir), name=source.name, told=options.told)
+    for note in data.notes:
+        _log.warning(note)
+    return data
+
+
+def _cached(source: Source, data_dir: Path) -> DataSet:
+    """Load a data set from the cache, or decode it."""
     if not source.files(data_dir):
         source.fetch(data_dir)
-    # The path of a folder is in those of its files, however it was told.
-    cached_as = f"{FOLDER_PREFIX}{source.path.name}" if isinstance(source, ImageFolder) else source.name
-    fingerprint = cache.fingerprint(cached_as, source.files(data_dir))
-    known = cache.find(fingerprint, source.name)
+    files = source.files(data_dir)
+    fingerprint = cache.fingerprint(source.identity, files)
+    known = cache.find(fingerprint)
     if known is not None:
         return known
-    data = source.decode(data_dir)
-    data.check()
-    return cache.save(data, fingerprint)
+    content = cache.content_fingerprint(source.identity, files)
+    data = cache.find(content)
+    if data is None:
+        data = source.decode(data_dir)
+        data.check()
+        data = cache.save(data, content)
+    cache.remember(fingerprint, data.key)
+    return data

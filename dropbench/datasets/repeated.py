@@ -12,18 +12,18 @@ _log = logging.getLogger(__name__)
 
 def repeated_test_images(data: DataSet) -> int:
     """Count the test images whose every pixel is that of some training image, whatever their labels."""
-    known = set(_hashes(data.train_images))
-    suspects = [place for place, value in enumerate(_hashes(data.test_images)) if value in known]
+    known = set(_hashes(data.train_inputs))
+    suspects = [place for place, value in enumerate(_hashes(data.test_inputs)) if value in known]
     if not suspects:
         return 0
-    wanted = {data.test_images[place].tobytes() for place in suspects}
+    wanted = {data.test_inputs[place].tobytes() for place in suspects}
     values = {hash(each) for each in wanted}
     there = {
         content
-        for place, value in enumerate(_hashes(data.train_images))
-        if value in values and (content := data.train_images[place].tobytes()) in wanted
+        for place, value in enumerate(_hashes(data.train_inputs))
+        if value in values and (content := data.train_inputs[place].tobytes()) in wanted
     }
-    return sum(data.test_images[place].tobytes() in there for place in suspects)
+    return sum(data.test_inputs[place].tobytes() in there for place in suspects)
 
 
 def warn_of_repeated_images(data: DataSet) -> None:
@@ -31,7 +31,7 @@ def warn_of_repeated_images(data: DataSet) -> None:
     if count := repeated_test_images(data):
         are = "is a training image" if count == 1 else "are training images"
         _log.warning(
-            f"{count:,} of the {len(data.test_images):,} test images of {data.name} {are}, too, which a net "
+            f"{count:,} of the {len(data.test_inputs):,} test images of {data.name} {are}, too, which a net "
             "may know by heart: the test error is too low. Take them out of one of the two."
         )
 

@@ -18,6 +18,10 @@ class Source(Protocol):
     def summary(self) -> str:
         """A few words on what it contains."""
 
+    @property
+    def identity(self) -> str:
+        """All that decides beside the files what is decoded, such as its options."""
+
     def place(self, data_dir: Path) -> str:
         """Return the place where its files are or belong, as text."""
 
@@ -33,9 +37,10 @@ class Source(Protocol):
         """
 
     def decode(self, data_dir: Path) -> DataSet:
-        """Read the files into arrays.
+        """Read the files into arrays; ``notes`` of the data set say what a user should know of how.
 
         Raises:
+            UsageError: if an option does not fit what is there.
             DropbenchError: if they are damaged; it says which file or folder to repair.
 
         """

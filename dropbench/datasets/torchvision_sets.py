@@ -32,6 +32,11 @@ class TorchvisionSet:
     folder: str
     needed: tuple[str, ...]
 
+    @property
+    def identity(self) -> str:
+        """Its name."""
+        return self.name
+
     def place(self, data_dir: Path) -> str:
         """Return the folder where torchvision expects the files."""
         return str(data_dir / self.folder)
@@ -74,10 +79,10 @@ class TorchvisionSet:
             train, test = self._open(data_dir, download=False)
             return DataSet(
                 name=self.name,
-                train_images=_channels_first(train.data),
-                train_labels=_labels(train),
-                test_images=_channels_first(test.data),
-                test_labels=_labels(test),
+                train_inputs=_channels_first(train.data),
+                train_targets=_labels(train),
+                test_inputs=_channels_first(test.data),
+                test_targets=_labels(test),
                 classes=tuple(getattr(train, "classes", None) or map(str, range(10))),
             )
         except Exception as error:  # a damaged file can make torchvision raise anything

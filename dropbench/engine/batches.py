@@ -1,4 +1,4 @@
-"""Normalised batches of uint8 images in memory."""
+"""Batches of examples in memory: normalised images, or the rows of a table."""
 
 import weakref
 from collections import OrderedDict
@@ -69,7 +69,34 @@ def uploaded(array: np.ndarray, device: torch.device) -> torch.Tensor:
 
 
 class Examples:
-    """Images and labels on the device, from which normalised batches are taken.
+    """Inputs and targets on the device, from which batches are taken; the inputs are as a net sees them.
+
+    Args:
+        inputs: numbers ``(examples, …)``, as the rows of an encoded table.
+        targets: ``(examples,)``.
+        device: where they go.
+        half: have the inputs in bfloat16, which matrix products in bf16 would round them to.
+
+    """
+
+    def __init__(
+        self, inputs: np.ndarray, targets: np.ndarray, device: torch.device, half: bool = False
+    ) -> None:
+        self.inputs = torch.from_numpy(inputs).to(device, torch.bfloat16 if half else torch.float32)
+        self.targets = uploaded(targets, device)
+
+    def batch(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the inputs and the targets ``(batch,)`` at ``positions``."""
+        return self.inputs[positions], self.targets[positions]
+
+    @property
+    def device(self) -> torch.device:
+        """The device that they are on."""
+        return self.inputs.device
+
+
+class ImageExamples(Examples):
+    """Images, whose batches are normalised.
 
     With ``half`` the batches are in bfloat16, where a kernel can make them so; matrix products in bf16 would
     round them, too.
@@ -78,27 +105,27 @@ class Examples:
     def __init__(
         self,
         images: np.ndarray,
-        labels: np.ndarray,
+        targets: np.ndarray,
         normalisation: Normalisation,
         device: torch.device,
         half: bool = False,
     ) -> None:
-        self.images = uploaded(images, device)
-        self.labels = uploaded(labels, device)
+        self.inputs = uploaded(images, device)
+        self.targets = uploaded(targets, device)
         self.normalisation = normalisation
         self.half = half
         bytes_ = torch.arange(256, dtype=torch.float32, device=device).expand(images.shape[1], 1, 256)
         self._values = self._normalise(bytes_.clone()).flatten(1).bfloat16()
 
     def batch(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the images and the labels ``(batch,)`` at ``positions``.
+        """Return the images and the targets ``(batch,)`` at ``positions``.
 
         The images are normalised, ``(batch, channels, height, width)`` and channels_last.
         """
-        if self.half and takes_images(self.images):
-            return normalised(self.images, positions, self._values), self.labels[positions]
-        images = self.images[positions].to(torch.float32, memory_format=torch.channels_last)
-        return self._normalise(images), self.labels[positions]
+        if self.half and takes_images(self.inputs):
+            return normalised(self.inputs, positions, self._values), self.targets[positions]
+        images = self.inputs[positions].to(torch.float32, memory_format=torch.channels_last)
+        return self._normalise(images), self.targets[positions]
 
     def _normalise(self, images: torch.Tensor) -> torch.Tensor:
         """Normalise pixel values ``(…, channels, height, width)`` in place."""

@@ -22,7 +22,7 @@ def evaluation_batch(model: nn.Module, examples: Examples, precision: str) -> in
     On the CPU larger batches are slower, since their activations fit into no cache. A GPU needs larger ones
     to be busy, and has a limited memory.
     """
-    device = examples.images.device
+    device = examples.device
     if device.type != "cuda":
         return EVALUATION_BATCH
     return batch_that_fits(free_memory_bytes(device), activation_bytes(model, examples, precision))
@@ -52,7 +52,7 @@ def activation_bytes(model: nn.Module, examples: Examples, precision: str) -> in
             found.append(output.nbytes)
 
     hooks = [module.register_forward_hook(see) for module in model.modules()]
-    images, _ = examples.batch(torch.zeros(1, dtype=torch.int64, device=examples.images.device))
+    images, _ = examples.batch(torch.zeros(1, dtype=torch.int64, device=examples.device))
     with autocast(images.device, precision):
         model.eval()(images)
     for hook in hooks:

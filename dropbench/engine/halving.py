@@ -1,7 +1,6 @@
 """Which runs hold their weights and images in bfloat16."""
 
 from dropbench.catalog.dropouts import variant_of
-from dropbench.catalog.models import recipe_of
 from dropbench.catalog.user_code import is_user_code
 from dropbench.run.config import RunConfig
 
@@ -24,6 +23,6 @@ def halves_weights(config: RunConfig) -> bool:
     )
 
 
-def halves_images(config: RunConfig) -> bool:
-    """Whether the net sees images in bfloat16, which its first layer would round them to."""
-    return halves_weights(config) and recipe_of(config.model.name).task == "classify"
+def halves_inputs(config: RunConfig) -> bool:
+    """Whether the net sees inputs in bfloat16, which its first layer would round them to."""
+    return halves_weights(config) and config.task != "reconstruct"

@@ -81,5 +81,5 @@ def out_of_bag_arrays(
     return {
         "oob": as_kept(predict(model, train.examples, places, precision)),
         "oob_positions": np.flatnonzero(left_out),
-        "oob_labels": train.examples.labels[places].cpu().numpy(),
+        "oob_labels": train.examples.targets[places].cpu().numpy(),
     }

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from dropbench.catalog.models import InputShape
 from dropbench.models.build import make_module
 from dropbench.run.config import RunConfig
 
@@ -39,19 +40,19 @@ class Need:
         return operations / time if time else there
 
 
-def need_of(config: RunConfig, image_shape: tuple[int, int, int], classes: int, images: int) -> Need:
+def need_of(config: RunConfig, input_shape: InputShape, classes: int, images: int) -> Need:
     """Estimate the need of a run of ``config`` on a data set of ``images``, those of all splits together."""
-    channels, height, width = image_shape
     batch = min(config.optimizer.batch_size, images)
     with torch.no_grad(), torch.device("meta"):  # shapes only
-        model = make_module(image_shape, classes, config).eval()
+        model = make_module(input_shape, classes, config).eval()
         with _Shapes() as shapes:
-            model(torch.empty(batch, *image_shape))
+            model(torch.empty(batch, *input_shape))
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    evaluated = min(images, _EVALUATED // (height * width))
+    places = math.prod(input_shape[1:])
+    evaluated = min(images, _EVALUATED // places)
     memory = (
         CONTEXT
-        + images * (channels * height * width + 8)  # 8 bytes are a label
+        + images * (math.prod(input_shape) * (1 if len(input_shape) > 1 else 4) + 8)  # 8 bytes are a label
         + parameters * (_OF_A_PARAMETER + 4 * config.optimizer.snapshots)
         + shapes.units * _OF_A_UNIT
         + 2 * shapes.largest * 4 * evaluated / batch  # a layer's units are made of those before it

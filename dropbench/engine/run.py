@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from dropbench.catalog.models import recipe_of
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.split import SplitPositions, split
 from dropbench.dropout.control import (
@@ -20,12 +19,13 @@ from dropbench.dropout.control import (
     set_strength,
 )
 from dropbench.engine import members, optim, tasks
-from dropbench.engine.batches import Examples, measure, pixel_values
+from dropbench.engine.batches import Examples
 from dropbench.engine.compiling import Compiled, compiled_for
 from dropbench.engine.device import describe, peak_memory_bytes
 from dropbench.engine.epoch import Steps, steps_of
-from dropbench.engine.halving import halves_images, halves_weights
+from dropbench.engine.halving import halves_weights
 from dropbench.engine.history import History
+from dropbench.engine.inputs import Preparation, preparation
 from dropbench.engine.panel import measure_autoencoder, measure_classifier
 from dropbench.engine.penalties import Penalties, check_compiles
 from dropbench.engine.step import Step
@@ -48,6 +48,7 @@ class Run:
     data: DataSet
     device: torch.device
     parts: SplitPositions
+    prepared: Preparation
     train_examples: Examples
     model: nn.Module
     task: Task
@@ -62,20 +63,12 @@ class Run:
     @classmethod
     def prepare(cls, config: RunConfig, data: DataSet, device: torch.device, graph: bool = False) -> "Run":
         """Return the run before its first step; with ``graph`` its steps are replayed as graphs."""
-        parts = split(data.train_labels, config)
-        # The normalisation is that of the training split, not of a bootstrap, so that members share it.
-        task = recipe_of(config.model.name).task
-        normalisation = (
-            pixel_values(data.image_shape[0], device)
-            if task == "reconstruct" or config.data.pixels == "unit"
-            else measure(data.train_images, parts.train, device, data.pixel_sums)
-        )
-        model = build_model(data.image_shape, len(data.classes), config)
+        parts = split(data, config)
+        prepared = preparation(data, parts.train, config, device)
+        model = build_model(data.input_shape, data.outputs, config)
         model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         set_streams(model, "mask", config.repetition.seed, config.repetition.member)
-        examples = Examples(
-            data.train_images, data.train_labels, normalisation, device, halves_images(config)
-        )
+        examples = prepared.examples(data.train_inputs, data.train_targets)
         optimizer = optim.SGD(
             model,
             config.optimizer.momentum,
@@ -85,15 +78,16 @@ class Run:
         )
         images = len(parts.drawn)
         penalties = Penalties(model, config, images)
-        step = Step(config, examples, model, model, TASKS[task], penalties, optimizer)
+        step = Step(config, examples, model, model, TASKS[config.task], penalties, optimizer)
         return cls(
             config=config,
             data=data,
             device=device,
             parts=parts,
+            prepared=prepared,
             train_examples=examples,
             model=model,
-            task=TASKS[task],
+            task=TASKS[config.task],
             optimizer=optimizer,
             step=step,
             steps=steps_of(step, images, device, graph),
@@ -184,18 +178,17 @@ class Run:
         steps = np.linspace(0, len(distinct) - 1, min(len(distinct), MOST_TRAINING_IMAGES)).astype(int)
         return tasks.Split(self.train_examples, self.positions(distinct[steps]))
 
-    def split_of(self, images: np.ndarray, labels: np.ndarray) -> tasks.Split:
-        """Return a split of images that are not training images, normalised like the training images."""
-        like = self.train_examples
-        examples = Examples(images, labels, like.normalisation, self.device, like.half)
-        return tasks.Split(examples, torch.arange(len(labels), device=self.device))
+    def split_of(self, inputs: np.ndarray, targets: np.ndarray) -> tasks.Split:
+        """Return a split of examples that are not training examples, prepared like these."""
+        examples = self.prepared.examples(inputs, targets)
+        return tasks.Split(examples, torch.arange(len(targets), device=self.device))
 
     def measure(
         self, panel: bool, ood: OodImages | None
     ) -> tuple[dict[str, float], dict[str, np.ndarray], list[PanelRecord]]:
         """Return metrics, predictions and panel of the trained net, as in RunResult."""
         config, data, precision = self.config, self.data, self.config.optimizer.precision
-        test = self.split_of(data.test_images, data.test_labels)
+        test = self.split_of(data.test_inputs, data.test_targets)
         splits = {"train": self.trained_on(), "val": self.validation, "test": test}
         figures, arrays = self.task.measure(self.model, splits, precision)
         figures |= learned_rates(self.model, config)
@@ -253,7 +246,7 @@ class Run:
                 "train_images": len(drawn),
                 "distinct_train_images": len(np.unique(drawn)),
                 "validation_images": len(self.parts.validation),
-                "test_images": len(self.data.test_labels),
+                "test_images": len(self.data.test_targets),
                 "last_epoch": len(history.records),
                 "tested_epoch": history.tested_epoch,
                 "peak_memory_bytes": peak_memory_bytes(self.device),

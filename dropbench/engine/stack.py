@@ -10,6 +10,7 @@ from time import perf_counter
 
 import torch
 
+from dropbench.catalog.models import InputShape
 from dropbench.datasets.dataset import DataSet
 from dropbench.dropout.control import rates
 from dropbench.engine.device import in_progress, prepare_device
@@ -19,6 +20,7 @@ from dropbench.engine.history import History
 from dropbench.engine.run import OodImages, Run
 from dropbench.engine.stacked_mlp import StackedMLP, release
 from dropbench.models.parts import sizes
+from dropbench.run.blocks.data import IMAGES, NO_AUGMENTATION
 from dropbench.run.blocks.dropout import PHILOX
 from dropbench.run.config import RunConfig
 from dropbench.run.result import EpochRecord, RunResult
@@ -28,10 +30,16 @@ OnStacked = Callable[[int, RunConfig, EpochRecord | None], None]
 
 
 def stacks(config: RunConfig) -> bool:
-    """Whether a run can be one of a stack: of the mlp with ReLU, Bernoulli dropout and no penalty."""
+    """Whether a run can be one of a stack.
+
+    It is of the mlp that classifies images as they are, with ReLU, Bernoulli dropout and no penalty.
+    """
     dropout, penalty = config.dropout, config.penalty
     return (
         config.model.name == "mlp"
+        and config.data.inputs == IMAGES
+        and config.data.augment == NO_AUGMENTATION
+        and config.task == "classify"
         and config.model.activation == "relu"
         and dropout.variant == "bernoulli"
         and (dropout.random_numbers == PHILOX or config.without_dropout)
@@ -55,11 +63,9 @@ def stack_of(config: RunConfig) -> Hashable:
     )
 
 
-def bytes_of_a_slot(
-    config: RunConfig, image_shape: tuple[int, int, int], classes: int, train_images: int
-) -> float:
+def bytes_of_a_slot(config: RunConfig, input_shape: InputShape, classes: int, train_images: int) -> float:
     """Estimate the memory on the device that a run takes in a stack, of a data set with so many images."""
-    features, half = math.prod(image_shape), config.optimizer.precision == "bf16"
+    features, half = math.prod(input_shape), config.optimizer.precision == "bf16"
     widths = (features, *sizes(config.model.layers, config, "hidden"), classes)
     weights = [(inputs + 1) * outputs for inputs, outputs in pairwise(widths)]
     batch = max(EVALUATION_BATCH, config.optimizer.batch_size)

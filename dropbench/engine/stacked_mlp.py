@@ -13,6 +13,7 @@ from torch import nn
 from dropbench.dropout.bernoulli import BernoulliDropout
 from dropbench.dropout.control import dropout_layers, schedule_strength, set_strength
 from dropbench.dropout.stream import Stream
+from dropbench.engine.batches import ImageExamples
 from dropbench.engine.evaluate import EVALUATION_BATCH
 from dropbench.engine.graph import Graphs, Lane
 from dropbench.engine.halving import halves_weights
@@ -48,8 +49,8 @@ class StackedMLP:
         device, examples = like.device, like.train_examples
         self.slots = slots
         self._batch_size = like.config.optimizer.batch_size
-        self._images = examples.images.permute(0, 2, 3, 1).contiguous()  # units of inputs are numbered so
-        self._labels = examples.labels
+        self._images = examples.inputs.permute(0, 2, 3, 1).contiguous()  # units of inputs are numbered so
+        self._labels = examples.targets
         self._half = halves_weights(like.config)
         self._drops_inputs = bool(like.config.dropout.p_drop_input)
         self._device = device
@@ -107,7 +108,8 @@ class StackedMLP:
 
     def take(self, slot: int, run: Run) -> None:
         """Put the net of a run that begins into a slot, whose weights the run's own model has from now on."""
-        settings, normalisation = run.config.optimizer, run.train_examples.normalisation
+        settings = run.config.optimizer
+        normalisation = cast(ImageExamples, run.train_examples).normalisation
         for layer, linear in zip(self._layers, linear_layers(run.model), strict=True):
             layer.take(slot, linear)
         self._validation[slot] = run.positions(run.parts.validation)

@@ -27,7 +27,7 @@ class Split:
     @property
     def labels(self) -> torch.Tensor:
         """The labels of the split, ``(examples,)``."""
-        return self.examples.labels[self.positions]
+        return self.examples.targets[self.positions]
 
 
 class Task(Protocol):

@@ -82,8 +82,7 @@ class Workbench:
         key_of = functools.cache(lambda name: source_key(name) if is_user_code(name) else "")
         bound = [
             config.replace(
-                data=data.name,
-                data_key=data.key,
+                **data.settings,
                 precision=self.precision,
                 model_key=key_of(config.model.name),
                 dropout_key=key_of(config.dropout.variant),
@@ -92,9 +91,9 @@ class Workbench:
         ]
         # Seeds and drop probabilities do not decide whether a net fits: each architecture is tried once.
         for config in {_architecture(config) for config in bound}:
-            split(data.train_labels, config)
+            split(data, config)
             with torch.device("meta"):  # builds the shapes only, without memory or time
-                model = make_module(data.image_shape, len(data.classes), config)
+                model = make_module(data.input_shape, data.outputs, config)
             if self.extras.panel:
                 hidden_sites(model)
             if self.extras.compiled:

@@ -6,8 +6,13 @@ from dropbench.kernels import compiled
 
 
 def takes_images(images: torch.Tensor) -> bool:
-    """Whether ``normalised`` can be used: images in memory, without gaps."""
-    return compiled.usable() and images.device.type == "cpu" and images.is_contiguous()
+    """Whether ``normalised`` can be used: bytes in memory, without gaps."""
+    return (
+        compiled.usable()
+        and images.device.type == "cpu"
+        and images.dtype == torch.uint8
+        and images.is_contiguous()
+    )
 
 
 def normalised(images: torch.Tensor, positions: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

@@ -1,9 +1,12 @@
 """The autoencoder with one hidden layer."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from dropbench.catalog.models import InputShape
 from dropbench.dropout.registry import make_dropout
 from dropbench.errors import UsageError
 from dropbench.models.parts import activated_into, activation_of
@@ -34,14 +37,14 @@ class Autoencoder(nn.Module):
 
     """
 
-    def __init__(self, image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> None:
+    def __init__(self, input_shape: InputShape, classes: int, config: RunConfig) -> None:
         super().__init__()
         if len(config.model.layers) != 1:
             raise UsageError(
                 f"The autoencoder has one hidden layer, not {len(config.model.layers)}.",
                 "Write one in `layers`.",
             )
-        pixels = image_shape[0] * image_shape[1] * image_shape[2]
+        pixels = math.prod(input_shape)
         self.hidden = nn.Linear(pixels, config.model.layers[0])
         self.output = (
             TiedLinear(self.hidden) if config.model.tied else nn.Linear(config.model.layers[0], pixels)

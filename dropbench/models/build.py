@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dropbench.catalog import user_code
-from dropbench.catalog.models import RECIPES
+from dropbench.catalog.models import RECIPES, InputShape
 from dropbench.dropout.control import dropout_layers, schedule_strength
 from dropbench.dropout.registry import make_dropout
 from dropbench.dropout.stream import Stream
@@ -19,17 +19,17 @@ from dropbench.run.blocks.model import CORRECTED, TORCH
 from dropbench.run.config import RunConfig
 from dropbench.run.streams import key_of, torch_generator
 
-ModelFactory = Callable[[tuple[int, int, int], int, RunConfig], nn.Module]
+ModelFactory = Callable[[InputShape, int, RunConfig], nn.Module]
 
 
-def make_module(image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> nn.Module:
+def make_module(input_shape: InputShape, classes: int, config: RunConfig) -> nn.Module:
     """Return the model of ``config`` with torch's own initialisation, drawn from the run's stream.
 
     In a model of the user's own, torch's Dropout layers become hidden sites and its Dropout2d layers conv
     sites, with the drop probabilities and the variant of ``config``.
 
     Raises:
-        UsageError: if the model cannot take images of ``image_shape`` ``(channels, height, width)``, or if it
+        UsageError: if the model cannot take images of ``input_shape`` ``(channels, height, width)``, or if it
             lacks a dropout site where ``config`` drops units.
 
     """
@@ -37,16 +37,16 @@ def make_module(image_shape: tuple[int, int, int], classes: int, config: RunConf
     with torch.random.fork_rng(devices=[]):  # torch's own initialisation draws from the global generator
         torch.default_generator.set_state(generator.get_state())
         if user_code.is_user_code(config.model.name):
-            return _own_model(image_shape, classes, config)
+            return _own_model(input_shape, classes, config)
         module_name, _, attribute = RECIPES[config.model.name].factory.partition(":")
         factory = cast(ModelFactory, getattr(import_module(module_name), attribute))
-        return factory(image_shape, classes, config)
+        return factory(input_shape, classes, config)
 
 
-def _own_model(image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> nn.Module:
+def _own_model(input_shape: InputShape, classes: int, config: RunConfig) -> nn.Module:
     hint = "A model of your own is called as factory((channels, height, width), classes, config)."
     factory = user_code.load(config.model.name)
-    model = user_code.make(config.model.name, nn.Module, hint, factory, image_shape, classes, config)
+    model = user_code.make(config.model.name, nn.Module, hint, factory, input_shape, classes, config)
     for name, module in list(model.named_modules()):
         site = {nn.Dropout: "hidden", nn.Dropout2d: "conv"}.get(type(module))
         if site is not None:
@@ -62,7 +62,7 @@ def _own_model(image_shape: tuple[int, int, int], classes: int, config: RunConfi
     return model
 
 
-def build_model(image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> nn.Module:
+def build_model(input_shape: InputShape, classes: int, config: RunConfig) -> nn.Module:
     """Return the model of ``config``, initialised from the ``init`` stream of its seed and member.
 
     Runs of one seed and shape have the same weights, up to the factors of a corrected initialisation. With
@@ -72,7 +72,7 @@ def build_model(image_shape: tuple[int, int, int], classes: int, config: RunConf
         UsageError: see make_module.
 
     """
-    model = make_module(image_shape, classes, config)
+    model = make_module(input_shape, classes, config)
     if config.model.init == TORCH:
         return model
     seed, member = config.repetition.seed, config.repetition.member
@@ -80,5 +80,5 @@ def build_model(image_shape: tuple[int, int, int], classes: int, config: RunConf
     if config.model.init == CORRECTED and not config.without_dropout:
         with torch.random.fork_rng(devices=[]):  # a dropout of the user's own may draw from torch's generator
             torch.default_generator.manual_seed(key_of(seed, "own", member))
-            correct(model, image_shape, schedule_strength(config, 1), Stream.of(seed, "init", member, 1))
+            correct(model, input_shape, schedule_strength(config, 1), Stream.of(seed, "init", member, 1))
     return model

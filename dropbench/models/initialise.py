@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from dropbench.catalog.models import InputShape
 from dropbench.dropout.control import dropout_layers, set_strength, tapped
 from dropbench.dropout.layer import Arriving, DropoutLayer
 from dropbench.dropout.stream import Stream
@@ -35,7 +36,7 @@ def initialise(model: nn.Module, config: RunConfig, generator: torch.Generator) 
 
 
 @torch.no_grad()
-def correct(model: nn.Module, image_shape: tuple[int, int, int], strength: float, stream: Stream) -> None:
+def correct(model: nn.Module, input_shape: InputShape, strength: float, stream: Stream) -> None:
     """Divide the weights that noisy units go into by √E(D²), where D is the factor of the site's noise.
 
     The second moment of every layer's input in training is then what it is without dropout, as Hendrycks &
@@ -44,7 +45,7 @@ def correct(model: nn.Module, image_shape: tuple[int, int, int], strength: float
     has no weights of its own, such as a tied decoder, is left as it is, and so is one that the model does not
     name.
     """
-    for layer, arriving in _arriving(model, image_shape, stream):
+    for layer, arriving in _arriving(model, input_shape, stream):
         weight = getattr(layer.next_layer, "weight", None)
         layer.strength = strength
         if isinstance(weight, nn.Parameter) and not layer.does_nothing:
@@ -55,7 +56,7 @@ def correct(model: nn.Module, image_shape: tuple[int, int, int], strength: float
 
 
 def _arriving(
-    model: nn.Module, image_shape: tuple[int, int, int], stream: Stream
+    model: nn.Module, input_shape: InputShape, stream: Stream
 ) -> list[tuple[DropoutLayer, Arriving]]:
     """The dropout layers, each with what arrives at it without any dropout."""
     found: list[tuple[DropoutLayer, Arriving]] = []
@@ -75,7 +76,7 @@ def _arriving(
     set_strength(model, 0.0)
     hooks = [layer.register_forward_pre_hook(remember) for layer in layers]
     with tapped({layer: seen(layer) for layer in layers}):
-        model.eval()(normal((_EXAMPLES, *image_shape), stream.draw(), torch.device("cpu")))
+        model.eval()(normal((_EXAMPLES, *input_shape), stream.draw(), torch.device("cpu")))
     model.train()
     for hook in hooks:
         hook.remove()

@@ -6,6 +6,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from dropbench.catalog.models import InputShape
 from dropbench.dropout.registry import make_dropout
 from dropbench.models.parts import (
     PooledConv2d,
@@ -30,9 +31,9 @@ class LectureCNN(nn.Module):
 
     """
 
-    def __init__(self, image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> None:
+    def __init__(self, input_shape: InputShape, classes: int, config: RunConfig) -> None:
         super().__init__()
-        channels, height, width = at_least_8(image_shape, config)
+        channels, height, width = at_least_8(input_shape, config)
         maps, (full,) = sizes((64, 128, 256), config, "conv"), sizes((512,), config, "hidden")
         widths = (channels, *maps)
         self.convolutions = nn.ModuleList(

@@ -1,11 +1,13 @@
 """Fully connected nets."""
 
+import math
 from itertools import pairwise
 from typing import cast
 
 import torch
 from torch import nn
 
+from dropbench.catalog.models import InputShape
 from dropbench.dropout.registry import make_dropout
 from dropbench.models.parts import activation_of, fully_connected, sizes, typed
 from dropbench.run.config import RunConfig
@@ -14,15 +16,15 @@ from dropbench.run.config import RunConfig
 class MLP(nn.Module):
     """A fully connected net, as in the 2014 paper's experiments on MNIST.
 
-    The input is ``(batch, channels, height, width)``, the output logits ``(batch, classes)``. The hidden
+    The input is images ``(batch, channels, height, width)`` or rows ``(batch, features)``, the output logits
+    ``(batch, classes)``. The hidden
     layers have ``config.model.layers`` units, which ``width`` and ``widened`` change (see
     dropbench.models.parts.sizes). A maxout unit has one set of weights for each of its pieces.
     """
 
-    def __init__(self, image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> None:
+    def __init__(self, input_shape: InputShape, classes: int, config: RunConfig) -> None:
         super().__init__()
-        channels, height, width = image_shape
-        widths = (channels * height * width, *sizes(config.model.layers, config, "hidden"))
+        widths = (math.prod(input_shape), *sizes(config.model.layers, config, "hidden"))
         pieces = config.model.pieces if config.model.activation == "maxout" else 1
         self.hidden = nn.ModuleList(
             nn.Linear(fan_in, fan_out * pieces) for fan_in, fan_out in pairwise(widths)
@@ -34,8 +36,8 @@ class MLP(nn.Module):
             make_dropout(config, "hidden", layer) for layer in (*self.hidden[1:], self.output)
         )
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return logits ``(batch, classes)`` of normalised images ``(batch, channels, height, width)``."""
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return logits ``(batch, classes)`` of prepared inputs."""
         dropouts = (self.input_dropout, *typed(self.hidden_dropouts))
         layers = cast(tuple[nn.Linear, ...], (*self.hidden, self.output))
-        return fully_connected(images, dropouts, layers, self.activation)
+        return fully_connected(inputs, dropouts, layers, self.activation)

@@ -6,6 +6,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from dropbench.catalog.models import InputShape
 from dropbench.dropout.registry import make_dropout
 from dropbench.models.parts import (
     PooledConv2d,
@@ -34,9 +35,9 @@ class PaperCNN(nn.Module):
 
     """
 
-    def __init__(self, image_shape: tuple[int, int, int], classes: int, config: RunConfig) -> None:
+    def __init__(self, input_shape: InputShape, classes: int, config: RunConfig) -> None:
         super().__init__()
-        channels, height, width = at_least_8(image_shape, config)
+        channels, height, width = at_least_8(input_shape, config)
         maps = [*sizes((96, 128), config, "conv"), *sizes((256,), config, "hidden")]
         self.convolutions = nn.ModuleList(
             PooledConv2d(fan_in, fan_out, kernel_size=5, padding=2)

@@ -6,6 +6,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from dropbench.catalog.models import InputShape
 from dropbench.dropout.bernoulli import BernoulliDropout
 from dropbench.dropout.layer import DropoutLayer, flat_for
 from dropbench.errors import UsageError
@@ -138,12 +139,12 @@ def sizes(layers: Iterable[int], config: RunConfig, site: str) -> list[int]:
     return [max(1, round(units * config.model.width / keep)) for units in layers]
 
 
-def at_least_8(image_shape: tuple[int, int, int], config: RunConfig) -> tuple[int, int, int]:
-    """Return ``image_shape``; raise UsageError if the images are too small to be pooled three times."""
-    _, height, width = image_shape
+def at_least_8(input_shape: InputShape, config: RunConfig) -> InputShape:
+    """Return ``input_shape``; raise UsageError if the images are too small to be pooled three times."""
+    _, height, width = input_shape
     if min(height, width) < 8:
         raise UsageError(
             f"{config.model.name} pools three times and needs images of 8×8 or more, not {height}×{width}.",
             "Use `model=mlp`.",
         )
-    return image_shape
+    return input_shape

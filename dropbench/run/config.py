@@ -89,7 +89,7 @@ class RunConfig(Blocks):
 
         One at its default is left out, so that a setting added later changes no recorded run_id; therefore
         a declared default may never change. With nothing dropped, all variants, conventions and schedules
-        are the same run, and there is nothing to correct the initial weights for. The same images under
+        are the same run, and there is nothing to correct the initial weights for. The same data under
         another name are the same, too.
         """
         values = self.settings()
@@ -99,7 +99,7 @@ class RunConfig(Blocks):
             name: value
             for name, value in values.items()
             if value != SETTINGS[name].default
-            and not (name == "data" and self.data.key)
+            and not (SETTINGS[name].of_source and self.data.key)
             and not (SETTINGS[name].of_dropout and self.without_dropout)
         }
 

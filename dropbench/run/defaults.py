@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dropbench.catalog.models import recipe_of
+from dropbench.catalog.models import MODEL_OF, recipe_of
 from dropbench.run.blocks.optimizer import CONSTANT
 from dropbench.run.setting import Declaration
 
@@ -15,9 +15,11 @@ def resolve(told: Mapping[str, Any], settings: Mapping[str, Declaration]) -> dic
         UsageError: for an unknown model.
 
     """
-    recipe = recipe_of(told.get("model", settings["model"].default))
+    inputs = told.get("inputs", settings["inputs"].default)
+    told = {"model": MODEL_OF.get(inputs, settings["model"].default), **told}
+    recipe = recipe_of(told["model"])
     values = {
-        name: told.get(name, getattr(recipe, name) if each.from_recipe else each.untold)
+        name: told.get(name, recipe.default(name, inputs) if each.from_recipe else each.untold)
         for name, each in settings.items()
     }
     if values["patience"] is not None and "learning_rate_schedule" not in told:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from dropbench.catalog.models import RECIPES
+from dropbench.catalog.models import defaults_of
 from dropbench.errors import DropbenchError
 from dropbench.run.config import SETTINGS
 from dropbench.run.setting import Declaration, Range
@@ -52,12 +52,10 @@ def _default(each: Declaration) -> str:
         return each.says_default
     if not each.from_recipe:
         return _code(each.text(each.untold))
-    models: dict[str, list[str]] = {}
-    for name, recipe in RECIPES.items():
-        models.setdefault(_code(each.text(getattr(recipe, each.name))), []).append(name)
-    if len(models) == 1:
-        return next(iter(models))
-    return "; ".join(f"{value} for {', '.join(names)}" for value, names in models.items())
+    by_value = {_code(each.text(value)): models for value, models in defaults_of(each.name).items()}
+    if len(by_value) == 1:
+        return next(iter(by_value))
+    return "; ".join(f"{value} for {', '.join(models)}" for value, models in by_value.items())
 
 
 def _values(each: Declaration) -> str:

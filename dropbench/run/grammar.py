@@ -57,6 +57,12 @@ def parse_train_sizes(text: str, name: str = "train_size") -> tuple[int | None, 
     return tuple(dict.fromkeys(sizes))
 
 
+def parse_augmentations(text: str, name: str = "augment") -> tuple[str, ...]:
+    """One or more sets of augmentations, divided by ``/``: ``none/flip/flip,crop``, in any order."""
+    sets = (sorted({each.strip() for each in part.split(",")}, reverse=True) for part in text.split("/"))
+    return tuple(dict.fromkeys(",".join(names) for names in sets))
+
+
 def parse_names(text: str, name: str = "") -> tuple[str, ...]:
     """Names divided by commas, each once."""
     return tuple(dict.fromkeys(name.strip() for name in text.split(",")))

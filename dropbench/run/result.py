@@ -6,7 +6,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from dropbench.catalog.models import recipe_of
 from dropbench.run.config import RunConfig
 
 Status = Literal["ok", "diverged", "failed"]
@@ -101,7 +100,7 @@ def kept_arrays(config: RunConfig, ood: str = "") -> frozenset[str]:
     An autoencoder has ``features``, ``originals`` and ``reconstructions``, which are images
     ``(n, channels, height, width)``.
     """
-    if recipe_of(config.model.name).task == "reconstruct":
+    if config.task == "reconstruct":
         return frozenset({"features", "originals", "reconstructions"})
     splits = ["val", "test", *([ood_split(ood)] if ood else [])]
     names = {*splits, "val_labels", "test_labels"}

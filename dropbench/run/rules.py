@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from dropbench.catalog.dropouts import VARIANTS, variant_of
-from dropbench.catalog.models import recipe_of
+from dropbench.catalog.models import MODEL_OF, TABLE, recipe_of
 from dropbench.errors import UsageError
 from dropbench.run.blocks.model import TORCH
 from dropbench.run.blocks.together import Blocks
@@ -110,15 +110,29 @@ def every_snapshot_has_an_epoch(run: Blocks) -> None:
         )
 
 
-def ensembles_are_of_classifiers(run: Blocks) -> None:
-    """Boosting and snapshots average the predictions of classes."""
-    if (run.dropout.boosting or run.optimizer.snapshots) and recipe_of(run.model.name).task != "classify":
+def boosting_is_of_classifiers(run: Blocks) -> None:
+    """The objective of dropout boosting is that of a softmax."""
+    if run.dropout.boosting and run.task != "classify":
+        raise UsageError("Dropout boosting is for classification.", "Leave out `joint`, or the arm boosting.")
+
+
+def autoencoders_have_no_snapshots(run: Blocks) -> None:
+    """Snapshots are averaged, and reconstructions are not."""
+    if run.optimizer.snapshots and run.task == "reconstruct":
+        raise UsageError(f"The model {run.model.name} makes no predictions.", "Leave out `snapshots`.")
+
+
+def the_model_takes_the_inputs(run: Blocks) -> None:
+    """Convolutions are of images, and an autoencoder has pixels to reconstruct."""
+    if run.data.inputs == TABLE and recipe_of(run.model.name).on_tables is None:
         raise UsageError(
-            f"The model {run.model.name} does not classify.", "Leave out `joint` and `snapshots`."
+            f"The model {run.model.name} needs images, and {run.data.name} is a table.",
+            f"Use `model={MODEL_OF[TABLE]}`.",
         )
 
 
 RULES: tuple[Callable[[Blocks], None], ...] = (
+    the_model_takes_the_inputs,
     the_model_has_the_sites,
     the_variant_is_known,
     the_variant_fits,
@@ -128,5 +142,6 @@ RULES: tuple[Callable[[Blocks], None], ...] = (
     own_models_start_by_themselves,
     snapshots_need_all_epochs,
     every_snapshot_has_an_epoch,
-    ensembles_are_of_classifiers,
+    boosting_is_of_classifiers,
+    autoencoders_have_no_snapshots,
 )

@@ -86,6 +86,8 @@ class Declaration:
     """Says what the default is, where it is no single value."""
     empty: str = ""
     """The word for None on the command line and in a table."""
+    of_source: bool = False
+    """Says where the data come from, or how they are made of it: the data's digest stands for it."""
     of_dropout: bool = False
     """Changes nothing where no unit is dropped."""
     axis: int = 0

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from dropbench.catalog.models import RECIPES
+from dropbench.catalog.models import MODEL_OF, RECIPES
 from dropbench.run.config import SETTINGS, RunConfig
 from dropbench.run.result import RunResult
 
@@ -12,10 +12,13 @@ _NAMED = ("data", "model", "data_key", "model_key", "dropout_key")
 _ALWAYS = ("p_drop", "seed")
 
 
-def usual(name: str, model: str) -> Any:
-    """The value that a setting has where nobody tells it: the model's, or the default of today."""
+def usual(name: str, model: str, inputs: str) -> Any:
+    """The value that a setting has where nobody tells it: the model's for these inputs, or that of today."""
     each = SETTINGS[name]
-    return getattr(RECIPES.get(model) or RECIPES["lecture-cnn"], name) if each.from_recipe else each.untold
+    if name == "model":
+        return MODEL_OF[inputs]
+    recipe = RECIPES.get(model) or RECIPES["lecture-cnn"]
+    return recipe.default(name, inputs) if each.from_recipe else each.untold
 
 
 def unusual(values: Mapping[str, Any], names: Iterable[str]) -> list[str]:
@@ -25,7 +28,7 @@ def unusual(values: Mapping[str, Any], names: Iterable[str]) -> list[str]:
         for name in names
         if name in values
         and name not in _NAMED
-        and (SETTINGS[name].always or values[name] != usual(name, values["model"]))
+        and (SETTINGS[name].always or values[name] != usual(name, values["model"], values["inputs"]))
     ]
 
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
+from dropbench.catalog.models import InputShape
 from dropbench.datasets.dataset import DataSet
 from dropbench.engine.gpus import Gpu
 from dropbench.engine.need import Need, largest, need_of
@@ -43,7 +44,7 @@ class Workload:
     """The runs of a command and the shape of their data: what the number of runs on a GPU depends on."""
 
     configs: Sequence[RunConfig]
-    image_shape: tuple[int, int, int]
+    input_shape: InputShape
     classes: int
     images: int
     """The number of images, those of all splits together."""
@@ -53,8 +54,8 @@ class Workload:
     @classmethod
     def of(cls, configs: Iterable[RunConfig], data: DataSet, graph: bool = True) -> "Workload":
         """Return the workload of runs on a data set in memory."""
-        images = len(data.train_labels) + len(data.test_labels)
-        return cls(tuple(configs), data.image_shape, len(data.classes), images, graph)
+        images = len(data.train_targets) + len(data.test_targets)
+        return cls(tuple(configs), data.input_shape, data.outputs, images, graph)
 
     @property
     def replays(self) -> bool:
@@ -70,7 +71,7 @@ class Workload:
             return 1
         try:
             needs = [
-                need_of(config, self.image_shape, self.classes, self.images) for config in self._distinct()
+                need_of(config, self.input_shape, self.classes, self.images) for config in self._distinct()
             ]
         except Exception as error:  # whatever the user's code raises
             _log.info(f"One run on each GPU, since the net cannot be tried on shapes alone: {error}")

@@ -141,7 +141,7 @@ def with_stacks(
     def slots_of(config: RunConfig) -> int:
         most = machine.stack or slots_that_fit(
             torch.cuda.mem_get_info(device)[0],
-            bytes_of_a_slot(config, data.image_shape, len(data.classes), len(data.train_labels)),
+            bytes_of_a_slot(config, data.input_shape, data.outputs, len(data.train_targets)),
         )
         return min(most, together[stack_of(config)])
 

@@ -321,9 +321,9 @@ def test_arrays_are_taken_as_they_lie(channels):
     grey = generator.integers(0, 256, (20, 6, 5), dtype=np.uint8)
     given = {"none": grey, "first": grey[:, None], "last": grey[..., None]}[channels]
     data = db.data(given, list("ab" * 10), given[:4], list("abab"))
-    assert np.array_equal(data.train_images, grey[:, None])
+    assert np.array_equal(data.train_inputs, grey[:, None])
     assert data.classes == ("a", "b")
-    assert data.train_labels.tolist() == [0, 1] * 10
+    assert data.train_targets.tolist() == [0, 1] * 10
     assert data.key == db.data(given / 255, list("ab" * 10), given[:4] / 255.0, list("abab")).key
 
 

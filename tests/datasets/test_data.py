@@ -23,22 +23,22 @@ from dropbench.run.machine import Machine
 
 
 def test_embedded_digits_are_4000_and_1000_stratified_and_disjoint(digits):
-    assert np.bincount(digits.train_labels).tolist() == [400] * 10
-    assert np.bincount(digits.test_labels).tolist() == [100] * 10
-    assert digits.image_shape == (1, 28, 28)
-    train = {image.tobytes() for image in digits.train_images}
-    assert sum(image.tobytes() in train for image in digits.test_images) == 0
+    assert np.bincount(digits.train_targets).tolist() == [400] * 10
+    assert np.bincount(digits.test_targets).tolist() == [100] * 10
+    assert digits.input_shape == (1, 28, 28)
+    train = {image.tobytes() for image in digits.train_inputs}
+    assert sum(image.tobytes() in train for image in digits.test_inputs) == 0
     assert digits.key == "a8f59155f8c1a778", "the same split for ever"
 
 
 def test_cached_set_is_the_decoded_set(digits):
     again = prepare("mnist5k")
     assert again.key == digits.key == again.digest()
-    assert isinstance(again.train_images, np.memmap)
+    assert isinstance(again.train_inputs, np.memmap)
 
 
 def test_damaged_cache_is_decoded_again(digits):
-    file = cache.cache_folder() / digits.key / "train_images.npy"
+    file = cache.cache_folder() / digits.key / "train_inputs.npy"
     file.write_bytes(file.read_bytes()[:1000])
     assert prepare("mnist5k").digest() == digits.key
 
@@ -55,7 +55,7 @@ def test_pixel_sums_are_exact():
 
 def test_a_cached_set_has_its_pixel_sums_and_an_older_or_damaged_entry_gets_them(blobs):
     file = cache.cache_folder() / blobs.key / "pixel_sums.npy"
-    wanted = pixel_sums(blobs.train_images)
+    wanted = pixel_sums(blobs.train_inputs)
     assert np.array_equal(np.load(file), wanted)
     for damage in (b"", b"rubbish", file.read_bytes()[:-9]):
         file.write_bytes(damage)
@@ -71,8 +71,8 @@ def test_a_cached_set_has_its_pixel_sums_and_an_older_or_damaged_entry_gets_them
 
 
 def test_a_set_made_of_a_cached_one_has_sums_of_its_own(blobs):
-    other = replace(blobs, train_images=255 - blobs.train_images)
-    assert np.array_equal(other.pixel_sums, pixel_sums(other.train_images))
+    other = replace(blobs, train_inputs=255 - blobs.train_inputs)
+    assert np.array_equal(other.pixel_sums, pixel_sums(other.train_inputs))
     assert other.pixel_sums is other.pixel_sums, "computed once"
 
 
@@ -83,7 +83,7 @@ def test_an_entry_that_cannot_be_written_is_used_without_its_sums(blobs, monkeyp
         raise PermissionError
 
     monkeypatch.setattr("tempfile.mkstemp", refuse)  # permissions stop no superuser
-    assert np.array_equal(cache.load(blobs.key).pixel_sums, pixel_sums(blobs.train_images))
+    assert np.array_equal(cache.load(blobs.key).pixel_sums, pixel_sums(blobs.train_inputs))
 
 
 @pytest.mark.parametrize("counts", [[50, 50], [90, 9, 1], [3, 200, 40, 7]])
@@ -99,21 +99,21 @@ def test_every_prefix_of_a_stratified_order_has_each_class_in_its_share(counts):
 
 
 def test_split_is_disjoint_complete_and_its_subsets_are_nested(digits):
-    labels = digits.train_labels
-    whole = split(labels, RunConfig(seed=3))
+    labels = digits.train_targets
+    whole = split(digits, RunConfig(seed=3))
     assert sorted([*whole.train, *whole.validation]) == list(range(4000))
     assert len(whole.validation) == 400 == 4000 - largest_train_size(4000)
-    small, large = (split(labels, RunConfig(seed=3, train_size=n)) for n in (100, 1000))
+    small, large = (split(digits, RunConfig(seed=3, train_size=n)) for n in (100, 1000))
     assert set(small.train) < set(large.train) < set(whole.train)
     assert np.array_equal(small.validation, whole.validation)
     assert np.bincount(labels[small.train]).tolist() == [10] * 10
-    assert not np.array_equal(split(labels, RunConfig(seed=4)).validation, whole.validation)
+    assert not np.array_equal(split(digits, RunConfig(seed=4)).validation, whole.validation)
     with pytest.raises(UsageError, match="3,600"):
-        split(labels, RunConfig(train_size=3601))
+        split(digits, RunConfig(train_size=3601))
 
 
 def test_bootstrap_keeps_duplicates_and_sees_632_in_a_thousand_points(digits):
-    members = [split(digits.train_labels, RunConfig(bootstrap=True, member=m)) for m in range(30)]
+    members = [split(digits, RunConfig(bootstrap=True, member=m)) for m in range(30)]
     n = len(members[0].train)
     distinct = [len(np.unique(part.drawn)) / n for part in members]
     assert all(len(part.drawn) == n and set(part.drawn) <= set(part.train) for part in members)
@@ -140,10 +140,10 @@ def test_folder_is_read_pixel_by_pixel(folder, told):
     data = prepare(f"folder:{folder}")
     assert data.name == f"folder:{folder}"
     assert data.classes == ("cat", "dog")
-    assert data.image_shape == (3, 10, 12)
-    assert data.train_labels.tolist() == [0] * 6 + [1] * 6
+    assert data.input_shape == (3, 10, 12)
+    assert data.train_targets.tolist() == [0] * 6 + [1] * 6
     first = np.asarray(Image.open(folder / "train" / "cat" / "0.png")).transpose(2, 0, 1)
-    assert np.array_equal(data.train_images[0], first)
+    assert np.array_equal(data.train_inputs[0], first)
     assert told == []
 
 
@@ -158,11 +158,11 @@ def test_changed_folder_is_another_data_set_and_a_moved_one_is_the_same(folder):
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_test_images_that_are_training_images_are_counted_and_told(blobs, told, count):
-    test = blobs.test_images.copy()
-    test[:count] = blobs.train_images[7 : 7 + count]
-    test[-1] = blobs.train_images[0]
+    test = blobs.test_inputs.copy()
+    test[:count] = blobs.train_inputs[7 : 7 + count]
+    test[-1] = blobs.train_inputs[0]
     test[-1, 0, 0, 0] ^= 1  # one pixel makes another image
-    data = replace(blobs, test_images=test)
+    data = replace(blobs, test_inputs=test)
     assert repeated_test_images(data) == count
     Workbench.set_up(data, Machine(device="cpu"))
     assert [f"{count} of the 90 test images" in sentence for sentence in told] == [True] * bool(count)
@@ -174,7 +174,7 @@ def test_other_sizes_and_modes_are_fitted_to_the_first_image_and_told_once(folde
     data = prepare(f"folder:{folder}")
     assert len(told) == 1
     assert "1 images" in told[0]
-    assert (data.train_images[-1] == 255).all()
+    assert (data.train_inputs[-1] == 255).all()
 
 
 def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
@@ -183,8 +183,8 @@ def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
             (tmp_path / part / name).mkdir(parents=True)
             Image.fromarray(np.full((8, 8), value, np.uint16)).save(tmp_path / part / name / "a.png")
     data = prepare(f"folder:{tmp_path}")
-    assert data.image_shape == (1, 8, 8)
-    assert data.train_images[:, 0, 0, 0].tolist() == [1, 255]
+    assert data.input_shape == (1, 8, 8)
+    assert data.train_inputs[:, 0, 0, 0].tolist() == [1, 255]
 
 
 def test_wrong_folders_name_what_is_wrong(folder, tmp_path):
@@ -233,8 +233,8 @@ def mnist_dir(tmp_path):
 def test_torchvision_set_is_read_from_the_data_directory(mnist_dir):
     data = prepare("mnist", mnist_dir)
     raw = (mnist_dir / "MNIST/raw/train-images-idx3-ubyte").read_bytes()[16:]
-    assert data.train_images.tobytes() == raw
-    assert data.test_labels.tolist() == list(range(10)) * 2
+    assert data.train_inputs.tobytes() == raw
+    assert data.test_targets.tolist() == list(range(10)) * 2
 
 
 def test_truncated_file_of_a_torchvision_set_is_said(mnist_dir):

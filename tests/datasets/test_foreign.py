@@ -7,7 +7,7 @@ from dropbench.datasets.ood import DERIVED, ood_images, permuted, rotated
 
 
 def test_four_quarter_turns_are_none(blobs):
-    images = turned = blobs.test_images
+    images = turned = blobs.test_inputs
     for _ in range(4):
         turned = rotated(turned)
     assert np.array_equal(turned, images)
@@ -30,11 +30,11 @@ def test_a_permutation_keeps_the_pixels_and_is_the_same_for_all_images():
 @pytest.mark.parametrize("name", DERIVED)
 def test_derived_images_are_of_the_shape_that_nets_take(blobs, name):
     images = ood_images(name, blobs)
-    assert (images.shape, images.dtype) == (blobs.test_images.shape, np.uint8)
+    assert (images.shape, images.dtype) == (blobs.test_inputs.shape, np.uint8)
     assert images.flags.c_contiguous
 
 
 def test_another_set_is_taken_from_the_cache(blobs, digits):
-    assert np.array_equal(ood_images(digits.key, blobs), digits.test_images)
+    assert np.array_equal(ood_images(digits.key, blobs), digits.test_inputs)
     with pytest.raises(OSError, match="absent"):
         ood_images("absent", blobs)

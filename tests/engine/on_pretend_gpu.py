@@ -88,7 +88,7 @@ class Own(nn.Module):
 
 def both(config: RunConfig, data: DataSet, panel: bool) -> tuple[RunResult, RunResult, list[Event]]:
     """The run on the pretend GPU and by torch's operations on the CPU, and the former's waits and copies."""
-    rotated = ("rotated", np.ascontiguousarray(np.rot90(data.test_images, axes=(2, 3))))
+    rotated = ("rotated", np.ascontiguousarray(np.rot90(data.test_inputs, axes=(2, 3))))
     with compiled.switched_off():
         expected = train(config, data, panel=panel, ood=rotated)
         with pretending() as gpu:

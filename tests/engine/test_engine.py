@@ -17,7 +17,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from dropbench.datasets.dataset import DataSet
 from dropbench.dropout.control import dropout_layers, set_streams
 from dropbench.engine import evaluate
-from dropbench.engine.batches import Examples, measure
+from dropbench.engine.batches import ImageExamples, measure
 from dropbench.engine.device import resolve_device, resolve_precision
 from dropbench.engine.evaluate import (
     activation_bytes,
@@ -42,10 +42,10 @@ def small(**fields: object) -> RunConfig:
     return RunConfig(**{"model": "mlp", "layers": (32, 32), "epochs": 3, "batch_size": 32, **fields})
 
 
-def examples_of(data: DataSet, device: torch.device = CPU) -> Examples:
+def examples_of(data: DataSet, device: torch.device = CPU) -> ImageExamples:
     """The test images, normalised by themselves."""
-    normalisation = measure(data.test_images, np.arange(len(data.test_labels)), device)
-    return Examples(data.test_images, data.test_labels, normalisation, device)
+    normalisation = measure(data.test_inputs, np.arange(len(data.test_targets)), device)
+    return ImageExamples(data.test_inputs, data.test_targets, normalisation, device)
 
 
 def numbers(result: object) -> tuple[object, object]:
@@ -244,17 +244,17 @@ def test_learning_rate_schedules_have_their_shape():
 
 def test_normalised_training_images_have_mean_zero_and_deviation_one(digits):
     positions = np.arange(0, 4000, 3)
-    normalisation = measure(digits.train_images, positions, CPU)
-    examples = Examples(digits.train_images, digits.train_labels, normalisation, CPU)
+    normalisation = measure(digits.train_inputs, positions, CPU)
+    examples = ImageExamples(digits.train_inputs, digits.train_targets, normalisation, CPU)
     images, labels = examples.batch(torch.from_numpy(positions))
     assert abs(images.mean().item()) < 1e-4
     assert abs(images.std().item() - 1) < 1e-3
-    assert torch.equal(labels, torch.from_numpy(digits.train_labels[positions]))
+    assert torch.equal(labels, torch.from_numpy(digits.train_targets[positions]))
 
 
 def test_constant_channel_is_no_division_by_zero():
     images = np.full((4, 3, 8, 8), 7, dtype=np.uint8)
-    batch, _ = Examples(images, np.zeros(4, np.int64), measure(images, np.arange(4), CPU), CPU).batch(
+    batch, _ = ImageExamples(images, np.zeros(4, np.int64), measure(images, np.arange(4), CPU), CPU).batch(
         torch.arange(4)
     )
     assert not batch.any()

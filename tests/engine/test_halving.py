@@ -5,8 +5,9 @@ from contextlib import nullcontext
 import pytest
 import torch
 
+from dropbench.engine import inputs
 from dropbench.engine import run as engine
-from dropbench.engine.halving import halves_images, halves_weights
+from dropbench.engine.halving import halves_inputs, halves_weights
 from dropbench.engine.optim import SGD
 from dropbench.engine.train import train
 from dropbench.engine.turns import to_its_end
@@ -34,8 +35,8 @@ def test_a_step_is_that_of_autocast(blobs, monkeypatch, net, dropout):
     """Autocast rounds the same weights and the same gradients; only sums of few numbers may differ."""
     settings = config(max_norm=2.0, weight_decay=1e-3, **net, **dropout)
     ours = weights_after_steps(settings, blobs, 1)
-    for halves in ("halves_weights", "halves_images"):
-        monkeypatch.setattr(engine, halves, lambda config: False)
+    for module, halves in ((engine, "halves_weights"), (inputs, "halves_inputs")):
+        monkeypatch.setattr(module, halves, lambda config: False)
     theirs = weights_after_steps(settings, blobs, 1)
     assert ours.keys() == theirs.keys()
     for name, weight in ours.items():
@@ -101,9 +102,9 @@ def test_what_computes_with_weights_has_them_in_float32(blobs, settings):
 def test_images_that_are_to_be_reconstructed_are_whole():
     classifier, autoencoder = config(model="mlp"), config(model="autoencoder")
     assert halves_weights(classifier)
-    assert halves_images(classifier)
+    assert halves_inputs(classifier)
     assert halves_weights(autoencoder)
-    assert not halves_images(autoencoder)
+    assert not halves_inputs(autoencoder)
 
 
 @pytest.mark.parametrize("patience", [None, 1])

@@ -13,7 +13,7 @@ from dropbench.dropout.control import dropout_layers, set_streams
 from dropbench.dropout.stream import Stream
 from dropbench.dropout.thinned import ThinnedDropout
 from dropbench.engine import optim
-from dropbench.engine.batches import Examples, measure
+from dropbench.engine.batches import ImageExamples, measure
 from dropbench.engine.boosting import boosting_objective
 from dropbench.engine.evaluate import predict
 from dropbench.engine.monte_carlo import predict_monte_carlo
@@ -135,7 +135,7 @@ def test_the_learning_rate_begins_anew_in_every_cycle(blobs, cycles, monkeypatch
 
 
 def test_snapshots_are_the_net_along_the_way_and_the_last_is_the_net(blobs):
-    result = train(small(epochs=4, snapshots=2), blobs, ood=("f", blobs.test_images))
+    result = train(small(epochs=4, snapshots=2), blobs, ood=("f", blobs.test_inputs))
     kept = result.predictions
     assert kept["test_snapshots"].shape == (2, 90, 3)
     assert np.array_equal(kept["test_snapshots"][-1], kept["test"])
@@ -150,7 +150,7 @@ def test_snapshots_are_the_net_along_the_way_and_the_last_is_the_net(blobs):
 
 def test_kept_arrays_are_all_there(blobs):
     for fields in ({}, {"bootstrap": True}, {"p_drop": 0.5, "mc_samples": 3}):
-        result = train(small(**fields), blobs, ood=("rotated", blobs.test_images))
+        result = train(small(**fields), blobs, ood=("rotated", blobs.test_inputs))
         assert kept_arrays(result.config, "rotated") <= set(result.predictions)
         assert not kept_arrays(result.config, "other") <= set(result.predictions)
         assert np.array_equal(result.predictions["foreign-rotated"], result.predictions["test"])
@@ -159,10 +159,10 @@ def test_kept_arrays_are_all_there(blobs):
 
 def test_out_of_bag_predictions_are_of_the_images_that_were_not_drawn(blobs):
     config = small(bootstrap=True, member=2)
-    result, parts = train(config, blobs), split(blobs.train_labels, config)
+    result, parts = train(config, blobs), split(blobs, config)
     left_out = parts.train[result.predictions["oob_positions"]]
     assert set(left_out) == set(parts.train) - set(parts.drawn)
-    assert np.array_equal(result.predictions["oob_labels"], blobs.train_labels[left_out])
+    assert np.array_equal(result.predictions["oob_labels"], blobs.train_targets[left_out])
     assert result.cost["train_images"] == len(parts.train)
     assert result.cost["distinct_train_images"] == len(parts.train) - len(left_out)
     assert result.cost["steps"] == 3 * -(-len(parts.drawn) // 32)
@@ -177,8 +177,8 @@ def test_the_ladder_ends_with_all_samples():
 def net_and_examples(blobs, config: RunConfig):
     model = build_model((1, 8, 8), 3, config)
     set_streams(model, "mc", 0, 0)
-    normalisation = measure(blobs.test_images, np.arange(90), CPU)
-    return model, Examples(blobs.test_images, blobs.test_labels, normalisation, CPU)
+    normalisation = measure(blobs.test_inputs, np.arange(90), CPU)
+    return model, ImageExamples(blobs.test_inputs, blobs.test_targets, normalisation, CPU)
 
 
 def test_averages_of_passes_are_those_of_brute_force(blobs):

@@ -9,7 +9,7 @@ from torch import nn
 
 from dropbench.dropout.registry import make_dropout
 from dropbench.engine import panel
-from dropbench.engine.batches import Examples, pixel_values
+from dropbench.engine.batches import ImageExamples, pixel_values
 from dropbench.engine.tasks import Split
 from dropbench.engine.train import train
 from dropbench.engine.units import measure_activations
@@ -119,7 +119,7 @@ class Voters(nn.Module):
 def brightness() -> Split:
     labels = torch.arange(400) % 2
     images = (255 * labels).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 8, 8).contiguous()
-    examples = Examples(images.numpy(), labels.numpy(), pixel_values(1, CPU), CPU)
+    examples = ImageExamples(images.numpy(), labels.numpy(), pixel_values(1, CPU), CPU)
     return Split(examples, torch.arange(400))
 
 

@@ -144,11 +144,11 @@ def test_train_metrics_are_those_of_the_images_drawn_with_dropout_off(noise, boo
     figures, arrays, _ = run.measure(False, None)
     distinct = np.unique(run.parts.drawn)
     assert (len(distinct) < len(run.parts.drawn)) == bootstrap
-    images = torch.from_numpy(noise.train_images[distinct]).float()
+    images = torch.from_numpy(noise.train_inputs[distinct]).float()
     normalisation = run.train_examples.normalisation
     with torch.no_grad():
         logits = run.model.eval()((images - normalisation.mean) / normalisation.deviation)
-    labels = torch.from_numpy(noise.train_labels[distinct])
+    labels = torch.from_numpy(noise.train_targets[distinct])
     wrong = (logits.argmax(1) != labels).double().mean().item()
     assert figures["train_error_percent"] == pytest.approx(100 * wrong)
     assert figures["train_nll"] == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-3)

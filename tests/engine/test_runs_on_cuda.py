@@ -87,7 +87,7 @@ def test_a_run_on_cuda_is_near_that_on_the_cpu(fields, blobs):
     mean difference of its probabilities is 0.04 (mlp) and 0.12 (cnn) on the rotated images.
     """
     settings = config(**fields, precision="bf16", learning_rate=0.02, epochs=3, batch_size=32, mc_samples=8)
-    rotated = ("rotated", np.ascontiguousarray(np.rot90(blobs.test_images, axes=(2, 3))))
+    rotated = ("rotated", np.ascontiguousarray(np.rot90(blobs.test_inputs, axes=(2, 3))))
     ours, theirs = (train(settings, blobs, device, panel=True, ood=rotated) for device in (DEVICE, "cpu"))
     assert ours.status == theirs.status == "ok"
     for mine, other in zip(ours.epochs, theirs.epochs, strict=True):

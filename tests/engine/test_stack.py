@@ -153,7 +153,7 @@ def by_id(results):
 def test_a_stack_gives_each_run_its_own_numbers(tiles, precision, p_drop_input):
     """In bf16 the kernels add up in an order of their own, so torch's operations are compared there."""
     runs = diverse(precision=precision, p_drop_input=p_drop_input)
-    ood = ("rotated", np.rot90(tiles.test_images, axes=(2, 3)).copy())
+    ood = ("rotated", np.rot90(tiles.test_inputs, axes=(2, 3)).copy())
     with compiled.switched_off() if precision == "bf16" else nullcontext():
         stacked = by_id(train_stacked(runs, tiles, slots=len(runs), panel=True, ood=ood))
         for run in runs:

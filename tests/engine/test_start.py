@@ -193,9 +193,9 @@ def test_a_net_starts_corrected_for_a_dropout_of_the_users_own(dropout, moment):
 
 def test_unit_pixels_are_from_0_to_1_and_a_black_one_stays_0(blobs):
     run = Run.prepare(small(pixels="unit", p_drop_input=0.5), blobs, CPU)
-    positions = torch.arange(len(blobs.train_labels))
+    positions = torch.arange(len(blobs.train_targets))
     images, _ = run.train_examples.batch(positions)
-    expected = torch.from_numpy(blobs.train_images.copy()).float() / 255
+    expected = torch.from_numpy(blobs.train_inputs.copy()).float() / 255
     torch.testing.assert_close(images, expected, rtol=1e-6, atol=0)
     layer = next(layer for layer in dropout_layers(run.model) if layer.site == "input")
     dropped = layer.train()(images)

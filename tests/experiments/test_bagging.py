@@ -13,6 +13,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from dropbench.catalog.arms import ARMS, DEFAULT_ARMS
+from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.split import split
 from dropbench.engine.evaluate import as_kept, from_kept, metrics
 from dropbench.errors import UsageError
@@ -230,11 +231,14 @@ def test_mcnemar_is_the_exact_one():
 
 def test_bootstraps_are_drawn_once_with_their_duplicates_and_differ_between_members():
     labels = np.arange(5000) % 10
+    data = DataSet(
+        "made up", np.zeros((5000, 1, 1, 1), np.uint8), labels, labels, labels, tuple("0123456789")
+    )
     runs = [RunConfig(bootstrap=True, member=member) for member in range(40)]
-    drawn = [split(labels, run) for run in runs]
+    drawn = [split(data, run) for run in runs]
     size = len(drawn[0].train)
     assert all(len(part.drawn) == size for part in drawn)
-    assert np.array_equal(drawn[3].drawn, split(labels, runs[3]).drawn)
+    assert np.array_equal(drawn[3].drawn, split(data, runs[3]).drawn)
     assert not np.array_equal(drawn[0].drawn, drawn[1].drawn)
     assert all(np.isin(part.drawn, part.train).all() for part in drawn)
     distinct = [len(np.unique(part.drawn)) / size for part in drawn]
@@ -317,7 +321,7 @@ def test_what_a_budget_holds_equal_is_equal(bench):
     narrow = arms(budget="parameters", narrow=width)
 
     def parameters(run: RunConfig) -> int:
-        return sum(p.numel() for p in build_model(data.image_shape, 3, run).parameters())
+        return sum(p.numel() for p in build_model(data.input_shape, 3, run).parameters())
 
     one = parameters(narrow["dropout"].runs[0])
     for name in ("bagging", "ensemble", "dropout-ensemble", "untied"):

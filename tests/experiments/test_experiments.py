@@ -124,6 +124,6 @@ def test_a_run_that_another_sweep_writes_meanwhile_is_not_recorded_twice(bench, 
 def test_config_that_does_not_fit_is_refused_before_anything_is_written(bench):
     with pytest.raises(UsageError, match="10,000"):
         bench.bind([MLP, MLP.replace(train_size=10_000)])
-    tiny = replace(bench.data, train_images=bench.data.train_images[:, :, :7])
+    tiny = replace(bench.data, train_inputs=bench.data.train_inputs[:, :, :7])
     with pytest.raises(UsageError, match="8×8"):
         replace(bench, data=tiny).bind([RunConfig()])

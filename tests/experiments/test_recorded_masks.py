@@ -104,4 +104,4 @@ def test_noise_is_no_longer_drawn_by_torchs_generators(blobs):
 def test_what_is_told_nothing_draws_by_counter():
     assert RunConfig().dropout.random_numbers == "philox"
     assert RunConfig(p_drop=0.5).identity()["random_numbers"] == "philox"
-    assert telling.usual("random_numbers", "mlp") == "philox"
+    assert telling.usual("random_numbers", "mlp", "images") == "philox"

@@ -52,8 +52,8 @@ def test_plain_mlp_is_the_same_function_of_the_same_weights():
 def test_plain_loop_learns(digits):
     """The reference really trains a net."""
     torch.manual_seed(0)
-    images = torch.from_numpy(digits.train_images[:]).float().div_(255)
-    labels = torch.from_numpy(digits.train_labels[:])
+    images = torch.from_numpy(digits.train_inputs[:]).float().div_(255)
+    labels = torch.from_numpy(digits.train_targets[:])
     model = plain_loop.mlp(784, (64,), 10, 0.1, 0.0)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     losses = [
@@ -105,10 +105,10 @@ def test_plain_training_ends_within_the_max_norm():
 
 def test_pictures_are_the_images_in_the_tutorials_range():
     with made_up_data((3, 8, 8), train=40, test=10) as data:
-        ((images, labels),) = plain_loop.picture_loader(data.test_images, data.test_labels, shuffle=False)
-    expected = torch.from_numpy(data.test_images.copy()).float() / 255 * 2 - 1
+        ((images, labels),) = plain_loop.picture_loader(data.test_inputs, data.test_targets, shuffle=False)
+    expected = torch.from_numpy(data.test_inputs.copy()).float() / 255 * 2 - 1
     torch.testing.assert_close(images, expected)
-    assert labels.tolist() == data.test_labels.tolist()
+    assert labels.tolist() == data.test_targets.tolist()
 
 
 def test_contenders_take_turns_and_both_orders_occur():
@@ -124,8 +124,8 @@ def test_contenders_take_turns_and_both_orders_occur():
 def test_made_up_data_have_the_promised_size_and_leave_the_cache_as_it_was():
     before = set(cache.cache_folder().rglob("*"))
     with made_up_data((1, 8, 8), train=90, test=7) as data:
-        assert len(split(data.train_labels, RunConfig()).train) == 90
-        assert len(data.test_labels) == 7
+        assert len(split(data, RunConfig()).train) == 90
+        assert len(data.test_targets) == 7
     assert {path for path in set(cache.cache_folder().rglob("*")) - before if path.is_file()} == set()
 
 

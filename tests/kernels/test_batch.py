@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dropbench.engine.batches import Examples, measure
+from dropbench.engine.batches import ImageExamples, measure
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (4, 5, 7), (1, 1, 9)], ids=str)
@@ -15,7 +15,7 @@ def test_a_batch_is_the_rounded_one_of_torch(shape):
     normalisation = measure(images, np.arange(40), device)
     positions = torch.from_numpy(generator.permutation(50)[:17])
     (whole, _), (half, of_half) = (
-        Examples(images, labels, normalisation, device, half).batch(positions) for half in (False, True)
+        ImageExamples(images, labels, normalisation, device, half).batch(positions) for half in (False, True)
     )
     assert half.dtype == torch.bfloat16
     assert torch.equal(half, whole.bfloat16())

@@ -14,7 +14,11 @@ CHANGES = {
     "precision": "bf16", "seed": 1, "member": 1, "dropout": "gaussian", "bootstrap": True, "mc_samples": 5,
     "dropout_key": "0123", "model_key": "0123", "dropout_schedule": "ramp", "thinned": True, "joint": True,
     "snapshots": 3, "width": 0.5, "widened": True, "l1": 0.1, "kl_sparsity": 0.1, "init": "he",
-    "pixels": "unit", "patience": 2, "random_numbers": "mt19937",
+    "pixels": "unit", "patience": 2, "random_numbers": "mt19937", "augment": "flip",
+}  # fmt: skip
+OF_SOURCE = {
+    "data": "cifar10", "task": "regression", "target": "y", "test_file": "f", "test_share": 0.3,
+    "image_size": "8", "fit": "pad", "skip_unreadable": True, "inputs": "table",
 }  # fmt: skip
 
 
@@ -38,11 +42,11 @@ def test_the_mlp_has_its_own_fields():
         *CHANGES,
         "pieces",
         "sparsity_target",
-        "data",
         "layers",
         "activation",
         "cutoff_epoch",
         "tied",
+        *OF_SOURCE,
     }
 
 
@@ -52,6 +56,15 @@ def test_what_is_the_same_run_has_the_same_run_id():
     assert RunConfig().run_id == RunConfig(convention="weight-scaling").run_id, "nothing is dropped"
     assert RunConfig().run_id == RunConfig(init="he").run_id != RunConfig(init="torch").run_id
     assert RunConfig().run_id == RunConfig(random_numbers="mt19937").run_id, "nothing is drawn"
+
+
+@pytest.mark.parametrize("name", OF_SOURCE)
+def test_the_digest_of_the_data_stands_for_how_they_were_made(name):
+    """Without it, as before the data are there, they are told apart; with it they are the same data."""
+    known = RunConfig(data_key="k", model="mlp", layers=(8,), epochs=2, learning_rate=0.1, batch_size=8)
+    unknown = known.replace(data_key="")
+    assert known.replace(**{name: OF_SOURCE[name]}).run_id == known.run_id
+    assert unknown.replace(**{name: OF_SOURCE[name]}).run_id != unknown.run_id
 
 
 def test_a_recorded_run_id_never_changes():

@@ -97,7 +97,7 @@ def test_recorded_runs_keep_their_run_id(path):
 
 def test_one_is_said_in_the_singular_and_thousands_are_parted():
     said = [SETTINGS["epochs"].said(n) for n in (1, 2)] + [SETTINGS["train_size"].said(1)]
-    assert said == ["1 epoch", "2 epochs", "1 training image"]
+    assert said == ["1 epoch", "2 epochs", "1 training example"]
     assert SETTINGS["p_drop"].said(0.5) == "p_drop 0.5"
     assert [counted(n, "run") for n in (0, 1, 1000)] == ["0 runs", "1 run", "1,000 runs"]
     assert planned(0, 1, 0) == "0 runs to do, 1 done before"

@@ -186,7 +186,7 @@ def test_as_many_runs_as_fit_into_the_memory():
 def test_the_memory_of_a_slot_is_not_underestimated(blobs, settings):
     run = Run.prepare(config(blobs, **settings), blobs, CPU)
     held = {tensor.data_ptr(): tensor.nbytes for tensor in StackedMLP(run, 4)._per_slot}
-    estimated = bytes_of_a_slot(run.config, blobs.image_shape, 3, len(blobs.train_labels))
+    estimated = bytes_of_a_slot(run.config, blobs.input_shape, 3, len(blobs.train_targets))
     assert sum(held.values()) / 4 < estimated
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.ood import DERIVED
-from dropbench.datasets.registry import FOLDER_PREFIX, SOURCES, prepare
+from dropbench.datasets.registry import FORMS, SOURCES, is_known, prepare
 from dropbench.errors import UsageError, unknown_name
 from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
 from dropbench.experiments.bagging.reduce import Reducer, averages_of
@@ -30,13 +30,15 @@ def ood_key(name: str, data: DataSet, data_dir: Path | None) -> str:
         return ""
     if name in DERIVED:
         return name
-    if not name.startswith(FOLDER_PREFIX) and name not in SOURCES:
+    if not is_known(name):
         raise unknown_name(
-            "out-of-distribution data", name, [*DERIVED, NO_OOD, *SOURCES, f"{FOLDER_PREFIX}PATH"]
+            "out-of-distribution data",
+            name,
+            [*DERIVED, NO_OOD, *SOURCES, *(form.name for form in FORMS.values())],
         )
     ood = prepare(name, data_dir)
-    if ood.image_shape != data.image_shape:
-        theirs, ours = ("×".join(map(str, each.image_shape)) for each in (ood, data))
+    if ood.input_shape != data.input_shape:
+        theirs, ours = ("×".join(map(str, each.input_shape)) for each in (ood, data))
         raise UsageError(
             f"`ood={name}` has images of {theirs}, but {data.name} has images of {ours}.",
             f"Name a data set of the same shape, or {' or '.join(DERIVED)}.",

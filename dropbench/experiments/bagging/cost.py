@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from dropbench.catalog.models import InputShape
 from dropbench.datasets.dataset import DataSet
 from dropbench.dropout.control import set_streams
-from dropbench.engine.batches import Examples, pixel_values
+from dropbench.engine.batches import Examples
 from dropbench.engine.monte_carlo import predict_monte_carlo
 from dropbench.errors import UsageError
 from dropbench.models.build import make_module
@@ -52,16 +53,16 @@ def count_flops(config: RunConfig, data: DataSet) -> Flops:
         cutoff_epoch=None,
         precision="fp32",
     )
-    return _count(shapes, data.image_shape, len(data.classes))
+    return _count(shapes, data.input_shape, data.outputs)
 
 
 @functools.lru_cache(maxsize=64)
-def _count(config: RunConfig, image_shape: tuple[int, int, int], classes: int) -> Flops:
+def _count(config: RunConfig, input_shape: InputShape, classes: int) -> Flops:
     from torch.utils.flop_counter import FlopCounterMode  # takes 1.4 s (torch._dynamo): not in a worker
 
-    model = make_module(image_shape, classes, config)
+    model = make_module(input_shape, classes, config)
     set_streams(model, "mask", 0, 0)
-    images = torch.rand(_IMAGES, *image_shape, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(_IMAGES, *input_shape, generator=torch.Generator().manual_seed(0))
 
     def flops(*calls: tuple[bool, bool]) -> float:
         """Operations of several passes, each given as (in train mode, with a backward pass)."""
@@ -74,8 +75,7 @@ def _count(config: RunConfig, image_shape: tuple[int, int, int], classes: int) -
         return float(counter.get_total_flops() / _IMAGES)
 
     def sampled(passes: int) -> float:
-        pixels = torch.zeros(_IMAGES, *image_shape, dtype=torch.uint8).numpy()
-        examples = Examples(pixels, torch.zeros(_IMAGES).numpy(), pixel_values(image_shape[0], _CPU), _CPU)
+        examples = Examples(images.numpy(), torch.zeros(_IMAGES).numpy(), _CPU)
         with FlopCounterMode(display=False) as counter:
             predict_monte_carlo(model, examples, torch.arange(_IMAGES), "fp32", (passes,), config)
         return float(counter.get_total_flops() / _IMAGES)
@@ -106,7 +106,7 @@ def narrowed(config: RunConfig, members: int, data: DataSet) -> float:
     def parameters(times: float) -> int:
         narrow = config.replace(width=times * config.model.width)
         with torch.device("meta"):
-            model: nn.Module = make_module(data.image_shape, len(data.classes), narrow)
+            model: nn.Module = make_module(data.input_shape, data.outputs, narrow)
         return sum(parameter.numel() for parameter in model.parameters())
 
     limit = parameters(1.0)

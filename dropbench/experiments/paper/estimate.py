@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from dropbench.catalog.models import InputShape
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.split import largest_train_size
 from dropbench.engine.device import prepare_process
@@ -25,7 +26,7 @@ _FORWARD = 1 / 3  # share of a training step's operations; the backward pass has
 class Images:
     """The properties of a data set that the cost of training depends on."""
 
-    shape: tuple[int, int, int]
+    shape: InputShape
     train: int
     """The number of training images, validation images included."""
     test: int
@@ -34,7 +35,7 @@ class Images:
     @classmethod
     def of(cls, data: DataSet) -> "Images":
         """The properties of a loaded data set."""
-        return cls(data.image_shape, len(data.train_labels), len(data.test_labels), len(data.classes))
+        return cls(data.input_shape, len(data.train_targets), len(data.test_targets), data.outputs)
 
 
 SETS = {

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dropbench.catalog.arms import AVERAGINGS
-from dropbench.catalog.models import recipe_of
 from dropbench.datasets.split import largest_train_size
 from dropbench.experiments.bagging.compare import carry_out_comparison
 from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
@@ -43,7 +42,7 @@ class PaperExperiment:
             UsageError: if the scale is unknown, or a net does not fit the data.
 
         """
-        points = paper.points(scale, largest_train_size(len(bench.data.train_labels)))
+        points = paper.points(scale, largest_train_size(len(bench.data.train_targets), bench.data.validation))
         bound = iter(bench.bind([trial for point in points for trial in point.trials]))
         bound_points = [replace(point, trials=tuple(next(bound) for _ in point.trials)) for point in points]
         return cls(paper, scale, seeds or paper.scale(scale).seeds, tuple(bound_points))
@@ -70,7 +69,7 @@ class PaperExperiment:
     @property
     def keeps_predictions(self) -> bool:
         """Whether its figures or pictures need the arrays that are kept beside the rows of runs.csv."""
-        return self.paper.axis == PASSES or recipe_of(self.points[0].config.model.name).task == "reconstruct"
+        return self.paper.axis == PASSES or self.points[0].config.task == "reconstruct"
 
     def comparison(self) -> ComparisonPlan:
         """The comparison that yields the figures of an experiment whose axis is ``passes``."""

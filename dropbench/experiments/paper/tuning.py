@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dropbench.catalog.models import recipe_of
 from dropbench.experiments.paper.definition import Point
 from dropbench.report.sweep.tuning import Choice, choose, written
 from dropbench.run.config import RunConfig
@@ -35,7 +34,7 @@ class Chosen:
             if not any(run.run_id in ended for run in _with_seed(point, seed)):
                 break
             every.append(seed)
-        column = _VALIDATION[recipe_of(point.config.model.name).task]
+        column = _VALIDATION[point.config.task]
         validation: list[dict[int, float]] = [{} for _ in point.trials]
         diverged: list[set[int]] = [set() for _ in point.trials]
         for seed in every:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dropbench.engine.batches import Examples, pixel_values
+from dropbench.engine.batches import ImageExamples, pixel_values
 from dropbench.engine.optim import SGD
 from dropbench.kernels import compiled
 from dropbench.kernels.draws import Draw, chance_of
@@ -100,7 +100,7 @@ def _sgd_max_norm(dtype: torch.dtype, device: torch.device) -> Passes:
 def _batch(dtype: torch.dtype, device: torch.device) -> Passes:
     images = np.random.default_rng(0).integers(0, 256, (10_000, 3, 32, 32), dtype=np.uint8)
     labels = np.zeros(len(images), dtype=np.int64)
-    examples = Examples(images, labels, pixel_values(3, device), device, half=True)
+    examples = ImageExamples(images, labels, pixel_values(3, device), device, half=True)
     positions = torch.randperm(len(images), device=device)[:128]
     return lambda: examples.batch(positions)
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from dropbench.catalog.models import InputShape
 from dropbench.datasets import cache
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.split import largest_train_size
@@ -103,9 +104,7 @@ def open_session(device: torch.device, precision: str, repetitions: int) -> Iter
 
 
 @contextmanager
-def made_up_data(
-    image_shape: tuple[int, int, int], train: int, test: int, classes: int = 10
-) -> Iterator[DataSet]:
+def made_up_data(input_shape: InputShape, train: int, test: int, classes: int = 10) -> Iterator[DataSet]:
     """Cache a data set of random images for the context; the speed does not depend on their content.
 
     ``train`` is the number of training images after the validation split.
@@ -113,11 +112,11 @@ def made_up_data(
     generator = np.random.default_rng(0)
 
     def make(count: int) -> tuple[np.ndarray, np.ndarray]:
-        images = generator.integers(0, 256, (count, *image_shape), dtype=np.uint8)
+        images = generator.integers(0, 256, (count, *input_shape), dtype=np.uint8)
         return images, (np.arange(count) % classes).astype(np.int64)
 
     names = tuple(str(label) for label in range(classes))
-    name = f"made-up-{'x'.join(map(str, image_shape))}"
+    name = f"made-up-{'x'.join(map(str, input_shape))}"
     with_validation = next(count for count in range(train, 2 * train) if largest_train_size(count) == train)
     data = cache.save(DataSet(name, *make(with_validation), *make(test), classes=names), f"speed-{name}")
     try:

@@ -147,7 +147,7 @@ def _sweep_rate(
 
 
 def _train_size(data: DataSet) -> int:
-    return largest_train_size(len(data.train_labels))
+    return largest_train_size(len(data.train_targets))
 
 
 def _trained(run: RunConfig, data: DataSet) -> int:

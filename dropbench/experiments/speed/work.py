@@ -14,12 +14,13 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from dropbench.catalog.models import InputShape
 from dropbench.datasets import cache
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.split import split
 from dropbench.dropout.bernoulli import BernoulliDropout
 from dropbench.dropout.stream import Stream
-from dropbench.engine.batches import Examples, measure
+from dropbench.engine.batches import ImageExamples, measure
 from dropbench.engine.train import train
 from dropbench.errors import DropbenchError
 from dropbench.experiments.speed import plain_loop
@@ -105,27 +106,27 @@ def matmul_teraflops(dtype: torch.dtype, device: torch.device) -> float:
     return max(rates)
 
 
-def training_flops(config: RunConfig, image_shape: tuple[int, int, int], classes: int) -> float:
+def training_flops(config: RunConfig, input_shape: InputShape, classes: int) -> float:
     """Floating-point operations to train on one image: matrix products and convolutions, both passes."""
-    return sum(_flops(config, image_shape, classes))
+    return sum(_flops(config, input_shape, classes))
 
 
 def flops_of_run(config: RunConfig, data: DataSet) -> float:
     """Floating-point operations of a whole run: of training, and of every evaluation."""
-    forward, backward = _flops(config, data.image_shape, len(data.classes))
-    parts, epochs = split(data.train_labels, config), config.optimizer.epochs
+    forward, backward = _flops(config, data.input_shape, data.outputs)
+    parts, epochs = split(data, config), config.optimizer.epochs
     trained = epochs * len(parts.drawn)
-    at_the_end = len(parts.validation) + len(data.test_labels) + min(len(parts.drawn), MOST_TRAINING_IMAGES)
+    at_the_end = len(parts.validation) + len(data.test_targets) + min(len(parts.drawn), MOST_TRAINING_IMAGES)
     evaluated = epochs * len(parts.validation) + at_the_end
     return trained * (forward + backward) + evaluated * forward
 
 
-def _flops(config: RunConfig, image_shape: tuple[int, int, int], classes: int) -> tuple[float, float]:
+def _flops(config: RunConfig, input_shape: InputShape, classes: int) -> tuple[float, float]:
     """The operations of a forward and of a backward pass for one image."""
     batch = 2
     with torch.device("meta"):
-        model = make_module(image_shape, classes, config)
-        images = torch.empty(batch, *image_shape)
+        model = make_module(input_shape, classes, config)
+        images = torch.empty(batch, *input_shape)
         with FlopCounterMode(display=False) as forward:
             outputs = model.eval()(images)  # eval mode: dropout adds no such operations
         with FlopCounterMode(display=False) as backward:
@@ -138,7 +139,7 @@ def run_images_per_second(config: RunConfig, device: torch.device, compiled: boo
     data = _load(config.data.key)
     result = train(config, data, device, compiled=compiled)
     check(result)
-    return len(split(data.train_labels, config).drawn) / result.epochs[-1].seconds
+    return len(split(data, config).drawn) / result.epochs[-1].seconds
 
 
 def check(result: RunResult) -> None:
@@ -150,8 +151,8 @@ def check(result: RunResult) -> None:
 def plain_images_per_second(config: RunConfig, device: torch.device) -> float:
     """Training images a second in one epoch of the plain loop, with the net and images of ``config``."""
     data = _load(config.data.key)
-    drawn = split(data.train_labels, config).drawn
-    batches = _plain_batches(config, data.train_images[drawn], data.train_labels[drawn], True, device)
+    drawn = split(data, config).drawn
+    batches = _plain_batches(config, data.train_inputs[drawn], data.train_targets[drawn], True, device)
     model = _plain_model(config, data).to(device)
     optimizer = plain_loop.make_optimizer(model)
     _wait_for(device)
@@ -166,16 +167,16 @@ def plain_runs_seconds(configs: list[RunConfig], device: torch.device) -> float:
     start = perf_counter()
     for config in configs:
         data = _load(config.data.key)
-        parts = split(data.train_labels, config)
+        parts = split(data, config)
         drawn, held_out = parts.drawn, parts.validation
         model = _plain_model(config, data).to(device)
         optimizer = plain_loop.make_optimizer(model)
-        trained = _plain_batches(config, data.train_images[drawn], data.train_labels[drawn], True, device)
+        trained = _plain_batches(config, data.train_inputs[drawn], data.train_targets[drawn], True, device)
         for _ in range(config.optimizer.epochs):
             plain_loop.train_epoch(model, trained, optimizer, device, config.optimizer.max_norm)
         evaluated = (
-            (data.train_images[held_out], data.train_labels[held_out]),
-            (data.test_images, data.test_labels),
+            (data.train_inputs[held_out], data.train_targets[held_out]),
+            (data.test_inputs, data.test_targets),
         )
         for images, labels in evaluated:
             plain_loop.count_correct(model, _plain_batches(config, images, labels, False, device), device)
@@ -186,17 +187,17 @@ def data_ready_seconds(config: RunConfig, device: torch.device) -> float:
     """Seconds from a cached set's key to a run's first batch: mapped, split, normalised, on the device."""
     start = perf_counter()
     data = cache.load(config.data.key)
-    parts = split(data.train_labels, config)
-    normalisation = measure(data.train_images, parts.train, device, data.pixel_sums)
-    examples = Examples(data.train_images, data.train_labels, normalisation, device)
+    parts = split(data, config)
+    normalisation = measure(data.train_inputs, parts.train, device, data.pixel_sums)
+    examples = ImageExamples(data.train_inputs, data.train_targets, normalisation, device)
     examples.batch(torch.from_numpy(parts.train[: config.optimizer.batch_size]).to(device))
     _wait_for(device)
     return perf_counter() - start
 
 
 def _plain_model(config: RunConfig, data: DataSet) -> nn.Module:
-    channels, height, width = data.image_shape
-    classes, p_drop = len(data.classes), config.dropout.p_drop
+    channels, height, width = data.input_shape
+    classes, p_drop = data.outputs, config.dropout.p_drop
     if config.model.name == "mlp":
         inputs = channels * height * width
         return plain_loop.mlp(inputs, config.model.layers, classes, p_drop, config.dropout.p_drop_input)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from dropbench.dropout.control import monte_carlo, set_streams
-from dropbench.engine.batches import Examples, Normalisation
+from dropbench.engine.batches import ImageExamples, Normalisation
 from dropbench.engine.evaluate import predict
 from dropbench.engine.monte_carlo import predict_monte_carlo
 from dropbench.experiments.bagging.averaging import log_mean
@@ -27,7 +27,7 @@ def average_checks() -> Iterator[Check]:
     images = torch.randint(0, 256, (60, 1, 8, 8), dtype=torch.uint8, generator=generator)
     unit = torch.ones(1, 1, 1)
     normalisation = Normalisation(128 * unit, 64 * unit)
-    examples = Examples(images.numpy(), torch.arange(60).numpy(), normalisation, device)
+    examples = ImageExamples(images.numpy(), torch.arange(60).numpy(), normalisation, device)
     everything = torch.arange(60)
     model = build_model((1, 8, 8), 10, RunConfig(model="mlp", layers=(32, 32)))
     plain = predict(model, examples, everything, "fp32")

@@ -31,7 +31,7 @@ def comparison_command(comparison: Comparison) -> str:
     fields = comparison.fields
     values = typed(fields)
     told = {name: [values[name]] for name in (*AXES, *SETTING) if name in values}
-    command = ["dropbench", "compare-bagging", *_flags(told, "compare-bagging", values["model"])]
+    command = ["dropbench", "compare-bagging", *_flags(told, "compare-bagging", values)]
     if comparison.arms != DEFAULT_ARMS:
         command += ["--arms", ",".join(arm for arm in ARMS if arm in comparison.arms)]
     command += ["--members", f"{fields['members']:.0f}", "--budget", fields["budget"]]
@@ -77,16 +77,17 @@ def _sweep_command(sweep: Sweep) -> list[str]:
     elif dropping and len(dropping) == len(sweep.settings):
         command.append("--no-baseline")
     seeds = 1 + max((max(setting.run_ids, default=0) for setting in sweep.settings), default=0)
-    flags = _flags(told, name, fixed["model"])
+    flags = _flags(told, name, fixed)
     return [*command, *flags, "--seeds", str(seeds), *_where(fixed)]
 
 
-def _flags(told: Mapping[str, Sequence[Any]], command: str, model: str) -> Iterable[str]:
+def _flags(told: Mapping[str, Sequence[Any]], command: str, fixed: Mapping[str, Any]) -> Iterable[str]:
     """The flags of a command for the values of its settings, where they are not as usual; --p always."""
     for name, values in told.items():
         each = SETTINGS[name]
         given = [value for value in values if value not in (None, EITHER) or (value is None and each.empty)]
-        if not each.offered_by(command) or not given or (given == [usual(name, model)] and name != "p_drop"):
+        as_usual = given == [usual(name, fixed["model"], fixed["inputs"])]
+        if not each.offered_by(command) or given in ([], [""]) or (as_usual and name != "p_drop"):
             continue
         yield each.flag
         if each.type is not bool:

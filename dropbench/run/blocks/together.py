@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from dropbench.catalog.models import recipe_of
 from dropbench.catalog.user_code import is_user_code
-from dropbench.run.blocks.data import DataSettings
+from dropbench.run.blocks.data import REGRESSION, DataSettings
 from dropbench.run.blocks.dropout import DropoutSettings
 from dropbench.run.blocks.model import ModelSettings
 from dropbench.run.blocks.optimizer import OptimizerSettings
@@ -26,6 +27,12 @@ class Blocks:
     def without_dropout(self) -> bool:
         """Whether no unit is ever dropped anywhere."""
         return not self.dropout.drops
+
+    @property
+    def task(self) -> str:
+        """What the net is trained for: ``classify``, ``regress`` or, of autoencoders, ``reconstruct``."""
+        of_model = recipe_of(self.model.name).task
+        return "regress" if of_model == "classify" and self.data.task == REGRESSION else of_model
 
     @property
     def with_user_code(self) -> bool:

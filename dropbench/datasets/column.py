@@ -1,0 +1,28 @@
+"""The columns of a table, as they are stored and as a net sees them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table, whose cells are float64.
+
+    A number is itself. A category is its place in ``categories``, counted from 0. A missing cell is NaN.
+    """
+
+    name: str
+    categories: tuple[str, ...] = ()
+    """The values of a column of text; empty for a column of numbers."""
+    missing: bool = False
+    """Whether a cell is missing in any row, of training or test."""
+
+    @property
+    def features(self) -> int:
+        """How many values a net sees of it: one, or one a category; one more where cells are missing."""
+        return max(1, len(self.categories)) + self.missing
+
+
+def features_of(columns: Iterable[Column]) -> int:
+    """Return the number of features of a table with these columns."""
+    return sum(column.features for column in columns)

@@ -1,0 +1,64 @@
+"""What the split of a run makes of the inputs of its data, fitted on its training examples alone."""
+
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from dropbench.datasets.dataset import DataSet
+from dropbench.datasets.encoding import TableEncoder
+from dropbench.engine.batches import (
+    Examples,
+    ImageExamples,
+    Normalisation,
+    measure,
+    pixel_values,
+)
+from dropbench.engine.halving import halves_inputs
+from dropbench.run.config import RunConfig
+
+
+class Preparation(Protocol):
+    """The protocol of a preparation, which is the same for the examples of all splits."""
+
+    def examples(self, inputs: np.ndarray, targets: np.ndarray) -> Examples:
+        """Return the examples whose inputs are those of the data set, or of the same shape, on the device."""
+
+
+class ImagePreparation:
+    """Images, whose channels are normalised."""
+
+    def __init__(self, normalisation: Normalisation, device: torch.device, half: bool) -> None:
+        self.normalisation = normalisation
+        self._device = device
+        self._half = half
+
+    def examples(self, inputs: np.ndarray, targets: np.ndarray) -> ImageExamples:
+        """Return images ``(examples, channels, height, width)`` with their targets."""
+        return ImageExamples(inputs, targets, self.normalisation, self._device, self._half)
+
+
+class TablePreparation:
+    """Rows of a table, which are encoded."""
+
+    def __init__(self, encoder: TableEncoder, device: torch.device, half: bool) -> None:
+        self._encoder = encoder
+        self._device = device
+        self._half = half
+
+    def examples(self, inputs: np.ndarray, targets: np.ndarray) -> Examples:
+        """Return rows ``(examples, columns)`` with their targets."""
+        return Examples(self._encoder.encode(inputs), targets, self._device, self._half)
+
+
+def preparation(data: DataSet, train: np.ndarray, config: RunConfig, device: torch.device) -> Preparation:
+    """Fit the preparation of a run on its training split, whose positions are ``train``.
+
+    The split is not a bootstrap, so that members share the preparation.
+    """
+    half = halves_inputs(config)
+    if data.columns:
+        return TablePreparation(TableEncoder(data.columns, data.train_inputs[train]), device, half)
+    if config.task == "reconstruct" or config.data.pixels == "unit":
+        return ImagePreparation(pixel_values(data.input_shape[0], device), device, half)
+    return ImagePreparation(measure(data.train_inputs, train, device, data.pixel_sums), device, half)
