@@ -23,14 +23,14 @@ def log_densities(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Ten
 def mixture_log_densities(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Return the log density of each target ``(examples,)`` under the equal mixture of Gaussians.
 
-    ``predictions`` are those of the members, or of the passes of Monte-Carlo dropout, ``(members, examples, 2)``.
+    ``predictions`` ``(members, examples, 2)`` are those of the members, or of the passes of Monte-Carlo dropout.
     For the latter it is the predictive log-likelihood of Gal & Ghahramani (2016), equation 8.
     """
     return torch.logsumexp(log_densities(predictions, targets), 0) - math.log(len(predictions))
 
 
 def mixture(predictions: torch.Tensor) -> torch.Tensor:
-    """Return mean and standard deviation, ``(examples, 2)``, of the equal mixture of ``(members, examples, 2)``.
+    """Return mean and standard deviation ``(examples, 2)`` of the mixture of ``(members, examples, 2)``.
 
     The variance is the mean of the members' variances, and the variance of their means beside it.
     """
@@ -61,8 +61,8 @@ def gaussian_metrics(predictions: torch.Tensor, targets: torch.Tensor) -> dict[s
 
     - ``rmse``: the root of the mean squared error of the mixture's mean, in the unit of the targets.
     - ``nll``: the negative log-likelihood in nats, of the density in that unit; it may be below 0.
-    - ``coverage_error``: |share of targets in the central interval − its level|, the mean over LEVELS. It is 0 if
-      the intervals are calibrated.
+    - ``coverage_error``: |share of targets in the central interval − its level|, the mean over LEVELS. It is 0
+      if the intervals are calibrated.
     """
     targets = targets.double()
     mean = predictions[..., 0].double().mean(0)
