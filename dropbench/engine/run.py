@@ -19,6 +19,7 @@ from dropbench.dropout.control import (
     set_strength,
 )
 from dropbench.engine import members, optim, tasks
+from dropbench.engine.augmentation import Augmentation
 from dropbench.engine.batches import Examples
 from dropbench.engine.compiling import Compiled, compiled_for
 from dropbench.engine.device import describe, peak_memory_bytes
@@ -78,7 +79,16 @@ class Run:
         )
         images = len(parts.drawn)
         penalties = Penalties(model, config, images)
-        step = Step(config, examples, model, model, TASKS[config.task], penalties, optimizer)
+        step = Step(
+            config,
+            examples,
+            model,
+            model,
+            TASKS[config.task],
+            penalties,
+            optimizer,
+            Augmentation.of(config),
+        )
         return cls(
             config=config,
             data=data,
