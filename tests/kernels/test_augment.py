@@ -1,12 +1,9 @@
 """Augmented images are those of numpy's padding, cutting and mirroring, by the draw's own words."""
 
-import itertools
-
 import numpy as np
 import pytest
 import torch
 
-from dropbench.kernels import compiled
 from dropbench.kernels.augment import augmented, augmented_in_torch, padding
 from dropbench.kernels.draws import Draw
 from dropbench.kernels.philox import words
