@@ -3,6 +3,7 @@
 The measured units are those at the hidden dropout sites, on the held-out test images.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -75,6 +76,8 @@ def measure_autoencoder(model: nn.Module, test: Split, config: RunConfig) -> lis
 def _histogram(measure: str, values: torch.Tensor) -> list[PanelRecord]:
     low, high = torch.stack(values.aminmax()).tolist()
     reach = high - low or 1.0  # if all values are equal, they are in the first bin
+    if not math.isfinite(reach):  # no bins: the run is told to have diverged
+        return []
     shares = (torch.histc(values - low, HISTOGRAM_BINS, 0, reach) / len(values)).tolist()
     return [
         PanelRecord(f"{measure}_low", "1", 0.0, low),
@@ -146,7 +149,8 @@ def errors_without_units(model: nn.Module, test: Split, config: RunConfig) -> di
                 images, labels = test.examples.batch(part)
                 with autocast(device, config.optimizer.precision):
                     outputs = model(images).view(at_once, len(part), -1)
-                wrong[chosen] += (outputs.argmax(2) != labels).sum(1)
+                # What is NaN predicts no class, whichever argmax takes.
+                wrong[chosen] += ((outputs.argmax(2) != labels) | outputs.isnan().any(2)).sum(1)
     errors = (100 * wrong / len(test.positions)).tolist()
     return {
         share: sum(found) / len(found)

@@ -1,8 +1,8 @@
 """Images that are mirrored and moved at random, each by its own random numbers.
 
-Image i of a batch has the words 4i to 4i + 3 of the batch's draw. The first decides whether it is mirrored, the
-second by how many rows it is moved, the third by how many columns; the fourth is not used. To move an image is
-to pad it with black, and to cut it out again at a place of which all are equally likely.
+Image i of a batch has the words 4i to 4i + 3 of the batch's draw. The first decides whether it is mirrored,
+the second by how many rows it is moved, the third by how many columns; the fourth is not used. To move an
+image is to pad it with black, and to cut it out again at a place of which all are equally likely.
 """
 
 import numpy as np
