@@ -46,6 +46,14 @@ def is_number(cells: pd.Series) -> bool:
     return bool(is_numeric_dtype(cells) and not is_bool_dtype(cells))
 
 
+def what_keeps_from_numbers(cells: pd.Series) -> tuple[int, str]:
+    """Return how many cells of a column of text are no numbers, and one of them, if most cells are."""
+    known = words_of(cells).dropna()
+    no_numbers = known[pd.to_numeric(known, errors="coerce").isna()]
+    few = 0 < len(no_numbers) < len(known) / 2
+    return (len(no_numbers), str(no_numbers.iloc[0])) if few else (0, "")
+
+
 def numbers_of(name: str, cells: pd.Series) -> np.ndarray:
     """Return cells that are numbers as float64 ``(rows,)``, NaN where they are missing.
 

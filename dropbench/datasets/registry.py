@@ -8,12 +8,15 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
+from dropbench.catalog.models import TABLE
 from dropbench.datasets import cache
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.embedded import EmbeddedDigits
 from dropbench.datasets.folder import ImageFolder
 from dropbench.datasets.options import NO_OPTIONS, SourceOptions
+from dropbench.datasets.sklearn_sets import KNOWN, SklearnSet
 from dropbench.datasets.source import Source
+from dropbench.datasets.table_files import CsvFile, ParquetFile
 from dropbench.datasets.torchvision_sets import TORCHVISION_SETS
 from dropbench.errors import UsageError, unknown_name
 from dropbench.run.blocks.data import IMAGES
@@ -46,6 +49,7 @@ class Form:
 
 
 _OF_IMAGES = frozenset({"image_size", "fit", "skip_unreadable", "test_share"})
+_OF_TABLES = frozenset({"task", "target", "test_file", "test_share"})
 FORMS: dict[str, Form] = {
     form.prefix: form
     for form in (
@@ -57,6 +61,33 @@ FORMS: dict[str, Form] = {
             ImageFolder,
             _OF_IMAGES,
             IMAGES,
+        ),
+        Form(
+            "csv",
+            "FILE",
+            "a table, with a line of names above its rows",
+            "--data csv:patients.csv --target outcome",
+            CsvFile,
+            _OF_TABLES,
+            TABLE,
+        ),
+        Form(
+            "parquet",
+            "FILE",
+            "a table in a Parquet file; needs dropbench[parquet]",
+            "--data parquet:patients.parquet --target outcome",
+            ParquetFile,
+            _OF_TABLES,
+            TABLE,
+        ),
+        Form(
+            "sklearn",
+            "NAME",
+            f"a table that scikit-learn contains: {', '.join(KNOWN)}",
+            "--data sklearn:breast_cancer",
+            SklearnSet,
+            _OF_TABLES - {"test_file"},
+            TABLE,
         ),
     )
 }

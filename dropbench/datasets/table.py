@@ -1,12 +1,19 @@
 """Make a data set of a table: of its frames, wherever they were read."""
 
+from collections import Counter
 from collections.abc import Sequence
 from difflib import get_close_matches
 
 import numpy as np
 import pandas as pd
 
-from dropbench.datasets.cells import encode_column, inferred, is_number, tells_rows_apart
+from dropbench.datasets.cells import (
+    encode_column,
+    inferred,
+    is_number,
+    tells_rows_apart,
+    what_keeps_from_numbers,
+)
 from dropbench.datasets.column import Column, features_of
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.held_out import held_out
@@ -53,7 +60,7 @@ def table_of(
     """
     given = {TRAINING: train, VALIDATION: validation, TEST: test}
     frames = {part: _plain(frame) for part, frame in given.items() if frame is not None}
-    target = find_target(options.target, frames[TRAINING])
+    target = find_target(options.target, list(frames[TRAINING].columns))
     for part, frame in frames.items():
         _check_same_columns(frames[TRAINING], frame, part)
     columns = frames[TRAINING].columns.drop(target)
@@ -76,7 +83,11 @@ def table_of(
             "A net needs one to predict from.",
         )
     made, train_inputs, test_inputs = _encoded(name, rows[used], frames[TEST][used])
-    found = [*_what_is_used(name, made, train_inputs, test_inputs), *_left_out(apart, constant)]
+    found = [
+        *_what_is_used(name, made, train_inputs, test_inputs),
+        *_almost_numbers(rows[columns]),
+        *_left_out(apart, constant),
+    ]
     return DataSet(
         name=name,
         train_inputs=train_inputs,
@@ -132,13 +143,13 @@ def _hold_out(
     )
 
 
-def find_target(target: str, frame: pd.DataFrame) -> str:
+def find_target(target: str, names: Sequence[str]) -> str:
     """Return the name of the target column; raise UsageError if none was told, or it is not there."""
-    there = f"Columns: {_listed(list(frame.columns), 20)}."
+    there = f"Columns: {_listed(names, 20)}."
     if not target:
         raise UsageError("A table needs a `target`, the column to predict.", there)
-    if target not in frame.columns:
-        lower = {column.lower(): column for column in frame.columns}
+    if target not in names:
+        lower = {name.lower(): name for name in names}
         near = get_close_matches(target.lower(), lower, n=1, cutoff=0.5)
         hint = f"Did you mean {lower[near[0]]!r}? {there}" if near else there
         raise UsageError(f"There is no column {target!r} for `target`.", hint)
@@ -152,10 +163,8 @@ def check_names(names: Sequence[str], where: str) -> None:
             f"{where} has {len(names):,} columns, more than the {MOST_FEATURES:,} that are read.",
             "Take out the columns that matter least.",
         )
-    seen: set[str] = set()
-    twice = dict.fromkeys(column for column in names if column in seen or seen.add(column))  # type: ignore[func-returns-value]
-    if twice:
-        raise DropbenchError(f"{where} has several columns named {_listed(list(twice))}.", "Rename them.")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise DropbenchError(f"{where} has several columns named {_listed(twice)}.", "Rename them.")
 
 
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:
@@ -210,6 +219,20 @@ def _what_is_used(name: str, columns: tuple[Column, ...], train: np.ndarray, tes
             f"{counted(total, 'cell')} {are} missing, in {_first(where)}: a number becomes the median of the "
             "training rows, a category none, and a feature flags where training rows lack a cell."
         )
+    return notes
+
+
+def _almost_numbers(rows: pd.DataFrame) -> list[str]:
+    """Return what there is to say of columns that a few cells keep from being numbers."""
+    notes = []
+    for column in rows.columns:
+        if not is_number(rows[column]):
+            few, such = what_keeps_from_numbers(rows[column])
+            if few:
+                notes.append(
+                    f"The column {column!r} is taken as text, since {counted(few, 'cell')} of it, like {such!r}, "
+                    "would be no number: leave such cells empty for a column of numbers."
+                )
     return notes
 
 

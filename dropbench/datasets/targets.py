@@ -40,13 +40,13 @@ def labels_of(target: str, parts: Sequence[pd.Series]) -> tuple[list[np.ndarray]
     counts = cells[0].value_counts()
     if (alone := counts[counts == 1]).size:
         which = words_of(pd.Series(sorted(alone.index)[:1], dtype=object)).iloc[0]
-        many = f"{len(alone):,} classes have" if len(alone) > 1 else "A class has"
+        of = f"The class {which!r} of {target!r} has only one training row"
+        if len(alone) > 1:
+            of = f"{len(alone):,} classes of {target!r} have only one training row, like {which!r}"
         hint = "Leave out such rows, or name another `target`."
         if is_number(parts[0]) and len(values) > MANY_NUMBERS:
             hint = "Add `task=regression` to predict the number itself."
-        raise DropbenchError(
-            f"{many} only one training row of the target {target!r}, like {which!r}; a class needs two.", hint
-        )
+        raise DropbenchError(f"{of}; a class needs two.", hint)
     labels = []
     for part in cells:
         codes = pd.Categorical(part, categories=values).codes.astype(np.int64)
