@@ -6,7 +6,7 @@ one file with its source (dropbench.datasets.source) and one entry in ``FORMS``.
 
 from dataclasses import dataclass
 
-from dropbench.catalog.models import IMAGES
+from dropbench.catalog.models import IMAGES, TABLE
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Form:
 
 
 _OF_IMAGES = frozenset({"image_size", "fit", "skip_unreadable", "test_share"})
+_OF_TABLES = frozenset({"task", "target", "test_file", "test_share"})
 FORMS: dict[str, Form] = {
     form.prefix: form
     for form in (
@@ -46,6 +47,33 @@ FORMS: dict[str, Form] = {
             "dropbench.datasets.folder:ImageFolder",
             _OF_IMAGES,
             IMAGES,
+        ),
+        Form(
+            "csv",
+            "FILE",
+            "a table, with a line of names above its rows",
+            "--data csv:patients.csv --target outcome",
+            "dropbench.datasets.table_files:CsvFile",
+            _OF_TABLES,
+            TABLE,
+        ),
+        Form(
+            "parquet",
+            "FILE",
+            "a table in a Parquet file; needs dropbench[parquet]",
+            "--data parquet:patients.parquet --target outcome",
+            "dropbench.datasets.table_files:ParquetFile",
+            _OF_TABLES,
+            TABLE,
+        ),
+        Form(
+            "sklearn",
+            "NAME",
+            "a table that scikit-learn contains: breast_cancer, wine, digits, iris or diabetes",
+            "--data sklearn:breast_cancer",
+            "dropbench.datasets.sklearn_sets:SklearnSet",
+            _OF_TABLES - {"test_file"},
+            TABLE,
         ),
     )
 }
