@@ -9,6 +9,7 @@ from pathlib import Path
 from platformdirs import user_data_path
 
 from dropbench.datasets import cache
+from dropbench.datasets.array_files import NpyFolder, NpzFile
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.embedded import EmbeddedDigits
 from dropbench.datasets.folder import ImageFolder
@@ -45,6 +46,8 @@ class Form:
         return f"{self.prefix}:{self.where}"
 
 
+OF_ARRAYS = frozenset({"task", "test_share"})
+"""The names of the options that arrays take."""
 _OF_IMAGES = frozenset({"image_size", "fit", "skip_unreadable", "test_share"})
 FORMS: dict[str, Form] = {
     form.prefix: form
@@ -57,6 +60,22 @@ FORMS: dict[str, Form] = {
             ImageFolder,
             _OF_IMAGES,
             IMAGES,
+        ),
+        Form(
+            "npz",
+            "FILE",
+            "arrays of numpy.savez: x_train, y_train, x_test, y_test, or as in MedMNIST",
+            "--data npz:arrays.npz",
+            NpzFile,
+            OF_ARRAYS,
+        ),
+        Form(
+            "npy",
+            "FOLDER",
+            "arrays of numpy.save: x_train.npy, y_train.npy, x_test.npy, y_test.npy",
+            "--data npy:arrays",
+            NpyFolder,
+            OF_ARRAYS,
         ),
     )
 }
