@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dropbench.catalog.forms import OF_ARRAYS
 from dropbench.datasets import cache
 from dropbench.datasets.arrays import data_set
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.options import OPTIONS, SourceOptions
-from dropbench.datasets.registry import OF_ARRAYS, prepare
+from dropbench.datasets.registry import prepare
 from dropbench.datasets.stored import Stored
 from dropbench.errors import DropbenchError, UsageError, unknown_name
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from dropbench.catalog.models import TABLE, InputShape
+from dropbench.catalog.models import IMAGES, TABLE, InputShape
 from dropbench.datasets.column import Column, features_of
 from dropbench.errors import DropbenchError
-from dropbench.run.blocks.data import CLASSIFICATION, IMAGES, REGRESSION
+from dropbench.run.blocks.data import CLASSIFICATION, REGRESSION
 
 ARRAYS = ("train_inputs", "train_targets", "test_inputs", "test_targets")
 # The names by which digests know the arrays: recorded digests depend on them.

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from dropbench.datasets.targets import MANY_NUMBERS
 from dropbench.errors import DropbenchError, UsageError
 from dropbench.run.telling import counted
 
-MANY_NUMBERS = 20
-"""The most distinct numbers of a target that are taken as classes without a word."""
 _NAMED = 3  # classes that a sentence names before it counts the others
 
 

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 
 from dropbench.datasets.stored import Stored
+from dropbench.datasets.table import MOST_FEATURES
 from dropbench.errors import DropbenchError
 
-MOST_FEATURES = 100_000
-"""The most features of a table."""
 _SHAPES = (
     "Images are (n, height, width), (n, height, width, channels) or (n, channels, height, width); a table is "
     "(n, features)."

@@ -3,9 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
+from dropbench.catalog.forms import FORMS
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.ood import DERIVED
-from dropbench.datasets.registry import FORMS, SOURCES, is_known, prepare
+from dropbench.datasets.registry import SOURCES, is_known, prepare
 from dropbench.errors import UsageError, unknown_name
 from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
 from dropbench.experiments.bagging.reduce import Reducer, averages_of
