@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dropbench.datasets.arrays import WANTED, data_set, is_wanted
+from dropbench.datasets.arrays import WANTED, check_arrays, data_set, is_wanted
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.options import NO_OPTIONS, SourceOptions, shown
 from dropbench.datasets.stored import CHUNK, Header, Stored, nameless, write
@@ -47,17 +47,21 @@ class NpzFile:
         return str(self.path)
 
     def files(self, data_dir: Path) -> Sequence[Path]:
-        """Return the file.
+        """Return the file, after a look at what arrays it has: a large one is not read in vain.
 
         Raises:
-            DropbenchError: if it is a folder.
+            DropbenchError: if it is a folder, is damaged, or has no arrays that are a data set.
 
         """
         if self.path.is_dir():
             raise DropbenchError(
                 f"{self.path} is a folder.", "`data=npz:FILE` is one file; .npy files are `data=npy:FOLDER`."
             )
-        return [self.path] if self.path.is_file() else []
+        if not self.path.is_file():
+            return []
+        with self._archive() as archive:
+            check_arrays(self.name, self._arrays(archive))
+        return [self.path]
 
     def fetch(self, data_dir: Path) -> None:
         """Raise DropbenchError: the user's own arrays cannot be downloaded."""
@@ -71,11 +75,16 @@ class NpzFile:
             DropbenchError: if the file is damaged, or its arrays are no examples with targets.
 
         """
+        with self._archive() as archive:
+            return data_set(self.name, self._arrays(archive), self.options)
+
+    def _archive(self) -> zipfile.ZipFile:
         with _reading(self.path):
-            archive = zipfile.ZipFile(self.path)
-        with archive:
-            there = [self._stored(archive, member) for member in archive.infolist()]
-            return data_set(self.name, [each for each in there if each is not None], self.options)
+            return zipfile.ZipFile(self.path)
+
+    def _arrays(self, archive: zipfile.ZipFile) -> list[Stored]:
+        there = [self._stored(archive, member) for member in archive.infolist()]
+        return [each for each in there if each is not None]
 
     def _stored(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Stored | None:
         name = member.filename.removesuffix(".npy")
@@ -118,7 +127,7 @@ class NpyFolder:
         """Return the files of arrays that a data set is made of, ordered by name.
 
         Raises:
-            DropbenchError: if it is no folder, or has arrays of other names alone.
+            DropbenchError: if it is no folder, a file is damaged, or they are no data set.
 
         """
         if self.path.is_file():
@@ -132,6 +141,8 @@ class NpyFolder:
         if there and not found:
             named = ", ".join(file.name for file in there[:10])
             raise DropbenchError(f"{self.path} has {named}{' and more' * (len(there) > 10)}.", WANTED)
+        if found:
+            check_arrays(self.name, list(map(_in_file, found)))
         return found
 
     def fetch(self, data_dir: Path) -> None:
@@ -147,7 +158,7 @@ class NpyFolder:
             DropbenchError: if a file is damaged, or its arrays are no examples with targets.
 
         """
-        return data_set(self.name, [_in_file(file) for file in self.files(data_dir)], self.options)
+        return data_set(self.name, list(map(_in_file, self.files(data_dir))), self.options)
 
 
 def _in_file(file: Path) -> Stored:

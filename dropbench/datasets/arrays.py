@@ -71,7 +71,7 @@ def data_set(
 
     """
     parts, unused = _parts_of(name, there)
-    notes = list(dict.fromkeys(part.layout.note for part in parts.values() if part.layout.note))
+    notes = [parts[TRAIN].layout.note] if parts[TRAIN].layout.note else []
     if unused:
         notes.append(f"Not used: {_listed(unused)}.")
     if VALIDATION in parts and TEST not in parts:
@@ -115,6 +115,11 @@ def data_set(
         validation=len(targets.get(VALIDATION, ())),
         notes=(*notes, *of_targets),
     )
+
+
+def check_arrays(name: str, there: Sequence[Stored]) -> None:
+    """Raise DropbenchError if arrays are no data set by their names, shapes and types; none is read."""
+    _parts_of(name, there)
 
 
 def _parts_of(name: str, there: Sequence[Stored]) -> tuple[dict[str, _Part], list[Stored]]:

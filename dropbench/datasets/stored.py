@@ -113,7 +113,7 @@ def kept(chunks: Iterable[np.ndarray], shape: tuple[int, ...], dtype: np.dtype[A
         return whole
     with nameless() as file:
         for chunk in chunks:
-            write(file, np.ascontiguousarray(chunk, dtype).data.cast("B"))
+            write(file, np.ascontiguousarray(chunk, dtype).tobytes())
         file.flush()
         return Header(shape, False, dtype, 0).map(file)
 
@@ -127,7 +127,7 @@ def nameless() -> IO[bytes]:
         raise _unwritable(error) from error
 
 
-def write(file: IO[bytes], content: bytes | memoryview) -> None:
+def write(file: IO[bytes], content: bytes) -> None:
     """Write to a nameless file; raise DropbenchError if the disk is full.
 
     Writing into a map would end the process there.
