@@ -23,7 +23,7 @@ def ood_key(name: str, data: DataSet, data_dir: Path | None) -> str:
     """Translate the value of ``ood`` into the argument of dropbench.datasets.ood.ood_images; empty for none.
 
     Raises:
-        UsageError: if there is no such set, its images have another shape, or it is ``data`` itself.
+        UsageError: if there is no such set, its images have another shape or type, or it is ``data`` itself.
         DropbenchError: if it cannot be fetched.
 
     """
@@ -43,6 +43,11 @@ def ood_key(name: str, data: DataSet, data_dir: Path | None) -> str:
         raise UsageError(
             f"`ood={name}` has images of {theirs}, but {data.name} has images of {ours}.",
             f"Name a data set of the same shape, or {' or '.join(DERIVED)}.",
+        )
+    if ood.test_inputs.dtype != data.test_inputs.dtype:
+        raise UsageError(
+            f"`ood={name}` has images of {ood.test_inputs.dtype}, {data.name} of {data.test_inputs.dtype}.",
+            f"Name a data set with values of the same kind, or {' or '.join(DERIVED)}.",
         )
     if ood.key == data.key:
         raise UsageError(
