@@ -15,10 +15,10 @@ METRIC_NAMES = ("error_percent", "nll", "brier", "ece", "reconstruction_error", 
 """The metrics of each split.
 
 Classifiers have the error in percent, the negative log-likelihood in nats, the Brier score (0 to 2) and the
-expected calibration error (0 to 1, 15 bins). Autoencoders have the pixels' cross-entropy in nats (nll) and the
-squared error of an image, both summed over its pixels (values 0 to 1). Nets for a regression have the root mean
-squared error in the unit of the target, the negative log-likelihood of its density, and the coverage error; see
-dropbench.engine.gaussian.gaussian_metrics.
+expected calibration error (0 to 1, 15 bins). Autoencoders have the pixels' cross-entropy in nats (nll) and
+the squared error of an image, both summed over its pixels (values 0 to 1). Nets for a regression have the
+root mean squared error in the unit of the target, the negative log-likelihood of its density, and the
+coverage error; see dropbench.engine.gaussian.gaussian_metrics.
 """
 
 
