@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from dropbench.catalog.arms import ARMS, BUDGETS, LOSSES
+from dropbench.catalog.arms import ARMS, BUDGETS, losses_of
 from dropbench.report.apart import words_apart
 from dropbench.report.comparison.comparison import ArmDifference, Comparison
 from dropbench.report.comparison.sizes import SCALED, against_members, against_passes
@@ -68,7 +68,7 @@ def _row(comparison: Comparison, arm: str) -> Row:
         "_difference": difference,
         "difference_seeds": math.nan if difference is None else len(difference.seeds),
     }
-    for loss in LOSSES:
+    for loss in losses_of("classification"):
         found = comparison.difference(arm, loss)
         if found is not None:
             cells |= found.estimate.cells(f"difference_to_dropout_{loss}")
