@@ -68,7 +68,7 @@ OF_TASK = {
     ),
     REGRESSION: Words(
         likelihoods={"nll": "NLL", "coverage_error": "coverage\nerror"},
-        scaled="after the standard deviation was multiplied by a factor",
+        scaled="after scaling the standard deviation by one factor",
         factor="A factor of the variance",
         largest_factor=10_000,
         uncorrected="The intervals are",
