@@ -17,7 +17,7 @@ METRIC_NAMES = ("error_percent", "nll", "brier", "ece", "reconstruction_error", 
 Classifiers have the error in percent, the negative log-likelihood in nats, the Brier score (0 to 2) and the
 expected calibration error (0 to 1, 15 bins). Autoencoders have the pixels' cross-entropy in nats (nll) and
 the squared error of an image, both summed over its pixels (values 0 to 1). Nets for a regression have the
-root mean squared error in the unit of the target, the negative log-likelihood of its density in nats, and the
+root mean squared error in the unit of the target, the negative log-likelihood of its density, and the
 coverage error; see dropbench.engine.gaussian.gaussian_metrics.
 """
 
@@ -48,11 +48,8 @@ class EpochRecord:
 
 ERROR_WITHOUT_UNITS = "test_error_percent"
 """The last measure of a classifier's panel: the test error after hidden units were removed."""
-RMSE_WITHOUT_UNITS = "test_rmse"
-"""The same of a regression: the root mean squared error on the test examples, in the unit of the target."""
-WITHOUT_UNITS = ERROR_WITHOUT_UNITS, RMSE_WITHOUT_UNITS
 SHARES = tuple(tenth / 10 for tenth in range(10))
-"""The shares of hidden units that are removed to measure WITHOUT_UNITS."""
+"""The shares of hidden units that are removed to measure ERROR_WITHOUT_UNITS."""
 HISTOGRAM_BINS = 40
 """Bins of an autoencoder's activation histograms."""
 
