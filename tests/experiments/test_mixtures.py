@@ -5,9 +5,17 @@ import math
 import numpy as np
 import pytest
 import torch
+from experiments.quiet import Quiet
 from scipy import integrate, stats
 
+from dropbench.catalog.arms import ARMS
+from dropbench.datasets import cache
+from dropbench.datasets.column import Column
+from dropbench.datasets.dataset import DataSet
 from dropbench.engine.gaussian import LEVELS, gaussian_metrics, mixture
+from dropbench.errors import UsageError
+from dropbench.experiments.bagging.compare import carry_out_comparison, ood_key
+from dropbench.experiments.bagging.cost import count_flops, narrowed
 from dropbench.experiments.bagging.mixtures import (
     MAX_VARIANCE_FACTOR,
     Mixture,
@@ -16,7 +24,14 @@ from dropbench.experiments.bagging.mixtures import (
     quality,
     scaled_by,
 )
+from dropbench.experiments.bagging.plan import ComparisonPlan
 from dropbench.experiments.bagging.uncertainty import bootstrap_differences
+from dropbench.experiments.workbench import Workbench
+from dropbench.results.read import read_table
+from dropbench.results.schema import COMPARISONS, DIFFERENCES, RELIABILITY, RUNS
+from dropbench.results.store import Store
+from dropbench.run.config import RunConfig
+from dropbench.run.machine import Machine
 
 AVERAGINGS = ("arithmetic", "geometric")
 EXAMPLES = 30
@@ -246,3 +261,125 @@ def test_the_bootstrap_of_a_root_has_the_unit_of_the_target_and_knows_ties():
         assert vars(tie) == {"mean": 0, "low": 0, "high": 0, "p_better": 0.5}
     (alone,) = bootstrap_differences(squares, root=True)
     assert alone.mean == pytest.approx(np.sqrt(squares.mean(2)).mean())
+
+
+# Whole comparisons
+
+
+def waves(shift: float = 0.0) -> DataSet:
+    """A table of three columns whose target is a wave of the first, in units of hundreds."""
+    generator = np.random.default_rng(4)
+
+    def make(count: int) -> tuple[np.ndarray, np.ndarray]:
+        rows = generator.normal(shift, 1, (count, 3))
+        targets = 300 + 100 * np.sin(2 * rows[:, 0]) + generator.normal(0, 20, count)
+        return rows, targets.astype(np.float32)
+
+    columns = tuple(Column(name, (), False) for name in ("a", "b", "c"))
+    data = DataSet("waves", *make(120), *make(60), classes=(), columns=columns)
+    data.check()
+    return cache.save(data, f"waves{shift}")
+
+
+@pytest.fixture
+def bench():
+    return Workbench(waves(), torch.device("cpu"), "fp32", Machine(jobs=1, threads=1))
+
+
+def planned(bench: Workbench, **more) -> ComparisonPlan:
+    base = RunConfig(
+        **bench.data.settings, model="mlp", layers=(16,), epochs=2, p_drop=0.5, mc_samples=4, batch_size=16
+    )
+    (bound,) = bench.bind([base])
+    arms = tuple(name for name in ARMS if name != "boosting")
+    return ComparisonPlan(**{"base": bound, "members": 2, "seeds": 2, "arms": arms, **more})
+
+
+def compared(folder):
+    table = read_table(folder, COMPARISONS)
+    return table.set_index(["arm", "averaging", "averaged", "passes_per_prediction", "seed"]).sort_index()
+
+
+def test_a_comparison_of_all_arms_is_consistent_and_resumes(bench, tmp_path):
+    far = waves(3.0)
+    whole = planned(bench, ood="far", ood_key=far.key)
+    store, watcher = Store(tmp_path), Quiet()
+    carry_out_comparison(whole, bench, store, watcher)
+    table, runs = compared(tmp_path), read_table(tmp_path, RUNS).set_index("run_id")
+    assert (runs["status"] == "ok").all()
+    metrics = ["test_rmse", "test_nll", "test_coverage_error"]
+    for arm in whole.all_arms():
+        if arm.name not in ("dropout-mc", "snapshot"):
+            row = table.loc[(arm.name, "arithmetic", 1, 1, arm.setting.repetition.seed)]
+            assert row[metrics].to_dict() == runs.loc[arm.runs[0].run_id, metrics].to_dict(), (
+                "to the last digit"
+            )
+    assert not table["message"].astype(bool).any()
+    assert (table["val_nll_scaled"] <= table["val_nll"]).all()
+    assert table["test_nll"].to_numpy() == pytest.approx(
+        (table["mean_member_nll"] - table["nll_ambiguity"]).to_numpy()
+    )
+    of_mixtures = table.loc[(slice(None), "arithmetic"), :]
+    assert of_mixtures["test_rmse"].pow(2).to_numpy() == pytest.approx(
+        (of_mixtures["mean_member_squared_error"] - of_mixtures["squared_error_ambiguity"]).to_numpy()
+    )
+    several = table[table.index.get_level_values("averaged") > 1]
+    assert (several["nll_ambiguity"] > 0).all()
+    bagged = table.loc["bagging"]
+    assert bagged["oob_rmse"].between(50, 150).all(), "near the deviation of the targets, 75"
+    assert table[["test_error_percent", "test_ece", "disagreement_percent"]].isna().all(axis=None)
+    assert table.loc[("single", "arithmetic"), "foreign_auroc"].tolist() == [0.5, 0.5], "one noise level"
+    assert (table.loc[("ensemble", "arithmetic", 2), "foreign_auroc"] > 0.5).all(), "members disagree far off"
+    bins = read_table(tmp_path, RELIABILITY)
+    assert (bins.groupby("comparison_id").size() == len(LEVELS)).all()
+    pairs = read_table(tmp_path, DIFFERENCES)
+    assert set(pairs["loss"]) == {"rmse", "nll", "nll_scaled"}
+    assert not pairs["mcnemar_p"].astype(bool).any()
+    found = pairs[(pairs["loss"] == "rmse") & (pairs["arm"] == "bagging")].set_index("reference")
+    means = table["test_rmse"].groupby(level=[0, 1, 2]).mean()
+    assert found.loc["", "difference"] == pytest.approx(means["bagging", "arithmetic", 2])
+    assert found.loc["dropout", "difference"] == pytest.approx(
+        means["bagging", "arithmetic", 2] - means["dropout", "arithmetic", 1]
+    )
+    again = Quiet()
+    carry_out_comparison(whole, bench, store, again)
+    assert again.runs == 0
+    assert len(compared(tmp_path)) == len(table)
+
+
+@pytest.mark.parametrize("budget", ["train", "inference", "parameters"])
+def test_every_budget_is_held(bench, tmp_path, budget):
+    width = narrowed(planned(bench).base, 2, bench.data) if budget == "parameters" else 1.0
+    chosen = planned(bench, budget=budget, narrow=width, seeds=1, arms=("dropout", "bagging", "dropout-mc"))
+    carry_out_comparison(chosen, bench, Store(tmp_path), Quiet())
+    table = compared(tmp_path).xs("arithmetic", level="averaging")
+    one, two = table.loc[("dropout", 1, 1, 0)], table.loc[("bagging", 2, 2, 0)]
+    if budget == "train":
+        assert two["train_flops"] == one["train_flops"]
+    elif budget == "parameters":
+        assert 0.85 * one["parameters"] < two["parameters"] <= one["parameters"]
+    else:
+        assert chosen.reference == "dropout-mc"
+        assert set(read_table(tmp_path, DIFFERENCES)["reference"]) == {"", "dropout-mc"}
+        assert ("dropout-mc", 1, 2, 0) in table.index
+
+
+def test_flops_are_those_of_the_matrices(bench):
+    found = count_flops(planned(bench).base, bench.data)
+    forward = 2 * (3 * 16 + 16 * 1)
+    assert found.prediction == found.first_thinned == forward
+    assert found.training == 3 * forward - 2 * 3 * 16, "without the gradient of the inputs"
+    assert found.thinned == 2 * 16, "what comes before the first mask is shared"
+
+
+def test_boosting_is_refused(bench):
+    with pytest.raises(UsageError, match="classification"):
+        planned(bench, arms=("boosting",))
+
+
+def test_out_of_distribution_rows_must_have_the_columns_of_the_table(bench):
+    assert ood_key("none", bench.data, None) == ""
+    with pytest.raises(UsageError, match="is made of images, and waves is a table"):
+        ood_key("rotated", bench.data, None)
+    with pytest.raises(UsageError, match="images of 1×28×28, but waves has rows of 3 columns"):
+        ood_key("mnist5k", bench.data, None)
