@@ -33,7 +33,8 @@ class GaussianNet(nn.Module):
 
         """
         mean = self.net(inputs).float()
-        if mean.numel() != len(inputs):
+        # Monte-Carlo passes may share a part of the net, and then it has more outputs than inputs.
+        if mean.dim() == 0 or mean.numel() != len(mean):
             raise UsageError(
                 f"The net of a regression has one output an example, not {tuple(mean.shape[1:])}.",
                 "Give its last layer as many outputs as the factory is told.",
