@@ -33,7 +33,7 @@ class GaussianNet(nn.Module):
 
         """
         mean = self.net(inputs).float()
-        if mean.numel() != len(inputs):
+        if mean.numel() != len(mean):  # which may be more than the inputs: see copies_fit
             raise UsageError(
                 f"The net of a regression has one output an example, not {tuple(mean.shape[1:])}.",
                 "Give its last layer as many outputs as the factory is told.",
