@@ -10,6 +10,12 @@ from dropbench.run.result import RunResult
 
 _NAMED = ("data", "inputs", "model", "data_key", "model_key", "dropout_key")
 _ALWAYS = ("p_drop", "seed")
+_OUTCOMES = (
+    ("error_percent", "error", ".2f"),
+    ("rmse", "RMSE", ".4g"),  # in a unit of any size
+    ("reconstruction_error", "reconstruction error", ".2f"),
+)
+"""The metric that tells how a run ended, with its name and its format: the first that the run has."""
 
 
 def usual(name: str, model: str, inputs: str) -> Any:
@@ -86,12 +92,12 @@ def outcome(result: RunResult, names: Iterable[str] = _ALWAYS) -> str:
     told = label(result.config, names)
     if result.status != "ok":
         return f"{told}: {result.status}: {result.message}"
-    classifies = "test_error_percent" in result.metrics
-    what, unit = ("error_percent", " %") if classifies else ("reconstruction_error", "")
-    name = what.replace("_percent", "").replace("_", " ")
+    what, name, form = next(each for each in _OUTCOMES if f"test_{each[0]}" in result.metrics)
+    val, test = (format(result.metrics[f"{split}_{what}"], form) for split in ("val", "test"))
+    unit = " %" if what == "error_percent" else ""
     last = result.cost["last_epoch"]
     ended = f"ended after epoch {last}, " if last != result.config.optimizer.epochs else ""
     return (
-        f"{told}: validation {name} {result.metrics[f'val_{what}']:.2f}{unit}, "
-        f"test {name} {result.metrics[f'test_{what}']:.2f}{unit}, {ended}{result.cost['seconds']:.1f} s"
+        f"{told}: validation {name} {val}{unit}, test {name} {test}{unit}, "
+        f"{ended}{result.cost['seconds']:.1f} s"
     )
