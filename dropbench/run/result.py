@@ -17,7 +17,7 @@ METRIC_NAMES = ("error_percent", "nll", "brier", "ece", "reconstruction_error", 
 Classifiers have the error in percent, the negative log-likelihood in nats, the Brier score (0 to 2) and the
 expected calibration error (0 to 1, 15 bins). Autoencoders have the pixels' cross-entropy in nats (nll) and
 the squared error of an image, both summed over its pixels (values 0 to 1). Nets for a regression have the
-root mean squared error in the unit of the target, the negative log-likelihood of its density, and the
+root mean squared error in the unit of the target, the negative log-likelihood of its density in nats, and the
 coverage error; see dropbench.engine.gaussian.gaussian_metrics.
 """
 
@@ -32,7 +32,7 @@ class EpochRecord:
 
     Training figures are means over the epoch with dropout on; for dropout boosting they are those of weight
     scaling. The loss is the negative log-likelihood in nats without penalties. For an autoencoder it is the
-    cross-entropy of an image's pixels, and the error in percent is NaN.
+    cross-entropy of an image's pixels. Only classifiers have an error in percent; else it is NaN.
     """
 
     epoch: int
@@ -48,8 +48,11 @@ class EpochRecord:
 
 ERROR_WITHOUT_UNITS = "test_error_percent"
 """The last measure of a classifier's panel: the test error after hidden units were removed."""
+RMSE_WITHOUT_UNITS = "test_rmse"
+"""The same of a regression: the root mean squared error on the test examples, in the unit of the target."""
+WITHOUT_UNITS = ERROR_WITHOUT_UNITS, RMSE_WITHOUT_UNITS
 SHARES = tuple(tenth / 10 for tenth in range(10))
-"""The shares of hidden units that are removed to measure ERROR_WITHOUT_UNITS."""
+"""The shares of hidden units that are removed to measure WITHOUT_UNITS."""
 HISTOGRAM_BINS = 40
 """Bins of an autoencoder's activation histograms."""
 
@@ -102,19 +105,29 @@ def kept_arrays(config: RunConfig, ood: str = "") -> frozenset[str]:
     - If it trains on a bootstrap, ``oob``: the predictions for the out-of-bag images, which were not drawn.
       They are at ``oob_positions`` of the training split and have ``oob_labels``.
 
+    A net for a regression has predictions in float32, which are mean and standard deviation in the unit of
+    the target, ``(…, examples, 2)``, and targets in float32:
+
+    - ``val``, ``test`` and ood_split(ood); ``val_targets`` and ``test_targets``.
+    - For Monte-Carlo dropout ``…_mc`` ``(samples, examples, 2)``, all passes in their order.
+    - ``…_snapshots`` as above; ``oob``, ``oob_positions`` and ``oob_targets``.
+
     An autoencoder has ``features``, ``originals`` and ``reconstructions``, which are images
     ``(n, channels, height, width)``.
     """
     if config.task == "reconstruct":
         return frozenset({"features", "originals", "reconstructions"})
+    regresses = config.task == "regress"
+    target = "targets" if regresses else "labels"
+    of_passes = [""] if regresses else ["", "_mean_log", "_votes", "_squares"]
     splits = ["val", "test", *([ood_split(ood)] if ood else [])]
-    names = {*splits, "val_labels", "test_labels"}
+    names = {*splits, f"val_{target}", f"test_{target}"}
     if config.dropout.mc_samples:
-        names |= {f"{split}_mc{of}" for split in splits for of in ("", "_mean_log", "_votes", "_squares")}
+        names |= {f"{split}_mc{of}" for split in splits for of in of_passes}
     if config.optimizer.snapshots:
         names |= {f"{split}_snapshots" for split in splits}
     if config.repetition.bootstrap:
-        names |= {"oob", "oob_positions", "oob_labels"}
+        names |= {"oob", "oob_positions", f"oob_{target}"}
     return frozenset(names)
 
 
@@ -124,7 +137,7 @@ class RunResult:
 
     - ``metrics``: METRIC_NAMES prefixed with ``train_``, ``val_`` and ``test_``, all with dropout off, as far
       as the model has them, and the learned drop probabilities; empty unless ``status`` is ok. ``train_`` is
-      of at most 10,000 of the images that the run trained on.
+      of at most 10,000 of the examples that the run trained on.
     - ``cost``: images_per_second, seconds, train_seconds, compile_seconds (not part of train_seconds; 0
       without torch.compile, and if it gave up), steps, train_images, distinct_train_images (fewer under a
       bootstrap), validation_images, test_images, last_epoch (the last one trained), tested_epoch (whose net
