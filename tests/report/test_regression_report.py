@@ -5,6 +5,7 @@ import io
 import json
 import math
 import shlex
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,9 +16,11 @@ from matplotlib.figure import Figure as Canvas
 
 from dropbench.api.keywords import sort_out
 from dropbench.api.load import load
+from dropbench.api.sweep import SweepDone
 from dropbench.cli.main import app
 from dropbench.errors import UsageError
 from dropbench.experiments.sweep import expand
+from dropbench.experiments.workbench import Outcome
 from dropbench.report.diff import diff_tables
 from dropbench.report.figure import Series, cut, span_below
 from dropbench.report.folder import Choice, load_report, sweep_report
@@ -292,6 +295,19 @@ def ids(folder):
     return set(read_table(folder, RUNS)["run_id"])
 
 
+def test_a_sweep_in_python_has_its_best_and_its_plot_by_the_rmse(tmp_path):
+    folder = write(tmp_path)
+    report = partial(sweep_report, folder, ids(folder))
+    done = SweepDone(folder, frozenset(ids(folder)), Outcome(), report, ("p_drop",))
+    assert done.best == {"p_drop": 0.2}
+    assert "RMSE" in done.plot(axes=Canvas().subplots()).get_ylabel()
+    assert "NLL" in done.plot("nll", Canvas().subplots()).get_ylabel()
+    with pytest.raises(UsageError, match="has no metric error"):
+        done.plot("error")
+    assert "0.2" in done.verdict
+    assert "val_rmse" in done.frame
+
+
 def test_diff_has_a_table_for_each_task(tmp_path):
     old, new = write(tmp_path / "old"), write(tmp_path / "new", rmses={**RMSES, 0.2: (60.0, 61.4, 59.0)})
     classifiers(old)
@@ -301,7 +317,16 @@ def test_diff_has_a_table_for_each_task(tmp_path):
     assert worse
     assert [row["p_drop"] for row in tables[1].rows if row["worse"]] == [0.2]
     (only,), _ = diff_tables(old, new, Choice(metric="coverage"))
+    assert not any("one of the folders only" in note for note in only.notes)
     assert "old_low" in only.rows[0]
+
+
+def test_diff_tells_of_a_task_that_one_folder_has_alone(tmp_path):
+    old, new = write(tmp_path / "old"), write(tmp_path / "new")
+    classifiers(new)
+    (table,), worse = diff_tables(old, new, Choice())
+    assert not worse
+    assert "2 settings are in one of the folders only." in table.notes
 
 
 def test_trials_are_chosen_by_the_validation_rmse(tmp_path):
