@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from dropbench.catalog.forms import FORMS
 from dropbench.catalog.models import defaults_of
 from dropbench.cli.config_file import ConfigFile
 from dropbench.run import machine
@@ -40,7 +41,8 @@ Data = Annotated[
     str,
     option(
         "--data",
-        "Data set: mnist5k (embedded), mnist, fashion-mnist, kmnist, cifar10, cifar100, svhn, folder:PATH.",
+        "Data set: mnist5k (embedded), mnist, fashion-mnist, kmnist, cifar10, cifar100, svhn; or your own: "
+        f"{', '.join(form.name for form in FORMS.values())}.",
         DATA,
     ),
 ]
@@ -122,7 +124,7 @@ def _parameter(each: Declaration, lists: bool, default: str | None) -> inspect.P
         if each.choices:
             more["autocompletion"] = lambda: list(each.choices)
     start: Any = default
-    if start is None and (each.from_recipe or each.default is None):
+    if start is None and (each.from_recipe or each.says_default or each.default is None):
         more["show_default"] = default_text(each)
     elif start is None:
         start = each.text(each.default) if each.parse else each.default

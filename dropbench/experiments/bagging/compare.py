@@ -3,10 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
+from dropbench.catalog.forms import FORMS
 from dropbench.catalog.models import TABLE
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.ood import DERIVED
-from dropbench.datasets.registry import FORMS, SOURCES, is_known, prepare
+from dropbench.datasets.registry import SOURCES, is_known, prepare
 from dropbench.errors import UsageError, unknown_name
 from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
 from dropbench.experiments.bagging.reduce import Reducer, averages_of
@@ -54,6 +55,11 @@ def ood_key(name: str, data: DataSet, data_dir: Path | None) -> str:
         raise UsageError(
             f"`ood={name}` has other columns than {data.name}: {unlike[0]} is not the same.",
             f"Name a table with the same columns and categories, or {others}.",
+        )
+    if ood.test_inputs.dtype != data.test_inputs.dtype:
+        raise UsageError(
+            f"`ood={name}` has images of {ood.test_inputs.dtype}, {data.name} of {data.test_inputs.dtype}.",
+            f"Name a data set with values of the same kind, or {others}.",
         )
     if ood.key == data.key:
         raise UsageError(

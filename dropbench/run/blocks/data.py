@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dropbench.catalog.models import TABLE
+from dropbench.catalog.models import IMAGES, INPUTS, TABLE
 from dropbench.errors import UsageError
 from dropbench.run.blocks.model import OF_CLASSIFIERS
 from dropbench.run.grammar import parse_augmentations, parse_train_sizes
@@ -10,7 +10,6 @@ from dropbench.run.setting import COUNT, Block, Range, setting
 
 PANEL = "Data"
 PIXELS = ("standardised", "unit")
-IMAGES = "images"
 TASKS = CLASSIFICATION, REGRESSION = ("classification", "regression")
 FITS = CROP, PAD, STRETCH = ("crop", "pad", "stretch")
 AUGMENTATIONS = ("flip", "crop")
@@ -36,7 +35,7 @@ class DataSettings(Block):
     inputs: str = setting(
         IMAGES,
         help="What a net is given: images, or the columns of a table.",
-        choices=(IMAGES, TABLE),
+        choices=INPUTS,
         words="{}",
         of_source=True,
         since="0.2",
@@ -151,7 +150,7 @@ class DataSettings(Block):
         write="/".join,
         axis=14,
         title="augmentation",
-        words="augmented by {}",
+        words="augmentation {}",
         since="0.2",
     )
 
