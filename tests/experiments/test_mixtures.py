@@ -14,7 +14,7 @@ from dropbench.datasets.column import Column
 from dropbench.datasets.dataset import DataSet
 from dropbench.engine.gaussian import LEVELS, gaussian_metrics, mixture
 from dropbench.errors import UsageError
-from dropbench.experiments.bagging.compare import carry_out_comparison, ood_key
+from dropbench.experiments.bagging.compare import carry_out_comparison
 from dropbench.experiments.bagging.cost import count_flops, narrowed
 from dropbench.experiments.bagging.mixtures import (
     MAX_VARIANCE_FACTOR,
@@ -375,11 +375,3 @@ def test_flops_are_those_of_the_matrices(bench):
 def test_boosting_is_refused(bench):
     with pytest.raises(UsageError, match="classification"):
         planned(bench, arms=("boosting",))
-
-
-def test_out_of_distribution_rows_must_have_the_columns_of_the_table(bench):
-    assert ood_key("none", bench.data, None) == ""
-    with pytest.raises(UsageError, match="is made of images, and waves is a table"):
-        ood_key("rotated", bench.data, None)
-    with pytest.raises(UsageError, match="images of 1×28×28, but waves has rows of 3 columns"):
-        ood_key("mnist5k", bench.data, None)
