@@ -289,7 +289,7 @@ def test_the_pictures_of_a_regression_are_of_rmse_and_of_coverage(tmp_path):
     compare(tmp_path, RMSE, task="regression")
     figures = {figure.name: figure for figure in comparison_figures(found(tmp_path))}
     labels = [subplot.y.label for subplot in figures["bagging-members"].subplots]
-    assert labels == ["test RMSE", "test NLL, nats"]
+    assert labels == ["test RMSE", "test NLL scaled, nats"]
     (subplot,) = figures["bagging-reliability"].subplots
     assert (subplot.x.label, subplot.y.label) == (
         "level of the central interval",

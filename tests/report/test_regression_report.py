@@ -19,13 +19,16 @@ from dropbench.cli.main import app
 from dropbench.errors import UsageError
 from dropbench.experiments.sweep import expand
 from dropbench.report.diff import diff_tables
+from dropbench.report.figure import Series, cut, span_below
 from dropbench.report.folder import Choice, load_report, sweep_report
 from dropbench.report.metrics import METRICS, OF_TASK, RMSE, find_metric
+from dropbench.report.render.chart import chart
 from dropbench.report.render.export import export
 from dropbench.report.render.picture import draw
 from dropbench.report.render.terminal import draw_in_letters
 from dropbench.report.scale import LOG_DENSITY
 from dropbench.report.significance import compare
+from dropbench.report.style import REFERENCE
 from dropbench.report.sweep.command import sweep_commands
 from dropbench.report.sweep.diagnosis import NO_GAP, NOT_LEARNT, OVERFITS, UNDERFITS, Fit, diagnosis
 from dropbench.report.sweep.figures import error_figure
@@ -189,6 +192,32 @@ def test_the_curve_of_an_nll_is_never_on_a_logarithmic_scale_and_that_of_rmse_ma
         draw(subplot, Canvas().subplots())
         assert "p_drop" in draw_in_letters(subplot, 90)
     assert min(subplot.ys) < 0 < max(subplot.ys)
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=9), st.floats(-50, 50))
+@settings(max_examples=50, deadline=None)
+def test_the_axis_of_an_nll_ends_below_values_that_would_flatten_all_others(values, start):
+    near = [start + value for value in values]
+    far = max(near) + 300
+    highest = cut([*near, far], math.log(2))
+    if len(near) > 1:
+        assert max(near) <= highest < far
+    drawn = Series("", tuple(map(float, range(len(near) + 1))), (*near, far), REFERENCE)
+    low, high = span_below([drawn], max(near))
+    assert low <= min(near) <= max(near) <= high < far
+    assert span_below([drawn], math.inf) is None
+
+
+def test_a_setting_above_the_frame_is_named_at_the_axis(tmp_path):
+    overfits = {**RMSES, 0.0: tuple(1e90 * value for value in RMSES[0.0])}
+    sweep = sweep_of(write(tmp_path, rmses=overfits), "nll")
+    (subplot,) = error_figure(sweep).subplots
+    assert "213 at p_drop = 0" in subplot.y.label
+    low, high = subplot.y.span
+    assert low < high < 10
+    assert draw(subplot, Canvas().subplots()).get_ylim() == (low, high)
+    assert chart(subplot)["layout"]["yaxis"]["range"] == [low, high]
+    assert "213" in draw_in_letters(subplot, 100).splitlines()[0]
 
 
 def test_the_curves_of_training_are_those_of_the_loss_alone(tmp_path):
