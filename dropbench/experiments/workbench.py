@@ -17,6 +17,7 @@ from dropbench.datasets.split import split
 from dropbench.engine.device import resolve_device, resolve_precision
 from dropbench.engine.panel import hidden_sites
 from dropbench.engine.penalties import check_compiles
+from dropbench.experiments.fits import check_fits
 from dropbench.models.build import make_module
 from dropbench.results import predictions
 from dropbench.results.read import with_panel
@@ -94,6 +95,7 @@ class Workbench:
             split(data, config)
             with torch.device("meta"):  # builds the shapes only, without memory or time
                 model = make_module(data.input_shape, data.outputs, config)
+            check_fits(config, data, model, self.device)
             if self.extras.panel:
                 hidden_sites(model)
             if self.extras.compiled:
