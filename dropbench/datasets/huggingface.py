@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -159,10 +160,8 @@ def _library() -> Any:
 @contextlib.contextmanager
 def _quiet(library: Any) -> Iterator[None]:
     """Keep the bars, logs and warnings of the library to itself, and put its settings back."""
-    from huggingface_hub import logging as hub_logging
-    from huggingface_hub.utils import tqdm as hub
-
-    logs = library.logging, hub_logging
+    hub: Any = import_module("huggingface_hub.utils")
+    logs = library.logging, hub.logging
     levels = [each.get_verbosity() for each in logs]
     had_bars = not library.are_progress_bars_disabled(), not hub.are_progress_bars_disabled()
     with warnings.catch_warnings():

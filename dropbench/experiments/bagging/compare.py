@@ -3,11 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-from dropbench.catalog.forms import FORMS
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.ood import DERIVED
-from dropbench.datasets.registry import SOURCES, is_known, prepare
-from dropbench.errors import UsageError, unknown_name
+from dropbench.datasets.options import NO_OPTIONS, SourceOptions
+from dropbench.datasets.registry import is_known, prepare, takes, unknown_data
+from dropbench.errors import UsageError
 from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
 from dropbench.experiments.bagging.reduce import Reducer, averages_of
 from dropbench.experiments.bagging.rows import Rows
@@ -32,12 +32,8 @@ def ood_key(name: str, data: DataSet, data_dir: Path | None) -> str:
     if name in DERIVED:
         return name
     if not is_known(name):
-        raise unknown_name(
-            "out-of-distribution data",
-            name,
-            [*DERIVED, NO_OOD, *SOURCES, *(form.name for form in FORMS.values())],
-        )
-    ood = prepare(name, data_dir)
+        raise unknown_data(name, "out-of-distribution data", "ood", *DERIVED, NO_OOD)
+    ood = prepare(name, data_dir, _options(name, data))
     if ood.input_shape != data.input_shape:
         theirs, ours = ("×".join(map(str, each.input_shape)) for each in (ood, data))
         raise UsageError(
@@ -55,6 +51,15 @@ def ood_key(name: str, data: DataSet, data_dir: Path | None) -> str:
             f"Name another data set, or {' or '.join(DERIVED)}.",
         )
     return ood.key
+
+
+def _options(name: str, data: DataSet) -> SourceOptions:
+    """The options with which a set of any size has images like those of ``data``."""
+    if data.columns or not takes(name, "image_size"):
+        return NO_OPTIONS
+    _, height, width = data.input_shape
+    told = {option: data.told[option] for option in ("fit", "skip_unreadable") if option in data.told}
+    return SourceOptions.of({**told, "image_size": f"{height}x{width}"})
 
 
 def carry_out_comparison(
