@@ -229,7 +229,7 @@ def _opened(library: Any, path: Path, scratch: str) -> Mapping[str, Any]:
         return {TRAIN: library.load_from_disk(str(path))}
     files: dict[str, list[str]] = {}
     for file in [path] if path.is_file() else sorted(path.rglob("*.parquet")):
-        inside = file.relative_to(path) if file != path else Path()
+        inside = file.relative_to(path) if file != path else Path(file.name)
         if _is_seen(inside):
             files.setdefault(_split_of(inside), []).append(str(file))
     return {split: library.Dataset.from_parquet(of, cache_dir=scratch) for split, of in files.items()}
