@@ -8,7 +8,9 @@ import numpy as np
 import torch
 
 from dropbench.datasets.dataset import pixel_sums
+from dropbench.kernels.augment import augmented
 from dropbench.kernels.batch import normalised, takes_images
+from dropbench.kernels.draws import Draw
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,22 @@ class ImageExamples(Examples):
         """
         if self.half and takes_images(self.inputs):
             return normalised(self.inputs, positions, self._values), self.targets[positions]
-        images = self.inputs[positions].to(torch.float32, memory_format=torch.channels_last)
-        return self._normalise(images), self.targets[positions]
+        return self._as_seen(self.inputs[positions]), self.targets[positions]
+
+    def augmented(
+        self, positions: torch.Tensor, draw: Draw, flip: bool, crop: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what ``batch`` does of images that are changed at random; see dropbench.kernels.augment."""
+        images = augmented(self.inputs, positions, draw, flip, crop)
+        if self.half and takes_images(images):
+            seen = normalised(images, torch.arange(len(images)), self._values)
+        else:
+            seen = self._as_seen(images)
+        return seen, self.targets[positions]
+
+    def _as_seen(self, images: torch.Tensor) -> torch.Tensor:
+        """Return images normalised in float32, which may overwrite them."""
+        return self._normalise(images.to(torch.float32, memory_format=torch.channels_last))
 
     def _normalise(self, images: torch.Tensor) -> torch.Tensor:
         """Normalise pixel values ``(…, channels, height, width)`` in place."""

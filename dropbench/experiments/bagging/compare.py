@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from dropbench.catalog.models import TABLE
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.ood import DERIVED
 from dropbench.datasets.options import NO_OPTIONS, SourceOptions
@@ -23,22 +24,33 @@ def ood_key(name: str, data: DataSet, data_dir: Path | None) -> str:
     """Translate the value of ``ood`` into the argument of dropbench.datasets.ood.ood_images; empty for none.
 
     Raises:
-        UsageError: if there is no such set, its images have another shape or type, or it is ``data`` itself.
+        UsageError: if there is no such set, its examples are of another kind, or it is ``data`` itself.
         DropbenchError: if it cannot be fetched.
 
     """
     if name == NO_OOD:
         return ""
-    if name in DERIVED:
+    derived = () if data.inputs == TABLE else tuple(DERIVED)
+    if name in derived:
         return name
-    if not is_known(name):
-        raise unknown_data(name, "out-of-distribution data", "ood", *DERIVED, NO_OOD)
-    ood = prepare(name, data_dir, _options(name, data))
-    if ood.input_shape != data.input_shape:
-        theirs, ours = ("×".join(map(str, each.input_shape)) for each in (ood, data))
+    if name in DERIVED:
         raise UsageError(
-            f"`ood={name}` has images of {theirs}, but {data.name} has images of {ours}.",
-            f"Name a data set of the same shape, or {' or '.join(DERIVED)}.",
+            f"`ood={name}` is made of images, and {data.name} is a table.",
+            f"Name a table with the same columns, or {NO_OOD}.",
+        )
+    if not is_known(name):
+        raise unknown_data(name, "out-of-distribution data", "ood", *derived, NO_OOD)
+    ood = prepare(name, data_dir, _options(name, data))
+    others = " or ".join(derived or (NO_OOD,))
+    if ood.inputs != data.inputs or ood.input_shape != data.input_shape:
+        raise UsageError(
+            f"`ood={name}` has {_kind(ood)}, but {data.name} has {_kind(data)}.",
+            f"Name a data set of the same shape, or {others}.",
+        )
+    if unlike := [ours.name for ours, its in zip(data.columns, ood.columns, strict=True) if ours != its]:
+        raise UsageError(
+            f"`ood={name}` has other columns than {data.name}: {unlike[0]} is not the same.",
+            f"Name a table with the same columns and categories, or {others}.",
         )
     if ood.test_inputs.dtype != data.test_inputs.dtype:
         raise UsageError(
@@ -47,8 +59,8 @@ def ood_key(name: str, data: DataSet, data_dir: Path | None) -> str:
         )
     if ood.key == data.key:
         raise UsageError(
-            f"`ood={name}` is the training data itself, so its images are not out-of-distribution.",
-            f"Name another data set, or {' or '.join(DERIVED)}.",
+            f"`ood={name}` is the training data itself, so its {data.noun} are not out-of-distribution.",
+            f"Name another data set, or {others}.",
         )
     return ood.key
 
@@ -60,6 +72,13 @@ def _options(name: str, data: DataSet) -> SourceOptions:
     _, height, width = data.input_shape
     told = {option: data.told[option] for option in ("fit", "skip_unreadable") if option in data.told}
     return SourceOptions.of({**told, "image_size": f"{height}x{width}"})
+
+
+def _kind(data: DataSet) -> str:
+    """What examples a data set has, in words."""
+    if data.inputs == TABLE:
+        return f"rows of {len(data.columns)} columns"
+    return f"images of {'×'.join(map(str, data.input_shape))}"
 
 
 def carry_out_comparison(
