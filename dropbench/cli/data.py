@@ -57,11 +57,13 @@ def prepare_set(
 
         dropbench data prepare cifar10 --data-dir ~/data
     """
+    from dropbench.cli.progress import reading
     from dropbench.datasets.cache import cache_folder
     from dropbench.datasets.registry import prepare
     from dropbench.datasets.repeated import warn_of_repeated_images
 
-    data = prepare(name, data_dir)
+    with reading():
+        data = prepare(name, data_dir)
     warn_of_repeated_images(data)
     channels, height, width = data.input_shape
     out.print(
