@@ -35,6 +35,8 @@ class Form:
 
 
 _OF_IMAGES = frozenset({"image_size", "fit", "skip_unreadable", "test_share"})
+OF_ARRAYS = frozenset({"task", "test_share"})
+"""The names of the options that arrays take."""
 _OF_TABLES = frozenset({"task", "target", "test_file", "test_share"})
 FORMS: dict[str, Form] = {
     form.prefix: form
@@ -47,6 +49,31 @@ FORMS: dict[str, Form] = {
             "dropbench.datasets.folder:ImageFolder",
             _OF_IMAGES,
             IMAGES,
+        ),
+        Form(
+            "npz",
+            "FILE",
+            "arrays of numpy.savez: x_train, y_train, x_test, y_test, or as in MedMNIST",
+            "--data npz:arrays.npz",
+            "dropbench.datasets.array_files:NpzFile",
+            OF_ARRAYS,
+        ),
+        Form(
+            "npy",
+            "FOLDER",
+            "arrays of numpy.save: x_train.npy, y_train.npy, x_test.npy, y_test.npy",
+            "--data npy:arrays",
+            "dropbench.datasets.array_files:NpyFolder",
+            OF_ARRAYS,
+        ),
+        Form(
+            "hf",
+            "NAME",
+            "a data set of Hugging Face's datasets: its name there, a saved folder, or Parquet files; needs "
+            "dropbench[hf]",
+            "--data hf:ylecun/mnist",
+            "dropbench.datasets.huggingface:HuggingFaceSet",
+            _OF_IMAGES | {"task", "target"},
         ),
         Form(
             "csv",

@@ -49,18 +49,24 @@ def parse_layer_lists(text: str, name: str = "layers") -> tuple[tuple[int, ...],
 
 
 def parse_train_sizes(text: str, name: str = "train_size") -> tuple[int | None, ...]:
-    """Numbers of training images, ``100,500,all``; ``all`` (None) is the whole training split."""
+    """Numbers of training examples, ``100,500,all``; ``all`` (None) is the whole training split."""
     sizes: list[int | None] = []
     for part in text.split(","):
         whole = part.strip().lower() == "all"
-        sizes.append(None if whole else _whole_number(part, name, "training images, or all"))
+        sizes.append(None if whole else _whole_number(part, name, "training examples, or all"))
     return tuple(dict.fromkeys(sizes))
 
 
 def parse_augmentations(text: str, name: str = "augment") -> tuple[str, ...]:
     """One or more sets of augmentations, divided by ``/``: ``none/flip/flip,crop``, in any order."""
-    sets = (sorted({each.strip() for each in part.split(",")}, reverse=True) for part in text.split("/"))
-    return tuple(dict.fromkeys(",".join(names) for names in sets))
+    found: list[str] = []
+    for part in text.split("/"):
+        names = [each.strip() for each in part.split(",")]
+        for each in names:
+            if names.count(each) > 1:
+                raise UsageError(f"`{name}` {part.strip()} has {each} twice.", "Write each once.")
+        found.append(",".join(sorted(names, reverse=True)))
+    return tuple(dict.fromkeys(found))
 
 
 def parse_names(text: str, name: str = "") -> tuple[str, ...]:

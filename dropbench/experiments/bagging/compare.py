@@ -67,6 +67,11 @@ def ood_key(name: str, data: DataSet, data_dir: Path | None) -> str:
             f"`ood={name}` has images of {theirs}, but {data.name} has images of {ours}.",
             f"Name a data set of the same shape, or {' or '.join(DERIVED)}.",
         )
+    if ood.test_inputs.dtype != data.test_inputs.dtype:
+        raise UsageError(
+            f"`ood={name}` has images of {ood.test_inputs.dtype}, {data.name} of {data.test_inputs.dtype}.",
+            f"Name a data set with values of the same kind, or {' or '.join(DERIVED)}.",
+        )
     if ood.key == data.key:
         raise UsageError(
             f"`ood={name}` is the training data itself, so its {ood.noun} are not out-of-distribution.",

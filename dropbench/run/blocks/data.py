@@ -150,7 +150,7 @@ class DataSettings(Block):
         write="/".join,
         axis=14,
         title="augmentation",
-        words="augmented by {}",
+        words="augmentation {}",
         since="0.2",
     )
 
