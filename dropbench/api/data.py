@@ -11,6 +11,7 @@ from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.options import OPTIONS, SourceOptions
 from dropbench.datasets.registry import prepare
 from dropbench.errors import UsageError, unknown_name
+from dropbench.run.config import SETTINGS
 
 _SHAPES = "Images are (n, height, width), (n, height, width, channels) or (n, channels, height, width)."
 _CHANNELS = (1, 3)
@@ -78,6 +79,7 @@ def _options(told: Mapping[str, Any]) -> SourceOptions:
     for name in told:
         if name not in OPTIONS:
             raise unknown_name("option of a data set", name, OPTIONS)
+        SETTINGS[name].check(SETTINGS[name].take(told[name]))
     return SourceOptions(**told)
 
 

@@ -29,9 +29,10 @@ def repeated_test_images(data: DataSet) -> int:
 def warn_of_repeated_images(data: DataSet) -> None:
     """Log how many test images are training images, too, if any are."""
     if count := repeated_test_images(data):
-        are = "is a training image" if count == 1 else "are training images"
+        noun = data.noun
+        are = f"is a training {noun.removesuffix('s')}" if count == 1 else f"are training {noun}"
         _log.warning(
-            f"{count:,} of the {len(data.test_inputs):,} test images of {data.name} {are}, too, which a net "
+            f"{count:,} of the {len(data.test_inputs):,} test {noun} of {data.name} {are}, too, which a net "
             "may know by heart: the test error is too low. Take them out of one of the two."
         )
 
