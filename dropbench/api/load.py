@@ -9,7 +9,6 @@ import pandas as pd
 
 from dropbench.api.shown import Shown
 from dropbench.report.folder import KINDS, Choice, Report, load_report
-from dropbench.report.metrics import METRICS
 from dropbench.results.read import rows_of
 from dropbench.run.grammar import parse_names
 
@@ -36,7 +35,7 @@ def load(
     folder: Path | str = "results",
     *,
     only: str | Iterable[str] = KINDS,
-    metric: str = "error",
+    metric: str | None = None,
     reference: float = 0.0,
 ) -> Results:
     """Read a results folder.
@@ -44,15 +43,16 @@ def load(
     Args:
         folder: a folder that dropbench wrote results into.
         only: kinds of what is shown: paper, sweep, panel, features, comparison, speed, verify.
-        metric: compare settings in ``error``, ``nll``, ``brier`` or ``ece``.
+        metric: compare settings in ``error``, ``nll``, ``brier`` or ``ece``; regressions in ``rmse``, ``nll``
+            or ``coverage``. None is the first of each.
         reference: p_drop of the setting that the others are compared with; 0 is no dropout.
 
     Raises:
-        UsageError: for an unknown kind or metric.
+        UsageError: for an unknown kind or metric, or one that no sweep of the folder has.
         DropbenchError: if there is no such folder, or nothing of the choice in it.
 
     """
     kinds = parse_names(only) if isinstance(only, str) else tuple(only)
-    found = Results(Path(folder).expanduser(), Choice(kinds, METRICS.find(metric), reference))
+    found = Results(Path(folder).expanduser(), Choice(kinds, metric or "", reference))
     _ = found.report  # read now, so that what is missing is told now
     return found

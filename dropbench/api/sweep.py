@@ -12,7 +12,6 @@ from dropbench.errors import DropbenchError, UsageError
 from dropbench.experiments.sweep import expand
 from dropbench.experiments.workbench import Agenda, Watcher
 from dropbench.report.folder import Report, sweep_report
-from dropbench.report.metrics import METRICS
 from dropbench.report.render.picture import draw
 from dropbench.report.sweep.figures import error_figure
 from dropbench.report.sweep.subject import SweepSubject
@@ -45,7 +44,7 @@ class SweepDone(Done):
 
     @cached_property
     def best(self) -> dict[str, Any]:
-        """The settings with the lowest mean error on the validation images, by their names.
+        """The settings with the lowest mean error, or RMSE, on the validation examples, by their names.
 
         Those that the sweep varied, and ``p_drop``: ``train(data, **sweep.best)`` trains with them.
 
@@ -58,21 +57,22 @@ class SweepDone(Done):
         told = ("p_drop", *self.varied)
         return {name: value for name, value in values.items() if name in told and value != EITHER}
 
-    def plot(self, metric: str = "error", axes: "Axes | None" = None) -> "Axes":
-        """Draw the metric on the test images against p, with intervals, and return the matplotlib axes.
+    def plot(self, metric: str | None = None, axes: "Axes | None" = None) -> "Axes":
+        """Draw the metric on the test examples against p, with intervals, and return the matplotlib axes.
 
         Runs that differ in more than can be one curve are several sweeps: drawn is that of the best setting.
         Settings that were tuned are drawn at their own best in the metric on validation.
 
         Args:
-            metric: ``error``, ``nll``, ``brier`` or ``ece``.
+            metric: ``error``, ``nll``, ``brier`` or ``ece``; of a regression ``rmse``, ``nll`` or
+                ``coverage``. None is the first of these.
             axes: where to draw; new ones unless given.
 
         Raises:
-            UsageError: for an unknown metric.
+            UsageError: for an unknown metric, or one of the other task.
 
         """
-        report = sweep_report(self.out, self.run_ids, metric=METRICS.find(metric))
+        report = sweep_report(self.out, self.run_ids, metric=metric or "")
         drawn = next(each for each in _sweeps(report) if each.run_ids == self._best[0].run_ids)
         (subplot,) = error_figure(drawn).subplots
         if axes is None:

@@ -6,7 +6,7 @@ one file with its source (dropbench.datasets.source) and one entry in ``FORMS``.
 
 from dataclasses import dataclass
 
-from dropbench.catalog.models import IMAGES
+from dropbench.catalog.models import IMAGES, TABLE
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,9 @@ class Form:
 
 
 _OF_IMAGES = frozenset({"image_size", "fit", "skip_unreadable", "test_share"})
+OF_ARRAYS = frozenset({"task", "test_share"})
+"""The names of the options that arrays take."""
+_OF_TABLES = frozenset({"task", "target", "test_file", "test_share"})
 FORMS: dict[str, Form] = {
     form.prefix: form
     for form in (
@@ -46,6 +49,58 @@ FORMS: dict[str, Form] = {
             "dropbench.datasets.folder:ImageFolder",
             _OF_IMAGES,
             IMAGES,
+        ),
+        Form(
+            "npz",
+            "FILE",
+            "arrays of numpy.savez: x_train, y_train, x_test, y_test, or as in MedMNIST",
+            "--data npz:arrays.npz",
+            "dropbench.datasets.array_files:NpzFile",
+            OF_ARRAYS,
+        ),
+        Form(
+            "npy",
+            "FOLDER",
+            "arrays of numpy.save: x_train.npy, y_train.npy, x_test.npy, y_test.npy",
+            "--data npy:arrays",
+            "dropbench.datasets.array_files:NpyFolder",
+            OF_ARRAYS,
+        ),
+        Form(
+            "hf",
+            "NAME",
+            "a data set of Hugging Face's datasets: its name there, a saved folder, or Parquet files; needs "
+            "dropbench[hf]",
+            "--data hf:ylecun/mnist",
+            "dropbench.datasets.huggingface:HuggingFaceSet",
+            _OF_IMAGES | {"task", "target"},
+        ),
+        Form(
+            "csv",
+            "FILE",
+            "a table, with a line of names above its rows",
+            "--data csv:patients.csv --target outcome",
+            "dropbench.datasets.table_files:CsvFile",
+            _OF_TABLES,
+            TABLE,
+        ),
+        Form(
+            "parquet",
+            "FILE",
+            "a table in a Parquet file; needs dropbench[parquet]",
+            "--data parquet:patients.parquet --target outcome",
+            "dropbench.datasets.table_files:ParquetFile",
+            _OF_TABLES,
+            TABLE,
+        ),
+        Form(
+            "sklearn",
+            "NAME",
+            "a table that scikit-learn contains: breast_cancer, wine, digits, iris or diabetes",
+            "--data sklearn:breast_cancer",
+            "dropbench.datasets.sklearn_sets:SklearnSet",
+            _OF_TABLES - {"test_file"},
+            TABLE,
         ),
     )
 }

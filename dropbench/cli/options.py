@@ -125,7 +125,7 @@ def _parameter(each: Declaration, lists: bool, default: str | None) -> inspect.P
         if each.choices:
             more["autocompletion"] = lambda: list(each.choices)
     start: Any = default
-    if start is None and (each.from_recipe or each.default is None):
+    if start is None and (each.from_recipe or each.says_default or each.default is None):
         more["show_default"] = default_text(each)
     elif start is None:
         start = each.text(each.default) if each.parse else each.default

@@ -35,8 +35,15 @@ def report(
         str, option("--sort", "Order of a sweep's rows: p, val, test or difference.", _SHOW)
     ] = "p",
     metric: Annotated[
-        str, option("--metric", "Compare settings in this metric: error, nll, brier or ece.", _COMPARE)
-    ] = "error",
+        str | None,
+        option(
+            "--metric",
+            "Compare settings in this metric: error, nll, brier or ece; of a regression rmse, nll or "
+            "coverage.",
+            _COMPARE,
+            show_default="error, of a regression rmse",
+        ),
+    ] = None,
     reference: Annotated[
         str,
         option("--reference", "The p_drop that the others are compared with: p=0 is no dropout.", _COMPARE),
@@ -94,9 +101,8 @@ def report(
 
         dropbench report --diff old new --metric nll
     """
-    from dropbench.report.diff import diff_table
+    from dropbench.report.diff import diff_tables
     from dropbench.report.folder import KINDS, Choice, load_report
-    from dropbench.report.metrics import METRICS
     from dropbench.report.pictures import save_pictures
     from dropbench.report.render.export import STDOUT, export, exporter_for, write_text
     from dropbench.report.render.picture import check_formats
@@ -104,7 +110,7 @@ def report(
 
     choice = Choice(
         only=KINDS if only is None else parse_names(only),
-        metric=METRICS.find(metric),
+        metric=metric or "",
         reference_p=_reference(reference),
         sort=sort,
     )
@@ -125,11 +131,11 @@ def report(
             raise UsageError(
                 "--diff compares each setting with itself.", "Leave out --only, --sort and --reference."
             )
-        table, worse = diff_table(diff, folder, choice)
+        tables, worse = diff_tables(diff, folder, choice)
         if export_to != STDOUT:
-            show([table], out)
+            show(tables, out)
         if export_to is not None:
-            export([table], export_to, form)
+            export(tables, export_to, form)
         if worse:
             raise typer.Exit(WORSE)
         return

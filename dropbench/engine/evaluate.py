@@ -61,16 +61,20 @@ def activation_bytes(model: nn.Module, examples: Examples, precision: str) -> in
 
 
 @torch.no_grad()
-def predict(model: nn.Module, examples: Examples, positions: torch.Tensor, precision: str) -> torch.Tensor:
-    """Return log-probabilities ``(examples, classes)`` in float32, with the model in eval mode."""
+def outputs_of(model: nn.Module, examples: Examples, positions: torch.Tensor, precision: str) -> torch.Tensor:
+    """Return what the model makes of the examples, ``(examples, outputs)`` in float32, in eval mode."""
     model.eval()
     outputs = []
     for part in torch.split(positions, evaluation_batch(model, examples, precision)):
-        images, _ = examples.batch(part)
-        with autocast(images.device, precision):
-            logits = model(images)
-        outputs.append(F.log_softmax(logits.float(), dim=1))
+        inputs, _ = examples.batch(part)
+        with autocast(inputs.device, precision):
+            outputs.append(model(inputs).float())
     return torch.cat(outputs)
+
+
+def predict(model: nn.Module, examples: Examples, positions: torch.Tensor, precision: str) -> torch.Tensor:
+    """Return log-probabilities ``(examples, classes)`` in float32, with the model in eval mode."""
+    return F.log_softmax(outputs_of(model, examples, positions, precision), dim=1)
 
 
 def as_kept(log_probabilities: torch.Tensor) -> np.ndarray:

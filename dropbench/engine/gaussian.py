@@ -45,8 +45,8 @@ def probability_below(predictions: torch.Tensor, targets: torch.Tensor) -> torch
     Of predictions that are calibrated it is uniform (probability integral transform; Dawid 1984).
     """
     mean, deviation = predictions.double().unbind(-1)
-    below: torch.Tensor = torch.special.ndtr((targets - mean) / deviation).mean(0)
-    return below
+    below: torch.Tensor = torch.special.ndtr((targets - mean) / deviation)
+    return below.mean(0)
 
 
 def coverage(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -62,8 +62,8 @@ def gaussian_metrics(predictions: torch.Tensor, targets: torch.Tensor) -> dict[s
 
     - ``rmse``: the root of the mean squared error of the mixture's mean, in the unit of the targets.
     - ``nll``: the negative log-likelihood in nats, of the density in that unit; it may be below 0.
-    - ``coverage_error``: |share of targets in the central interval − its level|, the mean over LEVELS; 0 of
-      intervals that are calibrated.
+    - ``coverage_error``: |share of targets in the central interval − its level|, the mean over LEVELS. It is
+      0 if the intervals are calibrated.
     """
     targets = targets.double()
     mean = predictions[..., 0].double().mean(0)

@@ -1,7 +1,8 @@
-"""Monte-Carlo dropout: the mean prediction of k thinned nets, for several numbers k."""
+"""Monte-Carlo dropout: the predictions of thinned nets, each or as means of k, for several numbers k."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +17,9 @@ from dropbench.run.config import RunConfig
 
 _COPIES = 64
 """Thinned nets that are computed at once if they share the layers before the first mask."""
-_IMAGES = 64
-"""Images that are evaluated at once in that case."""
+_EXAMPLES = 64
+"""Examples that are evaluated at once in that case."""
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,6 @@ class ThinnedNets:
     squares: torch.Tensor
 
 
-@torch.no_grad()
 def predict_monte_carlo(
     model: nn.Module,
     examples: Examples,
@@ -47,24 +48,63 @@ def predict_monte_carlo(
 ) -> ThinnedNets:
     """Predict ``ladder[-1]`` times with new masks, and average the first k passes for each k of ``ladder``.
 
-    The arithmetic mean is the Monte-Carlo average of Srivastava et al. (2014), section 7.5. If ``config`` has
-    dropout at hidden sites only, the layers before the first one (a CNN's convolutions) are computed once.
+    The arithmetic mean is the Monte-Carlo average of Srivastava et al. (2014), section 7.5.
+    ``config`` is as in monte_carlo_passes.
     """
+    counts = torch.tensor(ladder, device=positions.device)
+    parts = _of_batches(
+        model,
+        examples,
+        positions,
+        precision,
+        ladder[-1],
+        config,
+        lambda outputs: _averages(F.log_softmax(outputs, dim=2), counts),
+    )
+    return ThinnedNets(*(torch.cat(of_parts, dim=1) for of_parts in zip(*parts, strict=True)))
+
+
+def monte_carlo_passes(
+    model: nn.Module,
+    examples: Examples,
+    positions: torch.Tensor,
+    precision: str,
+    samples: int,
+    config: RunConfig | None = None,
+) -> torch.Tensor:
+    """Return the outputs of passes with new masks, ``(samples, examples, outputs)`` in float32.
+
+    If ``config`` has dropout at hidden sites only, the layers before the first one (a CNN's convolutions) are
+    computed once.
+    """
+    parts = _of_batches(model, examples, positions, precision, samples, config, lambda outputs: outputs)
+    return torch.cat(parts, dim=1)
+
+
+@torch.no_grad()
+def _of_batches(
+    model: nn.Module,
+    examples: Examples,
+    positions: torch.Tensor,
+    precision: str,
+    samples: int,
+    config: RunConfig | None,
+    make: Callable[[torch.Tensor], _T],
+) -> list[_T]:
+    """Return what ``make`` makes of the passes ``(samples, batch, outputs)`` of each batch."""
     model.eval()
-    samples = ladder[-1]
     shared = None if config is None else _first_hidden(model, config)
     copies = 1 if shared is None else min(_COPIES, samples)
-    counts = torch.tensor(ladder, device=positions.device)
-    parts = []
+    made = []
     with monte_carlo(model):
-        for part in torch.split(positions, EVALUATION_BATCH if shared is None else _IMAGES):
-            images, _ = examples.batch(part)
+        for part in torch.split(positions, EVALUATION_BATCH if shared is None else _EXAMPLES):
+            inputs, _ = examples.batch(part)
             passes = [
-                _predict_copies(model, images, precision, shared, min(copies, samples - start))
+                _predict_copies(model, inputs, precision, shared, min(copies, samples - start))
                 for start in range(0, samples, copies)
             ]
-            parts.append(_averages(torch.cat(passes), counts))
-    return ThinnedNets(*(torch.cat(of_parts, dim=1) for of_parts in zip(*parts, strict=True)))
+            made.append(make(torch.cat(passes)))
+    return made
 
 
 def _first_hidden(model: nn.Module, config: RunConfig) -> DropoutLayer | None:
@@ -75,16 +115,16 @@ def _first_hidden(model: nn.Module, config: RunConfig) -> DropoutLayer | None:
 
 
 def _predict_copies(
-    model: nn.Module, images: torch.Tensor, precision: str, shared: DropoutLayer | None, copies: int
+    model: nn.Module, inputs: torch.Tensor, precision: str, shared: DropoutLayer | None, copies: int
 ) -> torch.Tensor:
-    """Return log-probabilities ``(copies, batch, classes)``, with a new mask for each copy."""
+    """Return outputs ``(copies, batch, outputs)``, with a new mask for each copy."""
 
     def spread(units: torch.Tensor) -> torch.Tensor:
         return units.expand(copies, *units.shape).flatten(0, 1)
 
-    with tapped({} if shared is None else {shared: spread}), autocast(images.device, precision):
-        logits = model(images)
-    return F.log_softmax(logits.float(), dim=1).view(copies, len(images), -1)
+    with tapped({} if shared is None else {shared: spread}), autocast(inputs.device, precision):
+        outputs: torch.Tensor = model(inputs)
+    return outputs.float().view(copies, len(inputs), -1)
 
 
 def _averages(passes: torch.Tensor, counts: torch.Tensor) -> tuple[torch.Tensor, ...]:

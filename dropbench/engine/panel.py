@@ -12,19 +12,19 @@ from torch import nn
 from dropbench.dropout.control import copies_fit, dropout_layers, tapped
 from dropbench.dropout.layer import DropoutLayer
 from dropbench.engine.device import autocast
-from dropbench.engine.evaluate import error_percent, evaluation_batch, predict
-from dropbench.engine.tasks import Split
+from dropbench.engine.evaluate import evaluation_batch, outputs_of
+from dropbench.engine.task import Predictor, Split
 from dropbench.engine.units import measure_activations
 from dropbench.errors import UsageError
 from dropbench.run.config import RunConfig
-from dropbench.run.result import ERROR_WITHOUT_UNITS, HISTOGRAM_BINS, SHARES, PanelRecord
+from dropbench.run.result import HISTOGRAM_BINS, SHARES, PanelRecord
 from dropbench.run.streams import torch_generator
 
 MOST_IMAGES = 4096
 """Images whose activations are in memory at once: for 8,192 units they take 128 MiB."""
 REPEATS = 5
 """Random choices of the units to remove, for each share."""
-_BATCH = 32  # images, each with 46 choices of units
+_BATCH = 32  # examples, each with 46 choices of units
 
 
 def hidden_sites(model: nn.Module) -> list[DropoutLayer]:
@@ -37,21 +37,23 @@ def hidden_sites(model: nn.Module) -> list[DropoutLayer]:
     return sites
 
 
-def measure_classifier(model: nn.Module, train: Split, test: Split, config: RunConfig) -> list[PanelRecord]:
-    """Return the panel of a classifier.
+def measure_predictor(
+    model: nn.Module, task: Predictor, train: Split, test: Split, config: RunConfig
+) -> list[PanelRecord]:
+    """Return the panel of a classifier, or of a net for a regression.
 
-    Besides the measures of dropbench.engine.units for each hidden layer, it has two errors:
+    Besides the measures of dropbench.engine.units for each hidden layer, it has two errors. They are in
+    percent, ``…_error_percent``, or root mean squared ones in the unit of the target, ``…_rmse``:
 
-    - ``train_error_percent``: the error of the trained net on its training images, with no unit dropped.
-    - ``test_error_percent`` (ERROR_WITHOUT_UNITS): the test error after a share ``at`` of the units of every
-      hidden layer was removed at random and the other units were left unchanged; mean over five choices.
+    - ``train_…``: the error of the trained net on its training examples, with no unit dropped.
+    - ``test_…`` (WITHOUT_UNITS): the test error after a share ``at`` of the units of every hidden layer was
+      removed at random and the other units were left unchanged; mean over five choices.
     """
-    predicted = predict(model, train.examples, train.positions, config.optimizer.precision)
-    records = [PanelRecord("train_error_percent", "", 0.0, error_percent(predicted, train.labels))]
-    records += _measure_units(model, test, config)
-    errors = errors_without_units(model, test, config)
+    error = task.error_on(model, train, config.optimizer.precision)
+    records = [PanelRecord(f"train_{task.error}", "", 0.0, error), *_measure_units(model, test, config)]
+    errors = errors_without_units(model, task, test, config)
     # They come last, ending with the largest share: if that row was written, the panel is complete.
-    return records + [PanelRecord(ERROR_WITHOUT_UNITS, "", share, error) for share, error in errors.items()]
+    return records + [PanelRecord(f"test_{task.error}", "", share, error) for share, error in errors.items()]
 
 
 def measure_autoencoder(model: nn.Module, test: Split, config: RunConfig) -> list[PanelRecord]:
@@ -107,13 +109,15 @@ def _activations(model: nn.Module, site: DropoutLayer, split: Split, precision: 
         return units
 
     with tapped({site: record}):
-        predict(model, split.examples, split.positions[:MOST_IMAGES], precision)
+        outputs_of(model, split.examples, split.positions[:MOST_IMAGES], precision)
     return torch.cat(recorded)
 
 
 @torch.no_grad()
-def errors_without_units(model: nn.Module, test: Split, config: RunConfig) -> dict[float, float]:
-    """Return the test error in percent for each of SHARES of hidden units removed; mean over REPEATS choices.
+def errors_without_units(
+    model: nn.Module, task: Predictor, test: Split, config: RunConfig
+) -> dict[float, float]:
+    """Return the test error for each of SHARES of hidden units removed; the mean over REPEATS choices.
 
     If the net allows it (see copies_fit), all choices are evaluated at once, as one larger batch from the
     first hidden site on. The layers before that site (a CNN's convolutions) are then computed once.
@@ -141,17 +145,16 @@ def errors_without_units(model: nn.Module, test: Split, config: RunConfig) -> di
 
     model.eval()
     size = _BATCH if at_once > 1 else evaluation_batch(model, test.examples, config.optimizer.precision)
-    wrong = torch.zeros(len(choices), dtype=torch.float64, device=device)
+    faults = torch.zeros(len(choices), dtype=torch.float64, device=device)
     with tapped({site: remover(site) for site in sites}):
         for start in range(0, len(choices), at_once):
             chosen = slice(start, start + at_once)
             for part in torch.split(test.positions, size):
-                images, labels = test.examples.batch(part)
+                inputs, targets = test.examples.batch(part)
                 with autocast(device, config.optimizer.precision):
-                    outputs = model(images).view(at_once, len(part), -1)
-                # What is NaN predicts no class, whichever argmax takes.
-                wrong[chosen] += ((outputs.argmax(2) != labels) | outputs.isnan().any(2)).sum(1)
-    errors = (100 * wrong / len(test.positions)).tolist()
+                    outputs = model(inputs).view(at_once, len(part), -1)
+                faults[chosen] += task.faults(outputs, targets).sum(1)
+    errors = [task.error_of(found, len(test.positions)) for found in faults.tolist()]
     return {
         share: sum(found) / len(found)
         for share in SHARES

@@ -18,7 +18,7 @@ from dropbench.dropout.control import (
     set_streams,
     set_strength,
 )
-from dropbench.engine import members, optim, tasks
+from dropbench.engine import members, optim
 from dropbench.engine.augmentation import Augmentation
 from dropbench.engine.batches import Examples
 from dropbench.engine.compiling import Compiled, compiled_for
@@ -28,10 +28,11 @@ from dropbench.engine.finite import what_is_not_finite
 from dropbench.engine.halving import halves_weights
 from dropbench.engine.history import History
 from dropbench.engine.inputs import Preparation, preparation
-from dropbench.engine.panel import measure_autoencoder, measure_classifier
+from dropbench.engine.panel import measure_autoencoder, measure_predictor
 from dropbench.engine.penalties import Penalties, check_compiles
 from dropbench.engine.step import Step
-from dropbench.engine.tasks import TASKS, Task
+from dropbench.engine.task import Predictor, Split, Task
+from dropbench.engine.tasks import task_of
 from dropbench.engine.turns import Turns
 from dropbench.models.build import build_model
 from dropbench.run.config import RunConfig
@@ -80,16 +81,9 @@ class Run:
         )
         images = len(parts.drawn)
         penalties = Penalties(model, config, images)
-        step = Step(
-            config,
-            examples,
-            model,
-            model,
-            TASKS[config.task],
-            penalties,
-            optimizer,
-            Augmentation.of(config),
-        )
+        task = task_of(config, data.train_targets[parts.train])
+        augmentation = Augmentation.of(config)
+        step = Step(config, examples, model, model, task, penalties, optimizer, augmentation)
         return cls(
             config=config,
             data=data,
@@ -98,7 +92,7 @@ class Run:
             prepared=prepared,
             train_examples=examples,
             model=model,
-            task=TASKS[config.task],
+            task=task,
             optimizer=optimizer,
             step=step,
             steps=steps_of(step, images, device, graph),
@@ -179,20 +173,20 @@ class Run:
         return EpochRecord(number, loss, error, val_loss, val_error, seconds, p_drop)
 
     @cached_property
-    def validation(self) -> tasks.Split:
+    def validation(self) -> Split:
         """The validation images, which each epoch measures."""
-        return tasks.Split(self.train_examples, self.positions(self.parts.validation))
+        return Split(self.train_examples, self.positions(self.parts.validation))
 
-    def trained_on(self) -> tasks.Split:
+    def trained_on(self) -> Split:
         """Return the images that the run trains on, each once; of many, some at equal steps."""
         distinct = np.unique(self.parts.drawn)
         steps = np.linspace(0, len(distinct) - 1, min(len(distinct), MOST_TRAINING_IMAGES)).astype(int)
-        return tasks.Split(self.train_examples, self.positions(distinct[steps]))
+        return Split(self.train_examples, self.positions(distinct[steps]))
 
-    def split_of(self, inputs: np.ndarray, targets: np.ndarray) -> tasks.Split:
+    def split_of(self, inputs: np.ndarray, targets: np.ndarray) -> Split:
         """Return a split of examples that are not training examples, prepared like these."""
         examples = self.prepared.examples(inputs, targets)
-        return tasks.Split(examples, torch.arange(len(targets), device=self.device))
+        return Split(examples, torch.arange(len(targets), device=self.device))
 
     def why_diverged(self, history: History) -> str:
         """Return why a run diverged while it trained; empty if it did not.
@@ -217,27 +211,25 @@ class Run:
         figures, arrays = self.task.measure(self.model, splits, precision)
         figures |= learned_rates(self.model, config)
         records: list[PanelRecord] = []
-        if panel and isinstance(self.task, tasks.Classify):
-            train = tasks.Split(self.train_examples, self.positions(self.parts.train))
-            records = measure_classifier(self.model, train, test, config)
-        elif isinstance(self.task, tasks.Reconstruct):
-            records = measure_autoencoder(self.model, test, config)
-        if isinstance(self.task, tasks.Classify):
-            arrays |= self.ensemble_arrays(test, ood)
-        return figures, arrays, records
+        if not isinstance(self.task, Predictor):
+            return figures, arrays, measure_autoencoder(self.model, test, config)
+        if panel:
+            train = Split(self.train_examples, self.positions(self.parts.train))
+            records = measure_predictor(self.model, self.task, train, test, config)
+        return figures, arrays | self.ensemble_arrays(self.task, test, ood), records
 
-    def ensemble_arrays(self, test: tasks.Split, ood: OodImages | None) -> dict[str, np.ndarray]:
+    def ensemble_arrays(self, task: Predictor, test: Split, ood: OodImages | None) -> dict[str, np.ndarray]:
         """Return the arrays that ensembles need besides ``val`` and ``test``; see kept_arrays."""
         splits = {"val": self.validation, "test": test}
         arrays: dict[str, np.ndarray] = {}
         if ood is not None:
             ood_name, images = ood
             name = ood_split(ood_name)
-            splits[name] = self.split_of(images, np.zeros(len(images), dtype=np.int64))
-            arrays |= members.ood_arrays(self.model, name, splits[name], self.config.optimizer.precision)
-        train = tasks.Split(self.train_examples, self.positions(self.parts.train))
+            splits[name] = self.split_of(images, np.zeros(len(images), dtype=self.data.test_targets.dtype))
+            arrays[name] = task.predictions(self.model, splits[name], self.config.optimizer.precision)
+        train = Split(self.train_examples, self.positions(self.parts.train))
         return arrays | members.ensemble_arrays(
-            self.model, splits, train, self.parts, self.snapshots, self.config
+            self.model, task, splits, train, self.parts, self.snapshots, self.config
         )
 
     def result(
@@ -247,7 +239,7 @@ class Run:
 
         It was started at the time ``started_at``, when perf_counter was ``start``.
         """
-        if isinstance(self.task, tasks.Reconstruct):
+        if not isinstance(self.task, Predictor):
             self.optimizer.release()  # its weights are kept, and it reconstructs in float32
         history.best.restore(self.model)
         set_strength(self.model, schedule_strength(self.config, history.tested_epoch))

@@ -14,13 +14,13 @@ from dropbench.engine.boosting import boosting_objective
 from dropbench.engine.compiling import Compiled
 from dropbench.engine.device import autocast
 from dropbench.engine.penalties import Penalties
-from dropbench.engine.tasks import Task
+from dropbench.engine.task import Task
 from dropbench.run.config import RunConfig
 
 
 @dataclass
 class Step:
-    """A step of SGD on images at given positions.
+    """A step of SGD on examples at given positions.
 
     It reads nothing back from the device, and whatever changes from step to step comes to it in tensors or
     is drawn by its streams, so a CUDA graph can hold it (see dropbench.engine.epoch).
@@ -44,21 +44,20 @@ class Step:
         ``positions`` ``(batch,)`` are places among the examples.
         """
         config = self.config
-        images, labels = self._batch(positions)
-        with self.penalties.watching(), autocast(images.device, config.optimizer.precision):
-            outputs = self.trained(images)
-        objective = loss = self.task.loss(outputs.float(), images, labels)
+        inputs, targets = self._batch(positions)
+        with self.penalties.watching(), autocast(inputs.device, config.optimizer.precision):
+            outputs = self.trained(inputs)
+        objective = loss = self.task.loss(outputs.float(), inputs, targets)
         if config.dropout.boosting:
-            thinned, outputs = outputs, self._weight_scaled(images)
-            loss = self.task.loss(outputs.float(), images, labels)
-            objective = boosting_objective(thinned.float(), outputs.float(), labels)
-        if (extra := self.penalties.total()) is not None:
-            objective = objective + extra
+            thinned, outputs = outputs, self._weight_scaled(inputs)
+            loss = self.task.loss(outputs.float(), inputs, targets)
+            objective = boosting_objective(thinned.float(), outputs.float(), targets)
+        objective = self.task.objective(objective, outputs.float(), targets, self.penalties.total())
         self.optimizer.zero_grad()
         with self.optimizer.updating(learning_rate):
             objective.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step(learning_rate)
-        return loss.detach(), self.task.wrong(outputs.detach(), labels)
+        return loss.detach(), self.task.wrong(outputs.detach(), targets)
 
     @property
     def streams(self) -> list[Stream]:
@@ -74,12 +73,12 @@ class Step:
         return self.augmentation.batch(self.examples, positions)
 
     @torch.no_grad()
-    def _weight_scaled(self, images: torch.Tensor) -> torch.Tensor:
+    def _weight_scaled(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the logits by weight scaling, which approximate the mean logits of the thinned nets."""
         self.model.eval()
         try:
-            with autocast(images.device, self.config.optimizer.precision):
-                logits: torch.Tensor = self.model(images)
+            with autocast(inputs.device, self.config.optimizer.precision):
+                logits: torch.Tensor = self.model(inputs)
         finally:
             self.model.train()
         return logits

@@ -1,98 +1,91 @@
-"""The tasks a net is trained for: the loss, and the metrics of the trained net."""
+"""The tasks of classifiers and autoencoders, and which one a run has."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dropbench.engine.batches import Examples
 from dropbench.engine.device import autocast
 from dropbench.engine.evaluate import as_kept, evaluation_batch, from_kept, metrics, predict
+from dropbench.engine.monte_carlo import predict_monte_carlo
+from dropbench.engine.regress import Regress, Scale
+from dropbench.engine.task import Predictor, Split, Task
+from dropbench.run.config import RunConfig
+from dropbench.run.result import mc_ladder
 
 PICTURES = 12
 """The number of reconstructed images that are saved of an autoencoder."""
 
 
-@dataclass(frozen=True)
-class Split:
-    """The examples at some positions, such as the validation split."""
-
-    examples: Examples
-    positions: torch.Tensor
-
-    @property
-    def labels(self) -> torch.Tensor:
-        """The labels of the split, ``(examples,)``."""
-        return self.examples.targets[self.positions]
-
-
-class Task(Protocol):
-    """The protocol of a task, which has no state."""
-
-    def loss(self, outputs: torch.Tensor, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return the loss without penalties, the mean over the batch."""
-
-    def wrong(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return the number of wrong predictions in the batch; NaN if the task has none."""
-
-    def validate(self, model: nn.Module, split: Split, precision: str) -> tuple[float, float]:
-        """Return the loss and the error in percent of a split."""
-
-    def measure(
-        self, model: nn.Module, splits: Mapping[str, Split], precision: str
-    ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        """Return the metrics of ``train``, ``val`` and ``test``, and the predictions for RunResult."""
-
-
-class Classify:
+class Classify(Predictor):
     """Classification, with the cross-entropy of the labels as loss."""
 
-    def loss(self, outputs: torch.Tensor, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return the negative log-likelihood in nats."""
-        return F.cross_entropy(outputs, labels)
+    target = "labels"
+    error = "error_percent"
 
-    def wrong(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def loss(self, outputs: torch.Tensor, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return the negative log-likelihood in nats."""
+        return F.cross_entropy(outputs, targets)
+
+    def wrong(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return how many largest outputs are not the label's."""
-        return (outputs.argmax(dim=1) != labels).sum()
+        return self.faults(outputs, targets).sum()
 
     def validate(self, model: nn.Module, split: Split, precision: str) -> tuple[float, float]:
         """Return the negative log-likelihood in nats and the error in percent."""
         predicted = predict(model, split.examples, split.positions, precision)
-        labels = split.labels
-        both = [F.nll_loss(predicted, labels).double(), self.wrong(predicted, labels).double()]
+        targets = split.targets
+        both = [F.nll_loss(predicted, targets).double(), self.wrong(predicted, targets).double()]
         loss, wrong = torch.stack(both).tolist()
-        return loss, 100 * wrong / len(labels)
+        return loss, self.error_of(wrong, len(targets))
 
-    def measure(
-        self, model: nn.Module, splits: Mapping[str, Split], precision: str
-    ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        """Return all metrics, and the log-probabilities and labels of all but the training images."""
-        figures: dict[str, float] = {}
-        arrays: dict[str, np.ndarray] = {}
-        for name, split in splits.items():
-            kept = as_kept(predict(model, split.examples, split.positions, precision))
-            labels = split.labels.cpu()
-            figures |= {f"{name}_{key}": value for key, value in metrics(from_kept(kept), labels).items()}
-            if name != "train":
-                arrays |= {name: kept, f"{name}_labels": labels.numpy()}
-        return figures, arrays
+    def predictions(self, model: nn.Module, split: Split, precision: str) -> np.ndarray:
+        """Return log-probabilities in float16, ``(examples, classes)``."""
+        return as_kept(predict(model, split.examples, split.positions, precision))
+
+    def metrics(self, kept: np.ndarray, targets: torch.Tensor) -> dict[str, float]:
+        """Return error, negative log-likelihood, Brier score and expected calibration error."""
+        return metrics(from_kept(kept), targets)
+
+    def monte_carlo(self, model: nn.Module, split: Split, config: RunConfig) -> dict[str, np.ndarray]:
+        """Return averages over passes; see dropbench.engine.monte_carlo.ThinnedNets."""
+        nets = predict_monte_carlo(
+            model,
+            split.examples,
+            split.positions,
+            config.optimizer.precision,
+            mc_ladder(config.dropout.mc_samples),
+            config,
+        )
+        return {
+            "_mc": as_kept(nets.log_mean),
+            "_mc_mean_log": as_kept(nets.mean_log),
+            "_mc_votes": nets.votes.short().cpu().numpy(),
+            "_mc_squares": nets.squares.cpu().numpy(),
+        }
+
+    def faults(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return whether the largest output is not the label's, ``(…, examples)``; NaN predicts no class."""
+        return (outputs.argmax(dim=-1) != targets) | outputs.isnan().any(dim=-1)
+
+    def error_of(self, faults: float, examples: int) -> float:
+        """Return the error in percent."""
+        return 100 * faults / examples
 
 
-class Reconstruct:
+class Reconstruct(Task):
     """Reconstruction, with the cross-entropy of the pixels as loss, summed over an image.
 
     A pixel value from 0 to 1 is taken as a probability.
     """
 
-    def loss(self, outputs: torch.Tensor, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def loss(self, outputs: torch.Tensor, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return the cross-entropy in nats per image; ``outputs`` are logits."""
-        return F.binary_cross_entropy_with_logits(outputs, images, reduction="sum") / len(images)
+        return F.binary_cross_entropy_with_logits(outputs, inputs, reduction="sum") / len(inputs)
 
-    def wrong(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def wrong(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return NaN: a reconstruction is not right or wrong."""
         return torch.full((), torch.nan, device=outputs.device)
 
@@ -125,7 +118,7 @@ class Reconstruct:
                 model, split, precision
             )
         test = splits["test"]
-        images, _ = test.examples.batch(test.positions[_positions_of_pictures(test.labels)])
+        images, _ = test.examples.batch(test.positions[_positions_of_pictures(test.targets)])
         first = next(module for module in model.modules() if isinstance(module, nn.Linear))
         arrays = {
             "features": first.weight.view(-1, *images.shape[1:]),
@@ -142,4 +135,12 @@ def _positions_of_pictures(labels: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.concatenate([first, rest])[:PICTURES]).to(labels.device)
 
 
-TASKS: dict[str, Task] = {"classify": Classify(), "reconstruct": Reconstruct()}
+def task_of(config: RunConfig, training_targets: np.ndarray) -> Task:
+    """Return the task of a run.
+
+    ``training_targets`` ``(examples,)`` are those of its training split, not of a bootstrap of it, so that
+    members of an ensemble share what a regression takes of them.
+    """
+    if config.task == "regress":
+        return Regress(Scale.of(training_targets))
+    return Reconstruct() if config.task == "reconstruct" else Classify()

@@ -15,6 +15,7 @@ from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.repeated import warn_of_repeated_images
 from dropbench.datasets.split import split
 from dropbench.engine.device import resolve_device, resolve_precision
+from dropbench.engine.inputs import white_of
 from dropbench.engine.panel import hidden_sites
 from dropbench.engine.penalties import check_compiles
 from dropbench.models.build import make_module
@@ -92,6 +93,7 @@ class Workbench:
         # Seeds and drop probabilities do not decide whether a net fits: each architecture is tried once.
         for config in {_architecture(config) for config in bound}:
             split(data, config)
+            white_of(data, config)
             with torch.device("meta"):  # builds the shapes only, without memory or time
                 model = make_module(data.input_shape, data.outputs, config)
             if self.extras.panel:

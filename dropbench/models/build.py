@@ -13,6 +13,7 @@ from dropbench.dropout.control import dropout_layers, schedule_strength
 from dropbench.dropout.registry import make_dropout
 from dropbench.dropout.stream import Stream
 from dropbench.errors import UsageError
+from dropbench.models.gaussian import GaussianNet
 from dropbench.models.initialise import correct, initialise
 from dropbench.run.blocks.dropout import SITES
 from dropbench.run.blocks.model import CORRECTED, TORCH
@@ -26,7 +27,8 @@ def make_module(input_shape: InputShape, classes: int, config: RunConfig) -> nn.
     """Return the model of ``config`` with torch's own initialisation, drawn from the run's stream.
 
     In a model of the user's own, torch's Dropout layers become hidden sites and its Dropout2d layers conv
-    sites, with the drop probabilities and the variant of ``config``.
+    sites, with the drop probabilities and the variant of ``config``. For a regression, whose ``classes`` are
+    1, the model is the net within a GaussianNet.
 
     Raises:
         UsageError: if the model cannot take images of ``input_shape`` ``(channels, height, width)``, or if it
@@ -37,10 +39,12 @@ def make_module(input_shape: InputShape, classes: int, config: RunConfig) -> nn.
     with torch.random.fork_rng(devices=[]):  # torch's own initialisation draws from the global generator
         torch.default_generator.set_state(generator.get_state())
         if user_code.is_user_code(config.model.name):
-            return _own_model(input_shape, classes, config)
-        module_name, _, attribute = RECIPES[config.model.name].factory.partition(":")
-        factory = cast(ModelFactory, getattr(import_module(module_name), attribute))
-        return factory(input_shape, classes, config)
+            model = _own_model(input_shape, classes, config)
+        else:
+            module_name, _, attribute = RECIPES[config.model.name].factory.partition(":")
+            factory = cast(ModelFactory, getattr(import_module(module_name), attribute))
+            model = factory(input_shape, classes, config)
+    return GaussianNet(model) if config.task == "regress" else model
 
 
 def _own_model(input_shape: InputShape, classes: int, config: RunConfig) -> nn.Module:

@@ -29,7 +29,7 @@ def initialise(model: nn.Module, config: RunConfig, generator: torch.Generator) 
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             fan_in = module.weight[0].numel()
-            deviation = (1.0 if name == "output" else gain) / math.sqrt(fan_in)
+            deviation = (1.0 if name.rpartition(".")[2] == "output" else gain) / math.sqrt(fan_in)
             nn.init.normal_(module.weight, 0, deviation, generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

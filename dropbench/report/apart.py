@@ -9,7 +9,7 @@ APART = "apart"
 """The field of a subject that holds these words; it is no setting."""
 _DIGITS = 6
 _DIGESTS = {
-    "data_key": "images",
+    "data_key": "data",
     "model_key": "the model's source",
     "dropout_key": "the dropout's source",
     "experiment_id": "experiment",

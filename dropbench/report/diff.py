@@ -5,8 +5,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from dropbench.errors import DropbenchError
-from dropbench.report.folder import Choice
+from dropbench.report.folder import Choice, with_metric
+from dropbench.report.metrics import OF_TASK
 from dropbench.report.scale import Scale, scale_of
 from dropbench.report.significance import LEVEL, Tested, compare
 from dropbench.report.statistics import mean_interval
@@ -17,6 +20,7 @@ from dropbench.report.sweep.sweep import (
     Setting,
     Sweep,
     axis_text,
+    mean_of,
     sortable,
     sweep_title,
 )
@@ -27,31 +31,51 @@ from dropbench.results.schema import RUNS
 from dropbench.run.config import SETTINGS
 
 _Key = tuple[tuple[Any, ...], frozenset[Trial]]
-# Between versions, machines and precisions is what folders are compared for; the images must be the same.
+_Settings = Mapping[_Key, tuple[Sweep, Setting]]
+# Between versions, machines and precisions is what folders are compared for; the data must be the same.
 _FREE = ("precision", "data", RANDOM_NUMBERS)
 
 
-def diff_table(old: Path, new: Path, choice: Choice) -> tuple[Table, bool]:
+def diff_tables(old: Path, new: Path, choice: Choice) -> tuple[list[Table], bool]:
     """The settings that both folders have, with Holm-corrected tests, and whether any is significantly worse.
+
+    There is a table for each task, as its metric is another.
 
     Raises:
         DropbenchError: if a folder has no runs, or they have no setting and seed in common.
+        UsageError: for a metric that no setting has.
 
     """
     before, after = (_settings(folder, choice) for folder in (old, new))
-    common = _told_once([key for key in before if key in after])
-    column = choice.metric.column
-    series = {("new", key): after[key][1].test[column] for key in common}
-    series |= {("old", key): before[key][1].test[column] for key in common}
-    images = max((side[key][1].images["test"] for side in (before, after) for key in common), default=1)
-    scale = scale_of(choice.metric, images)
-    tests = compare(series, [(("new", key), ("old", key)) for key in common], scale)
-    compared = [(key, test) for key, test in zip(common, tests, strict=True) if test.difference.count]
-    if not compared:
+    tables = (_table(old, new, _of(before, task), _of(after, task)) for task in OF_TASK)
+    found = [each for each in tables if each is not None]
+    if not found:
         raise DropbenchError(
             f"{old} and {new} have no setting with a seed in common.",
             "Run the same command into both, with another `out`.",
         )
+    return [table for table, _ in found], any(worse for _, worse in found)
+
+
+def _of(side: _Settings, task: str) -> _Settings:
+    return {key: each for key, each in side.items() if each[0].task == task}
+
+
+def _table(old: Path, new: Path, before: _Settings, after: _Settings) -> tuple[Table, bool] | None:
+    """The table of one task, and whether any setting is significantly worse; None if nothing is compared."""
+    common = _told_once([key for key in before if key in after])
+    if not common:
+        return None
+    sides = [side[key] for side in (before, after) for key in common]
+    metric = sides[0][0].metric.fitted(mean_of(sweep.test(setting)) for sweep, setting in sides)
+    column = metric.column
+    series = {("new", key): after[key][1].test[column] for key in common}
+    series |= {("old", key): before[key][1].test[column] for key in common}
+    scale = scale_of(metric, max(setting.examples["test"] for _, setting in sides))
+    tests = compare(series, [(("new", key), ("old", key)) for key in common], scale)
+    compared = [(key, test) for key, test in zip(common, tests, strict=True) if test.difference.count]
+    if not compared:
+        return None
     rows = [_row(before[key], after[key], test, scale) for key, test in compared]
     worse = [row for row in rows if row["worse"]]
     better = [row for row in rows if row["better"]]
@@ -81,7 +105,7 @@ def diff_table(old: Path, new: Path, choice: Choice) -> tuple[Table, bool]:
         notes.append(f"{lost} runs that ended well in {old} did not in {new}.")
     if all(math.isnan(row["p_value"]) for row in rows):
         notes.append("No test was possible: one seed, or a difference that is the same on every seed.")
-    digits = choice.metric.digits
+    digits = metric.digits
     columns = (
         Column("setting", lambda row: row["setting"], left=True),
         Column("p_drop", lambda row: axis_text(row["p_drop"])),
@@ -94,7 +118,7 @@ def diff_table(old: Path, new: Path, choice: Choice) -> tuple[Table, bool]:
         Column("p,\nHolm", lambda row: p_text(row["p_value_holm"])),
         Column("", lambda row: "worse" if row["worse"] else "better" if row["better"] else "", left=True),
     )
-    title = f"Test {choice.metric.label}: {new} against {old}"
+    title = f"Test {metric.label}: {new} against {old}"
     return Table("diff", title, columns, tuple(rows), tuple(notes), tuple(verdict)), bool(worse)
 
 
@@ -105,17 +129,21 @@ def _settings(folder: Path, choice: Choice) -> dict[_Key, tuple[Sweep, Setting]]
     if runs.empty:
         raise DropbenchError(f"{folder} holds no runs.", "Run some first: dropbench sweep --p 0.1..0.8")
     # At its own trial where it had several, and at each of them, as the other folder may have that one alone.
+    tuned, untuned = (_with_errors(runs, choice, tune) for tune in (True, False))
     found = {
         _key(sweep, setting): (sweep, setting)
-        for tune in (True, False)
-        # Of one setting under two kinds of masks those of today are taken: "philox" comes last.
-        for sweep in sorted(
-            find_sweeps(runs, choice.metric, tune), key=lambda each: each.fields[RANDOM_NUMBERS]
-        )
-        if not sweep.reconstructs and (sweep.budget or not tune)
+        for sweep in [*(sweep for sweep in with_metric(tuned, choice.metric) if sweep.budget), *untuned]
+        if choice.metric in ("", sweep.metric.name)
         for setting in sweep.settings
     }
     return dict(sorted(found.items(), key=lambda each: len(each[0][1]) > 1, reverse=True))
+
+
+def _with_errors(runs: pd.DataFrame, choice: Choice, tune: bool) -> list[Sweep]:
+    """The sweeps of nets that are no autoencoders."""
+    found = (sweep for sweep in find_sweeps(runs, choice.metric, tune) if not sweep.reconstructs)
+    # Of one setting under two kinds of masks those of today are taken: "philox" comes last.
+    return sorted(found, key=lambda each: str(each.fields[RANDOM_NUMBERS]))
 
 
 def _key(sweep: Sweep, setting: Setting) -> _Key:

@@ -1,6 +1,7 @@
 """The subjects of a results folder, out of its CSV files alone."""
 
 import functools
+import logging
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from dropbench.report.comparison.comparison import find_comparisons
 from dropbench.report.comparison.subject import ComparisonSubject
 from dropbench.report.comparison.tables import comparison_title
 from dropbench.report.features.subject import FeaturesSubject
-from dropbench.report.metrics import ERROR, Metric
+from dropbench.report.metrics import METRICS, lacking, metrics_of
 from dropbench.report.paper.result import PaperResult, find_papers, paper_title
 from dropbench.report.paper.subject import PaperSubject
 from dropbench.report.speed import find_speed
@@ -45,6 +46,7 @@ KINDS = ("paper", "sweep", "panel", "features", "comparison", "speed", "verify")
 _ARE_THERE = (RUNS, SPEED, CHECKS, PAPER)
 """A folder without any row of these holds nothing."""
 
+_log = logging.getLogger(__name__)
 _Read = Callable[[CsvTable], pd.DataFrame]
 
 
@@ -53,12 +55,15 @@ class Choice:
     """The subjects that are reported, and how settings are compared."""
 
     only: tuple[str, ...] = KINDS
-    metric: Metric = ERROR
+    metric: str = ""
+    """The name of one of METRICS; empty for the first of each task."""
     reference_p: float = 0.0
     sort: str = "p"
 
     def __post_init__(self) -> None:
-        """Raise UsageError for a kind or an order that there is not."""
+        """Raise UsageError for a kind, a metric or an order that there is not."""
+        if self.metric:
+            METRICS.find(self.metric)
         for name in self.only:
             if name not in KINDS:
                 raise unknown_name("part of a report", name, KINDS)
@@ -103,12 +108,15 @@ def load_report(folder: Path, choice: Choice = Choice()) -> Report:  # frozen
     return Report(folder, subjects)
 
 
-def sweep_report(
-    folder: Path, run_ids: Collection[str], panels: bool = False, metric: Metric = ERROR
-) -> Report:
-    """The sweeps that the runs with these ids make up; with ``panels`` also what their units do."""
+def sweep_report(folder: Path, run_ids: Collection[str], panels: bool = False, metric: str = "") -> Report:
+    """The sweeps that the runs with these ids make up; with ``panels`` also what their units do.
+
+    Raises:
+        UsageError: for a metric that none of them has.
+
+    """
     read = _reader(folder)
-    sweeps = _sweeps_of(read, run_ids, metric)
+    sweeps = with_metric(_sweeps_of(read, run_ids, metric), metric)
     found: list[Subject] = [SweepSubject(sweep, _epochs(read)) for sweep in sweeps]
     return Report(folder, (*found, *(_panels(read, sweeps) if panels else ())))
 
@@ -183,13 +191,29 @@ def _reader(folder: Path) -> _Read:
 
 
 def _named_once(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows with one name, the last, for the same images: a folder may be told by several paths."""
+    """The rows with one name, the last, for the same data: a folder may be told by several paths."""
     named = list(zip(rows["data_key"], rows["data"], strict=True))
     last = {key: name for key, name in named if key}
     return rows.assign(data=[last.get(key, name) for key, name in named])
 
 
-def _find_sweeps(runs: pd.DataFrame, metric: Metric = ERROR) -> list[Sweep]:
+def with_metric(sweeps: Collection[Sweep], name: str) -> list[Sweep]:
+    """The sweeps that have the metric of this name, or all for an empty one; the others are logged.
+
+    Raises:
+        UsageError: if there are sweeps, and none has it.
+
+    """
+    having = [sweep for sweep in sweeps if name in ("", sweep.metric.name)]
+    if sweeps and not having:
+        raise lacking(name, next(iter(sweeps)).task)
+    for sweep in [each for each in sweeps if name not in ("", each.metric.name)]:
+        metrics = ", ".join(metric.name for metric in metrics_of(sweep.task))
+        _log.warning(f"Left out, as it has no {name} but {metrics}: {sweep_title(sweep)}.")
+    return having
+
+
+def _find_sweeps(runs: pd.DataFrame, metric: str = "") -> list[Sweep]:
     """The sweeps among rows of runs.csv, each with a title of its own."""
     return told_apart(find_sweeps(runs, metric), sweep_title)
 
@@ -216,7 +240,7 @@ def _chosen(folder: Path, read: _Read, choice: Choice) -> Iterator[Subject]:
             yield from finders[kind]()
 
 
-def _sweeps_of(read: _Read, run_ids: Collection[str], metric: Metric = ERROR) -> list[Sweep]:
+def _sweeps_of(read: _Read, run_ids: Collection[str], metric: str = "") -> list[Sweep]:
     runs = read(RUNS)
     return _find_sweeps(runs[runs["run_id"].isin(list(run_ids))], metric)
 
@@ -231,10 +255,10 @@ def _without_arms(runs: pd.DataFrame, papers: Collection[PaperResult]) -> pd.Dat
 def _classifiers(read: _Read, sweeps: Collection[Sweep], choice: Choice) -> Iterator[SweepSubject]:
     """The errors of runs that were only done as parts of a comparison stand in its table and in no other."""
     parts = {run_id for ids in read(COMPARISONS)["member_run_ids"] for run_id in ids.split()}
-    for sweep in sweeps:
-        if not sweep.reconstructs and not sweep.run_ids <= parts:
-            chosen = replace(sweep, metric=choice.metric, reference_p=choice.reference_p)
-            yield SweepSubject(chosen, _epochs(read), choice.sort)
+    shown = [sweep for sweep in sweeps if not sweep.reconstructs and not sweep.run_ids <= parts]
+    for sweep in with_metric(shown, choice.metric):
+        chosen = replace(sweep, reference_p=choice.reference_p)
+        yield SweepSubject(chosen, _epochs(read), choice.sort)
 
 
 def _panels(read: _Read, sweeps: Collection[Sweep]) -> Iterator[PanelSubject]:

@@ -4,23 +4,30 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from dropbench.report.metrics import ERROR, Metric
 
-_MOST_IMAGES = 1_000_000
-_MOST = {"brier": 2.0, "ece": 1.0}
+_MOST_EXAMPLES = 1_000_000
+_MOST = {"brier": 2.0, "ece": 1.0, "coverage": 0.5}
 """Bounds of metrics, by their names."""
 _LEAST = 1e-9
 """The value that 0 has on the log scale; no likelihood that is computed from predictions reaches it."""
+_TINY = 1e-300
+"""The same where the unit may be any, so that no value is near it."""
+DOUBLED = 2.0
+"""A figure this many times another is far from it."""
 _Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
 class Scale:
     """Where figures are tested as they are: the scale of what has no bound that matters."""
+
+    ratios: ClassVar[bool] = True
+    """Whether one figure is so many times another: 0 means that there is nothing of it."""
 
     def forward(self, values: Any) -> _Array:
         """Values on the scale."""
@@ -41,14 +48,19 @@ class Scale:
 
 @dataclass(frozen=True)
 class Log(Scale):
-    """log(x), for likelihoods, Brier scores and calibration errors: equal steps are equal ratios."""
+    """log(x), for likelihoods, Brier scores, calibration errors and RMSE: equal steps are equal ratios.
+
+    Figures in another unit are all moved by one step, so that a unit changes no test and no ratio.
+    """
 
     most: float = math.inf
     """The largest value that there can be."""
+    least: float = _LEAST
+    """The value that 0 is taken as."""
 
     def forward(self, values: Any) -> _Array:
         """Values on the scale."""
-        return np.asarray(np.log(np.maximum(np.asarray(values, float), _LEAST)))
+        return np.asarray(np.log(np.maximum(np.asarray(values, float), self.least)))
 
     def back(self, places: Any) -> _Array:
         """The values at places on the scale."""
@@ -56,54 +68,71 @@ class Log(Scale):
 
 
 @dataclass(frozen=True)
+class LogDensity(Scale):
+    """Negative logarithms of densities as they are: a difference is that of two log-densities already.
+
+    Such an NLL may be below 0, and another unit of the target moves all of them alike, by the logarithm of
+    the units' ratio. So differences alone mean something, and there are no ratios. In place of twice a figure
+    stand log 2 nats more: of calibrated Gaussian predictions the NLL is log RMSE plus a constant, so that it
+    is what twice the RMSE comes to.
+    """
+
+    ratios: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
 class Logit(Scale):
-    """log((k + ½)/(n − k + ½)), for k wrong of n ``images`` (Haldane 1956, Anscombe 1956).
+    """log((k + ½)/(n − k + ½)), for k wrong of n ``examples`` (Haldane 1956, Anscombe 1956).
 
     Values are percentages. The half-counts keep 0 % and 100 % on the scale.
     """
 
-    images: int
+    examples: int
 
     def forward(self, values: Any) -> _Array:
         """Values on the scale."""
-        wrong = np.asarray(values, float) * self.images / 100
-        return np.asarray(np.log((wrong + 0.5) / (self.images - wrong + 0.5)))
+        wrong = np.asarray(values, float) * self.examples / 100
+        return np.asarray(np.log((wrong + 0.5) / (self.examples - wrong + 0.5)))
 
     def back(self, places: Any) -> _Array:
         """The values at places on the scale, within 0 and 100."""
         odds = np.exp(-np.clip(places, -700.0, 700.0))
-        wrong = (self.images + 1) / (1 + odds) - 0.5
-        return np.asarray(np.clip(100 * wrong / self.images, 0, 100))
+        wrong = (self.examples + 1) / (1 + odds) - 0.5
+        return np.asarray(np.clip(100 * wrong / self.examples, 0, 100))
 
     def whole(self, values: Any) -> _Array:
-        """The number of wrong images."""
-        return np.round(np.asarray(values, float) * self.images / 100)
+        """The number of wrong examples."""
+        return np.round(np.asarray(values, float) * self.examples / 100)
 
     def rounding(self, value: Any) -> _Array:
-        """The variance of rounding to whole images, 1/12 of an image squared (Sheppard 1898)."""
-        wrong = np.asarray(value, float) * self.images / 100
-        step = 1 / (wrong + 0.5) + 1 / (self.images - wrong + 0.5)
+        """The variance of rounding to whole examples, 1/12 of one squared (Sheppard 1898)."""
+        wrong = np.asarray(value, float) * self.examples / 100
+        step = 1 / (wrong + 0.5) + 1 / (self.examples - wrong + 0.5)
         return np.asarray(step**2 / 12)
 
 
-PLAIN, LOG = Scale(), Log()
+PLAIN, LOG, LOG_DENSITY = Scale(), Log(), LogDensity()
 
 
-def scale_of(metric: Metric, images: float) -> Scale:
-    """The scale of a metric whose errors are of so many images."""
-    return Logit(int(images)) if metric == ERROR else Log(_MOST.get(metric.name, math.inf))
+def scale_of(metric: Metric, examples: float) -> Scale:
+    """The scale of a metric whose errors are of so many examples."""
+    if metric == ERROR:
+        return Logit(int(examples))
+    if metric.of_density:
+        return LOG_DENSITY
+    return Log(_MOST.get(metric.name, math.inf), _TINY if metric.of_target else _LEAST)
 
 
-def infer_images(percentages: Iterable[float]) -> int:
-    """The smallest number of images of which all these errors are whole counts, one million at most.
+def infer_examples(percentages: Iterable[float]) -> int:
+    """The smallest number of examples of which all these errors are whole counts, one million at most.
 
     It is a divisor of the true number, and with a few runs nearly always the number itself.
     """
-    images = 1
+    examples = 1
     for value in percentages:
         if math.isfinite(value):
-            part = Fraction(value / 100).limit_denominator(_MOST_IMAGES).denominator
-            images = math.lcm(images, part)
-            if images > _MOST_IMAGES:
-                return _MOST_IMAGES
-    return images
+            part = Fraction(value / 100).limit_denominator(_MOST_EXAMPLES).denominator
+            examples = math.lcm(examples, part)
+            if examples > _MOST_EXAMPLES:
+                return _MOST_EXAMPLES
+    return examples

@@ -14,12 +14,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from dropbench.report.blocks import Judged, judge, least_squares
-from dropbench.report.scale import PLAIN, Scale
+from dropbench.report.scale import DOUBLED, PLAIN, Scale
 from dropbench.report.statistics import NOTHING, Estimate, spreads, students_quantile
 
 LEVEL = 0.05
 POWER = 0.8
-_DOUBLED = 2.0
 _Array = np.ndarray[Any, Any]
 _Name = TypeVar("_Name", bound=Hashable)
 
@@ -36,7 +35,7 @@ class Tested:
     difference: Estimate
     """In the unit of the figure; the interval is taken back from the scale at the reference's mean."""
     ratio: Estimate
-    """How many times the reference's figure the setting's is."""
+    """How many times the reference's figure the setting's is; NaN on a scale without ratios."""
     p: float
     p_holm: float
     p_better: float
@@ -46,7 +45,9 @@ class Tested:
     smallest_effect: float
     """The smallest difference that it finds with a chance of 80 %, before Holm's correction."""
     sees_doubling: bool
-    """Whether it would find, with that chance, that a figure doubled or halved."""
+    """Whether it would find, with that chance, that a figure doubled or halved (see LogDensity)."""
+    far: bool
+    """Whether the setting's figure is over twice the reference's, or under half of it (see LogDensity)."""
 
     @property
     def significant(self) -> bool:
@@ -60,11 +61,6 @@ class Tested:
             return True
         untold = not math.isnan(self.p_holm) and not self.significant and self.sees_doubling
         return untold and not self.far
-
-    @property
-    def far(self) -> bool:
-        """Whether the setting's figure is over twice the reference's, or under half of it."""
-        return self.ratio.mean > _DOUBLED or self.ratio.mean < 1 / _DOUBLED
 
 
 def compare(
@@ -149,40 +145,52 @@ def _told(
     """A judged pair in the unit of its figures."""
     seeds = sorted(values.keys() & reference.keys())
     if not seeds:
-        return Tested(NOTHING, NOTHING, math.nan, math.nan, math.nan, False, math.nan, False)
+        return Tested(NOTHING, NOTHING, math.nan, math.nan, math.nan, False, math.nan, False, False)
     ours, theirs = (np.array([each[seed] for seed in seeds]) for each in (values, reference))
     steps = scale.whole(ours) - scale.whole(theirs)
     p_better = float(np.mean((steps < 0) + 0.5 * (steps == 0)))
     same = len(seeds) > 1 and not steps.any()
     start = float(theirs.mean())
     mean = float(ours.mean()) - start
+    far = _far(mean, start, scale)
     none = Estimate(mean, math.nan, math.nan, len(seeds))
     if judged is None:
-        ratio = Estimate((start + mean) / start if start else math.nan, math.nan, math.nan, len(seeds))
-        return Tested(none, ratio, math.nan, math.nan, p_better, same, math.nan, False)
+        ratio = _ratio(mean, math.nan, math.nan, start, len(seeds), scale)
+        return Tested(none, ratio, math.nan, math.nan, p_better, same, math.nan, False, far)
     place = float(scale.forward(start))
     reach = students_quantile(judged.degrees) * judged.error
     low, high = (float(scale.back(place + judged.effect + side * reach)) for side in (-1, 1))
     seen = _seen(judged.tested_degrees) * judged.tested_error
     up, down = float(scale.back(place + seen)) - start, start - float(scale.back(place - seen))
-    halved = place - float(scale.forward(start / _DOUBLED)) if start > 0 else math.log(_DOUBLED)
+    halves = scale.ratios and start > 0
+    halved = place - float(scale.forward(start / DOUBLED)) if halves else math.log(DOUBLED)
     return Tested(
         Estimate(mean, min(low - start, mean), max(high - start, mean), len(seeds)),
-        _ratio(mean, low, high, start, len(seeds)),
+        _ratio(mean, low, high, start, len(seeds), scale),
         judged.p,
         p_holm,
         p_better,
         same,
         up if mean >= 0 else down,
         seen <= halved,
+        far,
     )
 
 
-def _ratio(mean: float, low: float, high: float, start: float, seeds: int) -> Estimate:
+def _far(mean: float, start: float, scale: Scale) -> bool:
+    """Whether a figure ``mean`` above the reference's, ``start``, is over twice that or under half of it."""
+    if not scale.ratios:
+        return abs(mean) > math.log(DOUBLED)
+    return bool(start) and not 1 / DOUBLED <= (start + mean) / start <= DOUBLED
+
+
+def _ratio(mean: float, low: float, high: float, start: float, seeds: int, scale: Scale) -> Estimate:
     """How many times the reference's mean, ``start``, a figure is that is ``mean`` above it."""
-    if not start:
+    if not start or not scale.ratios:
         return NOTHING
     ratio = (start + mean) / start
+    if math.isnan(low):
+        return Estimate(ratio, math.nan, math.nan, seeds)
     return Estimate(ratio, min(low / start, ratio), max(high / start, ratio), seeds)
 
 
@@ -196,11 +204,11 @@ def _seen(degrees: float) -> float:
     return float(nctdtrinc(degrees, 1 - POWER, students_quantile(degrees, LEVEL / 2)))
 
 
-def test_images_needed(one: float, other: float) -> int:
-    """How many test images tell two error rates apart, in percent, at 5 % with a chance of 80 %.
+def test_examples_needed(one: float, other: float) -> int:
+    """How many test examples tell two error rates apart, in percent, at 5 % with a chance of 80 %.
 
     The two-proportion formula (Fleiss, Levin & Paik 2003, equation 4.14, without continuity correction).
-    Both nets predict the same images, so that fewer may do. 0 where the rates are the same.
+    Both nets predict the same examples, so that fewer may do. 0 where the rates are the same.
     """
     if one == other:
         return 0

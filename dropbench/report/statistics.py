@@ -62,7 +62,7 @@ def mean_interval(values: Sequence[float], scale: Scale = PLAIN) -> Estimate:
 
     The interval is Student's t on the scale, taken back. There is none of one seed, nor of seeds that are
     all the same: what does not vary does not tell how much it would. The spread is never taken as less than
-    what rounding to whole images makes.
+    what rounding to whole examples makes.
     """
     count = len(values)
     if count == 0:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dropbench.results.csv_file import read_rows
 from dropbench.results.schema import PANEL, RUNS, CsvTable
-from dropbench.run.result import ERROR_WITHOUT_UNITS, SHARES
+from dropbench.run.result import SHARES, WITHOUT_UNITS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,11 +51,11 @@ def finished_runs(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def with_panel(folder: Path) -> set[str]:
-    """Return the run_ids of classifiers with a complete panel in ``folder``; none if there is no folder."""
+    """Return the run_ids with a complete panel in ``folder``, but for autoencoders; none without a folder."""
     return {
         row["run_id"]
         for row in read_rows(folder, PANEL)
-        if (row["measure"], row["at"]) == (ERROR_WITHOUT_UNITS, SHARES[-1])
+        if row["measure"] in WITHOUT_UNITS and row["at"] == SHARES[-1]
     }
 
 

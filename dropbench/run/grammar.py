@@ -49,11 +49,11 @@ def parse_layer_lists(text: str, name: str = "layers") -> tuple[tuple[int, ...],
 
 
 def parse_train_sizes(text: str, name: str = "train_size") -> tuple[int | None, ...]:
-    """Numbers of training images, ``100,500,all``; ``all`` (None) is the whole training split."""
+    """Numbers of training examples, ``100,500,all``; ``all`` (None) is the whole training split."""
     sizes: list[int | None] = []
     for part in text.split(","):
         whole = part.strip().lower() == "all"
-        sizes.append(None if whole else _whole_number(part, name, "training images, or all"))
+        sizes.append(None if whole else _whole_number(part, name, "training examples, or all"))
     return tuple(dict.fromkeys(sizes))
 
 

@@ -17,7 +17,7 @@ METRIC_NAMES = ("error_percent", "nll", "brier", "ece", "reconstruction_error", 
 Classifiers have the error in percent, the negative log-likelihood in nats, the Brier score (0 to 2) and the
 expected calibration error (0 to 1, 15 bins). Autoencoders have the pixels' cross-entropy in nats (nll) and
 the squared error of an image, both summed over its pixels (values 0 to 1). Nets for a regression have the
-root mean squared error in the unit of the target, the negative log-likelihood of its density, and the
+root mean squared error in the unit of the target, the negative log-likelihood of its density in nats, and the
 coverage error; see dropbench.engine.gaussian.gaussian_metrics.
 """
 
@@ -48,8 +48,11 @@ class EpochRecord:
 
 ERROR_WITHOUT_UNITS = "test_error_percent"
 """The last measure of a classifier's panel: the test error after hidden units were removed."""
+RMSE_WITHOUT_UNITS = "test_rmse"
+"""The same of a regression: the root mean squared error on the test examples, in the unit of the target."""
+WITHOUT_UNITS = ERROR_WITHOUT_UNITS, RMSE_WITHOUT_UNITS
 SHARES = tuple(tenth / 10 for tenth in range(10))
-"""The shares of hidden units that are removed to measure ERROR_WITHOUT_UNITS."""
+"""The shares of hidden units that are removed to measure WITHOUT_UNITS."""
 HISTOGRAM_BINS = 40
 """Bins of an autoencoder's activation histograms."""
 
@@ -102,19 +105,26 @@ def kept_arrays(config: RunConfig, ood: str = "") -> frozenset[str]:
     - If it trains on a bootstrap, ``oob``: the predictions for the out-of-bag images, which were not drawn.
       They are at ``oob_positions`` of the training split and have ``oob_labels``.
 
+    A regression has the same, but for three things. Predictions are means and standard deviations in float32,
+    ``(examples, 2)``; ``…_mc`` has all passes in their order, ``(samples, examples, 2)``, and nothing beside
+    it; and targets are ``…_targets`` in place of ``…_labels``.
+
     An autoencoder has ``features``, ``originals`` and ``reconstructions``, which are images
     ``(n, channels, height, width)``.
     """
     if config.task == "reconstruct":
         return frozenset({"features", "originals", "reconstructions"})
     splits = ["val", "test", *([ood_split(ood)] if ood else [])]
-    names = {*splits, "val_labels", "test_labels"}
+    of_numbers = config.task == "regress"
+    target = "targets" if of_numbers else "labels"
+    names = {*splits, f"val_{target}", f"test_{target}"}
     if config.dropout.mc_samples:
-        names |= {f"{split}_mc{of}" for split in splits for of in ("", "_mean_log", "_votes", "_squares")}
+        parts = ("",) if of_numbers else ("", "_mean_log", "_votes", "_squares")
+        names |= {f"{split}_mc{part}" for split in splits for part in parts}
     if config.optimizer.snapshots:
         names |= {f"{split}_snapshots" for split in splits}
     if config.repetition.bootstrap:
-        names |= {"oob", "oob_positions", "oob_labels"}
+        names |= {"oob", "oob_positions", f"oob_{target}"}
     return frozenset(names)
 
 

@@ -8,7 +8,7 @@ from dropbench.catalog.models import MODEL_OF, RECIPES
 from dropbench.run.config import SETTINGS, RunConfig
 from dropbench.run.result import RunResult
 
-_NAMED = ("data", "model", "data_key", "model_key", "dropout_key")
+_NAMED = ("data", "inputs", "model", "data_key", "model_key", "dropout_key")
 _ALWAYS = ("p_drop", "seed")
 
 
@@ -48,9 +48,9 @@ def planned(todo: int, before: int, jobs: int) -> str:
 
 
 def data_name(data: str) -> str:
-    """The name of a data set in a title: of a folder of images ``folder:`` and the last part of its path."""
-    folder, colon, path = data.partition(":")
-    return f"{folder}:{PurePath(path).name or path}" if colon and folder == "folder" else data
+    """The name of a data set in a title: of one with a path its form and the path's last part."""
+    form, colon, path = data.partition(":")
+    return f"{form}:{PurePath(path).name or path}" if colon else data
 
 
 def title(values: Mapping[str, Any], names: Iterable[str], *first: str) -> str:

@@ -12,7 +12,7 @@ from dropbench.engine.train import train
 from dropbench.errors import UsageError
 from dropbench.experiments.sweep import expand
 from dropbench.experiments.workbench import Workbench, carry_out
-from dropbench.report.diff import diff_table
+from dropbench.report.diff import diff_tables
 from dropbench.report.folder import Choice
 from dropbench.report.sweep.command import sweep_commands
 from dropbench.report.sweep.find import find_sweeps
@@ -85,11 +85,11 @@ def test_recorded_runs_and_those_of_today_are_compared_side_by_side(bench, tmp_p
     configs = bench.bind(expand(MLP.told, {"p_drop": (0.5,)}, seeds=2))
     record(tmp_path / "old", bench, configs)
     carry_out(configs, bench, Store(tmp_path / "new"), Quiet())
-    table, worse = diff_table(tmp_path / "old", tmp_path / "new", Choice())
+    (table,), worse = diff_tables(tmp_path / "old", tmp_path / "new", Choice())
     assert [row["p_drop"] for row in table.rows] == [0, 0.5]
     assert not worse
     assert [note for note in table.notes if "1 of the settings" in note and "another generator" in note]
-    same, _ = diff_table(tmp_path / "new", tmp_path / "new", Choice())
+    (same,), _ = diff_tables(tmp_path / "new", tmp_path / "new", Choice())
     assert not [note for note in same.notes if "another generator" in note]
 
 

@@ -8,7 +8,6 @@ from report.test_report import runs
 
 from dropbench.errors import DropbenchError, UsageError
 from dropbench.report.folder import KINDS, Choice, load_report
-from dropbench.report.metrics import METRICS
 from dropbench.report.page.build import render
 from dropbench.results.schema import RUNS
 from dropbench.results.store import Store
@@ -116,7 +115,7 @@ def test_what_the_folder_lacks_is_said(tmp_path, told):
     for wrong in (
         lambda: Choice(only=("sweeps",)),
         lambda: Choice(sort="error"),
-        lambda: METRICS.find("accuracy"),
+        lambda: Choice(metric="accuracy"),
     ):
         with pytest.raises(UsageError, match="Known"):
             wrong()
@@ -133,5 +132,5 @@ def test_a_part_an_order_and_a_reference_can_be_chosen(tmp_path, told):
     by_p = {row["p_drop"]: row for row in rows(reference_p=0.5)}
     assert by_p[0.5]["reference"]
     assert by_p[0.2]["difference_to_reference"] == pytest.approx(-0.9)
-    assert {row["test_nll"] for row in rows(metric=METRICS.find("nll"))} == {0.1}
+    assert {row["test_nll"] for row in rows(metric="nll")} == {0.1}
     assert set(KINDS) >= {"sweep", "comparison"}

@@ -13,7 +13,7 @@ from dropbench.results.csv_file import append_rows
 from dropbench.results.rows import panel_rows, run_row
 from dropbench.results.schema import PANEL, RUNS
 from dropbench.run.config import RunConfig
-from dropbench.run.result import ERROR_WITHOUT_UNITS, HISTOGRAM_BINS, SHARES, PanelRecord, RunResult
+from dropbench.run.result import HISTOGRAM_BINS, SHARES, PanelRecord, RunResult
 
 MEASURES = ("units", "dead_units", "mean_activation", "zero_share", "sparseness")
 NOISE = (0.0, 0.01, -0.01, 0.02, -0.02, 0.005)
@@ -31,7 +31,7 @@ def record(folder, p, seed, correlation, rank, without, layers_measured=1, **fie
         ]
     records += [
         PanelRecord("train_error_percent", "", 0.0, 1.0),
-        *(PanelRecord(ERROR_WITHOUT_UNITS, "", share, error) for share, error in without.items()),
+        *(PanelRecord("test_error_percent", "", share, error) for share, error in without.items()),
     ]
     metrics = {"test_error_percent": without[0.0], "val_error_percent": 3.0, "test_nll": 0.1}
     result = RunResult(config, "ok", metrics=metrics, panel=tuple(records))
@@ -76,7 +76,7 @@ def test_gap_and_error_without_units(folder):
     rows = {row["p_drop"]: row for row in found.rows}
     assert rows[0.0]["gap"] == pytest.approx(3)
     assert rows[0.5]["gap"] == pytest.approx(2)
-    assert rows[0.0][f"{ERROR_WITHOUT_UNITS}_0.5"] == pytest.approx(20 + np.mean(NOISE))
+    assert rows[0.0]["test_error_percent_0.5"] == pytest.approx(20 + np.mean(NOISE))
     assert "lower at 0.5" in found.notes[-1]
 
 

@@ -145,11 +145,11 @@ def test_the_best_is_chosen_on_the_seeds_that_all_have(tmp_path):
 def test_the_images_are_those_recorded_or_else_inferred(tmp_path):
     runs(tmp_path, {0.0: [2.3, 4.0], 0.5: [3.0, 3.1]})
     frame = read_table(tmp_path, RUNS)
-    assert {s.images["test"] for s in find_sweeps(frame)[0].settings} == {1000}
+    assert {s.examples["test"] for s in find_sweeps(frame)[0].settings} == {1000}
     told = frame.assign(test_images=5000.0, validation_images=float("nan"))
     (sweep,) = find_sweeps(told)
-    assert {s.images["test"] for s in sweep.settings} == {5000}
-    assert {s.images["val"] for s in sweep.settings} == {1000}
+    assert {s.examples["test"] for s in sweep.settings} == {5000}
+    assert {s.examples["val"] for s in sweep.settings} == {1000}
 
 
 def test_nets_that_differ_in_momentum_or_batches_alone_have_titles_of_their_own(tmp_path):

@@ -11,7 +11,7 @@ from scipy import stats
 from dropbench.report import significance
 from dropbench.report.blocks import judge
 from dropbench.report.metrics import ERROR, METRICS
-from dropbench.report.scale import LOG, PLAIN, Logit, infer_images, scale_of
+from dropbench.report.scale import LOG, PLAIN, Logit, infer_examples, scale_of
 from dropbench.report.significance import LEVEL, POWER, compare, holm
 from dropbench.report.statistics import mean_interval, paired_difference
 
@@ -50,14 +50,14 @@ def test_errors_are_counts_and_other_metrics_ratios():
 @pytest.mark.parametrize("images", [30, 1000, 10_000, 59_999])
 def test_the_number_of_images_is_inferred_from_errors(images):
     wrong = np.random.default_rng(images).integers(0, images // 5, 12)
-    found = infer_images(100 * count / images for count in [*wrong, 1])
+    found = infer_examples(100 * count / images for count in [*wrong, 1])
     assert found == images
 
 
 def test_errors_that_are_no_counts_do_not_make_up_images_without_end():
-    assert infer_images(np.random.default_rng(0).uniform(0, 100, 50)) == 1_000_000
-    assert infer_images([0.0, 0.0]) == 1
-    assert infer_images([math.nan]) == 1
+    assert infer_examples(np.random.default_rng(0).uniform(0, 100, 50)) == 1_000_000
+    assert infer_examples([0.0, 0.0]) == 1
+    assert infer_examples([math.nan]) == 1
 
 
 # Intervals of a mean
@@ -364,8 +364,8 @@ def test_two_proportions_need_so_many_images():
     from statsmodels.stats.power import NormalIndPower
     from statsmodels.stats.proportion import proportion_effectsize
 
-    needed = significance.test_images_needed(3.0, 2.0)
+    needed = significance.test_examples_needed(3.0, 2.0)
     oracle = NormalIndPower().solve_power(proportion_effectsize(0.03, 0.02), alpha=LEVEL, power=POWER)
     assert needed == pytest.approx(oracle, rel=0.02)
-    assert significance.test_images_needed(2.0, 3.0) == needed
-    assert significance.test_images_needed(2.0, 2.0) == 0
+    assert significance.test_examples_needed(2.0, 3.0) == needed
+    assert significance.test_examples_needed(2.0, 2.0) == 0

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report.test_report import sweeps
 
-from dropbench.report.diff import diff_table
+from dropbench.report.diff import diff_tables
 from dropbench.report.folder import Choice, load_report
-from dropbench.report.metrics import METRICS
 from dropbench.report.page.build import render
 from dropbench.report.pictures import save_pictures
 from dropbench.report.render.export import EXPORTERS
@@ -199,9 +198,9 @@ def test_there_is_nothing_below_no_decay(tmp_path):
 def test_another_metric_chooses_by_itself_on_validation(tmp_path):
     tuned(tmp_path)  # the likelihoods are the errors' opposite
     runs = read_table(tmp_path, RUNS)
-    (by_nll,) = find_sweeps(runs, METRICS.find("nll"))
+    (by_nll,) = find_sweeps(runs, "nll")
     assert rates(by_nll) == {0.0: 0.08, 0.5: 0.005, 0.8: 0.08}
-    (table,) = load_report(tmp_path, Choice(metric=METRICS.find("nll"))).tables
+    (table,) = load_report(tmp_path, Choice(metric="nll")).tables
     assert [row["learning_rate"] for row in table.rows] == [0.08, 0.005, 0.08]
 
 
@@ -231,7 +230,7 @@ def test_folders_are_compared_at_the_own_trial_of_each(tmp_path):
     new.mkdir()
     tuned(old)
     tuned(new, validation={**VALIDATION, 0.5: (2, 5, 6)})
-    table, _ = diff_table(old, new, Choice())
+    (table,), _ = diff_tables(old, new, Choice())
     assert {row["p_drop"]: row["difference"] for row in table.rows} == pytest.approx(
         dict.fromkeys(VALIDATION, 0)
     )
@@ -246,7 +245,7 @@ def test_a_folder_of_one_rate_is_compared_with_that_rate_of_a_tuned_one(tmp_path
     new.mkdir()
     tuned(old)
     tuned(new, rates=(0.08,), validation={p: values[2:] for p, values in VALIDATION.items()})
-    table, _ = diff_table(old, new, Choice())
+    (table,), _ = diff_tables(old, new, Choice())
     assert [row["old"] for row in table.rows] == pytest.approx([6.0625, 3.09375, 10.1125])
     assert [row["difference"] for row in table.rows] == [0, 0, 0]
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dropbench.catalog.forms import FORMS
+from dropbench.catalog.models import TABLE
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.ood import DERIVED
 from dropbench.datasets.registry import SOURCES, is_known, prepare
@@ -23,33 +24,56 @@ def ood_key(name: str, data: DataSet, data_dir: Path | None) -> str:
     """Translate the value of ``ood`` into the argument of dropbench.datasets.ood.ood_images; empty for none.
 
     Raises:
-        UsageError: if there is no such set, its images have another shape, or it is ``data`` itself.
+        UsageError: if there is no such set, its examples are of another kind, or it is ``data`` itself.
         DropbenchError: if it cannot be fetched.
 
     """
     if name == NO_OOD:
         return ""
-    if name in DERIVED:
+    derived = () if data.inputs == TABLE else tuple(DERIVED)
+    if name in derived:
         return name
+    if name in DERIVED:
+        raise UsageError(
+            f"`ood={name}` is made of images, and {data.name} is a table.",
+            f"Name a table with the same columns, or {NO_OOD}.",
+        )
     if not is_known(name):
         raise unknown_name(
             "out-of-distribution data",
             name,
-            [*DERIVED, NO_OOD, *SOURCES, *(form.name for form in FORMS.values())],
+            [*derived, NO_OOD, *SOURCES, *(form.name for form in FORMS.values())],
         )
     ood = prepare(name, data_dir)
-    if ood.input_shape != data.input_shape:
-        theirs, ours = ("×".join(map(str, each.input_shape)) for each in (ood, data))
+    others = " or ".join(derived or (NO_OOD,))
+    if ood.inputs != data.inputs or ood.input_shape != data.input_shape:
         raise UsageError(
-            f"`ood={name}` has images of {theirs}, but {data.name} has images of {ours}.",
-            f"Name a data set of the same shape, or {' or '.join(DERIVED)}.",
+            f"`ood={name}` has {_kind(ood)}, but {data.name} has {_kind(data)}.",
+            f"Name a data set of the same shape, or {others}.",
+        )
+    if unlike := [ours.name for ours, its in zip(data.columns, ood.columns, strict=True) if ours != its]:
+        raise UsageError(
+            f"`ood={name}` has other columns than {data.name}: {unlike[0]} is not the same.",
+            f"Name a table with the same columns and categories, or {others}.",
+        )
+    if ood.test_inputs.dtype != data.test_inputs.dtype:
+        raise UsageError(
+            f"`ood={name}` has images of {ood.test_inputs.dtype}, {data.name} of {data.test_inputs.dtype}.",
+            f"Name a data set with values of the same kind, or {' or '.join(DERIVED)}.",
         )
     if ood.key == data.key:
         raise UsageError(
-            f"`ood={name}` is the training data itself, so its images are not out-of-distribution.",
-            f"Name another data set, or {' or '.join(DERIVED)}.",
+            f"`ood={name}` is the training data itself, so its {data.noun} are not out-of-distribution.",
+            f"Name another data set, or {others}.",
         )
     return ood.key
+
+
+def _kind(data: DataSet) -> str:
+    """What examples a data set has, in words."""
+    if data.inputs == TABLE:
+        return f"rows of {len(data.columns)} columns"
+    return f"images of {'×'.join(map(str, data.input_shape))}"
 
 
 def carry_out_comparison(

@@ -12,7 +12,7 @@ import pandas as pd
 
 from dropbench.report.apart import words_apart
 from dropbench.report.paper.tuning import TunedPlace
-from dropbench.report.scale import LOG, Logit, Scale, infer_images
+from dropbench.report.scale import LOG, Logit, Scale, infer_examples
 from dropbench.report.significance import Tested, compare
 from dropbench.report.statistics import Estimate, mean_interval
 from dropbench.results.schema import PAPER, PAPER_TOLD
@@ -155,7 +155,7 @@ def _or_none(x: float) -> float | None:
 def _scale(rows: pd.DataFrame) -> Scale:
     """Errors in percent are counts of images; other measures are tested as ratios."""
     if (rows["measure"] == ERROR).all():
-        return Logit(infer_images(rows["value"].dropna().unique()))
+        return Logit(infer_examples(rows["value"].dropna().unique()))
     return LOG
 
 

@@ -82,7 +82,7 @@ def draw_in_letters(subplot: Subplot, width: int) -> str:
         points = [point for point in zip(series.x, series.y, strict=True) if not any(map(isnan, point))]
         xs, ys = [place(x) for x, _ in points], [y for _, y in points]
         for x, low, high in series.intervals if filled == [series] else ():
-            seen = [max(low, _LEAST) if subplot.y.log else low, high]
+            seen = [_LEAST if subplot.y.log and low <= 0 else low, high]
             figure.draw(figure.signal([place(x)] * 2, seen, marker="│").lines())
         figure.draw(figure.signal(xs, ys, marker="braille").lines())
         marked = figure.signal(xs, ys, marker=_letter(series))

@@ -12,17 +12,18 @@ from dropbench.report.sweep.sweep import Setting, Sweep, mean_of
 
 _MOST_CURVES = 8
 _FEW = 3
-"""Lines of test images that each have one of training images beside it, and bands for intervals."""
+"""Lines of test examples that each have one of training examples beside it, and bands for intervals."""
 _LOSSES = (("loss", "loss, nats"), ("error_percent", "error, %"))
 
 
 def error_figure(sweep: Sweep) -> Figure:
-    """The metric on test and on training images against the sweep's main axis, as Figure 9 of the 2014 paper.
+    """The metric on test and training examples against the sweep's main axis, as Figure 9 of the 2014 paper.
 
-    Both are means with 95 % intervals, the training images' with dropout off; every seed is a dot on the
+    Both are means with 95 % intervals, the training examples' with dropout off; every seed is a dot on the
     test's. One line for each combination of the other varying axes, of which a few have a line for training,
     too; the net without dropout is a level where no line passes through it. The scale is logarithmic where
-    one bad setting would flatten all others; training errors near 0 have no place on that.
+    one bad setting would flatten all others; training errors near 0 have no place on that, nor has a metric
+    that may be below 0.
     """
     x_axis = horizontal_axis(sweep)
     lines = lines_of(sweep, x_axis)
@@ -39,7 +40,8 @@ def error_figure(sweep: Sweep) -> Figure:
         )
         for number, (label, settings) in enumerate(lines.items())
     ]
-    wide = spans_widely([mean_of(sweep.test(setting)) for setting in sweep.settings if sweep.test(setting)])
+    means = [mean_of(sweep.test(setting)) for setting in sweep.settings if sweep.test(setting)]
+    wide = sweep.scale("test").ratios and spans_widely(means)
     if few and not wide:
         series += [
             line
@@ -63,7 +65,7 @@ def error_figure(sweep: Sweep) -> Figure:
 def _training(
     sweep: Sweep, label: str, settings: Sequence[Setting], x_axis: str, number: int
 ) -> Series | None:
-    """The line of the training images beside one of the test images; None where none was measured."""
+    """The line of the training examples beside one of the test examples; None where none was measured."""
     measured = [setting for setting in settings if sweep.train(setting)]
     if not measured:
         return None

@@ -10,8 +10,8 @@ import pandas as pd
 
 from dropbench.catalog.user_code import is_user_code
 from dropbench.report import metrics
-from dropbench.report.metrics import ERROR, Metric
-from dropbench.report.scale import infer_images
+from dropbench.report.metrics import ERROR, RMSE, Metric, find_metric, metrics_of
+from dropbench.report.scale import infer_examples
 from dropbench.report.sweep.sweep import (
     AXES,
     EITHER,
@@ -21,6 +21,7 @@ from dropbench.report.sweep.sweep import (
     Setting,
     Sweep,
     axis_values,
+    mean_of,
     reconstructs,
     sortable,
 )
@@ -32,7 +33,7 @@ from dropbench.run.result import MOST_TRAINING_IMAGES
 _ALIKE = tuple(name for name in SETTING if name not in TUNED)
 RANDOM_NUMBERS = "random_numbers"
 _COUNTS = {"train": "distinct_train_images", "val": "validation_images", "test": "test_images"}
-"""The columns of runs.csv with the numbers of images of each split."""
+"""The columns of runs.csv with the numbers of examples of each split."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,16 @@ class _Tried:
         return self.setting.diverged
 
 
-def find_sweeps(runs: pd.DataFrame, metric: Metric = ERROR, tune: bool = True) -> list[Sweep]:
+def find_sweeps(runs: pd.DataFrame, metric: str = "", tune: bool = True) -> list[Sweep]:
     """The sweeps among the rows of runs.csv; members of ensembles other than the first are no part.
 
-    Settings that had the same two trials or more share a table, each at its own best in ``metric`` on
+    Each has the metric of this name, or the first one of its task if that has none of the name or it is
+    empty. Settings that had the same two trials or more share a table, each at its own best in the metric on
     validation. A trial that was given to others, too, has a table of its own; without ``tune`` each has.
+
+    Raises:
+        UsageError: if no task has a metric of this name.
+
     """
     runs = with_defaults(runs[(runs["member"] == 0) & (runs["bootstrap"] != "True")])
     # With nothing dropped they are the same net, recorded under whichever variant or convention came first.
@@ -71,24 +77,28 @@ def find_sweeps(runs: pd.DataFrame, metric: Metric = ERROR, tune: bool = True) -
     runs = _beside_all_masks(runs, nothing)
     sweeps = []
     for alike, group in _groups(runs, _ALIKE, sort=False):
-        images = {split: images_of(group, split) for split in ("val", "test")}
+        task = alike["task"]
+        of_task = find_metric(metric, task) or metrics_of(task)[0]
+        examples = {split: examples_of(group, split) for split in ("val", "test")}
         points = [
             {
-                _trial(cells): _Tried(cells, _setting(axes, of_trial, images), frozenset(of_trial["run_id"]))
+                _trial(cells): _Tried(
+                    cells, _setting(axes, of_trial, task, examples), frozenset(of_trial["run_id"])
+                )
                 for cells, of_trial in _groups(rows, TUNED, sort=False)
             }
             for axes, rows in _groups(group, AXES)
         ]
-        tables = list(tuned_tables(points, metric.column)) if tune and not reconstructs(alike) else []
+        tables = list(tuned_tables(points, of_task.column)) if tune and not reconstructs(alike) else []
         for budget, members in tables:
             shared = {name: cell for name, cell in members[0][1].cells.items() if name not in budget.names}
             settings = [replace(tried.setting, tuning=tuning) for _, tried, tuning in members]
             tried = [points[number][trial] for number, _, _ in members for trial in budget.trials]
-            sweeps.append(_sweep({**alike, **shared}, settings, tried, metric, budget))
+            sweeps.append(_sweep({**alike, **shared}, settings, tried, of_task, budget))
         for trial in alone(points, tables):
             tried = [point[trial] for point in points if trial in point]
             fields = {**alike, **tried[0].cells}
-            sweeps.append(_sweep(fields, [each.setting for each in tried], tried, metric))
+            sweeps.append(_sweep(fields, [each.setting for each in tried], tried, of_task))
     return sweeps
 
 
@@ -117,7 +127,8 @@ def _sweep(
     varying = tuple(n for n in AXES if len(axis_values(in_order, n)) > 1)
     ids = frozenset(run_id for each in tried for run_id in each.ids)
     own = {name: fields[name] for name in SETTING if name in fields}
-    return Sweep(own, tuple(in_order), varying, ids, metric, budget=budget)
+    fitted = metric.fitted(mean_of(setting.test[metric.column]) for setting in in_order)
+    return Sweep(own, tuple(in_order), varying, ids, fitted, budget=budget)
 
 
 def _groups(
@@ -132,17 +143,17 @@ def _trial(cells: Mapping[str, Any]) -> Trial:
     return tuple(SETTINGS[name].value(cells[name]) for name in TUNED)
 
 
-def images_of(rows: pd.DataFrame, split: str) -> float:
-    """How many images the errors of runs are of: as recorded, or else as few as make them whole counts."""
+def examples_of(rows: pd.DataFrame, split: str) -> float:
+    """How many examples the errors of runs are of: as recorded, or else as few as make them whole counts."""
     recorded = rows.get(_COUNTS[split])
-    measured = rows[f"{split}_{ERROR.column}"].notna()
+    measured = rows[[f"{split}_{metric.column}" for metric in (ERROR, RMSE)]].notna().any(axis=1)
     if recorded is not None and recorded[measured].max() > 0:
         most = MOST_TRAINING_IMAGES if split == "train" else math.inf
         return min(float(recorded[measured].max()), most)
-    return infer_images(rows[f"{split}_{ERROR.column}"].dropna().unique())
+    return infer_examples(rows[f"{split}_{ERROR.column}"].dropna().unique())
 
 
-def _setting(axes: dict[str, Any], rows: pd.DataFrame, images: Mapping[str, float]) -> Setting:
+def _setting(axes: dict[str, Any], rows: pd.DataFrame, task: str, examples: Mapping[str, float]) -> Setting:
     ok = rows[rows["status"] == "ok"]
     seeds = ok["seed"].astype(int).to_numpy()
 
@@ -153,15 +164,15 @@ def _setting(axes: dict[str, Any], rows: pd.DataFrame, images: Mapping[str, floa
 
     return Setting(
         axes=axes,
-        test={column: by_seed(f"test_{column}") for column in metrics.columns()},
-        val={column: by_seed(f"val_{column}") for column in metrics.columns()},
-        train={column: by_seed(f"train_{column}") for column in metrics.columns()},
+        test={column: by_seed(f"test_{column}") for column in metrics.columns(task)},
+        val={column: by_seed(f"val_{column}") for column in metrics.columns(task)},
+        train={column: by_seed(f"train_{column}") for column in metrics.columns(task)},
         reconstruction_error=by_seed("test_reconstruction_error"),
         learned_p_drop=by_seed("learned_p_drop"),
         diverged=frozenset(rows.loc[rows["status"] == "diverged", "seed"].astype(int)),
         failed=frozenset(rows.loc[rows["status"] == "failed", "seed"].astype(int)),
         run_ids=dict(zip(seeds.tolist(), ok["run_id"], strict=True)),
-        images={**images, "train": images_of(rows, "train")},
+        examples={**examples, "train": examples_of(rows, "train")},
     )
 
 

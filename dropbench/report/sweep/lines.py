@@ -14,7 +14,7 @@ AXIS_LABELS = {
     "p_drop": "p_drop, probability of dropping a hidden unit",
     "p_drop_input": "p_drop at the input",
     "p_drop_conv": "p_drop after the convolutions",
-    "train_size": "training images",
+    "train_size": "training examples",
     "passes": "k, thinned nets averaged for each image",
 }
 _LOG = ("train_size", "passes")
@@ -80,7 +80,8 @@ def sweep_picture_title(sweep: Sweep) -> str:
 
 def picture_title(fields: Mapping[str, Any], shown: str) -> str:
     """The title of a picture: model, data, epochs, and what is ``shown`` of them."""
-    named = ", ".join([telling.data_name(fields["data"]), *words_apart(fields)])
+    target = telling.unusual(fields, ("target",))
+    named = ", ".join([telling.data_name(fields["data"]), *words_apart(fields), *target])
     return f"{fields['model']} on {named}, {telling.counted(fields['epochs'], 'epoch')}, {shown}"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from dropbench.report.apart import words_apart
 from dropbench.report.metrics import ERROR, Metric
-from dropbench.report.scale import Scale, scale_of
+from dropbench.report.scale import DOUBLED, Scale, scale_of
 from dropbench.report.sweep.tuning import Budget, Tuning, tuned_columns
 from dropbench.report.table import NONE, Column, Row
 from dropbench.run import telling
@@ -33,10 +33,10 @@ class Setting:
 
     axes: Mapping[str, Any]
     test: Mapping[str, Mapping[int, float]]
-    """The metrics on the test images, by the column of a dropbench.report.metrics.Metric, then by seed."""
+    """Its task's metrics on the test examples, by the column of a Metric, then by seed."""
     val: Mapping[str, Mapping[int, float]]
     train: Mapping[str, Mapping[int, float]]
-    """The metrics on training images, with dropout off; empty in what an older dropbench recorded."""
+    """The metrics on training examples, with dropout off; empty in what an older dropbench recorded."""
     reconstruction_error: Mapping[int, float]
     """The error of an autoencoder on the test images, by seed; empty for classifiers."""
     learned_p_drop: Mapping[int, float]
@@ -46,8 +46,8 @@ class Setting:
     failed: frozenset[int]
     run_ids: Mapping[int, str]
     """The ids of the runs that ended well, by seed."""
-    images: Mapping[str, float]
-    """How many images its errors are of, for ``train``, ``val`` and ``test``."""
+    examples: Mapping[str, float]
+    """How many examples its errors are of, for ``train``, ``val`` and ``test``."""
     tuning: Tuning | None = None
     """How the trial was chosen that all of this is of, where it had several."""
 
@@ -94,26 +94,38 @@ class Sweep:
         """Whether its nets are autoencoders, which have features and no test error."""
         return reconstructs(self.fields)
 
+    @property
+    def task(self) -> str:
+        """The kind of its target, one of TASKS of dropbench.run.blocks.data."""
+        return str(self.fields["task"])
+
     def test(self, setting: Setting) -> Mapping[int, float]:
-        """The sweep's metric on the test images, by seed."""
+        """The sweep's metric on the test examples, by seed."""
         return setting.test[self.metric.column]
 
     def train(self, setting: Setting) -> Mapping[int, float]:
-        """The sweep's metric on training images with dropout off, by seed."""
+        """The sweep's metric on training examples with dropout off, by seed."""
         return setting.train[self.metric.column]
 
     def val(self, setting: Setting) -> Mapping[int, float]:
-        """The sweep's metric on the validation images, by seed."""
+        """The sweep's metric on the validation examples, by seed."""
         return setting.val[self.metric.column]
 
+    @property
+    def twice(self) -> str:
+        """Words for a figure twice that of another, or what stands in its place (see LogDensity)."""
+        if self.metric.of_density:
+            return f"{math.log(DOUBLED):.2f} {self.metric.unit} more"
+        return f"twice its {self.metric.what}"
+
     def scale(self, split: str, setting: Setting | None = None) -> Scale:
-        """Where its metric on ``train``, ``val`` or ``test`` images is tested, of one setting or of all."""
+        """Where its metric on ``train``, ``val`` or ``test`` examples is tested, of one setting or of all."""
         of = self.settings if setting is None else (setting,)
-        return scale_of(self.metric, max(each.images[split] for each in of))
+        return scale_of(self.metric, max(each.examples[split] for each in of))
 
     @property
     def nets(self) -> list[list[Setting]]:
-        """The settings, those together that have the same net and as many training images."""
+        """The settings, those together that have the same net and as many training examples."""
         groups: dict[tuple[Any, ...], list[Setting]] = {}
         for setting in self.settings:
             groups.setdefault(setting.net, []).append(setting)
@@ -145,7 +157,7 @@ class Sweep:
         return frozenset.intersection(*found) if found else frozenset()
 
     def best(self, settings: Sequence[Setting]) -> Setting | None:
-        """The setting with the lowest mean on the validation images; the test images have no say.
+        """The setting with the lowest mean on the validation examples; the test examples have no say.
 
         Means are of the seeds that all contenders have, if there are any.
         """

@@ -6,12 +6,21 @@ from functools import partial
 
 from dropbench.report.significance import LEVEL
 from dropbench.report.statistics import Estimate
-from dropbench.report.sweep.diagnosis import diagnoses, diagnosis_sentences, fit_cells
+from dropbench.report.sweep.diagnosis import (
+    NO_GAP,
+    NOT_LEARNT,
+    OVERFITS,
+    UNDERFITS,
+    diagnoses,
+    diagnosis_sentences,
+    fit_cells,
+)
 from dropbench.report.sweep.figures import error_figure
 from dropbench.report.sweep.sweep import Sweep, axis_columns, axis_text, sweep_title
 from dropbench.report.sweep.tuned_words import edge_sentences, tuned_cells, tuned_notes
 from dropbench.report.sweep.verdict import NetTests, reference_name
 from dropbench.report.table import NONE, Column, Row, Table, number, p_text, share_of_seeds
+from dropbench.run.blocks.data import REGRESSION
 from dropbench.run.telling import counted
 
 SORTS = {
@@ -34,7 +43,7 @@ def sweep_table(sweep: Sweep, sort: str = "p") -> Table:
     by_setting: dict[int, Row] = {}
     for settings in sweep.nets:
         found = NetTests(sweep, settings)
-        diagnosed = diagnoses(settings)
+        diagnosed = diagnoses(sweep, settings)
         by_setting |= {
             id(setting): {
                 **found.row(setting),
@@ -51,7 +60,6 @@ def sweep_table(sweep: Sweep, sort: str = "p") -> Table:
     learned = any(setting.learned_p_drop for setting in sweep.settings)
     several = len(sweep.settings) > 1
     trained = any(sweep.train(setting) for setting in sweep.settings)
-    what = metric.label.partition(",")[0]
     unit = metric.label.replace(",", "")
     columns = (
         *axis_columns(sweep),
@@ -76,7 +84,7 @@ def sweep_table(sweep: Sweep, sort: str = "p") -> Table:
         ),
         *([Column("fit", lambda row: row["diagnosis"], left=True)] if trained else []),
     )
-    title = f"{what[0].upper()}{what[1:]} against p: {sweep_title(sweep)}"
+    title = f"{metric.heading} against p: {sweep_title(sweep)}"
     return Table(
         "sweep",
         title,
@@ -120,13 +128,13 @@ def _notes(sweep: Sweep) -> list[str]:
     notes = ["p_drop is the probability of dropping a unit (p_keep = 1 − p_drop is the 2014 paper's p)."]
     if len(sweep.settings) > 1:
         notes.append(
-            "* best on validation; = not told apart from it on the test images, though twice its figure "
+            f"* best on validation; = not told apart from it on the test examples, though {sweep.twice} "
             f"would be. p: t-test with the seeds as blocks, Holm-corrected; below {LEVEL:g} is significant."
         )
     if any(sweep.train(setting) for setting in sweep.settings):
         notes.append(
-            "training: at most 10,000 training images, dropout off; gap: test less training; fit: overfits, "
-            "underfits, not learnt or no gap, by the errors."
+            "training: at most 10,000 training examples, dropout off; gap: test less training; fit: "
+            f"{_fits(sweep)}."
         )
     for count, what in (
         (sum(len(setting.diverged) for setting in sweep.settings), "diverged"),
@@ -136,3 +144,10 @@ def _notes(sweep: Sweep) -> list[str]:
             runs, be = counted(count, "run"), "is" if count == 1 else "are"
             notes.append(f"{runs} {what} and {be} in no mean; the column message of runs.csv says why.")
     return notes
+
+
+def _fits(sweep: Sweep) -> str:
+    """The diagnoses there can be, and what they are made by."""
+    if sweep.task == REGRESSION:
+        return f"{OVERFITS}, {UNDERFITS} or {NO_GAP}, by the mean squared errors"
+    return f"{OVERFITS}, {UNDERFITS}, {NOT_LEARNT} or {NO_GAP}, by the errors"

@@ -16,10 +16,10 @@ def tuned_notes(sweep: Sweep) -> list[str]:
     """How each setting's trial was chosen, and what was missing."""
     if sweep.budget is None:
         return []
-    what = sweep.metric.label.partition(",")[0]
+    what = sweep.metric.what
     notes = [
         f"Each setting at its own best of {sweep.budget.text()} on validation, by its mean {what}; all had "
-        f"the same {len(sweep.budget)} trials. The test images have no say in the choice."
+        f"the same {len(sweep.budget)} trials. The test examples have no say in the choice."
     ]
     tunings = _tunings(sweep)
     seeds = [tuning.seeds for _, tuning in tunings]

@@ -1,8 +1,8 @@
 """Equal tuning: which trials settings share, and the one of them that each is shown at.
 
 A trial is a value of every setting that is tuned, such as a learning rate. All settings of a table have the
-same trials, the one without dropout included, and each is shown at its own best on the validation images
-(the external tuning ruleset of Dahl et al. 2023). The test images have no say.
+same trials, the one without dropout included, and each is shown at its own best on the validation examples
+(the external tuning ruleset of Dahl et al. 2023). The test examples have no say.
 """
 
 import math

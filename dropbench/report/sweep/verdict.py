@@ -31,7 +31,7 @@ class NetTests:
         return {id(setting): tested for (setting, _), tested in zip(chosen, found, strict=True)}
 
     def as_good(self, setting: Setting) -> bool:
-        """Whether nothing tells a setting from the best, and twice the error would have been seen."""
+        """Whether nothing tells a setting from the best, and twice the figure would have been seen."""
         tested = self.to_best.get(id(setting))
         return setting is self.best or (tested is not None and tested.alike)
 
@@ -84,7 +84,7 @@ class NetTests:
 
     @property
     def _what(self) -> str:
-        return self.sweep.metric.label.partition(",")[0]
+        return self.sweep.metric.what
 
     def _points(self, value: float) -> str:
         metric = self.sweep.metric
@@ -111,9 +111,11 @@ class NetTests:
         change = f"{tested.difference.text(metric.digits, signed=True)} {metric.unit}".rstrip()
         if math.isnan(tested.p_holm):
             return f"{start}, a difference of {change} to {reference}, without a test."
-        ratio = f"{tested.ratio.text()} times that of {reference}" if tested.ratio.count else reference
         word = _word(tested) if tested.significant else f"not told apart from {reference}"
-        return f"{start}. That is {ratio} ({change}): {word} (p {p_words(tested.p_holm)})."
+        said = f"{word} (p {p_words(tested.p_holm)})"
+        if not tested.ratio.count:
+            return f"{start}. The difference to {reference} is {change}: {said}."
+        return f"{start}. That is {tested.ratio.text()} times that of {reference} ({change}): {said}."
 
     def _choice(self) -> Iterable[str]:
         """Whether seeds that lack had a say in which is the best."""
@@ -189,7 +191,7 @@ class NetTests:
         others = [s for s in tested if self.as_good(s) and not self.to_best[id(s)].same]
         if others:
             named = self._listed(others)
-            yield f"Not told apart from the best, though twice its {self._what} would be: {named}."
+            yield f"Not told apart from the best, though {self.sweep.twice} would be: {named}."
 
     @property
     def _most_seeds(self) -> int:

@@ -10,7 +10,7 @@ from dropbench.report.style import Style
 from dropbench.report.sweep.lines import axis_of, horizontal_axis, lines_of, setting_name, sweep_picture_title
 from dropbench.report.sweep.sweep import Setting
 from dropbench.report.units.panel import MEASURES, Panel
-from dropbench.run.result import ERROR_WITHOUT_UNITS, SHARES
+from dropbench.run.result import SHARES
 
 _COLUMNS = 4
 _Estimates = Mapping[str, Callable[[Setting], Estimate]]
@@ -19,14 +19,17 @@ _Estimates = Mapping[str, Callable[[Setting], Estimate]]
 def panel_figure(panel: Panel) -> Figure:
     """A subplot for each measure and each error; those of which nothing was measured are left out."""
     errors: _Estimates = {
-        "test": partial(panel.estimate, measure=ERROR_WITHOUT_UNITS),
-        "train": partial(panel.estimate, measure="train_error_percent"),
+        "test": partial(panel.estimate, measure=panel.test_error),
+        "train": partial(panel.estimate, measure=panel.train_error),
     }
     subplots = [_measure(panel, measure.name, measure.label) for measure in MEASURES]
-    subplots += [_against_axis(panel, "error, %, without dropout", errors), _without_units(panel)]
+    subplots += [
+        _against_axis(panel, f"{panel.metric.label}, without dropout", errors),
+        _without_units(panel),
+    ]
     shown = tuple(subplot for subplot in subplots if subplot.series)
     size = (13, 3.3 * -(-len(shown) // _COLUMNS))
-    caption = "on the test images"
+    caption = "on the test examples"
     return Figure("panel", sweep_picture_title(panel.sweep), caption, shown, min(_COLUMNS, len(shown)), size)
 
 
@@ -66,15 +69,15 @@ def _from_reference(panel: Panel, settings: list[Setting], x_axis: str) -> list[
 
 def _without_units(panel: Panel) -> Subplot:
     """Test error against the share of hidden units removed, a line for every setting."""
-    settings = [s for s in panel.settings if panel.by_seed(s, ERROR_WITHOUT_UNITS)]
+    settings = [s for s in panel.settings if panel.by_seed(s, panel.test_error)]
     lines = tuple(
         estimates_series(
             setting_name(panel.sweep, setting),
             SHARES,
-            [panel.estimate(setting, ERROR_WITHOUT_UNITS, at=share) for share in SHARES],
+            [panel.estimate(setting, panel.test_error, at=share) for share in SHARES],
             Style(number, shade=number / max(1, len(settings) - 1)),
         )
         for number, setting in enumerate(settings)
     )
     x_axis = Axis("share of hidden units removed at random")
-    return Subplot(x_axis, Axis(), lines, title="test error, %, with units removed")
+    return Subplot(x_axis, Axis(), lines, title=f"test {panel.metric.label}, with units removed")

@@ -7,10 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from dropbench.report.metrics import Metric, metrics_of
 from dropbench.report.statistics import Estimate, mean_interval, paired_difference
-from dropbench.report.sweep.sweep import Setting, Sweep, axis_columns, axis_text, sweep_title
+from dropbench.report.sweep.sweep import Setting, Sweep, axis_columns, axis_text, mean_of, sweep_title
 from dropbench.report.table import Column, Row, Table
-from dropbench.run.result import ERROR_WITHOUT_UNITS, SHARES
+from dropbench.run.result import SHARES
 
 _SHOWN_SHARES = (0.0, 0.3, 0.5, 0.7, 0.9)
 CORRELATION, RANK = "mean_abs_correlation", "effective_rank"
@@ -63,10 +64,26 @@ class Panel:
         """Its mean over the seeds."""
         return mean_interval(list(self.by_seed(setting, measure, layer, at).values()))
 
+    @property
+    def metric(self) -> Metric:
+        """The metric of its errors, the first of the task: the error in percent, or the RMSE."""
+        first = metrics_of(self.sweep.task)[0]
+        return first.fitted(mean_of(setting.test[first.column]) for setting in self.sweep.settings)
+
+    @property
+    def train_error(self) -> str:
+        """The measure of the error on training examples, of the trained net without dropout."""
+        return f"train_{self.metric.column}"
+
+    @property
+    def test_error(self) -> str:
+        """The measure of the error on the test examples, after a share of the units was removed."""
+        return f"test_{self.metric.column}"
+
     def gap(self, setting: Setting) -> dict[int, float]:
-        """Test error less training error, in points, both of the trained net without dropout."""
-        train = self.by_seed(setting, "train_error_percent")
-        test = self.by_seed(setting, ERROR_WITHOUT_UNITS)
+        """Test error less training error, both of the trained net without dropout."""
+        train = self.by_seed(setting, self.train_error)
+        test = self.by_seed(setting, self.test_error)
         return {seed: test[seed] - train[seed] for seed in train.keys() & test.keys()}
 
     @property
@@ -94,10 +111,12 @@ def panel_tables(panel: Panel) -> list[Table]:
     """Two tables: the units of every hidden layer; the errors, whole and without a share of the units."""
     title = sweep_title(panel.sweep)
     axes = axis_columns(panel.sweep)
+    metric = panel.metric
+    what, unit = metric.label.replace(",", ""), f", {metric.unit}" if metric.unit else ""
     return [
         Table(
             "panel-units",
-            f"Hidden units on the test images: {title}",
+            f"Hidden units on the test examples: {title}",
             (
                 *axes,
                 Column("hidden\nlayer", lambda row: row["layer"]),
@@ -114,15 +133,15 @@ def panel_tables(panel: Panel) -> list[Table]:
         ),
         Table(
             "panel-errors",
-            f"Error of the trained net, and without a share of its hidden units: {title}",
+            f"{metric.heading} of the trained net, and without a share of its hidden units: {title}",
             (
                 *axes,
-                Column("train\nerror %", estimate_text("train_error_percent", 2)),
-                Column("gap, test −\ntrain, points", estimate_text("gap", 2)),
+                Column(f"train\n{what}", estimate_text(panel.train_error, metric.digits)),
+                Column(f"gap, test −\ntrain{unit}", estimate_text("gap", metric.digits)),
                 *(
                     Column(
-                        f"test error %,\n{share:.0%} removed",
-                        estimate_text(f"{ERROR_WITHOUT_UNITS}_{share:g}", 1),
+                        f"test {what},\n{share:.0%} removed",
+                        estimate_text(f"{panel.test_error}_{share:g}", max(0, metric.digits - 1)),
                     )
                     for share in _SHOWN_SHARES
                 ),
@@ -181,10 +200,10 @@ def _errors_row(panel: Panel, setting: Setting) -> Row:
         panel,
         setting,
         {
-            "train_error_percent": panel.estimate(setting, "train_error_percent"),
+            panel.train_error: panel.estimate(setting, panel.train_error),
             "gap": mean_interval(list(panel.gap(setting).values())),
             **{
-                f"{ERROR_WITHOUT_UNITS}_{share:g}": panel.estimate(setting, ERROR_WITHOUT_UNITS, at=share)
+                f"{panel.test_error}_{share:g}": panel.estimate(setting, panel.test_error, at=share)
                 for share in SHARES
             },
         },
@@ -227,10 +246,10 @@ def _units_notes(panel: Panel) -> Iterable[str]:
 def _bearing_notes(panel: Panel) -> Iterable[str]:
     if not _compared(panel):
         return
-    found = _sorted_by_sign(panel, ERROR_WITHOUT_UNITS, "", at=0.5)
+    found = _sorted_by_sign(panel, panel.test_error, "", at=0.5)
     yield (
-        "A distributed representation would lose less with its units. Test error without half of them, "
-        f"against p = 0: {found}."
+        f"A distributed representation would lose less with its units. Test {panel.metric.what} without half "
+        f"of them, against p = 0: {found}."
     )
 
 

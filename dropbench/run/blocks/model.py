@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dropbench.catalog.models import CLASSIFIERS, RECIPES
+from dropbench.catalog.models import CLASSIFIERS, MODEL_OF, RECIPES, TABLE
 from dropbench.errors import UsageError
 from dropbench.run.grammar import parse_layer_lists, parse_names
 from dropbench.run.setting import COUNT, POSITIVE, Block, setting
@@ -23,11 +23,12 @@ class ModelSettings(Block):
         name="model",
         help="Net. "
         + "; ".join(f"{name}: {RECIPES[name].summary}" for name in CLASSIFIERS)
-        + "; or package.module:factory, called with the image shape, the number of classes and the run.",
+        + "; or package.module:factory, called with an input's shape, the number of outputs and the run.",
         flag="--model",
         panel=PANEL,
         commands=OF_CLASSIFIERS,
         choices=tuple(RECIPES),
+        says_default=f"lecture-cnn; {MODEL_OF[TABLE]} on tables",
         open_ended=True,
         words="{}",
         always=True,

@@ -17,7 +17,7 @@ class OptimizerSettings(Block):
 
     epochs: int = setting(
         None,
-        help="Passes over the training images.",
+        help="Passes over the training examples.",
         flag="--epochs",
         panel=PANEL,
         from_recipe=True,
