@@ -27,12 +27,16 @@ def repeated_test_images(data: DataSet) -> int:
 
 
 def warn_of_repeated_images(data: DataSet) -> None:
-    """Log how many test images are training images, too, if any are."""
+    """Log how many test images are training images, too, if any are.
+
+    Rows of a table may be alike by chance.
+    """
+    if data.columns:
+        return
     if count := repeated_test_images(data):
-        noun = data.noun
-        are = f"is a training {noun.removesuffix('s')}" if count == 1 else f"are training {noun}"
+        are = "is a training image" if count == 1 else "are training images"
         _log.warning(
-            f"{count:,} of the {len(data.test_inputs):,} test {noun} of {data.name} {are}, too, which a net "
+            f"{count:,} of the {len(data.test_inputs):,} test images of {data.name} {are}, too, which a net "
             "may know by heart: the test error is too low. Take them out of one of the two."
         )
 
