@@ -105,7 +105,8 @@ def words_of(cells: pd.Series) -> pd.Series:
 
 def codes_of(values: pd.Series, known: Sequence[object]) -> np.ndarray:
     """Return the place of each value in the ``known`` ones, int64 ``(rows,)``; -1 where it is not there."""
-    return pd.Index(known, dtype=object).get_indexer(pd.Index(values, dtype=object)).astype(np.int64)
+    places = {value: place for place, value in enumerate(known)}
+    return np.array([places.get(value, -1) for value in values], dtype=np.int64)
 
 
 def tells_rows_apart(cells: pd.Series) -> bool:
