@@ -4,7 +4,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -109,6 +109,13 @@ class DataSet:
     def pixel_sums(self) -> np.ndarray:
         """The sums of pixel values and squares of the training images, as pixel_sums returns them."""
         return pixel_sums(self.train_inputs)
+
+    def called(self, name: str, told: Mapping[str, Any]) -> "DataSet":
+        """The same data under another name, made of their source by other settings."""
+        other = replace(self, name=name, told=told)
+        if "pixel_sums" in vars(self):
+            vars(other)["pixel_sums"] = self.pixel_sums
+        return other
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from platformdirs import user_data_path
@@ -139,7 +139,7 @@ def prepare(name: str, data_dir: Path | None = None, options: SourceOptions = NO
     """
     source = find_source(name, options)
     data_dir = data_dir or default_data_dir()
-    data = replace(_cached(source, data_dir), name=source.name, told=options.told)
+    data = _cached(source, data_dir).called(source.name, options.told)
     for note in data.notes:
         _log.warning(note)
     return data
@@ -160,5 +160,5 @@ def _cached(source: Source, data_dir: Path) -> DataSet:
         data = source.decode(data_dir)
         data.check()
         data = cache.save(data, content)
-    cache.remember(fingerprint, data.key)
+    cache.remember(fingerprint, data)
     return data
