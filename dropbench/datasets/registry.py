@@ -2,7 +2,6 @@
 
 import logging
 import os
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -104,7 +103,7 @@ def prepare(name: str, data_dir: Path | None = None, options: SourceOptions = NO
     """
     source = find_source(name, options)
     data_dir = data_dir or default_data_dir()
-    data = replace(_cached(source, data_dir), name=source.name, told=options.told)
+    data = _cached(source, data_dir).called(source.name, options.told)
     for note in data.notes:
         _log.warning(note)
     return data
@@ -125,5 +124,5 @@ def _cached(source: Source, data_dir: Path) -> DataSet:
         data = source.decode(data_dir)
         data.check()
         data = cache.save(data, content)
-    cache.remember(fingerprint, data.key)
+    cache.remember(fingerprint, data)
     return data

@@ -9,6 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dropbench.catalog.models import InputShape
+from dropbench.dropout.control import set_strength
 from dropbench.models.build import make_module
 from dropbench.run.config import RunConfig
 
@@ -78,6 +79,7 @@ def _traced(
     batch = min(config.optimizer.batch_size, examples)
     with torch.no_grad(), torch.device("meta"):  # shapes only
         model = make_module(input_shape, outputs, config).eval()
+        set_strength(model, 0)  # thinned nets would draw their masks at test, too
         with _Shapes() as shapes:
             model(torch.empty(batch, *input_shape))
     return sum(parameter.numel() for parameter in model.parameters()), shapes, batch

@@ -140,6 +140,22 @@ def test_class_folders_that_are_exchanged_are_other_labels(tmp_path):
     assert after.classes == before.classes
 
 
+def test_folders_of_the_same_pixels_keep_their_own_names_and_notes(pets, tmp_path, told):
+    other = shutil.copytree(pets, tmp_path / "other")
+    for part in ("train", "test"):
+        (other / part / "cat").rename(other / part / "ape")
+    (other / "test").rename(other / "val")
+    for root, classes, notes in (
+        (pets, ("cat", "dog"), 0),
+        (other, ("ape", "dog"), 1),
+        (pets, ("cat", "dog"), 0),
+    ):
+        told.clear()
+        data = prepare(f"folder:{root}")
+        assert (data.classes, len(told)) == (classes, notes)
+        assert "pixel_sums" in vars(data), "those of the cache"
+
+
 # Layouts
 
 

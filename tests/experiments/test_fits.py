@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from dropbench.catalog.dropouts import VARIANTS
 from dropbench.datasets.dataset import DataSet
 from dropbench.engine.need import least_memory, need_of
 from dropbench.errors import UsageError
@@ -58,6 +59,13 @@ def test_data_of_one_size_ask_for_another_net():
     assert "`layers`" in refusal(photos("arrays", 900, 1200), model="mlp")
     assert bound(photos("arrays", 900, 1200), width=0.9)
     assert bound(photos("arrays", 900, 1200), model="mlp", layers=(200,))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_nets_with_dropout_of_any_kind_are_tried(variant):
+    activation = VARIANTS[variant].activation or "relu"
+    net = {"model": "mlp", "layers": (8, 8), "activation": activation}
+    assert bound(photos("arrays", 16, 16), dropout=variant, p_drop=0.5, **net)
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (32, 32), (64, 64), (96, 96)])
