@@ -9,6 +9,9 @@ from typing import Any
 from dropbench.api.keywords import sort_out
 from dropbench.api.sweep import check_seeds
 from dropbench.api.work import Data, Done, Work
+from dropbench.catalog.models import TABLE
+from dropbench.datasets.dataset import DataSet
+from dropbench.datasets.registry import inputs_of
 from dropbench.errors import UsageError
 from dropbench.experiments.paper.definition import find
 from dropbench.experiments.paper.estimate import Bench, Images, estimate
@@ -67,7 +70,9 @@ def paper(
     if seeds is not None:
         check_seeds(seeds, keywords)
     named = chosen.data if isinstance(data, str) and data == "auto" else data
+    check_images(named)
     work = Work.prepare(lambda _: (), named, keywords, out, data_dir)
+    check_images(work.bench.data)
     experiment = PaperExperiment.plan(chosen, scale, work.bench, seeds)
     work = work.with_runs(experiment.runs())
     todo = len(work.agenda(experiment.keeps_predictions).todo)
@@ -76,6 +81,14 @@ def paper(
     outcome = carry_out_paper(experiment, work.bench, Store(work.out), watcher or LogWatcher(), work.policy)
     report = partial(paper_report, work.out, experiment.experiment_id)
     return PaperDone(work.out, work.run_ids, outcome, report)
+
+
+def check_images(data: Data) -> None:
+    """Raise UsageError for a table: the experiments are on images."""
+    inputs = data.inputs if isinstance(data, DataSet) else inputs_of(str(data))
+    if inputs == TABLE:
+        name = data.name if isinstance(data, DataSet) else data
+        raise UsageError(f"The experiments need images, and {name} is a table.", "Name images with `data`.")
 
 
 def _seconds(experiment: PaperExperiment, work: Work, todo: int) -> float:

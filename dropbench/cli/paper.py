@@ -105,6 +105,7 @@ def _measuring(what: str) -> Iterator[None]:
 def _listing(scale: str, seeds: int | None, data: str, data_dir: Path | None, given: Keywords) -> "Table":
     """Every experiment: what it shows, the data it needs, and what it costs here."""
     from dropbench.api.keywords import sort_out
+    from dropbench.api.paper import check_images
     from dropbench.datasets.options import NO_OPTIONS, SourceOptions
     from dropbench.datasets.registry import default_data_dir, find_source, prepare
     from dropbench.datasets.split import largest_train_size
@@ -118,6 +119,7 @@ def _listing(scale: str, seeds: int | None, data: str, data_dir: Path | None, gi
     device = resolve_device(machine.device)
     precision = resolve_precision(machine.precision, device)
     place = data_dir or default_data_dir()
+    check_images(data)
     images = None if data == "auto" else Images.of(prepare(data, data_dir, options))
     rows: list[Row] = []
     for name in names():

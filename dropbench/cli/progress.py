@@ -1,5 +1,6 @@
 """The progress of a set of runs: a live display on a terminal, a plain line per finished run elsewhere."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,7 +97,7 @@ class PlainProgress(Progress):
 
 
 class LiveProgress(Progress):
-    """A bar for all runs and one for each worker's run, with its epoch, loss and validation error."""
+    """A bar for all runs and one for each worker's run, with its epoch, loss and validation error or loss."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -154,10 +155,11 @@ class LiveProgress(Progress):
                 state=f"epoch 0/{config.optimizer.epochs}",
             )
             return
-        state = (
-            f"epoch {record.epoch}/{config.optimizer.epochs}  loss {record.train_loss:.3f}  "
-            f"val error {record.val_error_percent:.2f} %"
+        classifies = math.isfinite(record.val_error_percent)
+        validated = (
+            f"val error {record.val_error_percent:.2f} %" if classifies else f"val loss {record.val_loss:.3f}"
         )
+        state = f"epoch {record.epoch}/{config.optimizer.epochs}  loss {record.train_loss:.3f}  {validated}"
         if worker in self._workers:
             self.bars.update(self._workers[worker], completed=record.epoch, state=state)
         if self._all is not None:

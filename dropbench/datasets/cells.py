@@ -1,10 +1,17 @@
 """The cells of a table's columns: which are numbers and which categories, and each as a float64."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import infer_dtype, is_bool_dtype, is_complex_dtype, is_integer_dtype, is_numeric_dtype
+from pandas.api.types import (
+    infer_dtype,
+    is_bool_dtype,
+    is_complex_dtype,
+    is_datetime64_any_dtype,
+    is_integer_dtype,
+    is_numeric_dtype,
+)
 
 from dropbench.datasets.column import Column
 from dropbench.errors import DropbenchError
@@ -88,8 +95,18 @@ def _word(value: object) -> str:
 
 def words_of(cells: pd.Series) -> pd.Series:
     """Return cells as text, None where they are missing."""
+    if is_datetime64_any_dtype(cells):
+        return (
+            cells.astype(str).astype(object).where(cells.notna(), None)
+        )  # without the time, if none has one
     cells = cells.astype(object)
     return cells.map(_word, na_action="ignore").where(cells.notna(), None)
+
+
+def codes_of(values: pd.Series, known: Sequence[object]) -> np.ndarray:
+    """Return the place of each value in the ``known`` ones, int64 ``(rows,)``; -1 where it is not there."""
+    places = {value: place for place, value in enumerate(known)}
+    return np.array([places.get(value, -1) for value in values], dtype=np.int64)
 
 
 def tells_rows_apart(cells: pd.Series) -> bool:
@@ -125,7 +142,7 @@ def encode_column(
     known = sorted(words[0].dropna().unique())
     cells = []
     for part in words:
-        codes = pd.Categorical(part, categories=known).codes.astype(np.float64)
+        codes = codes_of(part, known).astype(np.float64)
         codes[codes < 0] = len(known)
         codes[part.isna().to_numpy()] = np.nan
         cells.append(codes)

@@ -229,9 +229,10 @@ def _almost_numbers(rows: pd.DataFrame) -> list[str]:
         if not is_number(rows[column]):
             few, such = what_keeps_from_numbers(rows[column])
             if few:
+                are = "is no number" if few == 1 else "are no numbers"
+                cells = f"{counted(few, 'cell')} of it, like {such!r}, {are}"
                 notes.append(
-                    f"The column {column!r} is taken as text, since {counted(few, 'cell')} of it, like {such!r}, "
-                    "would be no number: leave such cells empty for a column of numbers."
+                    f"The column {column!r} is text, since {cells}: leave such cells empty to have numbers."
                 )
     return notes
 

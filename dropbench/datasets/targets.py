@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from dropbench.datasets.cells import is_number, numbers_of, words_of
+from dropbench.datasets.cells import codes_of, is_number, numbers_of, words_of
 from dropbench.errors import DropbenchError, UsageError
 
 MANY_NUMBERS = 20
@@ -49,7 +49,7 @@ def labels_of(target: str, parts: Sequence[pd.Series]) -> tuple[list[np.ndarray]
         raise DropbenchError(f"{of}; a class needs two.", hint)
     labels = []
     for part in cells:
-        codes = pd.Categorical(part, categories=values).codes.astype(np.int64)
+        codes = codes_of(part, values)
         if (codes < 0).any():
             lacking = words_of(part[codes < 0]).iloc[0]
             raise DropbenchError(

@@ -69,7 +69,7 @@ class Workbench:
 
         """
         device = resolve_device(machine.device)
-        precision = resolve_precision(machine.precision, device)
+        precision = resolve_precision(machine.precision, device, data.task)
         warn_of_repeated_images(data)
         return cls(data, device, precision, machine, Extras(machine.compile, panel, graph=machine.graph))
 

@@ -20,10 +20,10 @@ from dropbench.experiments.bagging.calibration import detection
 from dropbench.experiments.bagging.scoring import OOD, Kept, Scored
 from dropbench.run.blocks.data import REGRESSION
 
-MAX_VARIANCE_FACTOR = 1e4
-"""Bounds the search for the factor of the variance to 1/10,000 … 10,000."""
-_FIRST_TRIED = 41
-"""Factors that are tried first, since the likelihood of a mixture may have several optima."""
+MAX_VARIANCE_FACTOR = 1e12
+"""Bounds the search for the factor to 10⁻¹² … 10¹²: a net that overfits is far too sure."""
+_FIRST_TRIED = 57
+"""Factors that are tried first, each e times another: a mixture's likelihood may have several optima."""
 
 
 @dataclass(frozen=True)
@@ -82,21 +82,22 @@ def quality(ensemble: Mixture, averaging: str, targets: torch.Tensor) -> dict[st
 
 
 def scaled_by(prediction: torch.Tensor, variance_factor: float) -> torch.Tensor:
-    """Return the mixture ``(components, examples, 2)`` with its variance times the factor; its mean stays.
+    """Return the mixture ``(components, examples, 2)`` whose components have that many times the variance.
 
-    The whole distribution is stretched about its mean: the components' distances from it, and their standard
-    deviations, by the root of the factor. All are NaN where the factor is.
+    All means stay, those of the components and so that of the mixture. A stretch of the whole mixture about
+    its mean would do as well for one component; but members that are too sure are narrow peaks, and it would
+    draw these apart and not let them overlap.
     """
     mean, deviation = prediction.double().unbind(-1)
-    centre, stretch = mean.mean(0), math.sqrt(variance_factor)
-    return torch.stack([centre + stretch * (mean - centre), stretch * deviation], dim=-1)
+    return torch.stack([mean, math.sqrt(variance_factor) * deviation], dim=-1)
 
 
 def fit_variance_factor(prediction: torch.Tensor, targets: torch.Tensor) -> float:
     """Return the factor of the variance with the lowest negative log-likelihood; 1 where none does better.
 
-    It is the square of the factor of the standard deviation in the σ scaling of Laves et al. (2020), and what
-    a temperature is to probabilities: p^(1/T) of a Gaussian, normalised, has T times its variance.
+    The variance is that of each component. The factor is the square of that of the standard deviation in the
+    σ scaling of Laves et al. (2020), and what a temperature is to probabilities: p^(1/T) of a Gaussian,
+    normalised, has T times its variance.
     """
     from scipy.optimize import minimize_scalar
 

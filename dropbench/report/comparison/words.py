@@ -68,9 +68,9 @@ OF_TASK = {
     ),
     REGRESSION: Words(
         likelihoods={"nll": "NLL", "coverage_error": "coverage\nerror"},
-        scaled="after scaling the standard deviation by one factor",
+        scaled="after scaling the standard deviations by one factor",
         factor="A factor of the variance",
-        largest_factor=10_000,
+        largest_factor=10**12,
         uncorrected="The intervals are",
         members="squared errors are in the square of the target's unit, and an arm's is that of its RMSE.",
         uncertainty="variance",
