@@ -98,14 +98,18 @@ class HuggingFaceSet:
         if self.where.count("/") == 2:
             owner_name, _, config = self.where.rpartition("/")
         with _quiet(library):
-            _reach(owner_name)
-            _log.info(f"{self.name} is downloaded to {self._folder(data_dir)}.")
+            offline = import_module("huggingface_hub.constants").HF_HUB_OFFLINE
+            if not offline:
+                _reach(owner_name)
+                _log.info(f"{self.name} is downloaded to {self._folder(data_dir)}.")
             try:
                 found = library.load_dataset(owner_name, config)
             except Exception as error:  # its parts raise anything
                 raise DropbenchError(
                     f"{self.name} cannot be loaded ({_short(error)}).",
-                    "If it has several configurations, write `data=hf:OWNER/NAME/CONFIG`.",
+                    "HF_HUB_OFFLINE is set, and the cache of huggingface_hub lacks it: unset it."
+                    if offline
+                    else "If it has several configurations, write `data=hf:OWNER/NAME/CONFIG`.",
                 ) from error
             _save(found, self._folder(data_dir))
 
@@ -186,11 +190,9 @@ def _reach(name: str) -> None:
 
     The library itself tries again and again for half a minute.
     """
-    from huggingface_hub import HfApi, constants
+    from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
-    if constants.HF_HUB_OFFLINE:  # what the hub's own cache has is taken
-        return
     try:
         HfApi().dataset_info(name, timeout=_PATIENCE)
     except RepositoryNotFoundError as error:
