@@ -4,8 +4,14 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import infer_dtype, is_bool_dtype, is_complex_dtype,
-    is_datetime64_any_dtype, is_integer_dtype, is_numeric_dtype
+from pandas.api.types import (
+    infer_dtype,
+    is_bool_dtype,
+    is_complex_dtype,
+    is_datetime64_any_dtype,
+    is_integer_dtype,
+    is_numeric_dtype,
+)
 
 from dropbench.datasets.column import Column
 from dropbench.errors import DropbenchError
@@ -90,7 +96,9 @@ def _word(value: object) -> str:
 def words_of(cells: pd.Series) -> pd.Series:
     """Return cells as text, None where they are missing."""
     if is_datetime64_any_dtype(cells):
-        return cells.astype(str).astype(object).where(cells.notna(), None)  # without the time, if none has one
+        return (
+            cells.astype(str).astype(object).where(cells.notna(), None)
+        )  # without the time, if none has one
     cells = cells.astype(object)
     return cells.map(_word, na_action="ignore").where(cells.notna(), None)
 
