@@ -92,7 +92,7 @@ def test_experiments_on_images_refuse_a_table(wine, tmp_path):
         lambda: db.paper("lecture", data="csv:absent.csv", out=tmp_path),
         lambda: db.features("sklearn:wine", out=tmp_path),
     ):
-        with pytest.raises(UsageError, match="needs? images"):
+        with pytest.raises(UsageError, match=r"needs? images"):
             call()
     assert list(tmp_path.iterdir()) == []
 
