@@ -73,7 +73,7 @@ RECIPES = Registry(
             layers=(1024, 1024, 2048),
             scales=True,
             maxout=True,
-            on_tables={"layers": (128, 128), "epochs": 100, "learning_rate": 0.05, "batch_size": 32},
+            on_tables={"layers": (128, 128), "epochs": 100, "learning_rate": 0.01, "batch_size": 32},
         ),
         "paper-cnn": Recipe(
             factory="dropbench.models.paper_cnn:PaperCNN",

@@ -105,8 +105,9 @@ def words_of(cells: pd.Series) -> pd.Series:
 
 def codes_of(values: pd.Series, known: Sequence[object]) -> np.ndarray:
     """Return the place of each value in the ``known`` ones, int64 ``(rows,)``; -1 where it is not there."""
-    places = {value: place for place, value in enumerate(known)}
-    return np.array([places.get(value, -1) for value in values], dtype=np.int64)
+    places = pd.Index(np.array(known, dtype=object))
+    found: np.ndarray = places.get_indexer(pd.Index(values.to_numpy(dtype=object))).astype(np.int64)
+    return found
 
 
 def tells_rows_apart(cells: pd.Series) -> bool:

@@ -7,14 +7,17 @@ import numpy as np
 
 from dropbench.datasets.column import Column
 
+_FARTHEST = 1e6
+"""The most deviations from the mean that a number has, so that outputs are finite whatever a cell holds."""
+
 
 class TableEncoder:
     """The transformers of a table's columns, fitted on some rows alone.
 
     A missing number is the median of the rows; then numbers have mean 0 and variance 1 there. A category is
-    one-hot, and all 0 where it is missing. A column that has missing cells anywhere has a feature that flags
-    them. What is constant in the rows tells nothing of them and is 0 in all others: a category that none of
-    the rows has, say, is as one that is not known. All is done by scikit-learn's transformers.
+    one-hot, and all 0 where it is missing. A column that has missing cells has a feature that flags them
+    with a 1. What is constant in the rows tells nothing of them and is 0 in all others: a category that none
+    of the rows has, say, is as one that is not known. All is done by scikit-learn's transformers.
 
     Args:
         columns: the columns of the table.
@@ -30,7 +33,8 @@ class TableEncoder:
     def encode(self, rows: np.ndarray) -> np.ndarray:
         """Return the features of rows ``(rows, columns)`` of the same table, float32 ``(rows, features)``."""
         features = self._transformer.transform(rows)
-        return np.where(self._informative, features, 0).astype(np.float32)
+        features = np.where(self._informative, features, 0).clip(-_FARTHEST, _FARTHEST)
+        return features.astype(np.float32)
 
 
 def _transformer(columns: Sequence[Column]) -> Any:

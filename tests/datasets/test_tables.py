@@ -222,6 +222,10 @@ def test_what_is_constant_in_the_rows_it_was_fitted_on_is_0_everywhere():
     assert encoded(train, [[1.5, 1, 99], [1.5, 0, 5]]).tolist() == [[0] * 6] * 2
 
 
+def test_a_cell_far_from_all_others_is_finite():
+    assert np.isfinite(encoded([[1, 0, 5], [2, 1, 6]], [[1e300, 0, -1e300]])).all()
+
+
 def test_a_column_missing_in_all_rows_it_was_fitted_on_is_0():
     train = [[np.nan, 0, 5], [np.nan, 1, 6]]
     assert encoded(train, [[3, 0, 5]])[0, [0, 5]].tolist() == [0, 0]
