@@ -46,7 +46,7 @@ def _disagreement(comparison: Comparison) -> tuple[Column, ...]:
 
 def _squared_errors(comparison: Comparison) -> tuple[Column, ...]:
     members = [comparison.fullest(arm)["mean_member_squared_error"].mean() for arm in comparison.arms]
-    fixed = _LEAST <= min(members) and max(members) < _MOST
+    fixed = min(members) >= _LEAST and max(members) < _MOST
     form = f".{RMSE.fitted(members).digits}f" if fixed else ".3e"
 
     def of_ensemble(row: Mapping[str, Any]) -> str:
