@@ -281,6 +281,10 @@ def test_the_squared_error_of_a_regression_is_its_members_less_their_spread(tmp_
         "0.5000",
         "0.3750",
     ]
+    rows = read_table(tmp_path, COMPARISONS).assign(mean_member_squared_error=1.25e-9)
+    (tiny,) = find_comparisons(rows, *(read_table(tmp_path, table) for table in (DIFFERENCES, RELIABILITY)))
+    squared = next(c for c in comparison_tables(tiny)[1].columns if c.heading == "member squared error")
+    assert squared.text({**row, "mean_member_squared_error": 1.25e-9}) == "1.250e-09"
     assert "out-of-bag RMSE" in texts
     assert "disagreement %" not in texts
 
