@@ -11,7 +11,7 @@ from dropbench.api.sweep import check_seeds
 from dropbench.api.work import Data, Done, Work, check_classifier
 from dropbench.catalog.arms import DEFAULT_ARMS, check_arms, reference_under
 from dropbench.errors import UsageError
-from dropbench.experiments.bagging.compare import carry_out_comparison, ood_key, row_ids
+from dropbench.experiments.bagging.compare import carry_out_comparison, default_ood, ood_key, row_ids
 from dropbench.experiments.bagging.cost import boosting_step, narrowed
 from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
 from dropbench.experiments.watching import LogWatcher
@@ -34,7 +34,7 @@ def compare(
     p: float | str | None = None,
     budget: str = "members",
     mc_samples: int = 100,
-    ood: str = "rotated",
+    ood: str | None = None,
     seeds: int = 2,
     panel: bool = False,
     out: Path | str = "results",
@@ -53,7 +53,8 @@ def compare(
         p: probability of *dropping* a hidden unit, of the arms with dropout; 0.5 by default.
         budget: what is held equal, a name of dropbench.catalog.arms.BUDGETS.
         mc_samples: passes that Monte-Carlo dropout averages.
-        ood: out-of-distribution images: ``rotated``, ``permuted``, another data set's name, or ``none``.
+        ood: out-of-distribution images: ``rotated``, ``permuted``, another data set's name, or ``none``. None
+            is ``rotated``, and for a table, which has no images, ``none``.
         seeds: how often the whole comparison is repeated, for the intervals.
         panel: also measure what dropout does to the hidden units.
         out: the folder of the results.
@@ -79,7 +80,8 @@ def compare(
             "With early dropout the net ends without masks, so dropout-mc has nothing to average over.",
             f"Write `arms={','.join(name for name in names if name != 'dropout-mc')}`.",
         )
-    check_classifier(told.get("model", "lecture-cnn"))
+    if "model" in told:
+        check_classifier(told["model"])
 
     def plan_of(on_data: Keywords) -> ComparisonPlan:
         base = RunConfig(**on_data.single(), mc_samples=0 if early else mc_samples)
@@ -96,9 +98,10 @@ def compare(
     return ComparisonDone(work.out, run_ids, outcome, report)
 
 
-def _bound(plan: ComparisonPlan, work: Work, ood: str, data_dir: Path | str | None) -> ComparisonPlan:
+def _bound(plan: ComparisonPlan, work: Work, told: str | None, data_dir: Path | str | None) -> ComparisonPlan:
     """The plan on the data of a bench, with what depends on these."""
     base, images = plan.base, work.bench.data
+    ood = default_ood(images) if told is None else told
     key = ood_key(ood, images, None if data_dir is None else Path(data_dir))
     boosts = plan.budget == "train" and "boosting" in plan.arms
     return replace(

@@ -1,19 +1,22 @@
 """Data sets for a call: by name, or out of arrays."""
 
+import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from dropbench.catalog.forms import OF_ARRAYS
 from dropbench.datasets import cache
+from dropbench.datasets.arrays import data_set
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.options import OPTIONS, SourceOptions
 from dropbench.datasets.registry import prepare
-from dropbench.errors import UsageError, unknown_name
+from dropbench.datasets.stored import Stored
+from dropbench.errors import DropbenchError, UsageError, unknown_name
+from dropbench.run.config import SETTINGS
 
-_SHAPES = "Images are (n, height, width), (n, height, width, channels) or (n, channels, height, width)."
-_CHANNELS = (1, 3)
+_log = logging.getLogger(__name__)
 
 
 def data(
@@ -22,6 +25,8 @@ def data(
     x_test: Any = None,
     y_test: Any = None,
     *,
+    x_val: Any = None,
+    y_val: Any = None,
     name: str = "arrays",
     data_dir: Path | str | None = None,
     **options: Any,
@@ -29,19 +34,24 @@ def data(
     """Return a data set that is ready to train on.
 
     Args:
-        source: a name as ``--data`` takes it ("mnist5k", "cifar10", "folder:PATH"), or the training images,
-            an array of uint8, or of numbers from 0 to 1, ``(n, height, width)`` with channels first, last
-            or left out.
-        y_train: the labels of the training images ``(n,)``, numbers or names.
-        x_test: the test images, in the shape of the training images.
-        y_test: the labels of the test images.
+        source: a name as ``--data`` takes it ("mnist5k", "cifar10", "npz:FILE"), or the training inputs, an
+            array. Images are ``(n, height, width)`` with channels first, last or left out; uint8, numbers
+            from 0 to 1, which are rounded to uint8, or any other numbers, which become float32. A table is
+            ``(n, features)``.
+        y_train: the targets of the training examples: labels ``(n,)``, numbers or names, or one-hot ``(n,
+            classes)``; with ``task="regression"`` numbers.
+        x_test: the test inputs, in the shape of the training inputs. Without them ``test_share`` of the
+            training examples are held out.
+        y_test: the targets of the test examples.
+        x_val: the inputs of a validation split; without them each seed has one of its own.
+        y_val: the targets of the validation examples.
         name: what results call arrays.
         data_dir: where torchvision's data sets are, or go when downloaded.
         options: how a data set is made of its source: ``image_size``, ``target``, …, the fields of
             dropbench.datasets.options.SourceOptions.
 
     Raises:
-        UsageError: for an unknown name, or arrays that are no images with labels.
+        UsageError: for an unknown name, or arrays that are no examples with targets.
         DropbenchError: if a set cannot be fetched, or is damaged.
 
     """
@@ -52,51 +62,34 @@ def data(
             raise UsageError(f"{source} is made already.", f"Leave out `{next(iter(differing))}`.")
         return source
     if isinstance(source, str | Path):
-        if not (y_train is None and x_test is None and y_test is None):
+        if any(array is not None for array in (y_train, x_test, y_test, x_val, y_val)):
             raise UsageError(f"{source} is a data set by itself.", "Leave out the arrays.")
         return prepare(str(source), None if data_dir is None else Path(data_dir), _options(options))
-    if y_train is None or x_test is None or y_test is None:
-        raise UsageError("Four arrays are needed.", "Write data(x_train, y_train, x_test, y_test).")
-    labels = [np.asarray(each).reshape(-1) for each in (y_train, y_test)]
-    for images, of, called in ((source, labels[0], "train"), (x_test, labels[1], "test")):
-        if len(images) != len(of) or not len(of):
-            raise UsageError(f"x_{called} has {len(images)} images, y_{called} has {len(of)} labels.")
-    classes, numbers = np.unique(np.concatenate(labels), return_inverse=True)
-    found = DataSet(
-        name=name,
-        train_inputs=_images(source, "x_train"),
-        train_targets=numbers[: len(labels[0])].astype(np.int64),
-        test_inputs=_images(x_test, "x_test"),
-        test_targets=numbers[len(labels[0]) :].astype(np.int64),
-        classes=tuple(map(str, classes)),
-    )
-    found.check()
-    return cache.save(found, found.digest())
+    given = {"x_train": source, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+    given |= {"x_val": x_val, "y_val": y_val}
+    there = {called: array for called, array in given.items() if array is not None}
+    if "y_train" not in there:
+        raise UsageError(
+            "Four arrays are needed, or two, of which some examples are held out as test split.",
+            "Write data(x_train, y_train, x_test, y_test), or data(x, y).",
+        )
+    how = _options(options)
+    for option in how.told:
+        if option not in OF_ARRAYS:
+            raise UsageError(f"Arrays take no `{option}`.", f"They take {' and '.join(sorted(OF_ARRAYS))}.")
+    try:
+        found = data_set(name, [Stored.of(*each) for each in there.items()], how, to_bytes=True)
+        found.check()
+    except DropbenchError as error:
+        raise UsageError(error.message, error.hint) from error  # what is wrong is in the call
+    for note in found.notes:
+        _log.warning(note)
+    return replace(cache.save(found, found.digest()), told=how.told)
 
 
 def _options(told: Mapping[str, Any]) -> SourceOptions:
     for name in told:
         if name not in OPTIONS:
             raise unknown_name("option of a data set", name, OPTIONS)
+        SETTINGS[name].check(SETTINGS[name].take(told[name]))
     return SourceOptions(**told)
-
-
-def _images(array: Any, called: str) -> np.ndarray:
-    """Images as uint8 ``(n, channels, height, width)``."""
-    images = np.asarray(array)
-    if images.ndim == 3:
-        images = images[:, None]
-    elif images.ndim == 4 and images.shape[1] not in _CHANNELS and images.shape[3] in _CHANNELS:
-        images = images.transpose(0, 3, 1, 2)
-    if images.ndim != 4 or images.shape[1] not in _CHANNELS:
-        raise UsageError(f"{called} has the shape {np.shape(array)}.", f"{_SHAPES} Channels are 1 or 3.")
-    if images.dtype == np.uint8:
-        return np.ascontiguousarray(images)
-    if not (np.issubdtype(images.dtype, np.number) or images.dtype == bool):
-        raise UsageError(f"{called} holds {images.dtype}.", "Images are uint8, or numbers from 0 to 1.")
-    if images.size and not (images.min() >= 0 and images.max() <= 1):  # NaN is neither
-        raise UsageError(
-            f"{called} holds {images.dtype} from {images.min()} to {images.max()}.",
-            "Give uint8 from 0 to 255, or numbers from 0 to 1.",
-        )
-    return np.ascontiguousarray(np.rint(images * 255.0).astype(np.uint8))

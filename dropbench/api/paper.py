@@ -9,6 +9,9 @@ from typing import Any
 from dropbench.api.keywords import sort_out
 from dropbench.api.sweep import check_seeds
 from dropbench.api.work import Data, Done, Work
+from dropbench.catalog.models import TABLE
+from dropbench.datasets.dataset import DataSet
+from dropbench.datasets.registry import inputs_of
 from dropbench.errors import UsageError
 from dropbench.experiments.paper.definition import find
 from dropbench.experiments.paper.estimate import Bench, Images, estimate
@@ -17,6 +20,7 @@ from dropbench.experiments.watching import LogWatcher
 from dropbench.experiments.workbench import Watcher
 from dropbench.report.folder import paper_report
 from dropbench.results.store import Store
+from dropbench.run.config import SETTINGS
 
 OnEstimate = Callable[[int, Callable[[], float]], None]
 """Called with the number of runs to do and a function that measures how many seconds they take."""
@@ -50,7 +54,7 @@ def paper(
         data_dir: where torchvision's data sets are, or go when downloaded.
         watcher: sees the runs happen; they are logged unless given.
         on_estimate: is told before the first run how many there are, and may measure what they take.
-        settings: of the machine, or of what is done again.
+        settings: of how the data are made, of the machine, or of what is done again.
 
     Raises:
         UsageError: for an unknown experiment, scale or keyword, or data that do not fit.
@@ -60,14 +64,15 @@ def paper(
     chosen = find(name)
     chosen.scale(scale)
     keywords = sort_out(settings)
-    if keywords.settings:
-        raise UsageError(
-            f"The experiment {name} has its own `{next(iter(keywords.settings))}`.", "A sweep takes any."
-        )
+    for each in keywords.settings:
+        if not SETTINGS[each].of_source:
+            raise UsageError(f"The experiment {name} has its own `{each}`.", "A sweep takes any.")
     if seeds is not None:
         check_seeds(seeds, keywords)
     named = chosen.data if isinstance(data, str) and data == "auto" else data
+    check_images(named)
     work = Work.prepare(lambda _: (), named, keywords, out, data_dir)
+    check_images(work.bench.data)
     experiment = PaperExperiment.plan(chosen, scale, work.bench, seeds)
     work = work.with_runs(experiment.runs())
     todo = len(work.agenda(experiment.keeps_predictions).todo)
@@ -76,6 +81,14 @@ def paper(
     outcome = carry_out_paper(experiment, work.bench, Store(work.out), watcher or LogWatcher(), work.policy)
     report = partial(paper_report, work.out, experiment.experiment_id)
     return PaperDone(work.out, work.run_ids, outcome, report)
+
+
+def check_images(data: Data) -> None:
+    """Raise UsageError for a table: the experiments are on images."""
+    inputs = data.inputs if isinstance(data, DataSet) else inputs_of(str(data))
+    if inputs == TABLE:
+        name = data.name if isinstance(data, DataSet) else data
+        raise UsageError(f"The experiments need images, and {name} is a table.", "Name images with `data`.")
 
 
 def _seconds(experiment: PaperExperiment, work: Work, todo: int) -> float:

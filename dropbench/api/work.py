@@ -12,7 +12,7 @@ from dropbench.api.data import data as data_set
 from dropbench.api.keywords import Keywords
 from dropbench.api.shown import Shown
 from dropbench.catalog.dropouts import variant_of
-from dropbench.catalog.models import recipe_of
+from dropbench.catalog.models import TABLE, recipe_of
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.registry import inputs_of
 from dropbench.errors import UsageError
@@ -135,11 +135,16 @@ def warn_of_what_is_in_vain(runs: Collection[RunConfig]) -> None:
     for name in {run.dropout.variant for run in runs if not run.without_dropout}:
         of_this = [run for run in runs if run.dropout.variant == name]
         if variant_of(name).of_maps and not any(
-            run.dropout.p_drop_conv or run.dropout.p_drop_input or recipe_of(run.model.name).hidden_maps
+            run.dropout.p_drop_conv
+            or (run.dropout.p_drop_input and run.data.inputs != TABLE)
+            or recipe_of(run.model.name).hidden_maps
             for run in of_this
         ):
-            where = f"Full layers have no maps, so `dropout={name}` is bernoulli there"
-            _log.warning(f"{where}: add `p_drop_conv`.")
+            if all(run.data.inputs == TABLE for run in of_this):
+                _log.warning(f"A table has no feature maps, so `dropout={name}` is bernoulli there.")
+            else:
+                where = f"Full layers have no maps, so `dropout={name}` is bernoulli there"
+                _log.warning(f"{where}: add `p_drop_conv`.")
     if runs and all(run.without_dropout for run in runs):
         for name in ("dropout", "dropout_schedule"):
             for value in {run.told[name] for run in runs if name in run.told}:

@@ -82,8 +82,12 @@ REFERENCE = "dropout"
 AVERAGINGS = ("arithmetic", "geometric")
 """Ways to average the members' predictions; arms are compared by the first."""
 
-LOSSES = ("error_percent", "nll", "nll_scaled", "brier")
-"""Losses that the arms are compared in; each is a mean over the test images, and lower is better."""
+_LOSSES = {  # by the task of a run's data; see dropbench.run.blocks.data, which stands above
+    "classification": ("error_percent", "nll", "nll_scaled", "brier"),
+    "regression": ("rmse", "nll", "nll_scaled"),
+}
+ROOTS = frozenset({"rmse"})
+"""The losses that are the root of a mean over the test examples; all others are the mean itself."""
 
 BUDGETS = Registry(
     "budget",
@@ -94,6 +98,14 @@ BUDGETS = Registry(
         "parameters": "the number of parameters: members are narrower",
     },
 )
+
+
+def losses_of(task: str) -> tuple[str, ...]:
+    """Return the losses that the arms are compared in, for a task of a data set; lower is better.
+
+    The first is the one of the headline.
+    """
+    return _LOSSES[task]
 
 
 def reference_under(budget: str) -> str:

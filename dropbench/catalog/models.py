@@ -13,8 +13,8 @@ from dropbench.catalog.user_code import is_user_code
 
 InputShape = tuple[int, ...]
 """The shape of an example as a net sees it: ``(channels, height, width)`` of an image, or ``(features,)``."""
-TABLE = "table"
-"""What the inputs are that are no images."""
+IMAGES, TABLE = INPUTS = ("images", "table")
+"""What the inputs of a net are."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ RECIPES = Registry(
     },
 )
 CLASSIFIERS = tuple(name for name, recipe in RECIPES.items() if recipe.task == "classify")
-MODEL_OF = {"images": "lecture-cnn", TABLE: "mlp"}
+MODEL_OF = {IMAGES: "lecture-cnn", TABLE: "mlp"}
 """The model that is trained where none is told, by the inputs."""
 _OWN = Recipe(
     "",

@@ -28,14 +28,15 @@ def compare_bagging(
     data: Data = "mnist5k",
     data_dir: DataDir = None,
     ood: Annotated[
-        str,
+        str | None,
         option(
             "--ood",
             "Out-of-distribution images, to be told from test images by the entropy of the prediction: test "
             "images rotated or permuted, another data set of the same shape, or none.",
             DATA,
+            show_default="rotated; none for a table",
         ),
-    ] = "rotated",
+    ] = None,
     seeds: Seeds = 2,
     arms: Annotated[
         str,

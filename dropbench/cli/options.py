@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from dropbench.catalog.forms import FORMS
 from dropbench.catalog.models import defaults_of
 from dropbench.cli.config_file import ConfigFile
 from dropbench.run import machine
@@ -23,6 +24,7 @@ MACHINE, OUTPUT = machine.PANEL, machine.OUTPUT
 _PANELS = (DATA, MODEL, DROPOUT, TRAINING, COMPARISON, MACHINE, OUTPUT)
 
 OF_RUNS: tuple[Declaration, ...] = tuple(SETTINGS.values())
+OF_DATA: tuple[Declaration, ...] = tuple(each for each in OF_RUNS if each.of_source)
 OF_MACHINE = settings_of(machine.Machine)
 OF_POLICY = settings_of(machine.Policy)
 
@@ -40,7 +42,8 @@ Data = Annotated[
     str,
     option(
         "--data",
-        "Data set: mnist5k (embedded), mnist, fashion-mnist, kmnist, cifar10, cifar100, svhn, folder:PATH.",
+        "Data set: mnist5k (embedded), mnist, fashion-mnist, kmnist, cifar10, cifar100, svhn; or your own: "
+        f"{', '.join(form.name for form in FORMS.values())}.",
         DATA,
     ),
 ]

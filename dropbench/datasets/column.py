@@ -8,14 +8,15 @@ from dataclasses import dataclass
 class Column:
     """A column of a table, whose cells are float64.
 
-    A number is itself. A category is its place in ``categories``, counted from 0. A missing cell is NaN.
+    A number is itself. A category is its place in ``categories``, counted from 0; one that the training rows
+    lack is ``len(categories)``. A missing cell is NaN.
     """
 
     name: str
     categories: tuple[str, ...] = ()
     """The values of a column of text; empty for a column of numbers."""
     missing: bool = False
-    """Whether a cell is missing in any row, of training or test."""
+    """Whether a cell is missing in any training row."""
 
     @property
     def features(self) -> int:

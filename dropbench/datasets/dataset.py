@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from dropbench.catalog.models import TABLE, InputShape
+from dropbench.catalog.models import IMAGES, TABLE, InputShape
 from dropbench.datasets.column import Column, features_of
 from dropbench.errors import DropbenchError
-from dropbench.run.blocks.data import CLASSIFICATION, IMAGES, REGRESSION
+from dropbench.run.blocks.data import CLASSIFICATION, REGRESSION
 
 ARRAYS = ("train_inputs", "train_targets", "test_inputs", "test_targets")
 # The names by which digests know the arrays: recorded digests depend on them.
 _DIGESTED = ("train_images", "train_labels", "test_images", "test_labels")
-_CHUNK = 1024  # images whose squares are in memory at once
+_CHUNK = 1 << 23  # pixel values whose squares are in memory at once
 
 
 def pixel_sums(images: np.ndarray) -> np.ndarray:
@@ -33,8 +33,9 @@ def pixel_sums(images: np.ndarray) -> np.ndarray:
     channels, height, width = images.shape[1:]
     bytes_ = images.dtype == np.uint8
     sums = np.empty((2, len(images), channels), dtype=np.int64 if bytes_ else np.float64)
-    for start in range(0, len(images), _CHUNK):
-        part = slice(start, start + _CHUNK)
+    step = max(1, _CHUNK // (channels * height * width))
+    for start in range(0, len(images), step):
+        part = slice(start, start + step)
         pixels = images[part].reshape(-1, channels, height * width)
         sums[0, part] = pixels.sum(axis=2, dtype=sums.dtype)
         squares = np.square(pixels, dtype=np.uint16 if bytes_ else np.float64)  # 255² fits
@@ -46,8 +47,8 @@ def pixel_sums(images: np.ndarray) -> np.ndarray:
 class DataSet:
     """A data set in memory, whose arrays must stay as they are: what was computed of them is kept.
 
-    Inputs are images or the rows of a table. Images are ``(examples, channels, height, width)`` with 1 or 3
-    channels, uint8 from 0 to 255 or float32. A table is float64 ``(examples, columns)``, not encoded yet: see
+    Inputs are images or the rows of a table. Images are ``(examples, channels, height, width)``, uint8 from 0
+    to 255 or float32 of any range. A table is float64 ``(examples, columns)``, not encoded yet: see
     Column. Targets ``(examples,)`` are labels in int64, counted from 0, whose names are ``classes``; of a
     regression numbers in float32, and ``classes`` is empty.
     """
@@ -109,6 +110,22 @@ class DataSet:
     def pixel_sums(self) -> np.ndarray:
         """The sums of pixel values and squares of the training images, as pixel_sums returns them."""
         return pixel_sums(self.train_inputs)
+
+    @functools.cached_property
+    def white(self) -> float | None:
+        """The pixel value that is 1 where values go from 0 to 1: 255 of bytes, 1 of numbers in 0 to 1.
+
+        None of images of other numbers, which have no such value.
+        """
+        if self.train_inputs.dtype == np.uint8:
+            return 255.0
+        between = (
+            self.train_inputs.min(),
+            self.train_inputs.max(),
+            self.test_inputs.min(),
+            self.test_inputs.max(),
+        )
+        return 1.0 if min(between) >= 0 and max(between) <= 1 else None
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -1,65 +1,26 @@
-"""The data sets by name, the forms of a user's own data, and loading one of them into memory."""
+"""The data sets by name, and loading one of them, or data of the user's own, into memory."""
 
 import logging
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 from platformdirs import user_data_path
 
+from dropbench.catalog.forms import FORMS, Form
+from dropbench.catalog.models import IMAGES
 from dropbench.datasets import cache
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.embedded import EmbeddedDigits
-from dropbench.datasets.folder import ImageFolder
 from dropbench.datasets.options import NO_OPTIONS, SourceOptions
 from dropbench.datasets.source import Source
 from dropbench.datasets.torchvision_sets import TORCHVISION_SETS
 from dropbench.errors import UsageError, unknown_name
-from dropbench.run.blocks.data import IMAGES
 
 _log = logging.getLogger(__name__)
 
 SOURCES: dict[str, Source] = {source.name: source for source in (EmbeddedDigits(), *TORCHVISION_SETS)}
-
-
-@dataclass(frozen=True)
-class Form:
-    """A form of a user's own data, named ``prefix:`` and where they are."""
-
-    prefix: str
-    where: str
-    """What comes after the colon, in capitals."""
-    summary: str
-    example: str
-    """Options of a command that trains on such data."""
-    make: Callable[[str, SourceOptions], Source]
-    takes: frozenset[str] = frozenset()
-    """The names of the options that it takes."""
-    inputs: str = ""
-    """What the inputs are, where all data of this form have the same."""
-
-    @property
-    def name(self) -> str:
-        """The form in words, like ``folder:PATH``."""
-        return f"{self.prefix}:{self.where}"
-
-
-_OF_IMAGES = frozenset({"image_size", "fit", "skip_unreadable", "test_share"})
-FORMS: dict[str, Form] = {
-    form.prefix: form
-    for form in (
-        Form(
-            "folder",
-            "PATH",
-            "a folder of images, with a folder for each class",
-            "--data folder:photos --image-size 64",
-            ImageFolder,
-            _OF_IMAGES,
-            IMAGES,
-        ),
-    )
-}
 
 
 def default_data_dir() -> Path:
@@ -78,6 +39,29 @@ def inputs_of(name: str) -> str:
     return IMAGES if name in SOURCES else form.inputs if form is not None else ""
 
 
+def takes(name: str, option: str) -> bool:
+    """Whether data of this name take an option."""
+    form = FORMS.get(name.partition(":")[0])
+    return form is not None and option in form.takes
+
+
+def unknown_data(name: str, kind: str = "data set", setting: str = "data", *more: str) -> UsageError:
+    """Return the error for a name that is none; for a file or a folder that is there it says what to write.
+
+    ``more`` are names that are known beside those of data sets, and ``setting`` is told the name.
+    """
+    try:
+        path = Path(name).expanduser()
+        ending = "/" if path.is_dir() else path.name.lower() if path.is_file() else ""
+    except (OSError, ValueError, RuntimeError):  # too long, or with what no path has
+        ending = ""
+    for form in FORMS.values():
+        if ending.endswith(form.endings) and ending:
+            what = "folder" if ending == "/" else "file"
+            return UsageError(f"{name!r} is a {what}, no {kind}.", f"Write `{setting}={form.prefix}:{name}`.")
+    return unknown_name(kind, name, [*more, *SOURCES, *(form.name for form in FORMS.values())])
+
+
 def find_source(name: str, options: SourceOptions = NO_OPTIONS) -> Source:
     """Return the source of the data set ``name``.
 
@@ -90,7 +74,7 @@ def find_source(name: str, options: SourceOptions = NO_OPTIONS) -> Source:
     if form is not None and not where:
         raise UsageError(f"`data={prefix}:` has no {form.where.lower()}.", f"Write `data={form.name}`.")
     if form is None and name not in SOURCES:
-        raise unknown_name("data set", name, [*SOURCES, *(form.name for form in FORMS.values())])
+        raise unknown_data(name)
     for option in options.told:
         if form is None or option not in form.takes:
             of = [known.name for known in FORMS.values() if option in known.takes]
@@ -98,7 +82,14 @@ def find_source(name: str, options: SourceOptions = NO_OPTIONS) -> Source:
                 f"The data set {name} takes no `{option}`.",
                 f"Leave out `{option}`; it is for {', '.join(of) or 'no data set'}.",
             )
-    return SOURCES[name] if form is None else form.make(where, options)
+    return SOURCES[name] if form is None else _source_of(form, where, options)
+
+
+def _source_of(form: Form, where: str, options: SourceOptions) -> Source:
+    """Make the source of data of a form; what reads them is imported now."""
+    module, _, attribute = form.factory.partition(":")
+    source: Source = getattr(import_module(module), attribute)(where, options)
+    return source
 
 
 def prepare(name: str, data_dir: Path | None = None, options: SourceOptions = NO_OPTIONS) -> DataSet:

@@ -8,12 +8,14 @@ import numpy as np
 import torch
 
 from dropbench.datasets.dataset import pixel_sums
+from dropbench.kernels.augment import augmented
 from dropbench.kernels.batch import normalised, takes_images
+from dropbench.kernels.draws import Draw
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Mean and standard deviation of each channel, both ``(channels, 1, 1)``, of pixel values 0 to 255."""
+    """Mean and standard deviation of each channel, both ``(channels, 1, 1)``, in the unit of the images."""
 
     mean: torch.Tensor
     deviation: torch.Tensor
@@ -25,14 +27,16 @@ def measure(
     """Return mean and deviation of the images ``(examples, channels, height, width)`` at ``positions``.
 
     Sums of integers are exact, so the result does not depend on threads or order. A constant channel gets the
-    deviation 1. ``sums`` are ``pixel_sums(images)``, where they are known.
+    deviation 1; so does one of float32 whose deviation is no more than their rounding. ``sums`` are
+    ``pixel_sums(images)``, where they are known.
     """
     chosen = pixel_sums(images[positions]) if sums is None else sums[:, positions]
     total, squares = chosen.sum(axis=1)
     pixels = len(positions) * images.shape[2] * images.shape[3]
     mean = total / pixels
     variance = squares / pixels - mean**2
-    deviation = np.where(variance > 0, np.sqrt(np.maximum(variance, 0)), 1)
+    constant = 0 if images.dtype == np.uint8 else (np.finfo(np.float32).eps * mean) ** 2
+    deviation = np.where(variance > constant, np.sqrt(np.maximum(variance, 0)), 1)
     shape = (images.shape[1], 1, 1)
     return Normalisation(
         torch.tensor(mean, dtype=torch.float32, device=device).reshape(shape),
@@ -40,10 +44,10 @@ def measure(
     )
 
 
-def pixel_values(channels: int, device: torch.device) -> Normalisation:
-    """Return the normalisation that only scales pixel values to 0 to 1."""
+def pixel_values(channels: int, device: torch.device, white: float = 255) -> Normalisation:
+    """Return the normalisation that only scales pixel values from 0 to ``white`` to 0 to 1."""
     ones = torch.ones(channels, 1, 1, device=device)
-    return Normalisation(0 * ones, 255 * ones)
+    return Normalisation(0 * ones, white * ones)
 
 
 _uploads: OrderedDict[tuple[int, torch.device], torch.Tensor] = OrderedDict()
@@ -124,8 +128,22 @@ class ImageExamples(Examples):
         """
         if self.half and takes_images(self.inputs):
             return normalised(self.inputs, positions, self._values), self.targets[positions]
-        images = self.inputs[positions].to(torch.float32, memory_format=torch.channels_last)
-        return self._normalise(images), self.targets[positions]
+        return self._as_seen(self.inputs[positions]), self.targets[positions]
+
+    def augmented(
+        self, positions: torch.Tensor, draw: Draw, flip: bool, crop: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what ``batch`` does of images that are changed at random; see dropbench.kernels.augment."""
+        images = augmented(self.inputs, positions, draw, flip, crop)
+        if self.half and takes_images(images):
+            seen = normalised(images, torch.arange(len(images)), self._values)
+        else:
+            seen = self._as_seen(images)
+        return seen, self.targets[positions]
+
+    def _as_seen(self, images: torch.Tensor) -> torch.Tensor:
+        """Return images normalised in float32, which may overwrite them."""
+        return self._normalise(images.to(torch.float32, memory_format=torch.channels_last))
 
     def _normalise(self, images: torch.Tensor) -> torch.Tensor:
         """Normalise pixel values ``(…, channels, height, width)`` in place."""

@@ -72,7 +72,7 @@ class GraphSteps:
     """Steps that choose their batch, learning rate and masks on the device, so that graphs can hold them.
 
     What changes from step to step is in tensors that are made before the first one: the order, the learning
-    rates, the number of the step, and the counters of the dropout layers' draws. Drop probabilities are in a
+    rates, the number of the step, and the counters of its draws. Drop probabilities are in a
     graph as they were captured; where the strength of their schedule changes, the step is captured again.
     A smaller batch at the end is a step of its own kind.
     """
@@ -92,8 +92,7 @@ class GraphSteps:
         self._number = torch.zeros((), dtype=torch.int64, device=device)
         self._loss = torch.zeros((), device=device)
         self._wrong = torch.zeros((), device=device)
-        streams = [layer.stream for layer in self._layers if layer.stream is not None]
-        self._counters = Counters(streams, device)
+        self._counters = Counters(step.streams, device)
         self._drawn: dict[int, list[int]] = {}
         self._left = 0
 

@@ -129,10 +129,12 @@ def reliability(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the numbers of examples and of correct ones, and the summed confidence, per bin of confidence.
 
-    The fifteen bins are equally wide and include their upper end. Each result is ``(bins,)`` in float64.
+    The fifteen bins are equally wide and include their upper end. Each result is ``(bins,)`` in float64. A
+    confidence that is NaN is in the first bin, whose sum is NaN then.
     """
     confidence, predicted = probabilities.max(dim=1)
-    bins = (confidence * ECE_BINS).ceil().clamp(1, ECE_BINS).long() - 1  # a confidence of 1 may be rounded up
+    # A confidence of 1 may be rounded up.
+    bins = (confidence * ECE_BINS).ceil().nan_to_num(1).clamp(1, ECE_BINS).long() - 1
     empty = torch.zeros(ECE_BINS, dtype=torch.float64, device=bins.device)
     correct = (predicted == labels).double()
     return (

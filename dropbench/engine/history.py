@@ -26,8 +26,9 @@ class History:
     def add(self, record: EpochRecord, weights: Callable[[], Weights]) -> None:
         """Take note of the epoch that ended; the net's weights are asked for if they are to be kept."""
         self.records.append(record)
-        if not math.isfinite(record.train_loss) or not math.isfinite(record.val_loss):
-            self.message = f"the loss was no longer finite in epoch {record.epoch}"
+        losses = {"training": record.train_loss, "validation": record.val_loss}
+        if wrong := [split for split, loss in losses.items() if not math.isfinite(loss)]:
+            self.message = f"the {wrong[0]} loss was no longer finite in epoch {record.epoch}"
             self.ended = True
             return
         self.best.see(record, weights)

@@ -15,6 +15,7 @@ from dropbench.engine.batches import (
     pixel_values,
 )
 from dropbench.engine.halving import halves_inputs
+from dropbench.errors import UsageError
 from dropbench.run.config import RunConfig
 
 
@@ -51,6 +52,24 @@ class TablePreparation:
         return Examples(self._encoder.encode(inputs), targets, self._device, self._half)
 
 
+def white_of(data: DataSet, config: RunConfig) -> float | None:
+    """Return the pixel value that a run scales to 1; None if it standardises the channels, or has a table.
+
+    Raises:
+        UsageError: if it is to scale images whose values have no such meaning.
+
+    """
+    if data.columns or not (config.task == "reconstruct" or config.data.pixels == "unit"):
+        return None
+    if data.white is None:
+        needs = "`pixels=unit`" if config.data.pixels == "unit" else f"The model {config.model.name}"
+        raise UsageError(
+            f"{needs} needs images of bytes or of numbers from 0 to 1, and {data.name} has others.",
+            "Scale them, or leave it out.",
+        )
+    return data.white
+
+
 def preparation(data: DataSet, train: np.ndarray, config: RunConfig, device: torch.device) -> Preparation:
     """Fit the preparation of a run on its training split, whose positions are ``train``.
 
@@ -59,6 +78,6 @@ def preparation(data: DataSet, train: np.ndarray, config: RunConfig, device: tor
     half = halves_inputs(config)
     if data.columns:
         return TablePreparation(TableEncoder(data.columns, data.train_inputs[train]), device, half)
-    if config.task == "reconstruct" or config.data.pixels == "unit":
-        return ImagePreparation(pixel_values(data.input_shape[0], device), device, half)
+    if white := white_of(data, config):
+        return ImagePreparation(pixel_values(data.input_shape[0], device, white), device, half)
     return ImagePreparation(measure(data.train_inputs, train, device, data.pixel_sums), device, half)

@@ -3,6 +3,7 @@
 The measured units are those at the hidden dropout sites, on the held-out test images.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -77,6 +78,8 @@ def measure_autoencoder(model: nn.Module, test: Split, config: RunConfig) -> lis
 def _histogram(measure: str, values: torch.Tensor) -> list[PanelRecord]:
     low, high = torch.stack(values.aminmax()).tolist()
     reach = high - low or 1.0  # if all values are equal, they are in the first bin
+    if not math.isfinite(reach):  # no bins: the run is told to have diverged
+        return []
     shares = (torch.histc(values - low, HISTOGRAM_BINS, 0, reach) / len(values)).tolist()
     return [
         PanelRecord(f"{measure}_low", "1", 0.0, low),

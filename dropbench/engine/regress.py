@@ -108,7 +108,8 @@ class Regress(Predictor):
     def validate(self, model: nn.Module, split: Split, precision: str) -> tuple[float, float]:
         """Return the negative log-likelihood in nats, and NaN."""
         predicted = self.scale.in_units(outputs_of(model, split.examples, split.positions, precision))
-        return -log_densities(predicted, split.targets).mean().item(), float("nan")
+        loss = -log_densities(predicted, split.targets).mean().item()
+        return loss, float("nan")
 
     def predictions(self, model: nn.Module, split: Split, precision: str) -> np.ndarray:
         """Return mean and standard deviation in the unit of the target, float32 ``(examples, 2)``."""

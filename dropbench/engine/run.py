@@ -19,10 +19,12 @@ from dropbench.dropout.control import (
     set_strength,
 )
 from dropbench.engine import members, optim
+from dropbench.engine.augmentation import Augmentation
 from dropbench.engine.batches import Examples
 from dropbench.engine.compiling import Compiled, compiled_for
 from dropbench.engine.device import describe, peak_memory_bytes
 from dropbench.engine.epoch import Steps, steps_of
+from dropbench.engine.finite import what_is_not_finite
 from dropbench.engine.halving import halves_weights
 from dropbench.engine.history import History
 from dropbench.engine.inputs import Preparation, preparation
@@ -82,7 +84,8 @@ class Run:
         images = len(parts.drawn)
         penalties = Penalties(model, config, images)
         task = task_of(config, data.train_targets[parts.train])
-        step = Step(config, examples, model, model, task, penalties, optimizer)
+        augmentation = Augmentation.of(config)
+        step = Step(config, examples, model, model, task, penalties, optimizer, augmentation)
         return cls(
             config=config,
             data=data,
@@ -187,6 +190,19 @@ class Run:
         examples = self.prepared.examples(inputs, targets)
         return Split(examples, torch.arange(len(targets), device=self.device))
 
+    def why_diverged(self, history: History) -> str:
+        """Return why a run diverged while it trained; empty if it did not.
+
+        Where the last epoch's loss is finite on the training examples alone, it says for how many of the
+        validation split the net predicts nothing finite.
+        """
+        message = history.message
+        if message and math.isfinite(history.records[-1].train_loss) and self.config.task != "reconstruct":
+            found = self.task.measure(self.model, {"val": self.validation}, self.config.optimizer.precision)
+            if wrong := what_is_not_finite(*found, self.data.noun):
+                message = f"{wrong}, in epoch {len(history.records)}"
+        return message
+
     def measure(
         self, panel: bool, ood: OodImages | None
     ) -> tuple[dict[str, float], dict[str, np.ndarray], list[PanelRecord]]:
@@ -229,11 +245,10 @@ class Run:
             self.optimizer.release()  # its weights are kept, and it reconstructs in float32
         history.best.restore(self.model)
         set_strength(self.model, schedule_strength(self.config, history.tested_epoch))
-        message, drawn, trained = history.message, self.parts.drawn, self.step.trained
+        message, drawn, trained = self.why_diverged(history), self.parts.drawn, self.step.trained
         metrics, predictions, panel_records = ({}, {}, []) if message else self.measure(panel, ood)
-        if not all(map(math.isfinite, metrics.values())):
-            message = "the metrics of the trained net are not finite"
-            metrics, predictions, panel_records = {}, {}, []
+        if wrong := what_is_not_finite(metrics, predictions, self.data.noun):
+            message, metrics, predictions, panel_records = wrong, {}, {}, []
         return RunResult(
             config=self.config,
             status="diverged" if message else "ok",

@@ -10,7 +10,7 @@ from time import perf_counter
 
 import torch
 
-from dropbench.catalog.models import InputShape
+from dropbench.catalog.models import IMAGES, InputShape
 from dropbench.datasets.dataset import DataSet
 from dropbench.dropout.control import rates
 from dropbench.engine.device import in_progress, prepare_device
@@ -20,7 +20,7 @@ from dropbench.engine.history import History
 from dropbench.engine.run import OodImages, Run
 from dropbench.engine.stacked_mlp import StackedMLP, release
 from dropbench.models.parts import sizes
-from dropbench.run.blocks.data import IMAGES, NO_AUGMENTATION
+from dropbench.run.blocks.data import NO_AUGMENTATION
 from dropbench.run.blocks.dropout import PHILOX
 from dropbench.run.config import RunConfig
 from dropbench.run.result import EpochRecord, RunResult

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from dropbench.dropout.control import dropout_layers
+from dropbench.dropout.stream import Stream
 from dropbench.engine import optim
+from dropbench.engine.augmentation import Augmentation
 from dropbench.engine.batches import Examples
 from dropbench.engine.boosting import boosting_objective
 from dropbench.engine.compiling import Compiled
@@ -20,7 +23,7 @@ class Step:
     """A step of SGD on examples at given positions.
 
     It reads nothing back from the device, and whatever changes from step to step comes to it in tensors or
-    is drawn by the dropout layers' streams, so a CUDA graph can hold it (see dropbench.engine.epoch).
+    is drawn by its streams, so a CUDA graph can hold it (see dropbench.engine.epoch).
     """
 
     config: RunConfig
@@ -31,6 +34,7 @@ class Step:
     task: Task
     penalties: Penalties
     optimizer: optim.SGD
+    augmentation: Augmentation | None = None
 
     def __call__(
         self, positions: torch.Tensor, learning_rate: optim.Rate
@@ -40,7 +44,7 @@ class Step:
         ``positions`` ``(batch,)`` are places among the examples.
         """
         config = self.config
-        inputs, targets = self.examples.batch(positions)
+        inputs, targets = self._batch(positions)
         with self.penalties.watching(), autocast(inputs.device, config.optimizer.precision):
             outputs = self.trained(inputs)
         objective = loss = self.task.loss(outputs.float(), inputs, targets)
@@ -54,6 +58,19 @@ class Step:
             objective.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step(learning_rate)
         return loss.detach(), self.task.wrong(outputs.detach(), targets)
+
+    @property
+    def streams(self) -> list[Stream]:
+        """The streams that the step draws from."""
+        of_layers = [layer.stream for layer in dropout_layers(self.model)]
+        of_images = None if self.augmentation is None else self.augmentation.stream
+        return [stream for stream in (*of_layers, of_images) if stream is not None]
+
+    def _batch(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the images, changed at random where the run wants it, and their labels."""
+        if self.augmentation is None:
+            return self.examples.batch(positions)
+        return self.augmentation.batch(self.examples, positions)
 
     @torch.no_grad()
     def _weight_scaled(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -67,8 +67,8 @@ class Classify(Predictor):
         }
 
     def faults(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return whether the largest output is not the label's, ``(…, examples)``."""
-        return outputs.argmax(dim=-1) != targets
+        """Return whether the largest output is not the label's, ``(…, examples)``; NaN predicts no class."""
+        return (outputs.argmax(dim=-1) != targets) | outputs.isnan().any(dim=-1)
 
     def error_of(self, faults: float, examples: int) -> float:
         """Return the error in percent."""

@@ -20,7 +20,7 @@ def measure_activations(activations: torch.Tensor) -> dict[str, float]:
     - ``mean_abs_correlation``: |Pearson's r|, averaged over all pairs of units that are not dead.
     - ``effective_rank``: exp of the entropy of the normalised eigenvalues of the units' covariance (Roy &
       Vetterli 2007). It equals ``units`` if they are uncorrelated with the same variance; NaN if all are
-      dead.
+      dead, or an activation is not finite.
 
     Memory: five times that of the activations, plus 1,024 × units and 2 × min(images, units)² numbers.
     """
@@ -59,6 +59,8 @@ def _effective_rank(deviations: torch.Tensor) -> float:
     images, units = deviations.shape
     # Both products have the same nonzero eigenvalues; the smaller one is used.
     product = deviations.T @ deviations if units <= images else deviations @ deviations.T
+    if not product.isfinite().all():
+        return math.nan
     # In float32 the algorithm may not converge where many eigenvalues are 0, as with many dead units.
     eigenvalues = torch.linalg.eigvalsh(product.double()).clamp(min=0)
     if not eigenvalues.sum() > 0:

@@ -15,8 +15,10 @@ from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.repeated import warn_of_repeated_images
 from dropbench.datasets.split import split
 from dropbench.engine.device import resolve_device, resolve_precision
+from dropbench.engine.inputs import white_of
 from dropbench.engine.panel import hidden_sites
 from dropbench.engine.penalties import check_compiles
+from dropbench.experiments.fits import check_fits
 from dropbench.models.build import make_module
 from dropbench.results import predictions
 from dropbench.results.read import with_panel
@@ -92,8 +94,10 @@ class Workbench:
         # Seeds and drop probabilities do not decide whether a net fits: each architecture is tried once.
         for config in {_architecture(config) for config in bound}:
             split(data, config)
+            white_of(data, config)
             with torch.device("meta"):  # builds the shapes only, without memory or time
                 model = make_module(data.input_shape, data.outputs, config)
+            check_fits(config, data, model, self.device)
             if self.extras.panel:
                 hidden_sites(model)
             if self.extras.compiled:

@@ -14,7 +14,18 @@ def make_ready() -> None:
     if cache.is_complete():
         return  # without importing numba
     # Importing a module makes its kernels known.
-    from dropbench.kernels import batch, compiled, convolution, linear, mask, philox, pool, relu, sgd  # noqa: F401
+    from dropbench.kernels import (  # noqa: F401
+        augment,
+        batch,
+        compiled,
+        convolution,
+        linear,
+        mask,
+        philox,
+        pool,
+        relu,
+        sgd,
+    )
 
     if compiled.works():
         _log.info("Compiling the kernels for this processor: half a minute, once for this version.")

@@ -116,6 +116,10 @@ COMPARISON_FIGURES = (
     "parameters",
     "passes_per_prediction",
     "prediction_flops",
+    "test_coverage_error_scaled",
+    "mean_member_squared_error",
+    "squared_error_ambiguity",
+    "oob_rmse",
 )
 """The figures of an arm in comparisons.csv, besides the metrics on the test images."""
 

@@ -59,8 +59,14 @@ def parse_train_sizes(text: str, name: str = "train_size") -> tuple[int | None, 
 
 def parse_augmentations(text: str, name: str = "augment") -> tuple[str, ...]:
     """One or more sets of augmentations, divided by ``/``: ``none/flip/flip,crop``, in any order."""
-    sets = (sorted({each.strip() for each in part.split(",")}, reverse=True) for part in text.split("/"))
-    return tuple(dict.fromkeys(",".join(names) for names in sets))
+    found: list[str] = []
+    for part in text.split("/"):
+        names = [each.strip() for each in part.split(",")]
+        for each in names:
+            if names.count(each) > 1:
+                raise UsageError(f"`{name}` {part.strip()} has {each} twice.", "Write each once.")
+        found.append(",".join(sorted(names, reverse=True)))
+    return tuple(dict.fromkeys(found))
 
 
 def parse_names(text: str, name: str = "") -> tuple[str, ...]:

@@ -170,7 +170,7 @@ def test_every_variant(name, blobs):
     [
         {"model": "paper-cnn", "width": 0.04, "p_drop_conv": 0.2, "max_norm": 1.0},
         {"model": "engine.on_pretend_gpu:Own", "p_drop_conv": 0.2, "mc_samples": 2},
-        {"model": "autoencoder", "layers": (12,), "p_drop_input": 0.2},
+        {"model": "autoencoder", "layers": (12,), "p_drop_input": 0.2, "augment": "crop"},
         {"model": "autoencoder", "layers": (12,), "tied": True, "kl_sparsity": 0.1, "activation": "logistic"},
     ],
     ids=lambda fields: next(iter(fields.values())) + "-tied" * fields.get("tied", False),
@@ -193,8 +193,10 @@ def test_every_schedule(schedule, name, blobs):
         {"patience": 1, "epochs": 4, "learning_rate": 2.0, **HALF},
         {"pixels": "unit", "activation": "maxout", "convention": "weight-scaling"},
         {"init": "torch", "learning_rate_schedule": "cosine", "width": 2.0},
+        {"augment": "flip,crop", "joint": True, "bootstrap": True},
+        {"augment": "flip", "pixels": "unit", "dropout_schedule": "late", "cutoff_epoch": 1, **HALF},
     ],
-    ids=["penalties", "l1", "patience", "maxout", "cosine"],
+    ids=["penalties", "l1", "patience", "maxout", "cosine", "augmentation", "flips"],
 )
 def test_every_other_setting_of_a_step(fields, blobs):
     check(RunConfig(**MLP | fields, p_drop=0.3, p_drop_input=0.2), blobs)

@@ -19,7 +19,7 @@ from engine.test_engine import numbers
 
 from dropbench.catalog.dropouts import VARIANTS
 from dropbench.catalog.models import RECIPES
-from dropbench.dropout.control import dropout_layers, schedule_strength
+from dropbench.dropout.control import schedule_strength
 from dropbench.engine import graph
 from dropbench.engine import run as engine
 from dropbench.engine.epoch import EagerSteps, GraphSteps, steps_of
@@ -56,6 +56,9 @@ ALL_OF_A_STEP: list[dict[str, object]] = [
     {"p_drop": 0.0, "p_drop_input": 0.0},
     {"p_drop": 1e-4},
     {"batch_size": 72},
+    {"augment": "flip,crop"},
+    {"augment": "crop", "joint": True, "precision": "bf16"},
+    {"augment": "flip", "p_drop": 0.0, "p_drop_input": 0.0},
 ]
 """Settings of the mlp that change what is done in a step."""
 
@@ -89,7 +92,7 @@ def state(run: Run) -> dict[str, torch.Tensor]:
     found |= {f"parameter {name}": value.detach().clone() for name, value in run.model.named_parameters()}
     for number, entry in enumerate(run.optimizer._entries):
         found[f"velocity {number}"] = entry.weights.velocity.clone()
-    positions = [layer.stream.position for layer in dropout_layers(run.model)]
+    positions = [stream.position for stream in run.step.streams]
     return found | {"positions": torch.tensor(positions)}
 
 

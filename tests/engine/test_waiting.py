@@ -56,7 +56,8 @@ def test_no_step_fetches_or_sets_the_state_of_a_generator(name, blobs):
     """A graph of CUDA could not hold the state of a generator; a draw is a function of its place."""
     fields = config_of(name) | ({"layers": (16,)} if name == "dropconnect" else {"width": 0.1})
     model = "mlp" if name == "dropconnect" else "lecture-cnn"
-    run = Run.prepare(RunConfig(model=model, epochs=1, batch_size=80, **fields), blobs, CPU)
+    config = RunConfig(model=model, epochs=1, batch_size=80, augment="flip,crop", **fields)
+    run = Run.prepare(config, blobs, CPU)
     assert calls_of_generators(lambda: to_its_end(run.train_epoch())) == []
 
 

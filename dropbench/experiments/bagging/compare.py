@@ -4,9 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from dropbench.datasets.dataset import DataSet
-from dropbench.datasets.ood import DERIVED
-from dropbench.datasets.registry import FORMS, SOURCES, is_known, prepare
-from dropbench.errors import UsageError, unknown_name
+from dropbench.datasets.ood import DERIVED, columns_apart
+from dropbench.datasets.options import SourceOptions
+from dropbench.datasets.registry import is_known, prepare, takes, unknown_data
+from dropbench.errors import UsageError
 from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
 from dropbench.experiments.bagging.reduce import Reducer, averages_of
 from dropbench.experiments.bagging.rows import Rows
@@ -18,37 +19,73 @@ from dropbench.run.machine import CAREFUL, Policy
 NO_OOD = "none"
 
 
+def default_ood(data: DataSet) -> str:
+    """Return what ``ood`` is where nobody tells it: test images can be rotated, rows cannot."""
+    return NO_OOD if data.columns else next(iter(DERIVED))
+
+
 def ood_key(name: str, data: DataSet, data_dir: Path | None) -> str:
     """Translate the value of ``ood`` into the argument of dropbench.datasets.ood.ood_images; empty for none.
 
     Raises:
-        UsageError: if there is no such set, its images have another shape, or it is ``data`` itself.
+        UsageError: if there is no such set, its images have another shape or its rows other columns, or it
+            is ``data`` itself.
         DropbenchError: if it cannot be fetched.
 
     """
     if name == NO_OOD:
         return ""
     if name in DERIVED:
+        if data.columns:
+            raise UsageError(
+                f"`ood={name}` needs images, and {data.name} is a table.",
+                f"Write `ood={NO_OOD}`, or name another table with the same columns.",
+            )
         return name
     if not is_known(name):
-        raise unknown_name(
-            "out-of-distribution data",
-            name,
-            [*DERIVED, NO_OOD, *SOURCES, *(form.name for form in FORMS.values())],
+        raise unknown_data(name, "out-of-distribution data", "ood", *DERIVED, NO_OOD)
+    ood = prepare(name, data_dir, _as_told(name, data))
+    others = DERIVED if not data.columns else (NO_OOD,)
+    if ood.inputs != data.inputs:
+        raise UsageError(
+            f"`ood={name}` has {ood.noun}, but {data.name} has {data.noun}.",
+            f"Name a data set of the same kind, or {' or '.join(others)}.",
         )
-    ood = prepare(name, data_dir)
-    if ood.input_shape != data.input_shape:
+    if apart := columns_apart(data, ood):
+        raise UsageError(
+            f"`ood={name}` has no column {apart[0]!r} like that of {data.name}, or it is constant there.",
+            "Name a table with the same columns.",
+        )
+    if not data.columns and ood.input_shape != data.input_shape:
         theirs, ours = ("×".join(map(str, each.input_shape)) for each in (ood, data))
         raise UsageError(
             f"`ood={name}` has images of {theirs}, but {data.name} has images of {ours}.",
             f"Name a data set of the same shape, or {' or '.join(DERIVED)}.",
         )
+    if ood.test_inputs.dtype != data.test_inputs.dtype:
+        raise UsageError(
+            f"`ood={name}` has images of {ood.test_inputs.dtype}, {data.name} of {data.test_inputs.dtype}.",
+            f"Name a data set with values of the same kind, or {' or '.join(DERIVED)}.",
+        )
     if ood.key == data.key:
         raise UsageError(
-            f"`ood={name}` is the training data itself, so its images are not out-of-distribution.",
-            f"Name another data set, or {' or '.join(DERIVED)}.",
+            f"`ood={name}` is the training data itself, so its {ood.noun} are not out-of-distribution.",
+            f"Name another data set, or {' or '.join(others)}.",
         )
     return ood.key
+
+
+def _as_told(name: str, data: DataSet) -> SourceOptions:
+    """The options of ``data`` for another data set that takes them; a file of test rows is its own.
+
+    Images of any size get that of the images of ``data``.
+    """
+    told = {option: value for option, value in data.told.items() if takes(name, option)}
+    told.pop("test_file", None)
+    if not data.columns and takes(name, "image_size"):
+        _, height, width = data.input_shape
+        told["image_size"] = f"{height}x{width}"
+    return SourceOptions.of(told)
 
 
 def carry_out_comparison(

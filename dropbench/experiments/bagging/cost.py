@@ -11,12 +11,12 @@ from dropbench.catalog.models import InputShape
 from dropbench.datasets.dataset import DataSet
 from dropbench.dropout.control import set_streams
 from dropbench.engine.batches import Examples
-from dropbench.engine.monte_carlo import predict_monte_carlo
+from dropbench.engine.monte_carlo import monte_carlo_passes
 from dropbench.errors import UsageError
 from dropbench.models.build import make_module
 from dropbench.run.config import RunConfig
 
-_IMAGES = 2
+_EXAMPLES = 2
 _CPU = torch.device("cpu")
 _WIDTH_STEPS = 1000
 """The width of narrowed members is a multiple of 1/1000."""
@@ -24,7 +24,7 @@ _WIDTH_STEPS = 1000
 
 @dataclass(frozen=True)
 class Flops:
-    """Floating-point operations for one image: matrix products and convolutions, two for each product.
+    """Floating-point operations for one example: matrix products and convolutions, two for each product.
 
     - ``training``: a training step, with its forward and backward pass and whatever else it computes.
     - ``prediction``: one deterministic forward pass.
@@ -41,7 +41,7 @@ class Flops:
 
 
 def count_flops(config: RunConfig, data: DataSet) -> Flops:
-    """Count the operations of ``config``'s net on images of ``data``'s shape."""
+    """Count the operations of ``config``'s net on examples of ``data``'s shape."""
     # Settings that change no operation are set to one value, so that _count is cached across them.
     shapes = config.replace(
         seed=0,
@@ -57,28 +57,28 @@ def count_flops(config: RunConfig, data: DataSet) -> Flops:
 
 
 @functools.lru_cache(maxsize=64)
-def _count(config: RunConfig, input_shape: InputShape, classes: int) -> Flops:
+def _count(config: RunConfig, input_shape: InputShape, outputs: int) -> Flops:
     from torch.utils.flop_counter import FlopCounterMode  # takes 1.4 s (torch._dynamo): not in a worker
 
-    model = make_module(input_shape, classes, config)
+    model = make_module(input_shape, outputs, config)
     set_streams(model, "mask", 0, 0)
-    images = torch.rand(_IMAGES, *input_shape, generator=torch.Generator().manual_seed(0))
+    inputs = torch.rand(_EXAMPLES, *input_shape, generator=torch.Generator().manual_seed(0))
 
     def flops(*calls: tuple[bool, bool]) -> float:
         """Operations of several passes, each given as (in train mode, with a backward pass)."""
         with FlopCounterMode(display=False) as counter:
             for training, backward in calls:
                 with torch.set_grad_enabled(backward):
-                    logits = model.train(training)(images)
+                    predicted = model.train(training)(inputs)
                 if backward:
-                    logits.sum().backward()
-        return float(counter.get_total_flops() / _IMAGES)
+                    predicted.sum().backward()
+        return float(counter.get_total_flops() / _EXAMPLES)
 
     def sampled(passes: int) -> float:
-        examples = Examples(images.numpy(), torch.zeros(_IMAGES).numpy(), _CPU)
+        examples = Examples(inputs.numpy(), torch.zeros(_EXAMPLES).numpy(), _CPU)
         with FlopCounterMode(display=False) as counter:
-            predict_monte_carlo(model, examples, torch.arange(_IMAGES), "fp32", (passes,), config)
-        return float(counter.get_total_flops() / _IMAGES)
+            monte_carlo_passes(model, examples, torch.arange(_EXAMPLES), "fp32", passes, config)
+        return float(counter.get_total_flops() / _EXAMPLES)
 
     # Every step of dropout boosting also computes the averaged prediction, by one deterministic pass.
     step = [(True, True), *([(False, False)] if config.dropout.boosting else [])]

@@ -7,19 +7,20 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from dropbench.catalog.arms import AVERAGINGS, LOSSES
+from dropbench.catalog.arms import AVERAGINGS
 from dropbench.datasets.dataset import DataSet
-from dropbench.engine.evaluate import from_kept, metrics, reliability
-from dropbench.experiments.bagging.averaging import Ensemble, out_of_bag_error, quality
-from dropbench.experiments.bagging.calibration import at_temperature, detection, entropy, fit_temperature
+from dropbench.experiments.bagging.classes import Classes
 from dropbench.experiments.bagging.cost import count_flops
+from dropbench.experiments.bagging.mixtures import Numbers
 from dropbench.experiments.bagging.plan import PlannedArm
+from dropbench.experiments.bagging.scoring import OOD, Kept, Scoring
+from dropbench.run.blocks.data import CLASSIFICATION, REGRESSION
 from dropbench.run.config import RunConfig
 from dropbench.run.result import mc_ladder, ood_split
 
-Kept = Mapping[str, np.ndarray]
+SCORINGS: dict[str, Scoring[Any]] = {CLASSIFICATION: Classes(), REGRESSION: Numbers()}
+"""The scoring of each task of a data set."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,12 @@ def averages_of(arm: PlannedArm) -> list[Average]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An average's row in comparisons.csv, its rows in reliability.csv, and its losses on each test image."""
+    """An average's row in comparisons.csv, its rows in reliability.csv, and its losses."""
 
     row: dict[str, Any]
     bins: list[dict[str, Any]]
     losses: dict[str, np.ndarray]
-    """Arrays ``(examples,)``, one for each of LOSSES."""
+    """Arrays ``(examples,)`` of the test split, one for each of dropbench.catalog.arms.losses_of."""
 
 
 @dataclass
@@ -124,52 +125,46 @@ class Reducer:
 
     def evaluate(self, average: Average) -> Evaluation:
         """Compute all metrics of an average, none of whose members may be missing."""
-        arm = average.arm
+        arm, scoring = average.arm, self._scoring
         runs = self.averaged(average)
         kept = [self._arrays(run) for run in runs]
-        labels = {split: torch.from_numpy(kept[0][f"{split}_labels"]) for split in ("val", "test")}
-        validated = self._ensemble(average, "val").prediction(average.averaging)
-        ensemble = self._ensemble(average, "test")
-        predicted = ensemble.prediction(average.averaging)
-        temperature = fit_temperature(validated, labels["val"])
-        scaled = at_temperature(predicted, temperature)
-        row = {
-            **self.cells(average),
-            **quality(ensemble, average.averaging, labels["test"]),
-            "temperature": temperature,
-            "val_nll": metrics(validated, labels["val"])["nll"],
-            **_scaled_figures("val", at_temperature(validated, temperature), labels["val"], ("nll",)),
-            **_scaled_figures("test", scaled, labels["test"], ("nll", "brier", "ece")),
-            **self._cost(average, runs),
+        targets = {
+            split: torch.from_numpy(kept[0][f"{split}_{scoring.targets}"]) for split in ("val", "test")
         }
+        ensembles = {split: self._ensemble(average, split) for split in ("val", "test")}
+        if arm.plan.ood:
+            ensembles[OOD] = self._ensemble(average, ood_split(arm.plan.ood_key))
+        scored = scoring.score(ensembles, targets, average.averaging)
+        row = {**self.cells(average), **scored.figures, **self._cost(average, runs)}
         if arm.kind.bootstraps:
             rows = [self.finished[run.run_id] for run in runs]
-            row["oob_error_percent"] = out_of_bag_error(kept)
+            row |= scoring.out_of_bag(kept)
             row["distinct_train_percent"] = sum(
                 100 * each["distinct_train_images"] / each["train_images"] for each in rows
             ) / len(rows)
-        if arm.plan.ood:
-            ood = self._ensemble(average, ood_split(arm.plan.ood_key)).prediction(average.averaging)
-            row |= detection(entropy(predicted), entropy(ood))
-        return Evaluation(
-            row, _bins(average, predicted, labels["test"]), _losses(predicted, scaled, labels["test"])
-        )
+        bins = [{"comparison_id": average.comparison_id, **each} for each in scored.bins]
+        return Evaluation(row, bins, scored.losses)
+
+    @property
+    def _scoring(self) -> Scoring[Any]:
+        return SCORINGS[self.data.task]
 
     def _arrays(self, run: RunConfig) -> Kept:
         if run.run_id not in self._kept:
             self._kept[run.run_id] = self.load(run.run_id)
         return self._kept[run.run_id]
 
-    def _ensemble(self, average: Average, split: str) -> Ensemble:
+    def _ensemble(self, average: Average, split: str) -> Any:
+        """The predictions of the members for a split, as the scoring takes them."""
         runs = self.averaged(average)
         if average.arm.kind.monte_carlo:
-            rung = mc_ladder(runs[0].dropout.mc_samples).index(average.passes)
-            return Ensemble.of_thinned_nets(self._arrays(runs[0]), split, rung, average.passes)
+            samples = runs[0].dropout.mc_samples
+            return self._scoring.of_passes(self._arrays(runs[0]), split, average.passes, samples)
         if average.arm.kind.snapshots:  # the last ones count, as in Huang et al. 2017
-            members = list(self._arrays(runs[0])[f"{split}_snapshots"][-average.members :])
-        else:
-            members = [self._arrays(run)[split] for run in runs]
-        return Ensemble.of_members([from_kept(member) for member in members])
+            return self._scoring.of_members(
+                list(self._arrays(runs[0])[f"{split}_snapshots"][-average.members :])
+            )
+        return self._scoring.of_members([self._arrays(run)[split] for run in runs])
 
     def _cost(self, average: Average, runs: list[RunConfig]) -> dict[str, float]:
         rows = [self.finished[run.run_id] for run in runs]
@@ -194,39 +189,3 @@ def _epochs_trained(row: Mapping[str, Any]) -> float:
     """How many epochs a run took: all, unless its patience ended it."""
     last: float = row["last_epoch"]
     return float(row["epochs"]) if math.isnan(last) else last  # an older dropbench did not write it
-
-
-def _scaled_figures(
-    split: str, scaled: torch.Tensor, labels: torch.Tensor, names: tuple[str, ...]
-) -> dict[str, float]:
-    """Metrics after temperature scaling, which does not change the error; NaN where there was none."""
-    found = dict.fromkeys(names, math.nan) if scaled.isnan().any() else metrics(scaled, labels)
-    return {f"{split}_{name}_scaled": found[name] for name in names}
-
-
-def _bins(average: Average, predicted: torch.Tensor, labels: torch.Tensor) -> list[dict[str, Any]]:
-    """A row of reliability.csv for each bin of confidence that is not empty."""
-    columns = zip(*(column.tolist() for column in reliability(predicted.exp(), labels)), strict=True)
-    return [
-        {
-            "comparison_id": average.comparison_id,
-            "bin": number,
-            "examples": examples,
-            "accuracy": right / examples,
-            "confidence": confidence / examples,
-        }
-        for number, (examples, right, confidence) in enumerate(columns)
-        if examples
-    ]
-
-
-def _losses(predicted: torch.Tensor, scaled: torch.Tensor, labels: torch.Tensor) -> dict[str, np.ndarray]:
-    """Each of LOSSES on every example ``(examples,)``, from log-probabilities before and after scaling."""
-    truth = F.one_hot(labels, predicted.shape[1])
-    losses = {
-        "error_percent": 100 * (predicted.argmax(1) != labels).double(),
-        "nll": F.nll_loss(predicted.double(), labels, reduction="none"),
-        "nll_scaled": F.nll_loss(scaled, labels, reduction="none"),
-        "brier": (predicted.double().exp() - truth).square().sum(1),
-    }
-    return {name: losses[name].numpy() for name in LOSSES}

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from dropbench.catalog.arms import LOSSES
+from dropbench.catalog.arms import ROOTS, losses_of
 from dropbench.experiments.bagging.plan import ComparisonPlan, PlannedArm
 from dropbench.experiments.bagging.reduce import Average, Evaluation, Reducer, averages_of
-from dropbench.experiments.bagging.uncertainty import bootstrap_differences, mcnemar
+from dropbench.experiments.bagging.uncertainty import BootstrapDifference, bootstrap_differences, mcnemar
 from dropbench.results.schema import COMPARISONS, DIFFERENCES, RELIABILITY, SCHEMA_VERSION
 from dropbench.results.store import Store
 
@@ -29,6 +29,7 @@ class Rows:
         self._reducer = reducer
         self._store = store
         self._arms = {(arm.name, arm.setting.repetition.seed): arm for arm in plan.all_arms()}
+        self._losses = losses_of(reducer.data.task)
         self._headlines = {key: reducer.headline(arm) for key, arm in self._arms.items()}
 
     def write(self) -> None:
@@ -95,7 +96,7 @@ class Rows:
                 for seed in range(self._plan.seeds)
                 if all(self._headlines[n, seed] for n in _arms_of(pair))
             )
-            if any(self._difference_id(pair, seeds, loss) not in written for loss in LOSSES):
+            if any(self._difference_id(pair, seeds, loss) not in written for loss in self._losses):
                 missing[pair] = seeds
         return missing
 
@@ -115,19 +116,26 @@ class Rows:
     ) -> None:
         """Write the differences of pairs with the same seeds; all use the same bootstrap draws.
 
-        The same draws of seeds and test images make the intervals of different arms comparable.
+        The same draws of seeds and test examples make the intervals of different arms comparable.
         """
+        examples = len(next(iter(next(iter(losses.values())).values())))
 
         def of(name: str, loss: str) -> np.ndarray:
-            """The losses ``(seeds, images)`` of an arm's headline; zeros for NO_REFERENCE."""
+            """The losses ``(seeds, examples)`` of an arm's headline; zeros for NO_REFERENCE."""
             if name == NO_REFERENCE:
-                return np.zeros((len(seeds), 1))
+                return np.zeros((len(seeds), examples))
             return np.stack([losses[name, seed][loss] for seed in seeds])
 
-        kinds = [(pair, loss) for pair in pairs for loss in LOSSES]
-        stacked = np.stack([of(name, loss) - of(other, loss) for (name, other), loss in kinds])
+        kinds = [(pair, loss) for pair in pairs for loss in self._losses]
+        found: dict[tuple[Pair, str], BootstrapDifference] = {}
+        for root in (False, True):
+            chosen = [kind for kind in kinds if (kind[1] in ROOTS) == root]
+            if chosen:
+                ours, theirs = (np.stack([of(pair[side], loss) for pair, loss in chosen]) for side in (0, 1))
+                found |= dict(zip(chosen, bootstrap_differences(ours, theirs, root), strict=True))
         rows = []
-        for ((name, other), loss), found in zip(kinds, bootstrap_differences(stacked), strict=True):
+        for (name, other), loss in kinds:
+            difference = found[(name, other), loss]
             row = {
                 "difference_id": self._difference_id((name, other), seeds, loss),
                 "experiment_id": self._plan.experiment_id,
@@ -135,13 +143,13 @@ class Rows:
                 "reference": other,
                 "loss": loss,
                 "seeds": " ".join(map(str, seeds)),
-                "test_images": stacked.shape[2],
-                "difference": found.mean,
-                "low": found.low,
-                "high": found.high,
+                "test_images": examples,
+                "difference": difference.mean,
+                "low": difference.low,
+                "high": difference.high,
             }
             if other != NO_REFERENCE:
-                row["p_better"] = found.p_better
+                row["p_better"] = difference.p_better
             if other != NO_REFERENCE and loss == "error_percent":
                 wrong = [[losses[each, seed][loss] > 0 for each in (name, other)] for seed in seeds]
                 row |= _mcnemar_cells([mcnemar(*each) for each in wrong])

@@ -3,12 +3,14 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
 from dropbench.catalog.arms import ARMS, AVERAGINGS, REFERENCE, reference_under
 from dropbench.catalog.dropouts import VARIANTS
+from dropbench.report.metrics import OF_TASK, Metric
 from dropbench.report.statistics import Estimate, seed_differences
 from dropbench.report.sweep.find import with_defaults
 from dropbench.report.sweep.sweep import AXES, SETTING
@@ -24,14 +26,14 @@ HEADLINE = "bagging"
 class ArmDifference:
     """An arm's loss less the reference's, in the mean of some seeds, and McNemar's test of each seed.
 
-    The interval is that of the bootstrap over seeds and test images: see
+    The interval is that of the bootstrap over seeds and test examples: see
     dropbench.experiments.bagging.uncertainty.
     """
 
     estimate: Estimate
     seeds: tuple[int, ...]
     p_better: float
-    test_images: int
+    test_examples: int
     mcnemar: tuple[float, ...]
     """The exact test's p of each seed; empty where the loss is not the error."""
 
@@ -48,6 +50,22 @@ class Comparison:
     """Arm, reference (empty: the arm by itself), loss, and what is known of it, of these and other seeds."""
     bins: pd.DataFrame
     """The bins of reliability that belong to these rows."""
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics of its task."""
+        return OF_TASK[self.fields["task"]]
+
+    @cached_property
+    def metric(self) -> Metric:
+        """The metric that the arms are compared in, with the digits that their figures need."""
+        metric = self.metrics[0]
+        return metric.fitted(self.rows[f"test_{metric.column}"])
+
+    @property
+    def calibration(self) -> Metric:
+        """The metric of how well calibrated the predictions are."""
+        return self.metrics[-1]
 
     @property
     def reference(self) -> str:
@@ -85,25 +103,30 @@ class Comparison:
         rows = self.readings(arm, averaging).sort_values(["averaged", "passes_per_prediction"], kind="stable")
         return rows.groupby("seed").tail(1).sort_values("seed")
 
-    def difference(self, arm: str, loss: str = "error_percent") -> ArmDifference | None:
-        """An arm's loss less the reference's, of the seeds in which both have members."""
+    def difference(self, arm: str, loss: str = "") -> ArmDifference | None:
+        """An arm's loss, else its metric, less the reference's, of the seeds in which both have members."""
+        loss = loss or self.metric.column
         if arm == self.reference or self.reference not in self.arms:
             return None
-        ours, theirs = (by_seed(self.fullest(each), "test_error_percent") for each in (arm, self.reference))
+        ours, theirs = (self.by_seed(each) for each in (arm, self.reference))
         seeds = tuple(sorted(ours.keys() & theirs.keys()))
         known = self._known(arm, self.reference, loss, seeds)
-        if known is None and loss == "error_percent" and seeds:  # the command was cut off before them
+        if known is None and loss == self.metric.column and seeds:  # the command was cut off before them
             mean = sum(seed_differences(ours, theirs)) / len(seeds)
             return ArmDifference(_without_interval(mean, len(seeds)), seeds, math.nan, 0, ())
         return known
 
     def error(self, arm: str) -> Estimate:
-        """The test error of an arm with all its members, with the bootstrap's interval if there is one."""
-        errors = by_seed(self.fullest(arm), "test_error_percent")
-        known = self._known(arm, "", "error_percent", tuple(sorted(errors)))
+        """The arm's metric with all its members, with the bootstrap's interval if there is one."""
+        errors = self.by_seed(arm)
+        known = self._known(arm, "", self.metric.column, tuple(sorted(errors)))
         if known is not None:
             return known.estimate
         return _without_interval(sum(errors.values()) / len(errors), len(errors))
+
+    def by_seed(self, arm: str) -> dict[int, float]:
+        """The arm's metric with all its members, by seed."""
+        return by_seed(self.fullest(arm), f"test_{self.metric.column}")
 
     def _known(self, arm: str, reference: str, loss: str, seeds: tuple[int, ...]) -> ArmDifference | None:
         """The last one on disk for exactly these seeds."""
@@ -159,7 +182,7 @@ def find_comparisons(
     found = []
     for values, rows in comparisons.groupby(list(_SAME), dropna=False, sort=False):
         fields = dict(zip(_SAME, values, strict=True))
-        complete = rows["test_error_percent"].notna()
+        complete = rows[f"test_{OF_TASK[str(fields['task'])][0].column}"].notna()
         pairs: Any = differences[differences["experiment_id"] == (fields["experiment_id"] or None)]
         found.append(
             Comparison(

@@ -1,6 +1,7 @@
 """The figures of a comparison: against M, against k, quality against cost, and reliability."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from dropbench.catalog.arms import ARMS, REFERENCE
 from dropbench.report.comparison.comparison import Comparison, pooled
@@ -8,8 +9,8 @@ from dropbench.report.figure import Axis, Figure, Level, Series, Subplot, estima
 from dropbench.report.style import REFERENCE as REFERENCE_STYLE
 from dropbench.report.style import Style, level_style
 from dropbench.report.sweep.lines import picture_title
+from dropbench.run.blocks.data import CLASSIFICATION, REGRESSION
 
-LABELS = {"test_error_percent": "test error, %", "test_nll": "test NLL, nats"}
 COSTS = {
     "train_flops": "training FLOPs, times dropout's",
     "prediction_flops": "FLOPs a prediction, times dropout's",
@@ -48,7 +49,16 @@ def passes_figure(comparison: Comparison) -> Figure:
 def _against(
     comparison: Comparison, name: str, axis: Axis, size: str, lines: Sequence[str], levels: Sequence[str]
 ) -> Figure:
-    """Each of LABELS against the column ``size``, with bands from the lowest to the highest seed."""
+    """The metric and the likelihood against the column ``size``, with bands from the lowest to the highest.
+
+    Of a regression it is the likelihood after scaling: before it one arm that overfits flattens all others.
+    """
+    likelihoods = {
+        CLASSIFICATION: ("test_nll", "test NLL, nats"),
+        REGRESSION: ("test_nll_scaled", "test NLL scaled, nats"),
+    }
+    metric = comparison.metric
+    shown = ((f"test_{metric.column}", f"test {metric.label}"), likelihoods[comparison.fields["task"]])
     subplots = [
         Subplot(
             axis,
@@ -56,7 +66,7 @@ def _against(
             tuple(_line(comparison, arm, size, column) for arm in lines),
             tuple(_level(comparison, arm, column) for arm in levels),
         )
-        for column, label in LABELS.items()
+        for column, label in shown
     ]
     return _side_by_side(comparison, name, subplots, "bands from the lowest to the highest")
 
@@ -74,7 +84,7 @@ def _level(comparison: Comparison, arm: str, column: str) -> Level:
 
 
 def cost_figure(comparison: Comparison) -> Figure:
-    """Test error against what it takes: every arm, faint its smaller readings, and the Pareto front."""
+    """The metric against what it takes: every arm, faint its smaller readings, and the Pareto front."""
     subplots = [_cost(comparison, cost, label) for cost, label in COSTS.items()]
     return _side_by_side(comparison, "cost", subplots, "95 % bootstrap interval")
 
@@ -86,7 +96,10 @@ def _cost(comparison: Comparison, cost: str, label: str) -> Subplot:
     for arm in comparison.arms:
         name, style = comparison.name(arm), _style(arm)
         sizes = comparison.readings(arm).groupby(["averaged", "passes_per_prediction"])
-        xs, errors = (sizes[cost].mean() / unit).tolist(), sizes["test_error_percent"].mean().tolist()
+        xs, errors = (
+            (sizes[cost].mean() / unit).tolist(),
+            sizes[f"test_{comparison.metric.column}"].mean().tolist(),
+        )
         if len(xs) > 1:
             fewer = Series(f"{name}, fewer", tuple(xs), tuple(errors), style, companion_of=name, faint=True)
             series.append(fewer)
@@ -95,7 +108,7 @@ def _cost(comparison: Comparison, cost: str, label: str) -> Subplot:
         points += [*zip(xs, errors, strict=True), (x, error.mean)]
     front_xs, front_errors = zip(*pareto_front(points), strict=True)
     front = Series("Pareto front", front_xs, front_errors, REFERENCE_STYLE, markers=False, steps=True)
-    return Subplot(Axis(label, log=True), Axis(LABELS["test_error_percent"]), (*series, front))
+    return Subplot(Axis(label, log=True), Axis(f"test {comparison.metric.label}"), (*series, front))
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -107,24 +120,56 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
     return front
 
 
-def reliability_figure(comparison: Comparison) -> Figure:
-    """Accuracy against confidence in the fifteen bins, over all seeds; on the diagonal they are the same.
+@dataclass(frozen=True)
+class _Reliability:
+    """What a task's bins of reliability are of."""
 
-    The area of a marker tells how many examples the bin has.
+    caption: str
+    x: str
+    y: str
+    errors: str
+    by_examples: bool
+    """Whether bins differ in the number of their examples."""
+
+
+_RELIABILITY = {
+    CLASSIFICATION: _Reliability(
+        "Reliability: accuracy against confidence in fifteen bins, all seeds together",
+        "confidence (mean of the bin)",
+        "accuracy",
+        "Expected calibration errors",
+        by_examples=True,
+    ),
+    REGRESSION: _Reliability(
+        "Reliability: the share of targets in central intervals against their level, all seeds together",
+        "level of the central interval",
+        "share of test targets in it",
+        "Coverage errors",
+        by_examples=False,
+    ),
+}
+
+
+def reliability_figure(comparison: Comparison) -> Figure:
+    """The bins of reliability over all seeds; on the diagonal predictions are calibrated.
+
+    For classifiers it is accuracy against confidence, where the area of a marker tells how many examples the
+    bin has; for regressions the coverage of central intervals against their level.
     """
+    told = _RELIABILITY[comparison.fields["task"]]
     series = [Series("calibrated", (0.0, 1.0), (0.0, 1.0), REFERENCE_STYLE, markers=False)]
-    eces = []
+    errors = []
     for arm in comparison.arms:
         bins, name = pooled(comparison, arm), comparison.name(arm)
         xs, ys, examples = (tuple(map(float, bins[c])) for c in ("confidence", "accuracy", "examples"))
-        series.append(Series(name, xs, ys, _style(arm), examples=examples))
-        eces.append(f"{name} {comparison.fullest(arm)['test_ece'].mean():.3f}")
-    remark = f"Expected calibration errors: {'; '.join(eces)}."
+        series.append(Series(name, xs, ys, _style(arm), examples=examples if told.by_examples else ()))
+        errors.append(f"{name} {comparison.fullest(arm)[f'test_{comparison.calibration.column}'].mean():.3f}")
+    remark = f"{told.errors}: {'; '.join(errors)}."
     return Figure(
         "bagging-reliability",
         picture_title(comparison.fields, _seeds(comparison, "{} together")),
-        "Reliability: accuracy against confidence in fifteen bins, all seeds together",
-        (Subplot(Axis("confidence (mean of the bin)"), Axis("accuracy"), tuple(series), remark=remark),),
+        told.caption,
+        (Subplot(Axis(told.x), Axis(told.y), tuple(series), remark=remark),),
         size=(5.6, 5.2),
     )
 

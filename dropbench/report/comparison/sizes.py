@@ -7,8 +7,9 @@ from typing import Any
 from dropbench.catalog.arms import ARMS, AVERAGINGS, REFERENCE
 from dropbench.report.comparison.comparison import Comparison, by_seed
 from dropbench.report.table import NONE, Column, Row, Table, number
+from dropbench.results.schema import COMPARISON_FIGURES
 
-SCALED = ("test_nll_scaled", "test_brier_scaled", "test_ece_scaled", "val_nll_scaled")
+SCALED = tuple(name for name in COMPARISON_FIGURES if name.endswith("_scaled"))
 """Figures that have a mean only where every seed has a temperature: those of other seeds are no match."""
 _OVER_SEEDS = "In brackets the lowest and the highest of the seeds."
 
@@ -26,7 +27,7 @@ def against_members(comparison: Comparison, title: str) -> list[Table]:
     columns = (
         Column("arm", lambda row: str(row["_name"]), left=True),
         Column("mem-\nbers", lambda row: f"{row['averaged']:.0f}"),
-        *_reading_columns(),
+        *_reading_columns(comparison),
     )
     heading = f"Against the number of members: {title}"
     return [Table("against-members", heading, columns, tuple(rows), (_OVER_SEEDS,), lead=2)]
@@ -40,58 +41,62 @@ def against_passes(comparison: Comparison, title: str) -> list[Table]:
     ]
     if not rows:
         return []
-    reference = by_seed(comparison.fullest(REFERENCE), "test_error_percent")
+    metric = comparison.metric
+    reference = comparison.by_seed(REFERENCE)
     for row in rows:
         ours = row["_by_seed"]
         differences = [ours[seed] - reference[seed] for seed in ours.keys() & reference.keys()]
         row.update(_spread_cells("difference_to_weight_scaling", differences))
     columns = (
         Column("thinned\nnets", lambda row: f"{row['passes_per_prediction']:.0f}"),
-        *_reading_columns(),
+        *_reading_columns(comparison),
         Column(
-            "error − weight scaling's\n(lowest to highest)",
-            lambda row: _spread(row, "difference_to_weight_scaling", "+.2f"),
+            f"{metric.what} − weight scaling's\n(lowest to highest)",
+            lambda row: _spread(row, "difference_to_weight_scaling", f"+.{metric.digits}f"),
         ),
     )
-    notes = ("As in Fig. 11 of the 2014 paper; the difference is that of the arithmetic mean.", _OVER_SEEDS)
+    notes = ("The difference is that of the arithmetic mean, as in Fig. 11 of the 2014 paper.", _OVER_SEEDS)
     return [
         Table("against-passes", f"Monte-Carlo against weight scaling: {title}", columns, tuple(rows), notes)
     ]
 
 
-def _reading_columns() -> tuple[Column, ...]:
+def _reading_columns(comparison: Comparison) -> tuple[Column, ...]:
+    metric, calibration = comparison.metric, comparison.calibration
+    column, form = f"test_{metric.column}", f".{metric.digits}f"
     return (
         Column("seeds", lambda row: str(row["seeds"])),
-        Column("test error, %\n(lowest to highest)", lambda row: _spread(row, "test_error_percent", ".2f")),
-        Column("error,\ngeometric", number("geometric_test_error_percent", ".2f")),
+        Column(f"test {metric.label}\n(lowest to highest)", lambda row: _spread(row, column, form)),
+        Column(f"{metric.what},\ngeometric", number(f"geometric_{column}", form)),
         Column("NLL", number("test_nll", ".3f")),
         Column("NLL,\ngeometric", number("geometric_test_nll", ".3f")),
         Column("NLL\nscaled", number("test_nll_scaled", ".3f")),
-        Column("ECE", number("test_ece", ".3f")),
+        Column(calibration.label.replace(" ", "\n"), number(f"test_{calibration.column}", ".3f")),
     )
 
 
 def _readings(comparison: Comparison, arm: str, size: str) -> list[dict[str, Any]]:
     """A row for each number of members or passes, with both averages."""
+    column = f"test_{comparison.metric.column}"
     arithmetic, geometric = (
         dict(iter(comparison.readings(arm, averaging).groupby(size))) for averaging in AVERAGINGS
     )
     rows = []
     for count, group in arithmetic.items():
-        errors = by_seed(group, "test_error_percent")
+        errors = by_seed(group, column)
         other = geometric.get(count)
         rows.append(
             {
                 size: count,
                 "seeds": len(errors),
-                **_spread_cells("test_error_percent", list(errors.values())),
+                **_spread_cells(column, list(errors.values())),
                 **{
                     name: float(group[name].mean(skipna=name not in SCALED))
-                    for name in ("test_nll", "test_nll_scaled", "test_ece")
+                    for name in ("test_nll", "test_nll_scaled", f"test_{comparison.calibration.column}")
                 },
                 **{
                     f"geometric_{name}": math.nan if other is None else float(other[name].mean())
-                    for name in ("test_error_percent", "test_nll")
+                    for name in (column, "test_nll")
                 },
                 "_by_seed": errors,
             }

@@ -6,20 +6,20 @@ from typing import Any
 
 import pandas as pd
 
-from dropbench.catalog.arms import ARMS, BUDGETS, LOSSES
+from dropbench.catalog.arms import ARMS, BUDGETS, losses_of
 from dropbench.report.apart import words_apart
 from dropbench.report.comparison.comparison import ArmDifference, Comparison
 from dropbench.report.comparison.sizes import SCALED, against_members, against_passes
 from dropbench.report.comparison.verdict import verdict
+from dropbench.report.comparison.words import OF_TASK, Words
 from dropbench.report.statistics import ENOUGH_SEEDS
 from dropbench.report.sweep.sweep import AXES, SETTING, typed
 from dropbench.report.table import NONE, Column, Row, Table, number
 from dropbench.results.schema import COMPARISON_FIGURES
 from dropbench.run import telling
 
-_MEANS = ("averaged", "test_nll", "test_brier", "test_ece", *COMPARISON_FIGURES)
-_COLDEST = 0.1001
-"""A temperature below it, or above its inverse, is at the bound of what is looked for."""
+_MEANS = ("averaged", *COMPARISON_FIGURES)
+_NEARLY = 1.001
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -46,7 +46,7 @@ def comparison_title(comparison: Comparison) -> str:
     if fields["mc_samples"]:
         told.append(f"k up to {fields['mc_samples']:.0f}")
     if fields["foreign"]:
-        told.append(f"out-of-distribution images: {fields['foreign']}")
+        told.append(f"out-of-distribution examples: {fields['foreign']}")
     equal = BUDGETS[fields["budget"]].partition(",")[0].partition(":")[0]
     shared = telling.title(values, told_of, *words_apart(fields), p)
     return f"Dropout ({fields['dropout']}) and bagging: {shared}; equal: {equal}; {', '.join(told)}"
@@ -56,19 +56,21 @@ def _row(comparison: Comparison, arm: str) -> Row:
     rows = comparison.fullest(arm)
     error = comparison.error(arm)
     difference = comparison.difference(arm)
+    metric = comparison.metric.column
     cells: dict[str, Any] = {
         "arm": arm,
         "seeds": error.count,
-        **error.cells("test_error_percent"),
+        **error.cells(f"test_{metric}"),
         "left_out": rows["left_out"].fillna(0).sum(),
-        "p_better_error_percent": math.nan,
+        f"p_better_{metric}": math.nan,
+        **{f"test_{other.column}": _mean(rows, f"test_{other.column}") for other in comparison.metrics[1:]},
         **{name: _mean(rows, name) for name in _MEANS},
         "_name": comparison.name(arm),
         "_error": error,
         "_difference": difference,
         "difference_seeds": math.nan if difference is None else len(difference.seeds),
     }
-    for loss in LOSSES:
+    for loss in losses_of(comparison.fields["task"]):
         found = comparison.difference(arm, loss)
         if found is not None:
             cells |= found.estimate.cells(f"difference_to_dropout_{loss}")
@@ -82,11 +84,17 @@ def _mean(rows: pd.DataFrame, column: str) -> float:
     return float(rows[column].mean(skipna=column not in SCALED))
 
 
+def _words(comparison: Comparison) -> Words:
+    return OF_TASK[comparison.fields["task"]]
+
+
 def _arm_column() -> Column:
     return Column("arm", lambda row: str(row["_name"]), left=True)
 
 
 def _quality(comparison: Comparison, title: str, rows: tuple[Row, ...], left_out: tuple[str, ...]) -> Table:
+    metric = comparison.metric
+
     def difference(row: Row) -> str:
         if row["arm"] == comparison.reference:
             return "reference"
@@ -94,21 +102,20 @@ def _quality(comparison: Comparison, title: str, rows: tuple[Row, ...], left_out
         if found is None:
             return NONE
         fewer = "" if len(found.seeds) == row["seeds"] else f" ({len(found.seeds)} seeds)"
-        return f"{found.estimate.text(signed=True)}{fewer}"
+        return f"{found.estimate.text(metric.digits, signed=True)}{fewer}"
 
     columns = (
         _arm_column(),
         Column("seeds", lambda row: str(row["seeds"])),
-        Column("test error, %\n[95 % bootstrap]", lambda row: row["_error"].text()),
+        Column(f"test {metric.label}\n[95 % bootstrap]", lambda row: row["_error"].text(metric.digits)),
         Column("paired difference to\ndropout [95 % bootstrap]", difference),
-        Column("P(arm\nbetter)", number("p_better_error_percent", ".2f")),
-        Column("NLL", number("test_nll", ".3f")),
-        Column("NLL\nscaled", number("test_nll_scaled", ".3f")),
-        Column("Brier", number("test_brier", ".3f")),
-        Column("Brier\nscaled", number("test_brier_scaled", ".3f")),
-        Column("ECE", number("test_ece", ".3f")),
-        Column("ECE\nscaled", number("test_ece_scaled", ".3f")),
-    )  # fmt: skip
+        Column("P(arm\nbetter)", number(f"p_better_{metric.column}", ".2f")),
+        *(
+            Column(f"{told}{after}", number(f"test_{name}{scaled}", ".3f"))
+            for name, told in _words(comparison).likelihoods.items()
+            for scaled, after in (("", ""), ("_scaled", "\nscaled"))
+        ),
+    )
     notes = (*_notes(comparison), *left_out)
     return Table("comparison", title, columns, rows, notes, verdict(comparison))
 
@@ -116,26 +123,30 @@ def _quality(comparison: Comparison, title: str, rows: tuple[Row, ...], left_out
 def _notes(comparison: Comparison) -> list[str]:
     if not comparison.arms:
         return []
-    fields = comparison.fields
+    fields, words = comparison.fields, _words(comparison)
     held = f"Held equal: {BUDGETS[fields['budget']]}."
     if fields["budget"] == "train":
         epochs = fields["epochs"]
         held += f" They train for {fields['members'] * epochs:.0f} epochs, members for {epochs:.0f}."
     notes = [
         held,
-        "Scaled: after temperature scaling, fitted on validation images for each arm; it changes no error.",
-        "The bootstrap draws seeds and test images again; P(arm better) is the chance that the arm has the "
-        "lower error in one repetition. McNemar's test and the intervals are not corrected for several arms.",
+        f"Scaled: {words.scaled}, fitted on validation examples for each arm; it changes no "
+        f"{comparison.metric.what}.",
+        "The bootstrap draws seeds and test examples again; P(arm better) is the chance that the arm has the "
+        f"lower {comparison.metric.what} in one repetition. {words.uncorrected} not corrected for several "
+        "arms.",
     ]
     full = [comparison.fullest(arm) for arm in comparison.arms]
     if unscaled := [arm for arm in comparison.arms if comparison.fullest(arm)["temperature"].isna().any()]:
         named = ", ".join(comparison.name(arm) for arm in unscaled)
         notes.append(
-            f"Not scaled: {named}. Without an error on the validation images there is no best temperature."
+            f"Not scaled: {named}. Without an error on the validation examples there is no best temperature."
         )
-    if any(((rows["temperature"] < _COLDEST) | (rows["temperature"] > 1 / _COLDEST)).any() for rows in full):
+    end = words.largest_factor / _NEARLY
+    if any(((rows["temperature"] < 1 / end) | (rows["temperature"] > end)).any() for rows in full):
         notes.append(
-            "A temperature is at the end of what is looked for, 1/10 to 10: with few validation images."
+            f"{words.factor} is at the end of what is looked for, 1/{words.largest_factor:g} to "
+            f"{words.largest_factor:g}: with few validation examples."
         )
     if comparison.seeds == 1:
         notes.append(
@@ -171,15 +182,15 @@ def _left_out(comparison: Comparison) -> list[str]:
 def _members(comparison: Comparison, title: str, rows: tuple[Row, ...]) -> Table:
     foreign = comparison.fields["foreign"]
     bagged = any(ARMS[row["arm"]].bootstraps for row in rows)
+    words = _words(comparison)
     columns = (
         _arm_column(),
-        Column("member\nerror %", number("mean_member_error_percent", ".2f")),
-        Column("disagree-\nment %", number("disagreement_percent", ".2f")),
+        *words.diversity(comparison),
         Column("member\nNLL", number("mean_member_nll", ".3f")),
         Column("− ambi-\nguity", number("nll_ambiguity", ".3f")),
         Column("= NLL", number("test_nll", ".3f")),
-        *((Column("out-of-bag\nerror %", number("oob_error_percent", ".2f")),) if bagged else ()),
-        *((Column("distinct\nimages %", number("distinct_train_percent", ".1f")),) if bagged else ()),
+        *((words.out_of_bag(comparison),) if bagged else ()),
+        *((Column("distinct\nexamples %", number("distinct_train_percent", ".1f")),) if bagged else ()),
         *(
             (
                 Column("OOD\nAUROC", number("foreign_auroc", ".3f")),
@@ -189,16 +200,14 @@ def _members(comparison: Comparison, title: str, rows: tuple[Row, ...]) -> Table
             else ()
         ),
     )
-    notes = [
-        "Members of dropout, Monte-Carlo, are thinned nets; disagreement is that of two members. Brier's "
-        "decomposition is in the CSV."
-    ]
+    notes = [f"Members of dropout, Monte-Carlo, are thinned nets; {words.members}"]
     if bagged:
-        notes.append("A bootstrap holds 63.2 % of the distinct training images, on average.")
+        notes.append("A bootstrap holds 63.2 % of the distinct training examples, on average.")
     if foreign:
         notes.append(
-            f"OOD: out-of-distribution images ({foreign}), told from the test images by the prediction's "
-            "entropy; FPR is the share of test images taken for them where 95 % of them are found."
+            f"OOD: out-of-distribution examples ({foreign}), told from the test examples by the prediction's "
+            f"{words.uncertainty}; FPR is the share of test examples taken for them where 95 % of them are "
+            "found."
         )
     return Table("members", f"Members: {title}", columns, rows, tuple(notes))
 

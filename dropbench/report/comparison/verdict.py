@@ -13,7 +13,7 @@ _AGAIN = "run the command again"
 
 
 def verdict(comparison: Comparison) -> tuple[str, ...]:
-    """Sentences: the headline pair with its cost, its test on the test images, and the other arms."""
+    """Sentences: the headline pair with its cost, its test on the test examples, and the other arms."""
     headline = comparison.headline
     if headline is None or comparison.reference not in comparison.arms:
         return ("There is nothing to compare with dropout: see what is left out.",)
@@ -34,22 +34,25 @@ def _effect(comparison: Comparison, arm: str, difference: ArmDifference) -> str:
     seeds = len(difference.seeds)
     scope = f"over {seeds} seeds" if seeds > 1 else f"with the nets of seed {difference.seeds[0]} alone"
     reference = _reference(comparison)
+    what, digits = comparison.metric.what, comparison.metric.digits
+    amount = f"{abs(estimate.mean):.{digits}f}{_unit(comparison)}"
     if math.isnan(estimate.low):
         sign = "less" if estimate.mean < 0 else "more"
         return (
-            f"{subject} has {abs(estimate.mean):.2f} points {sign} error than {reference} ({scope}, "
-            f"and without an interval: {_AGAIN})"
+            f"{subject} has {amount} {sign} {what} than {reference} ({scope}, and without an interval: "
+            f"{_AGAIN})"
         )
     if not estimate.excludes_zero:
+        unseen = f"{_unseen(difference):.{digits}f}{_unit(comparison)}"
         return (
-            f"{subject} is not told apart from {reference} in error ({_points(difference)}, {scope}; "
-            f"differences under {_unseen(difference):.2f} points would not have been seen)"
+            f"{subject} is not told apart from {reference} in {what} ({_in_units(comparison, difference)}, "
+            f"{scope}; differences under {unseen} would not have been seen)"
         )
     verb = "lowers" if estimate.mean < 0 else "raises"
     low, high = sorted((abs(estimate.low), abs(estimate.high)))
     return (
-        f"{subject} {verb} the error by {abs(estimate.mean):.2f} points [{low:.2f}, {high:.2f}] against "
-        f"{reference} ({scope})"
+        f"{subject} {verb} the {what} by {amount} [{low:.{digits}f}, {high:.{digits}f}] against {reference} "
+        f"({scope})"
     )
 
 
@@ -67,8 +70,13 @@ def _reference(comparison: Comparison) -> str:
     return "Monte-Carlo dropout" if ARMS[comparison.reference].monte_carlo else "dropout"
 
 
-def _points(difference: ArmDifference) -> str:
-    return f"{difference.estimate.text(signed=True)} points"
+def _in_units(comparison: Comparison, difference: ArmDifference) -> str:
+    return f"{difference.estimate.text(comparison.metric.digits, signed=True)}{_unit(comparison)}"
+
+
+def _unit(comparison: Comparison) -> str:
+    """The unit of a difference, as it stands after a figure."""
+    return f" {comparison.metric.unit}".rstrip()
 
 
 def _cost(comparison: Comparison, arm: str) -> str:
@@ -83,11 +91,11 @@ def _cost(comparison: Comparison, arm: str) -> str:
 def _mcnemar(difference: ArmDifference) -> str:
     below = sum(p < _SIGNIFICANT for p in difference.mcnemar)
     values = ", ".join(f"{p:.2g}" for p in difference.mcnemar)
-    images = f"{difference.test_images:,} test images"
+    examples = f"{difference.test_examples:,} test examples"
     if len(difference.mcnemar) == 1:
-        return f"McNemar's exact test on the {images}, seed {difference.seeds[0]}: p = {values}."
+        return f"McNemar's exact test on the {examples}, seed {difference.seeds[0]}: p = {values}."
     return (
-        f"McNemar's exact test on the {images} has p < {_SIGNIFICANT:g} in {below} of "
+        f"McNemar's exact test on the {examples} has p < {_SIGNIFICANT:g} in {below} of "
         f"{len(difference.mcnemar)} seeds (p = {values})."
     )
 
@@ -96,10 +104,10 @@ def _others(comparison: Comparison, arms: Sequence[str]) -> Iterable[str]:
     found = {arm: difference for arm in arms if (difference := comparison.difference(arm)) is not None}
     # Without any spread it is the same net, as the first member of an ensemble is.
     found = {arm: d for arm, d in found.items() if (d.estimate.low, d.estimate.high) != (0, 0)}
-    reference = _reference(comparison)
+    reference, metric = _reference(comparison), comparison.metric.what
     for what, chosen in (
-        (f"Lower in error than {reference}", [a for a, d in found.items() if d.estimate.high < 0]),
-        (f"Higher in error than {reference}", [a for a, d in found.items() if d.estimate.low > 0]),
+        (f"Lower in {metric} than {reference}", [a for a, d in found.items() if d.estimate.high < 0]),
+        (f"Higher in {metric} than {reference}", [a for a, d in found.items() if d.estimate.low > 0]),
         (
             f"Not told apart from {reference}",
             [a for a, d in found.items() if d.estimate.low <= 0 <= d.estimate.high],
@@ -107,5 +115,5 @@ def _others(comparison: Comparison, arms: Sequence[str]) -> Iterable[str]:
         (f"Without an interval ({_AGAIN})", [a for a, d in found.items() if math.isnan(d.estimate.low)]),
     ):
         if chosen:
-            named = (f"{_phrase(comparison, arm)} ({_points(found[arm])})" for arm in chosen)
+            named = (f"{_phrase(comparison, arm)} ({_in_units(comparison, found[arm])})" for arm in chosen)
             yield f"{what}: {'; '.join(named)}."

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dropbench.catalog.models import TABLE
+from dropbench.catalog.models import IMAGES, INPUTS, TABLE
 from dropbench.errors import UsageError
 from dropbench.run.blocks.model import OF_CLASSIFIERS
 from dropbench.run.grammar import parse_augmentations, parse_train_sizes
@@ -10,12 +10,14 @@ from dropbench.run.setting import COUNT, Block, Range, setting
 
 PANEL = "Data"
 PIXELS = ("standardised", "unit")
-IMAGES = "images"
 TASKS = CLASSIFICATION, REGRESSION = ("classification", "regression")
 FITS = CROP, PAD, STRETCH = ("crop", "pad", "stretch")
 AUGMENTATIONS = ("flip", "crop")
 NO_AUGMENTATION = "none"
 TEST_SHARE = 0.2
+PREPARE = "data prepare"
+"""The command that takes what says how data are made of their source."""
+OF_SOURCES = (*OF_CLASSIFIERS, PREPARE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,7 @@ class DataSettings(Block):
     inputs: str = setting(
         IMAGES,
         help="What a net is given: images, or the columns of a table.",
-        choices=(IMAGES, TABLE),
+        choices=INPUTS,
         words="{}",
         of_source=True,
         since="0.2",
@@ -46,7 +48,7 @@ class DataSettings(Block):
         help="classification: the target is a class. regression: it is a number.",
         flag="--task",
         panel=PANEL,
-        commands=OF_CLASSIFIERS,
+        commands=OF_SOURCES,
         choices=TASKS,
         words="{}",
         of_source=True,
@@ -57,7 +59,7 @@ class DataSettings(Block):
         help="Column of a table that is to be predicted.",
         flag="--target",
         panel=PANEL,
-        commands=OF_CLASSIFIERS,
+        commands=OF_SOURCES,
         words="target {}",
         of_source=True,
         since="0.2",
@@ -67,7 +69,7 @@ class DataSettings(Block):
         help="File with the test rows of a table.",
         flag="--test-file",
         panel=PANEL,
-        commands=OF_CLASSIFIERS,
+        commands=OF_SOURCES,
         says_default="a share of the rows",
         words="test rows of {}",
         of_source=True,
@@ -79,7 +81,7 @@ class DataSettings(Block):
         "that have no test split of their own.",
         flag="--test-share",
         panel=PANEL,
-        commands=OF_CLASSIFIERS,
+        commands=OF_SOURCES,
         range=Range(above=0, below=1, hint="Write a share between 0 and 1, like 0.2."),
         words="test share {}",
         of_source=True,
@@ -151,7 +153,7 @@ class DataSettings(Block):
         write="/".join,
         axis=14,
         title="augmentation",
-        words="augmented by {}",
+        words="augmentation {}",
         since="0.2",
     )
 

@@ -1,0 +1,255 @@
+"""Make a data set of a table: of its frames, wherever they were read."""
+
+from collections import Counter
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+import numpy as np
+import pandas as pd
+
+from dropbench.datasets.cells import (
+    encode_column,
+    inferred,
+    is_number,
+    tells_rows_apart,
+    what_keeps_from_numbers,
+)
+from dropbench.datasets.column import Column, features_of
+from dropbench.datasets.dataset import DataSet
+from dropbench.datasets.held_out import held_out
+from dropbench.datasets.memory import check_memory
+from dropbench.datasets.options import SourceOptions
+from dropbench.datasets.targets import MANY_NUMBERS, labels_of, values_of
+from dropbench.errors import DropbenchError, UsageError
+from dropbench.run.blocks.data import REGRESSION
+from dropbench.run.telling import counted
+
+MOST_FEATURES = 100_000
+"""The most columns of a table, and the most features that a net sees of it."""
+TRAINING, VALIDATION, TEST = "training", "validation", "test"
+_NAMED = 5  # columns that a sentence names before it counts the others
+
+
+def table_of(
+    name: str,
+    train: pd.DataFrame,
+    test: pd.DataFrame | None,
+    validation: pd.DataFrame | None,
+    options: SourceOptions,
+    *,
+    keep_all: bool = False,
+) -> DataSet:
+    """Return the data set of a table; without test rows some of the training rows are the test split.
+
+    Numbers stay numbers. Text, dates, and True and False are categories. A column that is constant in the
+    training rows is left out, and one that tells rows apart. Rows without a target are left out. Test rows
+    decide nothing of all this. The notes say what was done.
+
+    Args:
+        name: the name of the data set.
+        train: the training rows.
+        test: the test rows, with the same columns.
+        validation: the rows of a validation split, with the same columns.
+        options: the name of the target, the task, and the share of the test split.
+        keep_all: leave out no column.
+
+    Raises:
+        UsageError: if the target is not there, or does not fit the task.
+        DropbenchError: if no net can be trained on the table.
+
+    """
+    given = {TRAINING: train, VALIDATION: validation, TEST: test}
+    frames = {part: _plain(frame) for part, frame in given.items() if frame is not None}
+    target = find_target(options.target, list(frames[TRAINING].columns))
+    for part, frame in frames.items():
+        _check_same_columns(frames[TRAINING], frame, part)
+    columns = frames[TRAINING].columns.drop(target)
+    apart = [] if keep_all else [each for each in columns if tells_rows_apart(frames[TRAINING][each])]
+    notes = _take_rows_with_targets(name, frames, target)
+    targets, classes = _targets(target, frames, options.task)
+    if _are_many_numbers(frames[TRAINING][target], classes):
+        notes.append(
+            f"The target {target!r} has {len(classes):,} distinct numbers, and each is taken as a class: add "
+            "`task=regression` to predict the number itself."
+        )
+    if TEST not in frames:
+        notes.append(_hold_out(name, frames, targets, classes, options.test_share))
+    rows = pd.concat([frames[part] for part in (TRAINING, VALIDATION) if part in frames], ignore_index=True)
+    constant = [] if keep_all else [each for each in columns if rows[each].nunique(dropna=False) <= 1]
+    used = [each for each in columns if each not in {*apart, *constant}]
+    if not used:
+        raise DropbenchError(
+            f"{name} has no column beside {target!r} that varies and does not only tell rows apart.",
+            "A net needs one to predict from.",
+        )
+    made, train_inputs, test_inputs = _encoded(name, rows[used], frames[TEST][used])
+    found = [
+        *_what_is_used(name, made, train_inputs, test_inputs),
+        *_almost_numbers(rows[columns]),
+        *_left_out(apart, constant),
+    ]
+    return DataSet(
+        name=name,
+        train_inputs=train_inputs,
+        train_targets=np.concatenate([targets[part] for part in (TRAINING, VALIDATION) if part in targets]),
+        test_inputs=test_inputs,
+        test_targets=targets[TEST],
+        classes=classes,
+        columns=made,
+        validation=len(frames.get(VALIDATION, ())),
+        notes=(*found, *notes),
+    )
+
+
+def _take_rows_with_targets(name: str, frames: dict[str, pd.DataFrame], target: str) -> list[str]:
+    """Take the rows without a target out of the frames; return what there is to say of them."""
+    without = sum(int(frame[target].isna().sum()) for frame in frames.values())
+    for part, frame in frames.items():
+        frames[part] = frame[frame[target].notna()]
+        if frames[part].empty:
+            raise DropbenchError(f"{name} has no {part} row with a {target!r}.", "Add some.")
+    are = "was" if without == 1 else "were"
+    return [f"{counted(without, 'row')} without a {target!r} {are} left out."] if without else []
+
+
+def _targets(
+    target: str, frames: dict[str, pd.DataFrame], task: str
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Return the targets of each part, and the classes; a regression has none."""
+    cells = [frame[target] for frame in frames.values()]
+    found, classes = (values_of(target, cells), ()) if task == REGRESSION else labels_of(target, cells)
+    return dict(zip(frames, found, strict=True)), classes
+
+
+def _are_many_numbers(target: pd.Series, classes: tuple[str, ...]) -> bool:
+    return is_number(target) and len(classes) > MANY_NUMBERS
+
+
+def _hold_out(
+    name: str,
+    frames: dict[str, pd.DataFrame],
+    targets: dict[str, np.ndarray],
+    classes: tuple[str, ...],
+    share: float,
+) -> str:
+    """Make some of the training rows the test rows; return what there is to say of it."""
+    rows, of_rows = frames[TRAINING], targets[TRAINING]
+    chosen = held_out(of_rows if classes else None, len(rows), share)
+    frames |= {TRAINING: rows[~chosen], TEST: rows[chosen]}
+    targets |= {TRAINING: of_rows[~chosen], TEST: of_rows[chosen]}
+    return (
+        f"{name} has no test rows of its own: {int(chosen.sum()):,} of its {len(rows):,} rows, drawn once "
+        "and the same for all seeds, are its test split."
+    )
+
+
+def find_target(target: str, names: Sequence[str]) -> str:
+    """Return the name of the target column; raise UsageError if none was told, or it is not there."""
+    there = f"Columns: {_listed(names, 20)}."
+    if not target:
+        raise UsageError("A table needs a `target`, the column to predict.", there)
+    if target not in names:
+        lower = {name.lower(): name for name in names}
+        near = get_close_matches(target.lower(), lower, n=1, cutoff=0.5)
+        hint = f"Did you mean {lower[near[0]]!r}? {there}" if near else there
+        raise UsageError(f"There is no column {target!r} for `target`.", hint)
+    return target
+
+
+def check_names(names: Sequence[str], where: str) -> None:
+    """Raise DropbenchError if two columns have the same name, or there are too many; ``where`` has them."""
+    if len(names) > MOST_FEATURES:
+        raise DropbenchError(
+            f"{where} has {len(names):,} columns, more than the {MOST_FEATURES:,} that are read.",
+            "Take out the columns that matter least.",
+        )
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise DropbenchError(f"{where} has several columns named {_listed(twice)}.", "Rename them.")
+
+
+def _plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows, counted from 0, with columns named by text and numbers as numbers."""
+    names = [str(column).strip() for column in frame.columns]
+    check_names(names, "The table")
+    cells = {name: inferred(name, frame.iloc[:, place]) for place, name in enumerate(names)}
+    return pd.DataFrame(cells).reset_index(drop=True)
+
+
+def _check_same_columns(train: pd.DataFrame, frame: pd.DataFrame, part: str) -> None:
+    for first, second, lacking in ((frame, train, part), (train, frame, "training")):
+        if absent := [column for column in second.columns if column not in first.columns]:
+            raise DropbenchError(
+                f"The {lacking} rows lack the column{'s' * (len(absent) > 1)} {_listed(absent)}.",
+                "All splits need the same columns.",
+            )
+
+
+def _encoded(
+    name: str, rows: pd.DataFrame, test: pd.DataFrame
+) -> tuple[tuple[Column, ...], np.ndarray, np.ndarray]:
+    """Return the columns, and the cells of training and test rows, each float64 ``(rows, columns)``."""
+    check_memory(name, 3 * 8 * (len(rows) + len(test)) * len(rows.columns))
+    columns = []
+    cells = tuple(np.empty((len(part), len(rows.columns)), dtype=np.float64) for part in (rows, test))
+    for place, column in enumerate(rows.columns):
+        found, (cells[0][:, place], cells[1][:, place]) = encode_column(column, rows[column], [test[column]])
+        columns.append(found)
+    features = features_of(columns)
+    if features > MOST_FEATURES:
+        widest = max(columns, key=lambda each: each.features)
+        raise DropbenchError(
+            f"{name} has {features:,} features, more than {MOST_FEATURES:,}; {widest.name!r} alone has "
+            f"{widest.features:,}.",
+            "Take out columns.",
+        )
+    check_memory(name, 3 * 8 * (len(rows) + len(test)) * features)
+    return tuple(columns), cells[0], cells[1]
+
+
+def _what_is_used(name: str, columns: tuple[Column, ...], train: np.ndarray, test: np.ndarray) -> list[str]:
+    categories = sum(bool(column.categories) for column in columns)
+    kinds = ((len(columns) - categories, "of numbers"), (categories, "of categories"))
+    there = [f"{counted(number, 'column')} {kind}" for number, kind in kinds if number]
+    notes = [f"{name} has {' and '.join(there)}."]
+    missing = np.isnan(train).sum(axis=0) + np.isnan(test).sum(axis=0)
+    if total := int(missing.sum()):
+        where = [f"{columns[place].name!r} ({missing[place]:,})" for place in np.flatnonzero(missing)]
+        are = "is" if total == 1 else "are"
+        notes.append(
+            f"{counted(total, 'cell')} {are} missing, in {_first(where)}: a number becomes the median of the "
+            "training rows, a category none, and a feature flags where training rows lack a cell."
+        )
+    return notes
+
+
+def _almost_numbers(rows: pd.DataFrame) -> list[str]:
+    """Return what there is to say of columns that a few cells keep from being numbers."""
+    notes = []
+    for column in rows.columns:
+        if not is_number(rows[column]):
+            few, such = what_keeps_from_numbers(rows[column])
+            if few:
+                are = "is no number" if few == 1 else "are no numbers"
+                cells = f"{counted(few, 'cell')} of it, like {such!r}, {are}"
+                notes.append(
+                    f"The column {column!r} is text, since {cells}: leave such cells empty to have numbers."
+                )
+    return notes
+
+
+def _left_out(apart: list[str], constant: list[str]) -> list[str]:
+    told = []
+    if apart:
+        told.append(f"Left out, since it only tells rows apart: {_listed(apart)}.")
+    if constant:
+        told.append(f"Left out, since it is the same in all training rows: {_listed(constant)}.")
+    return told
+
+
+def _listed(names: Sequence[str], most: int = _NAMED) -> str:
+    return _first([repr(name) for name in names], most)
+
+
+def _first(words: Sequence[str], most: int = _NAMED) -> str:
+    more = len(words) - most
+    return ", ".join(words[:most]) + (f" and {more:,} more" if more > 0 else "")
