@@ -1,6 +1,7 @@
 """One run."""
 
 import contextlib
+import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -47,7 +48,7 @@ class SplitMetrics:
     def of(cls, metrics: Mapping[str, float], split: str) -> "SplitMetrics":
         """The metrics of ``train``, ``val`` or ``test``."""
         names = ("error_percent", "nll", "brier", "ece", "rmse", "coverage_error")
-        return cls(*(metrics.get(f"{split}_{name}", float("nan")) for name in names))
+        return cls(*(metrics.get(f"{split}_{name}", math.nan) for name in names))
 
 
 @dataclass(frozen=True, repr=False)
