@@ -108,8 +108,7 @@ class Regress(Predictor):
     def validate(self, model: nn.Module, split: Split, precision: str) -> tuple[float, float]:
         """Return the negative log-likelihood in nats, and NaN."""
         predicted = self.scale.in_units(outputs_of(model, split.examples, split.positions, precision))
-        loss = -log_densities(predicted, split.targets).mean().cpu().item()
-        return loss, float("nan")
+        return -log_densities(predicted, split.targets).mean().cpu().item(), float("nan")
 
     def predictions(self, model: nn.Module, split: Split, precision: str) -> np.ndarray:
         """Return mean and standard deviation in the unit of the target, float32 ``(examples, 2)``."""

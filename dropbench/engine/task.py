@@ -87,7 +87,7 @@ class Predictor(Task):
     def error_on(self, model: nn.Module, split: Split, precision: str) -> float:
         """Return the metric ``error`` on a split."""
         outputs = outputs_of(model, split.examples, split.positions, precision)
-        return self.error_of(self.faults(outputs, split.targets).double().sum().item(), len(outputs))
+        return self.error_of(self.faults(outputs, split.targets).double().sum().cpu().item(), len(outputs))
 
     def measure(
         self, model: nn.Module, splits: Mapping[str, Split], precision: str

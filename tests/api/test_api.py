@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from engine.made import made
 from experiments.quiet import Quiet
 
 import dropbench as db
 from dropbench.api.keywords import values_of
 from dropbench.api.sweep import sweep_agenda
 from dropbench.cli.main import run as run_command
+from dropbench.datasets import cache
 from dropbench.errors import DropbenchError
 from dropbench.report.folder import load_report
 from dropbench.report.page.build import render
@@ -48,10 +50,24 @@ def test_a_run_has_its_metrics_and_its_curves_and_leaves_nothing(blobs, tmp_path
 
 def test_a_run_is_recorded_where_that_is_wanted_and_done_anew_each_time(blobs, tmp_path):
     first, second = (db.train(blobs, p=0.3, seed=4, out=tmp_path, **SMALL) for _ in range(2))
-    assert first.test == second.test
+    assert first.result.metrics == second.result.metrics
     assert len((tmp_path / "runs.csv").read_text().splitlines()) == 1 + 2
     (row,) = second.frame.to_dict("records")
     assert (row["p_drop"], row["seed"], row["status"]) == (0.3, 4, "ok")
+
+
+def test_a_regression_has_metrics_and_words_of_its_own():
+    """Its root mean squared error is in the unit of the target, which may be of any size."""
+    run = db.train(cache.save(made(), "made"), p=0.3, layers=(8,), epochs=2)
+    metrics = run.result.metrics
+    assert run.result.config.task == "regress"
+    assert (run.test.rmse, run.test.nll) == (metrics["test_rmse"], metrics["test_nll"])
+    assert run.validation.coverage_error == metrics["val_coverage_error"]
+    assert np.isnan(run.test.error)
+    assert f"test RMSE {run.test.rmse:.4g}" in repr(run)
+    assert f"Test RMSE {run.test.rmse:.4g}," in run.verdict
+    shown = [row["metric"] for table in run.report.subjects[0].tables for row in table.rows]
+    assert shown == ["rmse", "nll", "coverage_error"]
 
 
 def test_a_panel_is_measured_and_shown(blobs):

@@ -46,3 +46,12 @@ def test_the_reading_of_data_is_shown_when_it_takes_more_than_a_second(monkeypat
     assert (bar.description, bar.completed, bar.total) == ("reading images", 100, 100)
     display.planned(SimpleNamespace(todo=[RunConfig()], before=0, lacking=[]), jobs=1)
     assert display.bars.tasks == [], "the runs come next"
+
+
+@pytest.mark.parametrize(("error", "words"), [(12.5, "val error 12.50 %"), (float("nan"), "val loss 0.700")])
+def test_what_has_no_error_shows_its_validation_loss(error, words):
+    display, config = progress.LiveProgress(), RunConfig(model="mlp", epochs=2)
+    display.planned(SimpleNamespace(todo=[config], before=0, lacking=[]), jobs=1)
+    display.progress(0, config, None)
+    display.progress(0, config, EpochRecord(1, 0.5, error, 0.7, error, 1.0, 0.0))
+    assert words in display.bars.tasks[0].fields["state"]
