@@ -60,7 +60,7 @@ def data(
             name: value for name, value in options.items() if source.settings.get(name) != value
         }:
             raise UsageError(f"{source} is made already.", f"Leave out `{next(iter(differing))}`.")
-        return source
+        return source if source.key else _kept(source)
     if isinstance(source, str | Path):
         if any(array is not None for array in (y_train, x_test, y_test, x_val, y_val)):
             raise UsageError(f"{source} is a data set by itself.", "Leave out the arrays.")
@@ -85,6 +85,12 @@ def data(
     for note in found.notes:
         _log.warning(note)
     return replace(cache.save(found, found.digest()), told=how.told)
+
+
+def _kept(data: DataSet) -> DataSet:
+    """Save a data set that a caller made, since workers read it from the cache."""
+    data.check()
+    return cache.save(data, data.digest())
 
 
 def _options(told: Mapping[str, Any]) -> SourceOptions:

@@ -76,6 +76,6 @@ def _cost(cost: dict[str, Any]) -> str:
     memory = cost["peak_memory_bytes"]
     return (
         f"{cost['parameters']:,.0f} parameters; trained in {cost['train_seconds']:.1f} s at "
-        f"{cost['images_per_second']:,.0f} images/s; {cost['seconds']:.1f} s in all"
+        f"{cost['images_per_second']:,.0f} examples/s; {cost['seconds']:.1f} s in all"
         + (f"; peak memory {memory / 2**20:,.0f} MiB" if memory is not None else "")
     )
