@@ -14,6 +14,7 @@ from dropbench.datasets.options import OPTIONS, SourceOptions
 from dropbench.datasets.registry import prepare
 from dropbench.datasets.stored import Stored
 from dropbench.errors import DropbenchError, UsageError, unknown_name
+from dropbench.run.config import SETTINGS
 
 _log = logging.getLogger(__name__)
 
@@ -90,4 +91,5 @@ def _options(told: Mapping[str, Any]) -> SourceOptions:
     for name in told:
         if name not in OPTIONS:
             raise unknown_name("option of a data set", name, OPTIONS)
+        SETTINGS[name].check(SETTINGS[name].take(told[name]))
     return SourceOptions(**told)

@@ -20,6 +20,7 @@ from dropbench.experiments.watching import LogWatcher
 from dropbench.experiments.workbench import Watcher
 from dropbench.report.folder import paper_report
 from dropbench.results.store import Store
+from dropbench.run.config import SETTINGS
 
 OnEstimate = Callable[[int, Callable[[], float]], None]
 """Called with the number of runs to do and a function that measures how many seconds they take."""
@@ -53,7 +54,7 @@ def paper(
         data_dir: where torchvision's data sets are, or go when downloaded.
         watcher: sees the runs happen; they are logged unless given.
         on_estimate: is told before the first run how many there are, and may measure what they take.
-        settings: of the machine, or of what is done again.
+        settings: of how the data are made, of the machine, or of what is done again.
 
     Raises:
         UsageError: for an unknown experiment, scale or keyword, or data that do not fit.
@@ -63,10 +64,9 @@ def paper(
     chosen = find(name)
     chosen.scale(scale)
     keywords = sort_out(settings)
-    if keywords.settings:
-        raise UsageError(
-            f"The experiment {name} has its own `{next(iter(keywords.settings))}`.", "A sweep takes any."
-        )
+    for each in keywords.settings:
+        if not SETTINGS[each].of_source:
+            raise UsageError(f"The experiment {name} has its own `{each}`.", "A sweep takes any.")
     if seeds is not None:
         check_seeds(seeds, keywords)
     named = chosen.data if isinstance(data, str) and data == "auto" else data

@@ -1,6 +1,7 @@
 """One run."""
 
 import contextlib
+import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -28,22 +29,26 @@ from dropbench.run.result import RunResult
 
 @dataclass(frozen=True)
 class SplitMetrics:
-    """The metrics of a run on one split; NaN where it has none, as an autoencoder has no error."""
+    """The metrics of a run on one split; NaN where it has none, as a regression has no error in percent."""
 
     error: float
-    """Misclassified images, in percent."""
+    """Misclassified examples, in percent."""
     nll: float
     """Negative log-likelihood, in nats."""
     brier: float
     """Brier score, 0 to 2."""
     ece: float
     """Expected calibration error in 15 bins, 0 to 1."""
+    rmse: float
+    """Root mean squared error of a regression, in the unit of the target."""
+    coverage_error: float
+    """|share of targets in the central interval − its level|, of a regression; the mean over 19 levels."""
 
     @classmethod
     def of(cls, metrics: Mapping[str, float], split: str) -> "SplitMetrics":
         """The metrics of ``train``, ``val`` or ``test``."""
-        names = ("error_percent", "nll", "brier", "ece")
-        return cls(*(metrics.get(f"{split}_{name}", float("nan")) for name in names))
+        names = ("error_percent", "nll", "brier", "ece", "rmse", "coverage_error")
+        return cls(*(metrics.get(f"{split}_{name}", math.nan) for name in names))
 
 
 @dataclass(frozen=True, repr=False)

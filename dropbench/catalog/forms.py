@@ -27,6 +27,8 @@ class Form:
     """The names of the options that it takes."""
     inputs: str = ""
     """What the inputs are, where all data of this form have the same."""
+    endings: tuple[str, ...] = ()
+    """The endings of the names of such files, like ``.csv``; ``/`` stands for a folder."""
 
     @property
     def name(self) -> str:
@@ -49,6 +51,7 @@ FORMS: dict[str, Form] = {
             "dropbench.datasets.folder:ImageFolder",
             _OF_IMAGES,
             IMAGES,
+            ("/",),
         ),
         Form(
             "npz",
@@ -57,6 +60,7 @@ FORMS: dict[str, Form] = {
             "--data npz:arrays.npz",
             "dropbench.datasets.array_files:NpzFile",
             OF_ARRAYS,
+            endings=(".npz",),
         ),
         Form(
             "npy",
@@ -83,6 +87,7 @@ FORMS: dict[str, Form] = {
             "dropbench.datasets.table_files:CsvFile",
             _OF_TABLES,
             TABLE,
+            (".csv", ".tsv"),
         ),
         Form(
             "parquet",
@@ -92,6 +97,7 @@ FORMS: dict[str, Form] = {
             "dropbench.datasets.table_files:ParquetFile",
             _OF_TABLES,
             TABLE,
+            (".parquet",),
         ),
         Form(
             "sklearn",

@@ -92,9 +92,9 @@ def run(arguments: list[str]) -> int:
         fail(_of_system(error))
         return 1
     except typer.TyperException as error:
-        if error.message:  # empty when the help was asked for by giving no arguments
+        if message := error.format_message():  # empty when the help was asked for by giving no arguments
             context = getattr(error, "ctx", None)
-            said = _plain(error.format_message())
+            said = _plain(message)
             fail(f"{said} See: {context.command_path if context else 'dropbench'} --help")
         return error.exit_code
     except typer.Abort:

@@ -24,6 +24,7 @@ MACHINE, OUTPUT = machine.PANEL, machine.OUTPUT
 _PANELS = (DATA, MODEL, DROPOUT, TRAINING, COMPARISON, MACHINE, OUTPUT)
 
 OF_RUNS: tuple[Declaration, ...] = tuple(SETTINGS.values())
+OF_DATA: tuple[Declaration, ...] = tuple(each for each in OF_RUNS if each.of_source)
 OF_MACHINE = settings_of(machine.Machine)
 OF_POLICY = settings_of(machine.Policy)
 

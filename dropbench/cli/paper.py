@@ -10,6 +10,7 @@ import typer
 from dropbench.cli.console import err, plain_progress, present, tell
 from dropbench.cli.options import (
     DATA,
+    OF_DATA,
     OF_MACHINE,
     OF_POLICY,
     TRAINING,
@@ -29,7 +30,7 @@ SCALES = ("full", "small", "smoke")
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
-@takes("paper", OF_MACHINE, OF_POLICY)
+@takes("paper", OF_DATA, OF_MACHINE, OF_POLICY)
 def paper(
     name: Annotated[
         str, typer.Argument(help="An experiment, or list: what there is, what it shows and costs.")
@@ -105,6 +106,7 @@ def _listing(scale: str, seeds: int | None, data: str, data_dir: Path | None, gi
     """Every experiment: what it shows, the data it needs, and what it costs here."""
     from dropbench.api.keywords import sort_out
     from dropbench.api.paper import check_images
+    from dropbench.datasets.options import NO_OPTIONS, SourceOptions
     from dropbench.datasets.registry import default_data_dir, find_source, prepare
     from dropbench.datasets.split import largest_train_size
     from dropbench.engine.device import resolve_device, resolve_precision
@@ -112,17 +114,18 @@ def _listing(scale: str, seeds: int | None, data: str, data_dir: Path | None, gi
     from dropbench.experiments.paper.estimate import SETS, Bench, Images, estimate
     from dropbench.report.table import Column, Table
 
-    machine = sort_out(given).machine
+    keywords = sort_out(given)
+    machine, options = keywords.machine, SourceOptions.of(keywords.of_source())
     device = resolve_device(machine.device)
     precision = resolve_precision(machine.precision, device)
     place = data_dir or default_data_dir()
     check_images(data)
-    images = None if data == "auto" else Images.of(prepare(data, data_dir))
+    images = None if data == "auto" else Images.of(prepare(data, data_dir, options))
     rows: list[Row] = []
     for name in names():
         chosen = find(name)
         named = chosen.data if data == "auto" else data
-        here = bool(find_source(named).files(place))
+        here = bool(find_source(named, options if data != "auto" else NO_OPTIONS).files(place))
         with _measuring(name):
             points = chosen.points(scale, largest_train_size(images.train) if images else None)
             repeated = seeds or chosen.scale(scale).seeds

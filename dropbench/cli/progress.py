@@ -1,5 +1,7 @@
 """The progress of a set of runs: a live display on a terminal, a plain line per finished run elsewhere."""
 
+import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -10,6 +12,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from dropbench.cli.console import err, plain_progress, tell
+from dropbench.datasets.progress import shown_by
 from dropbench.run import telling
 from dropbench.run.config import RunConfig
 from dropbench.run.result import EpochRecord, RunResult
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from dropbench.experiments.workbench import Agenda
 
 
+_UNSEEN_SECONDS = 1.0
 _OTHER_LINES = 4  # of the terminal: the bar of all runs, one more bar, and room for a message
 
 
@@ -45,8 +49,18 @@ def watching() -> "Iterator[PlainProgress | LiveProgress]":
         yield PlainProgress()
         return
     display = LiveProgress()
-    with display.bars:
+    with display.bars, shown_by(display.reading):
         yield display
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Show on a terminal how far the reading of data is, while the context lasts."""
+    if plain_progress():
+        yield
+        return
+    with watching():
+        yield
 
 
 def _tell_lacking(plan: "Agenda") -> None:
@@ -83,7 +97,7 @@ class PlainProgress(Progress):
 
 
 class LiveProgress(Progress):
-    """A bar for all runs and one for each worker's run, with its epoch, loss and validation error."""
+    """A bar for all runs and one for each worker's run, with its epoch, loss and validation error or loss."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,6 +112,8 @@ class LiveProgress(Progress):
             transient=True,
         )
         self._all: TaskID | None = None
+        self._read: TaskID | None = None
+        self._began = 0.0
         self._workers: dict[int, TaskID] = {}
         self._runs = self._ended = self._bad = 0
 
@@ -105,6 +121,8 @@ class LiveProgress(Progress):
         """Start the bar of all runs, measured in epochs; one run has only its own."""
         self.names = telling.telling(plan.todo)
         self._runs = len(plan.todo)
+        if self._read is not None:
+            self.bars.remove_task(self._read)
         if plan.before:
             done = telling.counted(plan.before, "run")
             tell(f"{done} {'was' if plan.before == 1 else 'were'} done before and skipped")
@@ -112,6 +130,17 @@ class LiveProgress(Progress):
         if self._runs > 1:
             epochs = sum(config.optimizer.epochs for config in plan.todo)
             self._all = self.bars.add_task("all runs", total=epochs, state=self._count())
+
+    def reading(self, what: str, done: int, total: int) -> None:
+        """Move the bar of data that are read, which is shown if that takes more than a second."""
+        now = time.monotonic()
+        if self._read is None:
+            self._began = self._began or now
+            if now - self._began < _UNSEEN_SECONDS or done == total:
+                return
+            self._read = self.bars.add_task("", total=total, state="")
+        state = f"{done:,}/{total:,}"
+        self.bars.update(self._read, description=what, completed=done, total=total, state=state)
 
     def progress(self, worker: int, config: RunConfig, record: EpochRecord | None) -> None:
         """Move a worker's bar, and with it that of all runs."""
@@ -126,10 +155,11 @@ class LiveProgress(Progress):
                 state=f"epoch 0/{config.optimizer.epochs}",
             )
             return
-        state = (
-            f"epoch {record.epoch}/{config.optimizer.epochs}  loss {record.train_loss:.3f}  "
-            f"val error {record.val_error_percent:.2f} %"
+        classifies = math.isfinite(record.val_error_percent)
+        validated = (
+            f"val error {record.val_error_percent:.2f} %" if classifies else f"val loss {record.val_loss:.3f}"
         )
+        state = f"epoch {record.epoch}/{config.optimizer.epochs}  loss {record.train_loss:.3f}  {validated}"
         if worker in self._workers:
             self.bars.update(self._workers[worker], completed=record.epoch, state=state)
         if self._all is not None:

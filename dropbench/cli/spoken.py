@@ -1,12 +1,14 @@
 """The library's sentences in the words of the command line: a setting in backticks becomes its flag."""
 
 import re
+import shlex
 
 from dropbench.run.config import SETTINGS
 from dropbench.run.machine import Machine, Policy
 from dropbench.run.setting import settings_of
 
 _FLAGS = {each.name: each.flag for each in (*SETTINGS.values(), *settings_of(Machine), *settings_of(Policy))}
+_FLAGS["data"] = "--data"  # which each command declares by itself
 _NAMED = re.compile(r"(?<!`)`([a-z][a-z0-9_]*)(?:=([^`]+))?`(?!`)")
 
 
@@ -17,4 +19,6 @@ def spoken(sentence: str) -> str:
 
 def _flag(name: str, value: str | None) -> str:
     flag = _FLAGS.get(name, f"--{name.replace('_', '-')}") or name  # no flag: nobody sets it here
-    return flag if value is None or value == "True" else f"{flag} {value}"
+    if value is None or value == "True":
+        return flag
+    return f"{flag} {shlex.quote(value) if ' ' in value else value}"

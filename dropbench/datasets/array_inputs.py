@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from dropbench.datasets.layout import Layout
+from dropbench.datasets.array_layout import Layout
 from dropbench.datasets.stored import CHUNK, kept
 from dropbench.errors import DropbenchError
 from dropbench.run.telling import counted

@@ -1,9 +1,10 @@
 """The cache of decoded data sets: .npy files, keyed by their content, that workers map into memory.
 
 Each data set has a folder that is named by its digest, with the sums of its pixels beside the arrays. The
-folder ``sources`` maps two fingerprints of a source to that digest. One is of what the file system says of
-its files, so a data set that was decoded before is found without reading its source; the other of their
-content, so one that was copied or moved need not be decoded again.
+folder ``sources`` maps two fingerprints of a source to that digest, and to what is no part of it: names of
+classes and columns, and notes. One is of what the file system says of its files, so a data set that was
+decoded before is found without reading its source; the other of their content, so one that was copied or
+moved need not be decoded again.
 """
 
 import contextlib
@@ -12,9 +13,10 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -66,7 +68,8 @@ def find(source_fingerprint: str) -> DataSet | None:
     """Return the data set decoded from the source with this fingerprint, or None if it is not cached."""
     # If an entry is missing or incomplete, the source is simply decoded again.
     with contextlib.suppress(OSError, ValueError, EOFError, KeyError, TypeError):
-        return load((cache_folder() / "sources" / source_fingerprint).read_text(encoding="utf-8").strip())
+        told = json.loads((cache_folder() / "sources" / source_fingerprint).read_text(encoding="utf-8"))
+        return _load(told["key"], told)
     return None
 
 
@@ -83,12 +86,13 @@ def save(data: DataSet, source_fingerprint: str) -> DataSet:
         with FileLock(cache_folder() / f"{key}.lock"):
             shutil.rmtree(cache_folder() / key, ignore_errors=True)
             _write_folder(data, cache_folder() / key)
-    remember(source_fingerprint, key)
-    return replace(load(key), name=data.name, told=data.told)
+    data = replace(data, key=key)
+    remember(source_fingerprint, data)
+    return _load(key, _meta(data)).called(data.name, data.told)
 
 
-def remember(source_fingerprint: str, key: str) -> None:
-    """Take note that the source with this fingerprint is decoded to the data set with the digest ``key``.
+def remember(source_fingerprint: str, data: DataSet) -> None:
+    """Take note that the source with this fingerprint is decoded to ``data``, which are in the cache.
 
     Raises:
         DropbenchError: if the cache cannot be written.
@@ -97,7 +101,8 @@ def remember(source_fingerprint: str, key: str) -> None:
     with _writing():
         sources = cache_folder() / "sources"
         sources.mkdir(parents=True, exist_ok=True)
-        (sources / source_fingerprint).write_text(key, encoding="utf-8")
+        told = json.dumps({"key": data.key, **_meta(data)})
+        (sources / source_fingerprint).write_text(told, encoding="utf-8")
 
 
 def keep(data: DataSet) -> None:
@@ -139,8 +144,11 @@ def load(key: str) -> DataSet:
         OSError, ValueError, EOFError, KeyError: if it is not cached, or its files are damaged.
 
     """
+    return _load(key, json.loads((cache_folder() / key / "meta.json").read_text(encoding="utf-8")))
+
+
+def _load(key: str, meta: Mapping[str, Any]) -> DataSet:
     folder = cache_folder() / key
-    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     # Mode "c" is copy-on-write: pages are shared until written, and torch gets the writable array it needs.
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in ARRAYS}
     columns = tuple(Column(name, tuple(values), missing) for name, values, missing in meta.get("columns", []))
@@ -157,6 +165,17 @@ def load(key: str) -> DataSet:
         # The property has its value from now on; dataclasses.replace makes a set without it.
         vars(data)["pixel_sums"] = _pixel_sums(folder / _SUMS, data.train_inputs)
     return data
+
+
+def _meta(data: DataSet) -> dict[str, Any]:
+    """All that a data set is beside its arrays, for a JSON file."""
+    return {
+        "name": data.name,
+        "classes": list(data.classes),
+        "columns": [[each.name, list(each.categories), each.missing] for each in data.columns],
+        "validation": data.validation,
+        "notes": list(data.notes),
+    }
 
 
 def _pixel_sums(file: Path, images: np.ndarray) -> np.ndarray:
@@ -193,14 +212,7 @@ def _write_folder(data: DataSet, folder: Path) -> None:
             np.save(partial / f"{name}.npy", np.ascontiguousarray(getattr(data, name)), allow_pickle=False)
         if not data.columns:
             np.save(partial / _SUMS, data.pixel_sums, allow_pickle=False)
-        meta = {
-            "name": data.name,
-            "classes": list(data.classes),
-            "columns": [[each.name, list(each.categories), each.missing] for each in data.columns],
-            "validation": data.validation,
-            "notes": list(data.notes),
-        }
-        (partial / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+        (partial / "meta.json").write_text(json.dumps(_meta(data)), encoding="utf-8")
         partial.rename(folder)  # atomic: the folder appears complete or not at all
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -4,7 +4,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -126,6 +126,13 @@ class DataSet:
             self.test_inputs.max(),
         )
         return 1.0 if min(between) >= 0 and max(between) <= 1 else None
+
+    def called(self, name: str, told: Mapping[str, Any]) -> "DataSet":
+        """The same data under another name, made of their source by other settings."""
+        other = replace(self, name=name, told=told)
+        if "pixel_sums" in vars(self):
+            vars(other)["pixel_sums"] = self.pixel_sums
+        return other
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -1,91 +1,276 @@
-"""The layout of an array of inputs: where the channels of images are, or that it is a table."""
+"""The layout of a folder of images: which files there are, of which classes and splits."""
 
-from dataclasses import dataclass
-from typing import Any
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from dropbench.datasets.stored import Stored
-from dropbench.datasets.table import MOST_FEATURES
-from dropbench.errors import DropbenchError
+from dropbench.datasets.held_out import held_out
+from dropbench.datasets.options import SourceOptions, shown
+from dropbench.errors import DropbenchError, UsageError
+from dropbench.run.telling import counted
 
-_SHAPES = (
-    "Images are (n, height, width), (n, height, width, channels) or (n, channels, height, width); a table is "
-    "(n, features)."
-)
-_USUAL = (1, 3)  # channels
+HOW = "Lay it out as PATH/train/CLASS/* and PATH/test/CLASS/*, or as PATH/CLASS/*."
+Labelled = tuple[int, Path]
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+_SPLITS = {
+    "train": TRAIN,
+    "training": TRAIN,
+    "val": VALIDATION,
+    "valid": VALIDATION,
+    "validation": VALIDATION,
+    "test": TEST,
+    "testing": TEST,
+}
+# What systems and programs leave behind, beside hidden files; @eaDir has small copies of the images.
+_JUNK = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found"}
+# Pillow knows these by name, and needs a program or a library of somebody else to read them.
+_STUBS = {"BUFR", "GRIB", "HDF5", "MPEG"}
+_NAMED = 3  # endings and names that a sentence lists
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What the axes of an array of inputs are."""
+    """The image files of a folder, each with the place of its class, ordered by class and name."""
 
-    shape: tuple[int, ...]
-    """The shape of an example: ``(channels, height, width)``, or ``(features,)``."""
-    channels_last: bool = False
-    note: str = ""
-    """What a user should know of how it was found."""
-
-    @property
-    def features(self) -> int:
-        """The columns of a table; 0 for images."""
-        return self.shape[0] if len(self.shape) == 1 else 0
+    classes: tuple[str, ...]
+    train: tuple[Labelled, ...]
+    validation: tuple[Labelled, ...]
+    test: tuple[Labelled, ...]
+    dead: frozenset[Path]
+    """The links among the files that lead nowhere."""
+    notes: tuple[str, ...]
+    """Sentences on what was made of the folder that a user should know."""
 
     @property
-    def noun(self) -> str:
-        """The word for several examples."""
-        return "rows" if self.features else "images"
-
-    def bytes_of_value(self, dtype: np.dtype[Any]) -> int:
-        """How many bytes a value of the data set takes whose array has this type."""
-        return 8 if self.features else 1 if dtype == np.uint8 else 4
-
-    def is_ready(self, array: np.ndarray) -> bool:
-        """Whether the values of an array lie as those of a data set do."""
-        return array.flags.c_contiguous and not self.channels_last
-
-    def arranged(self, examples: np.ndarray) -> np.ndarray:
-        """Return examples in the shape of a data set's."""
-        if self.channels_last:
-            return examples.transpose(0, 3, 1, 2)
-        return examples.reshape(len(examples), *self.shape)
+    def items(self) -> tuple[Labelled, ...]:
+        """The files in the order of a data set: training, validation, test."""
+        return self.train + self.validation + self.test
 
 
-def layout_of(inputs: Stored) -> Layout:
-    """Return the layout of an array, as its shape tells it.
+def find_layout(root: Path, options: SourceOptions) -> Layout:
+    """Find the splits and classes of a folder, by its names alone.
 
-    One axis with 1 or 3 entries, the second or the last, has the channels; the second where both have. Else
-    the shorter one of the two, which is told.
+    - train and test, in any letter case; val, valid or validation beside them is the validation split.
+    - train and val: val is the test split.
+    - a folder for each class: a share of each is the test split.
 
     Raises:
-        DropbenchError: if it is no array of images or of the rows of a table.
+        DropbenchError: if it is laid out in no such way.
+        UsageError: if a test share was told and there is a test split.
 
     """
-    name, shape = inputs.name, inputs.shape
-    if inputs.dtype.kind not in "buif":
-        raise DropbenchError(f"{name} holds {inputs.dtype}.", "Inputs are numbers.")
-    if len(shape) not in (2, 3, 4) or 0 in shape:
-        raise DropbenchError(f"{name} has the shape {shape}.", _SHAPES)
-    if len(shape) == 2:
-        if shape[1] > MOST_FEATURES:
-            raise DropbenchError(
-                f"{name} has {shape[1]:,} features, more than the {MOST_FEATURES:,} that are taken.",
-                "Take out the features that matter least.",
-            )
-        return Layout(shape[1:])
-    if len(shape) == 3:
-        return Layout((1, *shape[1:]))
-    first, last = shape[1], shape[3]
-    if (first in _USUAL) != (last in _USUAL):
-        is_last, note = last in _USUAL, ""
-    elif first == last and first not in _USUAL:
-        raise DropbenchError(
-            f"{name} has the shape {shape}, and which axis has the channels is not to be seen.",
-            f"{_SHAPES} Volumes are not taken.",
+    if not root.is_dir():
+        raise DropbenchError(f"There is no folder {root}.", HOW)
+    splits, notes = _split_folders(root)
+    if TRAIN not in splits and splits:
+        raise DropbenchError(f"There is no folder {root / 'train'}.", HOW)
+    found = {split: _Folder(folder) for split, folder in splits.items()} or {TRAIN: _Folder(root)}
+    classes = found[TRAIN].train_classes()
+    for split, folder in found.items():
+        folder.check(split, classes)
+    items = {split: tuple(folder.labelled(classes)) for split, folder in found.items()}
+    notes += _passed_over(found.values())
+    if not (TEST in items or VALIDATION in items):
+        images = len(items[TRAIN])
+        items |= _drawn(items[TRAIN], options.test_share)
+        notes.append(
+            f"There is no test split: {len(items[TEST]):,} of the {images:,} images are drawn for one, "
+            "the same for all seeds."
         )
-    else:
-        is_last = last < first and last not in _USUAL
-        channels, axis = (last, "last") if is_last else (first, "second")
-        note = f"{name} {shape} is taken as images with {channels} channels, which the {axis} axis has."
-    found = (last, *shape[1:3]) if is_last else shape[1:]
-    return Layout(found, channels_last=is_last, note=note.replace(" 1 channels", " 1 channel"))
+    elif "test_share" in options.told:
+        raise UsageError(f"The folder {root} has a test split of its own.", "Leave out `test_share`.")
+    elif TEST not in items:
+        notes.append(f"There is no folder test, so {splits[VALIDATION].name} is the test split.")
+        items[TEST] = items.pop(VALIDATION)
+    dead = frozenset(
+        file for folder in found.values() for each in folder.found.values() for file in each.dead
+    )
+    return Layout(
+        tuple(map(shown, classes)), items[TRAIN], items.get(VALIDATION, ()), items[TEST], dead, tuple(notes)
+    )
+
+
+def _drawn(items: Sequence[Labelled], share: float) -> dict[str, tuple[Labelled, ...]]:
+    """Training and test items, out of those of all classes."""
+    test = held_out(np.array([label for label, _ in items]), len(items), share)
+    return {
+        TRAIN: tuple(item for item, out in zip(items, test, strict=True) if not out),
+        TEST: tuple(item for item, out in zip(items, test, strict=True) if out),
+    }
+
+
+def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
+    """The folders of splits, each of which has folders in it, and what is to be said of the others."""
+    splits: dict[str, Path] = {}
+    others = []
+    for folder in _folders(root):
+        split = _SPLITS.get(folder.name.casefold())
+        if split is None or not _folders(folder):
+            others.append(folder)
+        elif split in splits:
+            raise DropbenchError(
+                f"Both {splits[split]} and {folder.name} are its {split} split.", "Rename or remove one."
+            )
+        else:
+            splits[split] = folder
+    if TRAIN in splits and len(splits) == 1:
+        for folder in others:
+            if _SPLITS.get(folder.name.casefold()) and _scan(folder).images:
+                raise DropbenchError(
+                    f"The images in {folder} are in no folders of classes.",
+                    f"Sort them by class, or split the training images: `data=folder:{splits[TRAIN]}`.",
+                )
+    notes = []
+    if splits and (left := [folder.name for folder in others if _scan(folder).images]):
+        notes.append(
+            f"Left out: {_listed(left)}, which {'is' if len(left) == 1 else 'are'} no split with classes."
+        )
+    return splits, notes
+
+
+@dataclass
+class _Scan:
+    """What a folder holds, with all in it."""
+
+    images: list[Path] = field(default_factory=list)
+    dead: list[Path] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+    """The other files by their endings."""
+    nested: int = 0
+    """Images that are in folders within it."""
+
+
+class _Folder:
+    """A folder that has a folder for each class."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.found = {folder.name: _scan(folder) for folder in _folders(path)}
+        self.beside = _scan(path, deep=False)
+
+    def train_classes(self) -> list[str]:
+        """The classes, sorted; raises DropbenchError for one without an image, or fewer than two."""
+        classes = sorted(self.found)
+        for name in classes:
+            if not self.found[name].images:
+                raise DropbenchError(
+                    f"The class folder {self.path / name} {_holds(self.found[name].others)}.",
+                    "Remove it, or add images.",
+                )
+        if len(classes) < 2:
+            found = f"only the class {shown(classes[0])!r}" if classes else "no class"
+            hint = f"Two or more are needed. {HOW}"
+            if classes and len(_folders(self.path / classes[0])) > 1:
+                hint = f"Two or more are needed. Did you mean `data=folder:{self.path / classes[0]}`?"
+            raise DropbenchError(f"The folder {self.path} has {found}.", hint)
+        return classes
+
+    def check(self, split: str, classes: Sequence[str]) -> None:
+        """Raise DropbenchError for a class that is not among the classes, or if there is no image."""
+        unknown = sorted(name for name, found in self.found.items() if name not in classes and found.images)
+        if unknown:
+            raise DropbenchError(
+                f"{self.path} has the class {shown(unknown[0])!r}, which has no training images.",
+                "Add training images, or remove the class.",
+            )
+        if not any(found.images for found in self.found.values()):
+            raise DropbenchError(f"The {split} split {self.path} has no images.", HOW)
+
+    def labelled(self, classes: Sequence[str]) -> Iterator[Labelled]:
+        """Each image with the place of its class."""
+        for label, name in enumerate(classes):
+            if name in self.found:
+                yield from ((label, file) for file in self.found[name].images)
+
+
+def _passed_over(folders: Iterable[_Folder]) -> list[str]:
+    """What is to be said of files that are not where they belong, or no images."""
+    folders = list(folders)
+    notes = []
+    scans = [scan for folder in folders for scan in folder.found.values()]
+    if nested := sum(scan.nested for scan in scans):
+        lie = "image lies in a folder" if nested == 1 else "images lie in folders"
+        notes.append(
+            f"{nested:,} {lie} within its class's folder, and {'is' if nested == 1 else 'are'} used."
+        )
+    if others := sum((scan.others for scan in scans), Counter()):
+        notes.append(f"Passed over, since they are no images that Pillow reads here: {_by_ending(others)}.")
+    if beside := sum(len(folder.beside.images) for folder in folders):
+        notes.append(f"{counted(beside, 'image')} beside the folders of classes: left out.")
+    return notes
+
+
+def _folders(path: Path) -> list[Path]:
+    """The folders in a folder, without hidden ones and junk, sorted by name."""
+    with os.scandir(path) as entries:
+        return sorted(Path(entry.path) for entry in entries if _is_folder(entry) and not _is_junk(entry.name))
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()  # a link may be to itself
+
+
+def _is_junk(name: str) -> bool:
+    return name.startswith(".") or name.casefold() in _JUNK
+
+
+def _scan(path: Path, deep: bool = True) -> _Scan:
+    """Sort the files of a folder, with those of the folders in it unless ``deep`` is False."""
+    found = _Scan()
+    _scan_into(found, str(path), deep, above=(), endings=image_endings())
+    found.images.sort()
+    return found
+
+
+def _scan_into(found: _Scan, path: str, deep: bool, above: tuple[str, ...], endings: frozenset[str]) -> None:
+    above = (*above, os.path.realpath(path))
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if _is_junk(entry.name):
+                continue
+            ending = os.path.splitext(entry.name)[1].lower()
+            if _is_folder(entry):
+                if deep and os.path.realpath(entry.path) not in above:  # a link may lead back up
+                    before = len(found.images)
+                    _scan_into(found, entry.path, deep, above, endings)
+                    if len(above) == 1:
+                        found.nested += len(found.images) - before
+            elif ending not in endings or not (entry.is_file() or entry.is_symlink()):
+                found.others[ending or "no ending"] += 1
+            else:
+                file = Path(entry.path)
+                found.images.append(file)
+                if entry.is_symlink() and not os.path.isfile(entry.path):
+                    found.dead.append(file)
+
+
+@cache
+def image_endings() -> frozenset[str]:
+    """The endings of the files that Pillow reads here, like ``.png``."""
+    known: Mapping[str, str] = Image.registered_extensions()
+    readable = {*Image.OPEN, "MPO"} - _STUBS  # MPO is opened as JPEG
+    return frozenset(ending for ending, name in known.items() if name in readable)
+
+
+def _holds(others: Counter[str]) -> str:
+    """What a folder without an image holds, so that a format that is not read is seen."""
+    if not others:
+        return "has no images"
+    return f"has no images in a format that Pillow reads here, but files: {_by_ending(others)}"
+
+
+def _by_ending(files: Counter[str]) -> str:
+    return _listed([f"{count:,} of {shown(ending)}" for ending, count in files.most_common()])
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(map(shown, names[:_NAMED])) + more

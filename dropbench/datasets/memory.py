@@ -1,36 +1,46 @@
-"""The memory that is there, before data are read into it."""
+"""The memory that this machine has left, so that what cannot fit is told before it is tried."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from dropbench.errors import DropbenchError
 
-_OF_SYSTEM = Path("/proc/meminfo")
-_OF_CONTAINER = Path("/sys/fs/cgroup")
+GIB = 1 << 30
+_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
-def available_bytes() -> int | None:
-    """Return the memory that a process can still have, in bytes; None where the system does not say."""
-    found = []
-    try:
-        lines = dict(line.split(":", 1) for line in _OF_SYSTEM.read_text().splitlines())
-        found.append(1024 * int(lines["MemAvailable"].split()[0]))
-    except (OSError, KeyError, ValueError):  # no Linux
-        names = os.sysconf_names if hasattr(os, "sysconf_names") else {}
-        if {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= set(names):
-            found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    try:
-        limit = (_OF_CONTAINER / "memory.max").read_text().strip()
-        if limit != "max":
-            found.append(int(limit) - int((_OF_CONTAINER / "memory.current").read_text()))
-    except (OSError, ValueError):  # no container, or one without a limit
-        pass
-    return min(found, default=None)
+def available_memory_bytes() -> int | None:
+    """Return the memory that a process can still have here; None where the platform does not tell.
+
+    It is what the system has available (on Linux; else all of its memory), within the limits of a container
+    and of the process.
+    """
+    return min(_limits(), default=None)
+
+
+def _limits() -> Iterator[int]:
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # Windows has no sysconf
+        yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                yield int(line.split()[1]) * 1024
+    for limit in _CGROUP_LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # "max" is no limit
+            yield int(Path(limit).read_text(encoding="ascii"))
+    with contextlib.suppress(ImportError):  # Windows has no such module
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if soft != resource.RLIM_INFINITY:
+            yield soft
 
 
 def check_memory(what: str, needed: float) -> None:
     """Raise DropbenchError if ``what`` needs more bytes of memory than there are."""
-    there = available_bytes()
+    there = available_memory_bytes()
     if there is not None and needed > there:
         raise DropbenchError(
             f"{what} needs about {needed / 1e9:,.1f} GB of memory; {max(there, 0) / 1e9:,.1f} GB are free.",

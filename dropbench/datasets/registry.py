@@ -2,7 +2,6 @@
 
 import logging
 import os
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -39,6 +38,29 @@ def inputs_of(name: str) -> str:
     return IMAGES if name in SOURCES else form.inputs if form is not None else ""
 
 
+def takes(name: str, option: str) -> bool:
+    """Whether data of this name take an option."""
+    form = FORMS.get(name.partition(":")[0])
+    return form is not None and option in form.takes
+
+
+def unknown_data(name: str, kind: str = "data set", setting: str = "data", *more: str) -> UsageError:
+    """Return the error for a name that is none; for a file or a folder that is there it says what to write.
+
+    ``more`` are names that are known beside those of data sets, and ``setting`` is told the name.
+    """
+    try:
+        path = Path(name).expanduser()
+        ending = "/" if path.is_dir() else path.name.lower() if path.is_file() else ""
+    except (OSError, ValueError, RuntimeError):  # too long, or with what no path has
+        ending = ""
+    for form in FORMS.values():
+        if ending.endswith(form.endings) and ending:
+            what = "folder" if ending == "/" else "file"
+            return UsageError(f"{name!r} is a {what}, no {kind}.", f"Write `{setting}={form.prefix}:{name}`.")
+    return unknown_name(kind, name, [*more, *SOURCES, *(form.name for form in FORMS.values())])
+
+
 def find_source(name: str, options: SourceOptions = NO_OPTIONS) -> Source:
     """Return the source of the data set ``name``.
 
@@ -51,7 +73,7 @@ def find_source(name: str, options: SourceOptions = NO_OPTIONS) -> Source:
     if form is not None and not where:
         raise UsageError(f"`data={prefix}:` has no {form.where.lower()}.", f"Write `data={form.name}`.")
     if form is None and name not in SOURCES:
-        raise unknown_name("data set", name, [*SOURCES, *(form.name for form in FORMS.values())])
+        raise unknown_data(name)
     for option in options.told:
         if form is None or option not in form.takes:
             of = [known.name for known in FORMS.values() if option in known.takes]
@@ -81,7 +103,7 @@ def prepare(name: str, data_dir: Path | None = None, options: SourceOptions = NO
     """
     source = find_source(name, options)
     data_dir = data_dir or default_data_dir()
-    data = replace(_cached(source, data_dir), name=source.name, told=options.told)
+    data = _cached(source, data_dir).called(source.name, options.told)
     for note in data.notes:
         _log.warning(note)
     return data
@@ -102,5 +124,5 @@ def _cached(source: Source, data_dir: Path) -> DataSet:
         data = source.decode(data_dir)
         data.check()
         data = cache.save(data, content)
-    cache.remember(fingerprint, data.key)
+    cache.remember(fingerprint, data)
     return data

@@ -15,6 +15,7 @@ import torch
 from dropbench import __version__
 from dropbench.engine.allocator import keep_memory
 from dropbench.errors import DropbenchError, UsageError, unknown_name
+from dropbench.run.blocks.data import CLASSIFICATION, REGRESSION
 from dropbench.run.blocks.optimizer import PRECISIONS
 from dropbench.run.machine import DEVICES
 
@@ -38,8 +39,11 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
-def resolve_precision(name: str, device: torch.device) -> str:
+def resolve_precision(name: str, device: torch.device, task: str = CLASSIFICATION) -> str:
     """Return ``fp32``, ``tf32`` or ``bf16``; ``auto`` is bf16 if the hardware computes it faster than fp32.
+
+    For a regression ``auto`` is fp32: numbers in bf16 have three digits, and rounded predictions would be off
+    by more than a small noise level. The classes that a classifier tells apart do not need more.
 
     Raises:
         UsageError: if the name is unknown, or if it is tf32 and the device does not have it.
@@ -53,6 +57,8 @@ def resolve_precision(name: str, device: torch.device) -> str:
         )
     if name != "auto":
         return name
+    if task == REGRESSION:
+        return "fp32"
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
     # Other processors emulate bf16, which is several times slower than fp32.

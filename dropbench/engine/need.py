@@ -9,12 +9,14 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dropbench.catalog.models import InputShape
+from dropbench.dropout.control import set_strength
 from dropbench.models.build import make_module
 from dropbench.run.config import RunConfig
 
 CONTEXT = 1e9
 """Bytes of a process without a run: its CUDA context, and what cuBLAS and cuDNN keep for themselves."""
 _OF_A_PARAMETER = 4 + 4 + 4 + 2 + 4  # bytes: master, gradient, velocity, half, and those of the best epoch
+_LEAST_OF_A_PARAMETER = 4 + 4 + 4  # bytes: master, gradient, velocity
 _OF_A_UNIT = 4 + 4  # bytes: the unit, which the backward pass needs, and its gradient
 _EVALUATED = 4096 * 32 * 32  # pixels of a batch that is evaluated, at most
 _TILE = 64
@@ -40,24 +42,47 @@ class Need:
         return operations / time if time else there
 
 
+def least_memory(config: RunConfig, input_shape: InputShape, outputs: int, examples: int) -> float:
+    """Return bytes that no run of ``config`` does without, on any device.
+
+    They are those of the weights with their gradients and velocities, of the largest of a batch's layers with
+    its gradient, and of the inputs of the ``examples`` of all splits together.
+    """
+    parameters, shapes, _ = _traced(config, input_shape, outputs, examples)
+    return parameters * _LEAST_OF_A_PARAMETER + shapes.largest * _OF_A_UNIT + examples * _bytes(input_shape)
+
+
 def need_of(config: RunConfig, input_shape: InputShape, classes: int, images: int) -> Need:
     """Estimate the need of a run of ``config`` on a data set of ``images``, those of all splits together."""
-    batch = min(config.optimizer.batch_size, images)
-    with torch.no_grad(), torch.device("meta"):  # shapes only
-        model = make_module(input_shape, classes, config).eval()
-        with _Shapes() as shapes:
-            model(torch.empty(batch, *input_shape))
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    parameters, shapes, batch = _traced(config, input_shape, classes, images)
     places = math.prod(input_shape[1:])
     evaluated = min(images, _EVALUATED // places)
     memory = (
         CONTEXT
-        + images * (math.prod(input_shape) * (1 if len(input_shape) > 1 else 4) + 8)  # 8 bytes are a label
+        + images * (_bytes(input_shape) + 8)  # 8 bytes are a label
         + parameters * (_OF_A_PARAMETER + 4 * config.optimizer.snapshots)
         + shapes.units * _OF_A_UNIT
         + 2 * shapes.largest * 4 * evaluated / batch  # a layer's units are made of those before it
     )
     return Need(memory, tuple(shapes.products))
+
+
+def _bytes(input_shape: InputShape) -> int:
+    """The bytes of an example's input: pixels are bytes, features float32."""
+    return math.prod(input_shape) * (1 if len(input_shape) > 1 else 4)
+
+
+def _traced(
+    config: RunConfig, input_shape: InputShape, outputs: int, examples: int
+) -> tuple[int, "_Shapes", int]:
+    """The number of weights, the shapes of a batch's pass through the net, and the size of the batch."""
+    batch = min(config.optimizer.batch_size, examples)
+    with torch.no_grad(), torch.device("meta"):  # shapes only
+        model = make_module(input_shape, outputs, config).eval()
+        set_strength(model, 0)  # thinned nets would draw their masks at test, too
+        with _Shapes() as shapes:
+            model(torch.empty(batch, *input_shape))
+    return sum(parameter.numel() for parameter in model.parameters()), shapes, batch
 
 
 def largest(needs: Iterable[Need], there: int) -> Need:

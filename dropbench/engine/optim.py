@@ -1,9 +1,9 @@
-"""Optimisation: SGD with max-norm, and learning-rate schedules."""
+"""Optimisation: SGD with max-norm and clipped gradients, and learning-rate schedules."""
 
 import functools
 import math
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
@@ -16,6 +16,8 @@ from torch.optim.sgd import sgd
 from dropbench.kernels.sgd import Weights, sgd_step
 from dropbench.run.blocks.optimizer import CONSTANT, OptimizerSettings
 
+LARGEST_NORM = 1.0
+"""The norm that clipped gradients have together at most."""
 WARM_UP = 0.3
 """Share of the steps in which one-cycle raises the learning rate."""
 START = 1 / 25
@@ -50,6 +52,9 @@ class SGD:
     while the model trains, so that no step casts them; they are updated in float32 and rounded. That is what
     autocast computes, too. ``release`` gives the model its weights in float32.
 
+    The gradients of the ``clipped`` parameters are scaled down where their Euclidean norm, of all together,
+    exceeds LARGEST_NORM (Pascanu et al. 2013).
+
     It calls torch's own fused step as a function. Creating the class torch.optim.SGD would import
     torch._dynamo, which costs every worker about a second and 150 MB.
     """
@@ -61,8 +66,10 @@ class SGD:
         weight_decay: float,
         max_norm: float | None = None,
         half: bool = False,
+        clipped: Iterable[nn.Parameter] = (),
     ) -> None:
         self.momentum = momentum
+        self._clipped = list(clipped)
         layers = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
         bounded = {layer.weight for layer in layers}
         halved = {each for layer in layers for each in layer.parameters(recurse=False)} if half else set()
@@ -89,6 +96,8 @@ class SGD:
     @torch.no_grad()
     def step(self, learning_rate: Rate) -> None:
         """Update the parameters that have a gradient by one step."""
+        if self._clipped:
+            nn.utils.clip_grad_norm_(self._clipped, LARGEST_NORM)  # without a wait for the device
         rest = []
         for entry in self._entries:
             if entry.parameter.grad is not None and entry.weights.fit_a_kernel:
@@ -103,9 +112,9 @@ class SGD:
         """Update a parameter as soon as a backward pass in this context has its whole gradient.
 
         The gradient is then still in a cache, and its memory is free for the next one. ``step`` afterwards
-        updates what no kernel takes.
+        updates what no kernel takes, and all where gradients are clipped by the norm of all.
         """
-        self._rate = learning_rate
+        self._rate = None if self._clipped else learning_rate
         try:
             yield
         finally:

@@ -79,7 +79,8 @@ class Regress(Predictor):
         σ is one number. By the loss alone, a step would grow as 1/σ² while σ falls, and no learning rate
         suits both the first epochs and the last. Times σ² the loss's is that of half the squared error,
         whatever σ is; it is the natural gradient of a Gaussian's mean (Amari 1998), and β-NLL with β = 1
-        (Seitzer et al. 2022). Weight decay, a part of the optimizer, is beside that squared error.
+        (Seitzer et al. 2022). Weight decay, a part of the optimizer, is beside that squared error. Unlike a
+        classifier's it has no bound, so that the optimizer clips the gradients of the weights.
 
         The gradient for log σ is the loss's, 1 − r²/σ², where r² is the mean squared residual of the batch.
         It is STEEPEST upwards at most, since an outlier may be a thousand σ away.
@@ -107,7 +108,8 @@ class Regress(Predictor):
     def validate(self, model: nn.Module, split: Split, precision: str) -> tuple[float, float]:
         """Return the negative log-likelihood in nats, and NaN."""
         predicted = self.scale.in_units(outputs_of(model, split.examples, split.positions, precision))
-        return -log_densities(predicted, split.targets).mean().item(), float("nan")
+        loss = -log_densities(predicted, split.targets).mean().cpu().item()
+        return loss, float("nan")
 
     def predictions(self, model: nn.Module, split: Split, precision: str) -> np.ndarray:
         """Return mean and standard deviation in the unit of the target, float32 ``(examples, 2)``."""

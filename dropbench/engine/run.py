@@ -35,6 +35,7 @@ from dropbench.engine.task import Predictor, Split, Task
 from dropbench.engine.tasks import task_of
 from dropbench.engine.turns import Turns
 from dropbench.models.build import build_model
+from dropbench.models.gaussian import GaussianNet
 from dropbench.run.config import RunConfig
 from dropbench.run.result import MOST_TRAINING_IMAGES, EpochRecord, PanelRecord, RunResult, ood_split
 from dropbench.run.streams import numpy_generator
@@ -78,6 +79,7 @@ class Run:
             config.optimizer.weight_decay,
             config.optimizer.max_norm,
             half=halves_weights(config),
+            clipped=model.net.parameters() if isinstance(model, GaussianNet) else (),
         )
         images = len(parts.drawn)
         penalties = Penalties(model, config, images)

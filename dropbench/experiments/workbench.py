@@ -18,6 +18,7 @@ from dropbench.engine.device import resolve_device, resolve_precision
 from dropbench.engine.inputs import white_of
 from dropbench.engine.panel import hidden_sites
 from dropbench.engine.penalties import check_compiles
+from dropbench.experiments.fits import check_fits
 from dropbench.models.build import make_module
 from dropbench.results import predictions
 from dropbench.results.read import with_panel
@@ -68,7 +69,7 @@ class Workbench:
 
         """
         device = resolve_device(machine.device)
-        precision = resolve_precision(machine.precision, device)
+        precision = resolve_precision(machine.precision, device, data.task)
         warn_of_repeated_images(data)
         return cls(data, device, precision, machine, Extras(machine.compile, panel, graph=machine.graph))
 
@@ -96,6 +97,7 @@ class Workbench:
             white_of(data, config)
             with torch.device("meta"):  # builds the shapes only, without memory or time
                 model = make_module(data.input_shape, data.outputs, config)
+            check_fits(config, data, model, self.device)
             if self.extras.panel:
                 hidden_sites(model)
             if self.extras.compiled:

@@ -33,8 +33,7 @@ class GaussianNet(nn.Module):
 
         """
         mean = self.net(inputs).float()
-        # Monte-Carlo passes may share a part of the net, and then it has more outputs than inputs.
-        if mean.dim() == 0 or mean.numel() != len(mean):
+        if mean.numel() != len(mean):  # which may be more than the inputs: see copies_fit
             raise UsageError(
                 f"The net of a regression has one output an example, not {tuple(mean.shape[1:])}.",
                 "Give its last layer as many outputs as the factory is told.",

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,17 @@ def diff_tables(old: Path, new: Path, choice: Choice) -> tuple[list[Table], bool
 
     """
     before, after = (_settings(folder, choice) for folder in (old, new))
-    tables = (_table(old, new, _of(before, task), _of(after, task)) for task in OF_TASK)
+    tables = [_table(old, new, _of(before, task), _of(after, task)) for task in OF_TASK]
     found = [each for each in tables if each is not None]
     if not found:
         raise DropbenchError(
             f"{old} and {new} have no setting with a seed in common.",
             "Run the same command into both, with another `out`.",
         )
+    lone = (task for task, table in zip(OF_TASK, tables, strict=True) if table is None)
+    if alone := sum(_alone(_of(before, task), _of(after, task)) for task in lone):
+        (first, worse), *others = found
+        found = [(replace(first, notes=(*first.notes, _alone_note(alone))), worse), *others]
     return [table for table, _ in found], any(worse for _, worse in found)
 
 
@@ -79,7 +84,7 @@ def _table(old: Path, new: Path, before: _Settings, after: _Settings) -> tuple[T
     rows = [_row(before[key], after[key], test, scale) for key, test in compared]
     worse = [row for row in rows if row["worse"]]
     better = [row for row in rows if row["better"]]
-    alone = len(_at_one_trial(before) ^ _at_one_trial(after))
+    alone = _alone(before, after)
     verdict = [
         f"Of {len(rows)} settings {len(worse)} are significantly worse in {new} and {len(better)} better."
     ]
@@ -88,8 +93,7 @@ def _table(old: Path, new: Path, before: _Settings, after: _Settings) -> tuple[T
         f"on the scale of the metric, Holm-corrected, below {LEVEL:g} is significant.",
     ]
     if alone:
-        which = "1 setting is" if alone == 1 else f"{alone:,} settings are"
-        notes.append(f"{which} in one of the folders only.")
+        notes.append(_alone_note(alone))
         starts = [", ".join(sorted(_starts(found))) for found in (before, after)]
         if starts[0] != starts[1]:
             notes.append(
@@ -174,6 +178,16 @@ def _told_once(keys: Sequence[_Key]) -> list[_Key]:
     for own, trials in keys:
         trials_of.setdefault(own, []).append(trials)
     return [(own, trials) for own, trials in keys if not any(trials < more for more in trials_of[own])]
+
+
+def _alone(before: _Settings, after: _Settings) -> int:
+    """How many settings one of the folders has alone."""
+    return len(_at_one_trial(before) ^ _at_one_trial(after))
+
+
+def _alone_note(settings: int) -> str:
+    which = "1 setting is" if settings == 1 else f"{settings:,} settings are"
+    return f"{which} in one of the folders only."
 
 
 def _at_one_trial(found: Collection[_Key]) -> set[_Key]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # a terminal that only shows tables need not wait for numpy
 _MOST_TOLD = 20
 _POWERS = [10.0**power for power in range(-9, 10)]
 _MANY_DECADES = 1e4
+_FAR = 5
+_MARGIN = 0.06
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Axis:
     """The label of a second scale, of 1 − value, on the other side; empty where there is none."""
     categories: tuple[str, ...] = ()
     """The words that stand at 0, 1, 2, …, from the bottom up, in place of numbers."""
+    span: tuple[float, float] | None = None
+    """The lowest and the highest place shown, where what lies beyond is cut off; None: all are shown."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +205,36 @@ def estimates_series(
 def spans_widely(values: Sequence[float]) -> bool:
     """Whether positive values, one at least, are so far apart that a linear scale hides the small ones."""
     return bool(values) and min(values) > 0 and max(values) > 5 * min(values)
+
+
+def cut(values: Iterable[float], step: float) -> float:
+    """The place above which values are so few and so high that they would flatten all others; else infinite.
+
+    It is five times as far above the lowest value as the lower half of the values reaches, with ``step``
+    added, a difference that matters. So it moves with the values, and needs no 0.
+    """
+    ordered = sorted(value for value in values if math.isfinite(value))
+    if not ordered:
+        return math.inf
+    lowest, middle = ordered[0], ordered[(len(ordered) - 1) // 2]
+    highest = lowest + _FAR * (middle - lowest + step)
+    return highest if ordered[-1] > highest else math.inf
+
+
+def span_below(series: Iterable[Series], highest: float) -> tuple[float, float] | None:
+    """The span that holds all points up to ``highest``, with their intervals; None where that is infinite."""
+    if math.isinf(highest):
+        return None
+    places = [
+        place
+        for each in series
+        for point in zip(each.y, each.low or each.y, each.high or each.y, strict=True)
+        if point[0] <= highest
+        for place in point
+        if math.isfinite(place)
+    ]
+    margin = _MARGIN * (max(places) - min(places))
+    return min(places) - margin, max(places) + margin
 
 
 def log_ticks(values: Iterable[float]) -> list[float]:

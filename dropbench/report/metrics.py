@@ -63,6 +63,7 @@ class Metric:
 
 ERROR = Metric("error", "error_percent", "error, %", "points", 2)
 RMSE = Metric("rmse", "rmse", "RMSE", "", 3, of_target=True)
+COVERAGE = Metric("coverage", "coverage_error", "coverage error", "", 4)
 OF_TASK = {
     CLASSIFICATION: (
         ERROR,
@@ -73,14 +74,11 @@ OF_TASK = {
     REGRESSION: (
         RMSE,
         Metric("nll", "nll", "NLL, nats", "nats", 3, of_density=True),
-        Metric("coverage", "coverage_error", "coverage error", "", 4),
+        COVERAGE,
     ),
 }
 """The metrics of each task, its default first."""
-METRICS = Registry(
-    "metric",
-    {metric.name: metric for task in (REGRESSION, CLASSIFICATION) for metric in OF_TASK[task]},
-)
+METRICS = Registry("metric", {metric.name: metric for metric in (*OF_TASK[CLASSIFICATION], RMSE, COVERAGE)})
 """Every metric by its name; what tasks share is that of classification."""
 
 

@@ -9,7 +9,14 @@ from dropbench.report.table import Column, Row, Table, number
 from dropbench.run.result import RunResult
 
 _SPLITS = {"train": "training", "val": "validation", "test": "test"}
-_METRICS = {"error_percent": "error, %", "nll": "NLL, nats", "brier": "Brier", "ece": "ECE"}
+_METRICS = {
+    "error_percent": "error, %",
+    "rmse": "RMSE",
+    "nll": "NLL, nats",
+    "brier": "Brier",
+    "ece": "ECE",
+    "coverage_error": "coverage error",
+}
 
 
 @dataclass(frozen=True)
@@ -28,9 +35,11 @@ class RunSubject(Subject):
             for name in _METRICS
             if f"test_{name}" in metrics
         )
+        regresses = "test_rmse" in metrics
         columns = (
             Column("", lambda row: _METRICS[row["metric"]], left=True),
-            *(Column(title, number(title, ".4f")) for title in _SPLITS.values()),
+            # The root mean squared error is in the unit of the target, which may be of any size.
+            *(Column(title, number(title, ".5g" if regresses else ".4f")) for title in _SPLITS.values()),
         )
         status, message = self.result.status, self.result.message
         verdict = (f"The run {status}: {message}.",) if status != "ok" else _in_words(rows)
@@ -44,11 +53,13 @@ class RunSubject(Subject):
 
 
 def _in_words(rows: Sequence[Row]) -> tuple[str, ...]:
-    errors = [row for row in rows if row["metric"] == "error_percent"]
+    """The error of a classifier, or the root mean squared error of a regression."""
     return tuple(
-        f"Test error {row['test']:.2f} %, validation error {row['validation']:.2f} %, training error "
-        f"{row['training']:.2f} %, all with dropout off."
-        for row in errors
+        f"Test {name} {row['test']:{form}}{unit}, validation {name} {row['validation']:{form}}{unit}, "
+        f"training {name} {row['training']:{form}}{unit}, all with dropout off."
+        for row in rows
+        for metric, name, form, unit in (("error_percent", "error", ".2f", " %"), ("rmse", "RMSE", ".4g", ""))
+        if row["metric"] == metric
     )
 
 

@@ -32,7 +32,7 @@ class EpochRecord:
 
     Training figures are means over the epoch with dropout on; for dropout boosting they are those of weight
     scaling. The loss is the negative log-likelihood in nats without penalties. For an autoencoder it is the
-    cross-entropy of an image's pixels, and the error in percent is NaN.
+    cross-entropy of an image's pixels. Only classifiers have an error in percent; else it is NaN.
     """
 
     epoch: int
@@ -105,22 +105,25 @@ def kept_arrays(config: RunConfig, ood: str = "") -> frozenset[str]:
     - If it trains on a bootstrap, ``oob``: the predictions for the out-of-bag images, which were not drawn.
       They are at ``oob_positions`` of the training split and have ``oob_labels``.
 
-    A regression has the same, but for three things. Predictions are means and standard deviations in float32,
-    ``(examples, 2)``; ``…_mc`` has all passes in their order, ``(samples, examples, 2)``, and nothing beside
-    it; and targets are ``…_targets`` in place of ``…_labels``.
+    A net for a regression has predictions in float32, which are mean and standard deviation in the unit of
+    the target, ``(…, examples, 2)``, and targets in float32:
+
+    - ``val``, ``test`` and ood_split(ood); ``val_targets`` and ``test_targets``.
+    - For Monte-Carlo dropout ``…_mc`` ``(samples, examples, 2)``, all passes in their order.
+    - ``…_snapshots`` as above; ``oob``, ``oob_positions`` and ``oob_targets``.
 
     An autoencoder has ``features``, ``originals`` and ``reconstructions``, which are images
     ``(n, channels, height, width)``.
     """
     if config.task == "reconstruct":
         return frozenset({"features", "originals", "reconstructions"})
+    regresses = config.task == "regress"
+    target = "targets" if regresses else "labels"
+    of_passes = [""] if regresses else ["", "_mean_log", "_votes", "_squares"]
     splits = ["val", "test", *([ood_split(ood)] if ood else [])]
-    of_numbers = config.task == "regress"
-    target = "targets" if of_numbers else "labels"
     names = {*splits, f"val_{target}", f"test_{target}"}
     if config.dropout.mc_samples:
-        parts = ("",) if of_numbers else ("", "_mean_log", "_votes", "_squares")
-        names |= {f"{split}_mc{part}" for split in splits for part in parts}
+        names |= {f"{split}_mc{of}" for split in splits for of in of_passes}
     if config.optimizer.snapshots:
         names |= {f"{split}_snapshots" for split in splits}
     if config.repetition.bootstrap:
@@ -134,7 +137,7 @@ class RunResult:
 
     - ``metrics``: METRIC_NAMES prefixed with ``train_``, ``val_`` and ``test_``, all with dropout off, as far
       as the model has them, and the learned drop probabilities; empty unless ``status`` is ok. ``train_`` is
-      of at most 10,000 of the images that the run trained on.
+      of at most 10,000 of the examples that the run trained on.
     - ``cost``: images_per_second, seconds, train_seconds, compile_seconds (not part of train_seconds; 0
       without torch.compile, and if it gave up), steps, train_images, distinct_train_images (fewer under a
       bootstrap), validation_images, test_images, last_epoch (the last one trained), tested_epoch (whose net

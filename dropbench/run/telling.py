@@ -10,6 +10,12 @@ from dropbench.run.result import RunResult
 
 _NAMED = ("data", "inputs", "model", "data_key", "model_key", "dropout_key")
 _ALWAYS = ("p_drop", "seed")
+_TOLD = {
+    "error_percent": "error {:.2f} %",
+    "rmse": "RMSE {:.12g}",
+    "reconstruction_error": "reconstruction error {:.2f}",
+}
+"""The metric that says how a run ended, of each task."""
 
 
 def usual(name: str, model: str, inputs: str) -> Any:
@@ -81,17 +87,18 @@ def label(config: RunConfig, names: Iterable[str] = _ALWAYS) -> str:
     return ", ".join(shown)
 
 
+def _said(what: str, value: float) -> str:
+    """A metric in words; what is in the unit of the target has four significant digits."""
+    return _TOLD[what].format(float(f"{value:.4g}") if what == "rmse" else value)
+
+
 def outcome(result: RunResult, names: Iterable[str] = _ALWAYS) -> str:
     """How a run ended, in one line; ``names`` are the settings that tell it from the others."""
     told = label(result.config, names)
     if result.status != "ok":
         return f"{told}: {result.status}: {result.message}"
-    classifies = "test_error_percent" in result.metrics
-    what, unit = ("error_percent", " %") if classifies else ("reconstruction_error", "")
-    name = what.replace("_percent", "").replace("_", " ")
+    what = next(what for what in _TOLD if f"test_{what}" in result.metrics)
+    val, test = (_said(what, result.metrics[f"{split}_{what}"]) for split in ("val", "test"))
     last = result.cost["last_epoch"]
     ended = f"ended after epoch {last}, " if last != result.config.optimizer.epochs else ""
-    return (
-        f"{told}: validation {name} {result.metrics[f'val_{what}']:.2f}{unit}, "
-        f"test {name} {result.metrics[f'test_{what}']:.2f}{unit}, {ended}{result.cost['seconds']:.1f} s"
-    )
+    return f"{told}: validation {val}, test {test}, {ended}{result.cost['seconds']:.1f} s"

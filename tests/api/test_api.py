@@ -1,6 +1,7 @@
 """The calls of ``import dropbench``, as a notebook makes them."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ import dropbench as db
 from dropbench.api.keywords import values_of
 from dropbench.api.sweep import sweep_agenda
 from dropbench.cli.main import run as run_command
-from dropbench.datasets.dataset import DataSet
 from dropbench.errors import DropbenchError
 from dropbench.report.folder import load_report
 from dropbench.report.page.build import render
@@ -260,7 +260,7 @@ def test_a_notebook_shows_tables_and_pictures_and_obeys_no_markup(swept, blobs, 
     assert shown.count("<table>") == 1
     assert shown.count('src="data:image/png') == 1
     assert "<script" not in shown
-    names = DataSet(**{**vars(blobs), "name": "<b>blobs</b>"})
+    names = replace(blobs, name="<b>blobs</b>")
     assert "&lt;b&gt;blobs" in db.sweep(names, p=0.5, seeds=1, out=tmp_path, **SMALL)._repr_html_()
 
 

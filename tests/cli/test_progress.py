@@ -27,3 +27,22 @@ def test_as_many_bars_are_shown_as_the_terminal_has_lines_for(monkeypatch, heigh
     for worker, config in enumerate(runs):
         display.progress(worker, config, EpochRecord(1, 0.5, 10.0, 0.5, 10.0, 1.0, 0.0))
     assert display.bars.tasks[0].completed == len(runs)
+
+
+def test_the_reading_of_data_is_shown_when_it_takes_more_than_a_second(monkeypatch):
+    console = Console(file=io.StringIO(), force_terminal=True, height=24, width=80)
+    monkeypatch.setattr(progress, "err", console)
+    now = 100.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    display = progress.LiveProgress()
+    display.reading("reading images", 10, 100)
+    now += 0.9
+    display.reading("reading images", 50, 100)
+    assert display.bars.tasks == []
+    now += 0.2
+    display.reading("reading images", 60, 100)
+    display.reading("reading images", 100, 100)
+    (bar,) = display.bars.tasks
+    assert (bar.description, bar.completed, bar.total) == ("reading images", 100, 100)
+    display.planned(SimpleNamespace(todo=[RunConfig()], before=0, lacking=[]), jobs=1)
+    assert display.bars.tasks == [], "the runs come next"

@@ -32,6 +32,7 @@ def test_a_full_disk_and_a_file_that_is_no_toml_are_told_with_what_to_do(tmp_pat
         ("Add `dropout_schedule=early`.", "Add --schedule early."),
         ("`members` is 0.", "--members is 0."),
         ("Write `widened=True`.", "Write --widen."),
+        ("Write `data=folder:my pets`.", "Write --data 'folder:my pets'."),
         ("Leave out `joint`.", "Leave out joint."),
         ("No `Code` here, ``p`` neither.", "No `Code` here, ``p`` neither."),
     ],

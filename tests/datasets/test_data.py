@@ -1,4 +1,4 @@
-"""Data sets: the split, the cache, folders of images, and what is said of damaged files."""
+"""Data sets: the split, the cache, and what is said of damaged files."""
 
 import contextlib
 import gzip
@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from dropbench.datasets import cache
 from dropbench.datasets.dataset import ARRAYS, pixel_sums
@@ -123,39 +122,6 @@ def test_bootstrap_keeps_duplicates_and_sees_632_in_a_thousand_points(digits):
     assert not np.array_equal(members[0].drawn, members[1].drawn)
 
 
-@pytest.fixture
-def folder(tmp_path):
-    generator = np.random.default_rng(0)
-    for part, count in (("train", 6), ("test", 2)):
-        for name in ("cat", "dog"):
-            place = tmp_path / "pets" / part / name
-            place.mkdir(parents=True)
-            for k in range(count):
-                pixels = generator.integers(0, 256, (10, 12, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(place / f"{k}.png")
-    return tmp_path / "pets"
-
-
-def test_folder_is_read_pixel_by_pixel(folder, told):
-    data = prepare(f"folder:{folder}")
-    assert data.name == f"folder:{folder}"
-    assert data.classes == ("cat", "dog")
-    assert data.input_shape == (3, 10, 12)
-    assert data.train_targets.tolist() == [0] * 6 + [1] * 6
-    first = np.asarray(Image.open(folder / "train" / "cat" / "0.png")).transpose(2, 0, 1)
-    assert np.array_equal(data.train_inputs[0], first)
-    assert told == []
-
-
-def test_changed_folder_is_another_data_set_and_a_moved_one_is_the_same(folder):
-    before = prepare(f"folder:{folder}").key
-    moved = folder.rename(folder.with_name("animals"))
-    assert prepare(f"folder:{moved}").key == before
-    assert prepare(f"folder:{moved.parent / '.' / 'animals' / '..' / 'animals'}").key == before
-    Image.new("RGB", (12, 10), "red").save(moved / "train" / "cat" / "0.png")
-    assert prepare(f"folder:{moved}").key != before
-
-
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_test_images_that_are_training_images_are_counted_and_told(blobs, told, count):
     test = blobs.test_inputs.copy()
@@ -166,51 +132,6 @@ def test_test_images_that_are_training_images_are_counted_and_told(blobs, told, 
     assert repeated_test_images(data) == count
     Workbench.set_up(data, Machine(device="cpu"))
     assert [f"{count} of the 90 test images" in sentence for sentence in told] == [True] * bool(count)
-
-
-def test_other_sizes_and_modes_are_fitted_to_the_first_image_and_told_once(folder, told):
-    Image.new("L", (30, 20), 255).save(folder / "train" / "dog" / "grey.png")
-    Image.new("RGBA", (12, 10), "blue").save(folder / "test" / "dog" / "alpha.png")
-    data = prepare(f"folder:{folder}")
-    assert len(told) == 1
-    assert "1 images" in told[0]
-    assert (data.train_inputs[-1] == 255).all()
-
-
-def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
-    for part in ("train", "test"):
-        for name, value in (("dark", 256), ("light", 65535)):
-            (tmp_path / part / name).mkdir(parents=True)
-            Image.fromarray(np.full((8, 8), value, np.uint16)).save(tmp_path / part / name / "a.png")
-    data = prepare(f"folder:{tmp_path}")
-    assert data.input_shape == (1, 8, 8)
-    assert data.train_inputs[:, 0, 0, 0].tolist() == [1, 255]
-
-
-def test_wrong_folders_name_what_is_wrong(folder, tmp_path):
-    def message() -> str:
-        with pytest.raises(DropbenchError) as caught:
-            prepare(f"folder:{folder}")
-        return str(caught.value)
-
-    broken = folder / "test" / "cat" / "1.png"
-    broken.write_bytes(broken.read_bytes()[:60])
-    assert str(broken) in message()
-    broken.unlink()
-    (folder / "test" / "bird").mkdir()
-    assert "bird" in message()
-    (folder / "test" / "bird").rmdir()
-    (folder / "train" / "dog").rename(tmp_path / "gone")
-    assert "only the class 'cat'" in message()
-    with pytest.raises(DropbenchError, match="train"):
-        prepare(f"folder:{tmp_path / 'nowhere'}")
-
-
-def test_images_in_a_format_that_is_not_read_are_counted_by_their_endings(folder):
-    for image in (folder / "train" / "cat").iterdir():
-        image.rename(image.with_suffix(".heic"))
-    with pytest.raises(DropbenchError, match=r"6 of \.heic"):
-        prepare(f"folder:{folder}")
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -262,18 +183,6 @@ def test_damaged_files_of_a_set_are_read_or_refused_in_a_sentence(mnist_dir, nam
     file.write_bytes(whole[:at] + rubbish + whole[at + len(rubbish) :])
     with contextlib.suppress(DropbenchError):
         prepare("mnist", mnist_dir).check()
-    file.write_bytes(whole)
-
-
-@ODD
-@given(at=st.integers(0, 120), rubbish=st.binary(max_size=30), cut=st.booleans())
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow warns of what it could still read
-def test_damaged_images_are_read_or_refused_in_a_sentence(folder, at, rubbish, cut):
-    file = sorted((folder / "train" / "cat").iterdir())[0]
-    whole = file.read_bytes()
-    file.write_bytes(whole[:at] + rubbish + (b"" if cut else whole[at + len(rubbish) :]))
-    with contextlib.suppress(DropbenchError):
-        prepare(f"folder:{folder}").check()
     file.write_bytes(whole)
 
 

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from engine.made import REGRESSION, made, numbered
 from engine.pretend_gpu import DEVICE, Event, MixedDevicesError, pretending
 from torch import nn
 
@@ -88,7 +89,8 @@ class Own(nn.Module):
 
 def both(config: RunConfig, data: DataSet, panel: bool) -> tuple[RunResult, RunResult, list[Event]]:
     """The run on the pretend GPU and by torch's operations on the CPU, and the former's waits and copies."""
-    rotated = ("rotated", np.ascontiguousarray(np.rot90(data.test_inputs, axes=(2, 3))))
+    turned = data.test_inputs[::-1] if data.columns else np.rot90(data.test_inputs, axes=(2, 3))
+    rotated = ("rotated", np.ascontiguousarray(turned))
     with compiled.switched_off():
         expected = train(config, data, panel=panel, ood=rotated)
         with pretending() as gpu:
@@ -131,10 +133,12 @@ def assert_waits_only_between_epochs(events: list[Event], config: RunConfig, epo
     of_one = list(map(str, in_epochs[: len(begin + end)]))
     assert [event.kind for event in in_epochs[: len(of_one)]] == begin + end, of_one
     assert list(map(str, in_epochs)) == of_one * epochs
-    assert [str(event) for event in events if {"predict", "_predict_copies"} & event.within] == []
+    assert [str(event) for event in events if {"outputs_of", "_predict_copies"} & event.within] == []
     assert kinds("validation") == ["upload"], "the positions of its images, once"
     assert kinds("validate") == ["download"] * epochs
-    assert kinds("predict_monte_carlo") == ["upload"] * 3 * bool(config.dropout.mc_samples), "the ladder"
+    ladders = 3 * bool(config.dropout.mc_samples and config.task == "classify")
+    assert kinds("predict_monte_carlo") == ["upload"] * ladders, "the ladder"
+    assert kinds("monte_carlo_passes") == []
     assert kinds("errors_without_units") in ([], ["download"]), "all choices of units at once"
     # Of an autoencoder: the errors of each epoch and of each split, and which images are shown.
     assert kinds("_measured") in ([], ["download"] * (epochs + 3))
@@ -206,6 +210,24 @@ def test_every_arm_of_a_comparison(blobs):
     assert len(runs) == 7
     for run in runs:
         check(run, blobs)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"mc_samples": 2, "bootstrap": True, "snapshots": 2, **FULL_PRECISION},
+        {"dropout": "concrete", "l1": 1e-4, "max_norm": 1.0, "mc_samples": 2, **HALF},
+    ],
+    ids=["ensemble", "penalties"],
+)
+def test_regressions(fields):
+    check(RunConfig(**SMALL | REGRESSION | fields, p_drop=0.3, p_drop_input=0.2), made(), panel=True)
+
+
+@pytest.mark.parametrize("precision", [FULL_PRECISION, HALF], ids=["fp32", "bf16"])
+def test_regressions_of_images(precision, blobs):
+    config = RunConfig(**CNN, **precision, task="regression", p_drop=0.3)
+    check(config, numbered(blobs), panel=True)
 
 
 def test_a_stack_of_runs(blobs):

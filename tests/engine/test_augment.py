@@ -178,7 +178,7 @@ def test_the_figures_are_those_of_the_data_as_they_are(blobs):
     for name, split in (("train", run.trained_on()), ("val", run.validation)):
         images = torch.from_numpy(blobs.train_inputs)[split.positions].float()
         seen = (images - run.prepared.normalisation.mean) / run.prepared.normalisation.deviation
-        wrong = (run.model(seen).argmax(1) != split.labels).float().mean()
+        wrong = (run.model(seen).argmax(1) != split.targets).float().mean()
         assert result.metrics[f"{name}_error_percent"] == pytest.approx(100 * wrong.item(), abs=1e-4)
 
 

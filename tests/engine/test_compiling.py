@@ -4,6 +4,7 @@ import functools
 
 import pytest
 import torch
+from engine.made import REGRESSION, made
 from engine.test_engine import small
 from torch import nn
 from torch._dynamo.utils import counters
@@ -48,6 +49,14 @@ def check_numbers(compiled: RunResult, config: RunConfig, data: DataSet, roundin
     for ours, theirs in zip(compiled.epochs, train(config, data).epochs, strict=True):
         assert ours.train_loss == pytest.approx(theirs.train_loss, rel=rounding)
         assert ours.val_loss == pytest.approx(theirs.val_loss, rel=rounding)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_compiled_regression_has_the_numbers_of_one_that_is_not(precision):
+    config = RunConfig(**REGRESSION, epochs=2, batch_size=100, p_drop=0.3, precision=precision)
+    result = train(config, made(), compiled=True)
+    assert graphs() == 2
+    check_numbers(result, config, made(), 1e-5 if precision == "fp32" else 1e-2)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

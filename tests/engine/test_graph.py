@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from engine.made import REGRESSION, made
 from engine.tape import Tape, TapeLane, recorded
 from engine.test_engine import numbers
 
@@ -117,6 +118,15 @@ def assert_replays_equal_eager_steps(data, **fields: object) -> None:
 @pytest.mark.parametrize("net", RECIPES)
 def test_replays_are_eager_steps(net, precision, blobs):
     assert_replays_equal_eager_steps(blobs, **{"model": net, **NETS[net]}, precision=precision)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"precision": "bf16", "max_norm": 0.5}, {"dropout": "concrete", "l1": 1e-4}],
+    ids=["plain", "bf16", "penalties"],
+)
+def test_replays_are_eager_steps_of_a_regression(fields):
+    assert_replays_equal_eager_steps(made(), **{**REGRESSION, "p_drop": 0.5, "batch_size": 100, **fields})
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -7,6 +7,7 @@ import itertools
 
 import pytest
 import torch
+from engine.made import REGRESSION, made
 from engine.test_graph import ALL_OF_A_STEP, MLP, NETS, assert_equal_after_epochs, config, of_variant
 from gpu import waits_raise
 
@@ -52,6 +53,12 @@ def assert_graphs_are_eager_steps(data: DataSet, told: list[str], **fields: obje
 @pytest.mark.parametrize("net", RECIPES)
 def test_graphs_are_eager_steps(net, precision, blobs, told):
     assert_graphs_are_eager_steps(blobs, told, **{"model": net, **NETS[net]}, precision=precision)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_graphs_are_eager_steps_of_a_regression(precision, told):
+    fields = {"p_drop": 0.5, "p_drop_input": 0.2, "batch_size": 100, "max_norm": 1.0, "l1": 1e-4}
+    assert_graphs_are_eager_steps(made(), told, **REGRESSION, **fields, precision=precision)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -67,6 +67,16 @@ def test_test_images_are_counted(fields, panel, blobs):
     assert len(result.epochs) == 2
 
 
+def test_a_regression_tells_the_same(blobs):
+    numbers = {
+        f"{name}_targets": getattr(blobs, f"{name}_targets").astype(np.float32) for name in ("train", "test")
+    }
+    data = blackened(replace(blobs, classes=(), **numbers), test=[4, 7])
+    fields = {"task": "regression", "mc_samples": 2}
+    result = train(config(**fields), data, panel=True)
+    assert_diverged(result, "the predictions for 2 of 90 test images are not finite")
+
+
 def test_validation_images_are_counted_in_the_epoch_that_ends_the_run(blobs):
     parts = split(blobs, config())
     result = train(config(), blackened(blobs, train=parts.validation[:1]))
@@ -148,5 +158,5 @@ def test_nan_is_no_right_prediction_where_units_are_removed(blobs):
     data = blackened(blobs, test=np.arange(0, 90, 3))  # all test images of class 0
     run = Run.prepare(config(p_drop=0.0), data, torch.device("cpu"))
     test = run.split_of(data.test_inputs, data.test_targets)
-    errors = errors_without_units(run.model, test, run.config)
+    errors = errors_without_units(run.model, run.task, test, run.config)
     assert min(errors.values()) >= 100 / 3

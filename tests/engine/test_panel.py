@@ -10,7 +10,8 @@ from torch import nn
 from dropbench.dropout.registry import make_dropout
 from dropbench.engine import panel
 from dropbench.engine.batches import ImageExamples, pixel_values
-from dropbench.engine.tasks import Split
+from dropbench.engine.task import Split
+from dropbench.engine.tasks import Classify
 from dropbench.engine.train import train
 from dropbench.engine.units import measure_activations
 from dropbench.errors import UsageError
@@ -124,7 +125,7 @@ def brightness() -> Split:
 
 
 def test_what_is_told_by_many_units_survives_the_loss_of_most():
-    errors = panel.errors_without_units(Voters(100, RunConfig()), brightness(), RunConfig())
+    errors = panel.errors_without_units(Voters(100, RunConfig()), Classify(), brightness(), RunConfig())
     assert list(errors) == [k / 10 for k in range(10)]
     assert set(errors.values()) == {0.0}
 
@@ -139,7 +140,9 @@ def test_what_is_told_by_one_unit_is_lost_with_it():
 
     found = []
     for seed in range(60):
-        errors = panel.errors_without_units(One(10, RunConfig()), brightness(), RunConfig(seed=seed))
+        errors = panel.errors_without_units(
+            One(10, RunConfig()), Classify(), brightness(), RunConfig(seed=seed)
+        )
         assert errors[0.0] == 0
         found.append([errors[share] for share in panel.SHARES])
     shares = torch.tensor(found).mean(0) / 50  # half of the images are of class 1

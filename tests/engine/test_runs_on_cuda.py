@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from engine.made import REGRESSION, UNIT, made
 from engine.test_engine import numbers
 from engine.test_graph import MLP, NETS, config
 
@@ -107,3 +108,16 @@ def test_a_run_on_cuda_is_near_that_on_the_cpu(fields, blobs):
         else:
             near = 3.0 if mine.measure == "dead_units" else 0.05
             assert mine.value == pytest.approx(other.value, rel=0.15, abs=near), mine
+
+
+def test_a_regression_on_cuda_is_near_that_on_the_cpu():
+    """First weights and masks are the same, but sums are added up in another order."""
+    settings = config(**REGRESSION, p_drop=0.2, learning_rate=0.02, epochs=3, batch_size=32, mc_samples=8)
+    data = made()
+    ours, theirs = (train(settings, data, device, panel=True) for device in (DEVICE, "cpu"))
+    assert ours.status == theirs.status == "ok"
+    for name, value in theirs.metrics.items():
+        assert ours.metrics[name] == pytest.approx(value, rel=0.01, abs=0.02), name
+    for name in ("test", "test_mc"):
+        assert np.abs(ours.predictions[name] - theirs.predictions[name]).mean() < 0.02 * UNIT, name
+    assert [each.measure for each in ours.panel] == [each.measure for each in theirs.panel]

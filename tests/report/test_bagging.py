@@ -6,9 +6,9 @@ import math
 import pytest
 from rich.console import Console
 
-from dropbench.catalog.arms import ARMS
+from dropbench.catalog.arms import ARMS, losses_of
 from dropbench.report.comparison.comparison import find_comparisons
-from dropbench.report.comparison.figures import pareto_front
+from dropbench.report.comparison.figures import comparison_figures, pareto_front
 from dropbench.report.comparison.tables import comparison_tables
 from dropbench.report.folder import Choice, load_report
 from dropbench.report.pictures import save_pictures
@@ -24,15 +24,15 @@ from dropbench.run.result import RunResult
 MEMBERS = 3
 
 
-def compare(folder, errors, old=False, members=MEMBERS):
-    """Rows of arms whose errors are given by seed; None is a seed whose members are missing."""
+def compare(folder, errors, old=False, members=MEMBERS, task="classification"):
+    """Rows of arms whose errors (or RMSE) are given by seed; None is a seed whose members are missing."""
     append_rows(folder, RUNS, [run_row(RunResult(RunConfig(), "ok"), "")])
     for arm, by_seed in errors.items():
         kind = ARMS[arm]
         sizes = [1, 2, 5] if kind.monte_carlo else list(range(1, members + 1)) if kind.is_ensemble else [1]
         for seed, error in enumerate(by_seed):
             rows = [
-                _row(arm, seed, averaging, size, error, sizes[-1], members)
+                _row(arm, seed, averaging, size, error, sizes[-1], members, task)
                 for averaging in (("arithmetic", "geometric") if len(sizes) > 1 else ("arithmetic",))
                 for size in sizes
             ]
@@ -48,8 +48,8 @@ def compare(folder, errors, old=False, members=MEMBERS):
 NEW = {"experiment_id", "budget", "averaging", "averaged", "left_out", "foreign", "train_flops"}
 
 
-def _row(arm, seed, averaging, size, error, most, members):
-    config = RunConfig(p_drop=0.5, seed=seed, mc_samples=5, convention="weight-scaling")
+def _row(arm, seed, averaging, size, error, most, members, task):
+    config = RunConfig(task=task, p_drop=0.5, seed=seed, mc_samples=5, convention="weight-scaling")
     row = {
         "comparison_id": f"{arm}{seed}{averaging}{size}", "schema_version": SCHEMA_VERSION,
         "experiment_id": "e", "arm": arm, "members": members, "budget": "members", "foreign": "rotated",
@@ -63,7 +63,7 @@ def _row(arm, seed, averaging, size, error, most, members):
         **figures,
         **row,
         "message": "",
-        "test_error_percent": error + (most - size) / 10 + (averaging == "geometric"),
+        f"test_{losses_of(task)[0]}": error + (most - size) / 10 + (averaging == "geometric"),
         "train_flops": 1e13 * (size if ARMS[arm].is_ensemble else 1),
         "prediction_flops": 2e6 * size,
     }
@@ -237,6 +237,80 @@ def test_the_pareto_front_has_what_no_other_beats():
     for point in points:
         beaten = any(a <= point[0] and b <= point[1] and (a, b) != point for a, b in points)
         assert (point in front) == (not beaten)
+
+
+RMSE = {
+    "single": [0.0412, 0.05],
+    "dropout": [0.03, 0.05],
+    "dropout-mc": [0.03, 0.04],
+    "bagging": [0.02, 0.04],
+}
+
+
+def test_a_regression_is_told_in_rmse_with_the_digits_of_its_unit(tmp_path):
+    compare(tmp_path, RMSE, task="regression")
+    differ(
+        tmp_path, {"bagging": (-0.004, -0.007, -0.001), "single": (0.01, -0.02, 0.03)}, 2, loss="rmse", p=""
+    )
+    table = quality(tmp_path)
+    effect, neither, without = table.verdict
+    assert effect == (
+        "Bagging of 3 lowers the RMSE by 0.00400 [0.00100, 0.00700] against dropout (over 2 seeds), "
+        "for 3.0× the training and 3.0× the inference."
+    )
+    assert (
+        neither
+        == "Not told apart from dropout: a single net without dropout (+0.01000 [-0.02000, +0.03000])."
+    )
+    assert "run the command again" in without
+    headings = [column.heading for column in table.columns]
+    assert headings[2:] == [
+        "test RMSE [95 % bootstrap]", "paired difference to dropout [95 % bootstrap]", "P(arm better)",
+        "NLL", "NLL scaled", "coverage error", "coverage error scaled",
+    ]  # fmt: skip
+    assert not any("McNemar" in sentence for sentence in (*table.notes, *table.verdict))
+    assert any("no RMSE" in note for note in table.notes)
+
+
+def test_the_squared_error_of_a_regression_is_its_members_less_their_spread(tmp_path):
+    compare(tmp_path, RMSE, task="regression")
+    members = comparison_tables(found(tmp_path))[1]
+    texts = {column.heading: column for column in members.columns}
+    row = {**members.rows[-1], "mean_member_squared_error": 0.5, "squared_error_ambiguity": 0.125}
+    assert [texts[name].text(row) for name in ("member squared error", "= squared error")] == [
+        "0.5000",
+        "0.3750",
+    ]
+    rows = read_table(tmp_path, COMPARISONS).assign(mean_member_squared_error=1.25e-9)
+    (tiny,) = find_comparisons(rows, *(read_table(tmp_path, table) for table in (DIFFERENCES, RELIABILITY)))
+    squared = next(c for c in comparison_tables(tiny)[1].columns if c.heading == "member squared error")
+    assert squared.text({**row, "mean_member_squared_error": 1.25e-9}) == "1.250e-09"
+    assert "out-of-bag RMSE" in texts
+    assert "disagreement %" not in texts
+
+
+def test_the_pictures_of_a_regression_are_of_rmse_and_of_coverage(tmp_path):
+    compare(tmp_path, RMSE, task="regression")
+    figures = {figure.name: figure for figure in comparison_figures(found(tmp_path))}
+    labels = [subplot.y.label for subplot in figures["bagging-members"].subplots]
+    assert labels == ["test RMSE", "test NLL scaled, nats"]
+    (subplot,) = figures["bagging-reliability"].subplots
+    assert (subplot.x.label, subplot.y.label) == (
+        "level of the central interval",
+        "share of test targets in it",
+    )
+    assert subplot.remark.startswith("Coverage errors: single net")
+    assert len(pictures(tmp_path)) == 4
+
+
+def test_both_tasks_in_one_folder_are_two_comparisons(tmp_path):
+    compare(tmp_path, ERRORS)
+    rows = [
+        {**_row("dropout", 0, "arithmetic", 1, 3.0, 1, MEMBERS, "regression"), "comparison_id": "other"},
+    ]
+    append_rows(tmp_path, COMPARISONS, rows)
+    titles = [table.title for table in load_report(tmp_path).tables if table.kind == "comparison"]
+    assert ["regression" in title for title in titles] == [False, True]
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])

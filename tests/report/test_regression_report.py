@@ -5,6 +5,7 @@ import io
 import json
 import math
 import shlex
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,17 +16,22 @@ from matplotlib.figure import Figure as Canvas
 
 from dropbench.api.keywords import sort_out
 from dropbench.api.load import load
+from dropbench.api.sweep import SweepDone
 from dropbench.cli.main import app
 from dropbench.errors import UsageError
 from dropbench.experiments.sweep import expand
+from dropbench.experiments.workbench import Outcome
 from dropbench.report.diff import diff_tables
+from dropbench.report.figure import Series, cut, span_below
 from dropbench.report.folder import Choice, load_report, sweep_report
 from dropbench.report.metrics import METRICS, OF_TASK, RMSE, find_metric
+from dropbench.report.render.chart import chart
 from dropbench.report.render.export import export
 from dropbench.report.render.picture import draw
 from dropbench.report.render.terminal import draw_in_letters
 from dropbench.report.scale import LOG_DENSITY
 from dropbench.report.significance import compare
+from dropbench.report.style import REFERENCE
 from dropbench.report.sweep.command import sweep_commands
 from dropbench.report.sweep.diagnosis import NO_GAP, NOT_LEARNT, OVERFITS, UNDERFITS, Fit, diagnosis
 from dropbench.report.sweep.figures import error_figure
@@ -191,6 +197,32 @@ def test_the_curve_of_an_nll_is_never_on_a_logarithmic_scale_and_that_of_rmse_ma
     assert min(subplot.ys) < 0 < max(subplot.ys)
 
 
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=9), st.floats(-50, 50))
+@settings(max_examples=50, deadline=None)
+def test_the_axis_of_an_nll_ends_below_values_that_would_flatten_all_others(values, start):
+    near = [start + value for value in values]
+    far = max(near) + 300
+    highest = cut([*near, far], math.log(2))
+    if len(near) > 1:
+        assert max(near) <= highest < far
+    drawn = Series("", tuple(map(float, range(len(near) + 1))), (*near, far), REFERENCE)
+    low, high = span_below([drawn], max(near))
+    assert low <= min(near) <= max(near) <= high < far
+    assert span_below([drawn], math.inf) is None
+
+
+def test_a_setting_above_the_frame_is_named_at_the_axis(tmp_path):
+    overfits = {**RMSES, 0.0: tuple(1e90 * value for value in RMSES[0.0])}
+    sweep = sweep_of(write(tmp_path, rmses=overfits), "nll")
+    (subplot,) = error_figure(sweep).subplots
+    assert "213 at p_drop = 0" in subplot.y.label
+    low, high = subplot.y.span
+    assert low < high < 10
+    assert draw(subplot, Canvas().subplots()).get_ylim() == (low, high)
+    assert chart(subplot)["layout"]["yaxis"]["range"] == [low, high]
+    assert "213" in draw_in_letters(subplot, 100).splitlines()[0]
+
+
 def test_the_curves_of_training_are_those_of_the_loss_alone(tmp_path):
     (subject,) = load_report(write(tmp_path), Choice(only=("sweep",))).subjects
     assert [figure.name for figure in subject.figures] == ["rmse-against-p", "loss-against-epoch"]
@@ -263,6 +295,19 @@ def ids(folder):
     return set(read_table(folder, RUNS)["run_id"])
 
 
+def test_a_sweep_in_python_has_its_best_and_its_plot_by_the_rmse(tmp_path):
+    folder = write(tmp_path)
+    report = partial(sweep_report, folder, ids(folder))
+    done = SweepDone(folder, frozenset(ids(folder)), Outcome(), report, ("p_drop",))
+    assert done.best == {"p_drop": 0.2}
+    assert "RMSE" in done.plot(axes=Canvas().subplots()).get_ylabel()
+    assert "NLL" in done.plot("nll", Canvas().subplots()).get_ylabel()
+    with pytest.raises(UsageError, match="has no metric error"):
+        done.plot("error")
+    assert "0.2" in done.verdict
+    assert "val_rmse" in done.frame
+
+
 def test_diff_has_a_table_for_each_task(tmp_path):
     old, new = write(tmp_path / "old"), write(tmp_path / "new", rmses={**RMSES, 0.2: (60.0, 61.4, 59.0)})
     classifiers(old)
@@ -272,7 +317,16 @@ def test_diff_has_a_table_for_each_task(tmp_path):
     assert worse
     assert [row["p_drop"] for row in tables[1].rows if row["worse"]] == [0.2]
     (only,), _ = diff_tables(old, new, Choice(metric="coverage"))
+    assert not any("one of the folders only" in note for note in only.notes)
     assert "old_low" in only.rows[0]
+
+
+def test_diff_tells_of_a_task_that_one_folder_has_alone(tmp_path):
+    old, new = write(tmp_path / "old"), write(tmp_path / "new")
+    classifiers(new)
+    (table,), worse = diff_tables(old, new, Choice())
+    assert not worse
+    assert "2 settings are in one of the folders only." in table.notes
 
 
 def test_trials_are_chosen_by_the_validation_rmse(tmp_path):

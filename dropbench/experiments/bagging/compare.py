@@ -3,12 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-from dropbench.catalog.forms import FORMS
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.ood import DERIVED, columns_apart
 from dropbench.datasets.options import SourceOptions
-from dropbench.datasets.registry import SOURCES, is_known, prepare
-from dropbench.errors import UsageError, unknown_name
+from dropbench.datasets.registry import is_known, prepare, takes, unknown_data
+from dropbench.errors import UsageError
 from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
 from dropbench.experiments.bagging.reduce import Reducer, averages_of
 from dropbench.experiments.bagging.rows import Rows
@@ -44,11 +43,7 @@ def ood_key(name: str, data: DataSet, data_dir: Path | None) -> str:
             )
         return name
     if not is_known(name):
-        raise unknown_name(
-            "out-of-distribution data",
-            name,
-            [*DERIVED, NO_OOD, *SOURCES, *(form.name for form in FORMS.values())],
-        )
+        raise unknown_data(name, "out-of-distribution data", "ood", *DERIVED, NO_OOD)
     ood = prepare(name, data_dir, _as_told(name, data))
     others = DERIVED if not data.columns else (NO_OOD,)
     if ood.inputs != data.inputs:
@@ -81,10 +76,16 @@ def ood_key(name: str, data: DataSet, data_dir: Path | None) -> str:
 
 
 def _as_told(name: str, data: DataSet) -> SourceOptions:
-    """The options of ``data`` for another data set that takes them; a file of test rows is its own."""
-    form = FORMS.get(name.partition(":")[0])
-    takes = form.takes - {"test_file"} if form is not None else frozenset()
-    return SourceOptions.of({name: value for name, value in data.told.items() if name in takes})
+    """The options of ``data`` for another data set that takes them; a file of test rows is its own.
+
+    Images of any size get that of the images of ``data``.
+    """
+    told = {option: value for option, value in data.told.items() if takes(name, option)}
+    told.pop("test_file", None)
+    if not data.columns and takes(name, "image_size"):
+        _, height, width = data.input_shape
+        told["image_size"] = f"{height}x{width}"
+    return SourceOptions.of(told)
 
 
 def carry_out_comparison(

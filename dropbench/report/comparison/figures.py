@@ -49,15 +49,24 @@ def passes_figure(comparison: Comparison) -> Figure:
 def _against(
     comparison: Comparison, name: str, axis: Axis, size: str, lines: Sequence[str], levels: Sequence[str]
 ) -> Figure:
-    """The first two metrics against the column ``size``, with bands from the lowest to the highest seed."""
+    """The metric and the likelihood against the column ``size``, with bands from the lowest to the highest.
+
+    Of a regression it is the likelihood after scaling: before it one arm that overfits flattens all others.
+    """
+    likelihoods = {
+        CLASSIFICATION: ("test_nll", "test NLL, nats"),
+        REGRESSION: ("test_nll_scaled", "test NLL scaled, nats"),
+    }
+    metric = comparison.metric
+    shown = ((f"test_{metric.column}", f"test {metric.label}"), likelihoods[comparison.fields["task"]])
     subplots = [
         Subplot(
             axis,
-            Axis(f"test {metric.label}"),
-            tuple(_line(comparison, arm, size, f"test_{metric.column}") for arm in lines),
-            tuple(_level(comparison, arm, f"test_{metric.column}") for arm in levels),
+            Axis(label),
+            tuple(_line(comparison, arm, size, column) for arm in lines),
+            tuple(_level(comparison, arm, column) for arm in levels),
         )
-        for metric in comparison.metrics[:2]
+        for column, label in shown
     ]
     return _side_by_side(comparison, name, subplots, "bands from the lowest to the highest")
 

@@ -145,8 +145,8 @@ def _notes(comparison: Comparison) -> list[str]:
     end = words.largest_factor / _NEARLY
     if any(((rows["temperature"] < 1 / end) | (rows["temperature"] > end)).any() for rows in full):
         notes.append(
-            f"{words.factor} is at the end of what is looked for, 1/{words.largest_factor:,} to "
-            f"{words.largest_factor:,}: with few validation examples."
+            f"{words.factor} is at the end of what is looked for, 1/{words.largest_factor:g} to "
+            f"{words.largest_factor:g}: with few validation examples."
         )
     if comparison.seeds == 1:
         notes.append(

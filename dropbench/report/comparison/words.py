@@ -33,6 +33,10 @@ class Words:
     out_of_bag: Callable[[Comparison], Column]
 
 
+_LEAST, _MOST = 1e-3, 1e7
+"""Squared errors from the first on and below the second are written without a power of ten."""
+
+
 def _disagreement(comparison: Comparison) -> tuple[Column, ...]:
     return (
         Column("member\nerror %", number("mean_member_error_percent", ".2f")),
@@ -42,7 +46,8 @@ def _disagreement(comparison: Comparison) -> tuple[Column, ...]:
 
 def _squared_errors(comparison: Comparison) -> tuple[Column, ...]:
     members = [comparison.fullest(arm)["mean_member_squared_error"].mean() for arm in comparison.arms]
-    form = f".{RMSE.fitted(members).digits}f"
+    fixed = min(members) >= _LEAST and max(members) < _MOST
+    form = f".{RMSE.fitted(members).digits}f" if fixed else ".3e"
 
     def of_ensemble(row: Mapping[str, Any]) -> str:
         return f"{row['mean_member_squared_error'] - row['squared_error_ambiguity']:{form}}"
@@ -68,9 +73,9 @@ OF_TASK = {
     ),
     REGRESSION: Words(
         likelihoods={"nll": "NLL", "coverage_error": "coverage\nerror"},
-        scaled="after scaling the standard deviation by one factor",
+        scaled="after scaling the standard deviations by one factor",
         factor="A factor of the variance",
-        largest_factor=10_000,
+        largest_factor=10**12,
         uncorrected="The intervals are",
         members="squared errors are in the square of the target's unit, and an arm's is that of its RMSE.",
         uncertainty="variance",

@@ -130,6 +130,8 @@ def _axis(axis: Axis, values: list[float], title: str = "") -> dict[str, Any]:
         shown |= {"type": "log", "tickvals": ticks, "ticktext": [tick_text(tick) for tick in ticks]}
     if axis.whole and max(values, default=0) <= _EACH_WHOLE:
         shown["dtick"] = 1
+    if axis.span:
+        shown["range"] = list(axis.span)
     if axis.categories:
         shown |= {"type": "category", "categoryorder": "array", "categoryarray": list(axis.categories)}
     return shown

@@ -89,6 +89,8 @@ def draw(subplot: Subplot, axes: "Axes", *, legend: bool = True, small: bool = F
     axes.set_ylabel(subplot.y.label, fontsize="small" if small else "medium")
     _scale(axes, "x", subplot.x, subplot.xs)
     _scale(axes, "y", subplot.y, subplot.ys)
+    if subplot.y.span:
+        axes.set_ylim(*subplot.y.span)
     if subplot.x.complement:
         top = axes.secondary_xaxis("top", functions=(_complement, _complement))
         top.set_xlabel(subplot.x.complement, fontsize="small")

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from math import isnan, log10
+from math import inf, isnan, log10
 
 from rich import box
 from rich.console import Console
@@ -79,9 +79,9 @@ def draw_in_letters(subplot: Subplot, width: int) -> str:
     above = len(lines) > 1 and not subplot.levels and len(title) + len(named) + 6 < width
     place = log10 if subplot.x.log else float  # plotext's own logarithmic x puts all points in one column
     for series in lines:
-        points = [point for point in zip(series.x, series.y, strict=True) if not any(map(isnan, point))]
+        points = [point for point in zip(series.x, series.y, strict=True) if _is_seen(point, subplot)]
         xs, ys = [place(x) for x, _ in points], [y for _, y in points]
-        for x, low, high in series.intervals if filled == [series] else ():
+        for x, low, high in _seen_intervals(series, subplot) if filled == [series] else ():
             seen = [_LEAST if subplot.y.log and low <= 0 else low, high]
             figure.draw(figure.signal([place(x)] * 2, seen, marker="│").lines())
         figure.draw(figure.signal(xs, ys, marker="braille").lines())
@@ -101,6 +101,18 @@ def draw_in_letters(subplot: Subplot, width: int) -> str:
     figure.title(f"{title}   {named}" if above else title)  # plotext's own legend may hide points
     text = uncolorize(str(figure.build()))
     return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def _is_seen(point: tuple[float, float], subplot: Subplot) -> bool:
+    """Whether a point has a place, within the span of the axis."""
+    low, high = subplot.y.span or (-inf, inf)
+    return not any(map(isnan, point)) and low <= point[1] <= high
+
+
+def _seen_intervals(series: Series, subplot: Subplot) -> list[tuple[float, float, float]]:
+    """The intervals of the points that are seen."""
+    seen = {x for x, y in zip(series.x, series.y, strict=True) if _is_seen((x, y), subplot)}
+    return [each for each in series.intervals if each[0] in seen]
 
 
 def _letter(series: Series) -> str:

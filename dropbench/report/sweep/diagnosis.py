@@ -66,7 +66,7 @@ def fit_of(sweep: Sweep, setting: Setting) -> Fit | None:
     if not seeds:
         return None
     train, test = (mean_of({seed: split[seed] for seed in seeds}) for split in both)
-    return Fit(train, test, setting.examples["test"], metric.fitted((train, test)))
+    return Fit(train, test, setting.examples["test"], metric.fitted([test]))
 
 
 def diagnosis(fit: Fit | None, dropless: Fit | None) -> str:

@@ -1,14 +1,27 @@
 """The figures of a sweep: the metric against p, and the curves of training."""
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
 
-from dropbench.report.figure import Axis, Figure, Level, Series, Subplot, estimates_series, spans_widely
+from dropbench.report.figure import (
+    Axis,
+    Figure,
+    Level,
+    Series,
+    Subplot,
+    cut,
+    estimates_series,
+    span_below,
+    spans_widely,
+)
+from dropbench.report.scale import DOUBLED
 from dropbench.report.statistics import mean_interval
 from dropbench.report.style import DOTTED, Style, line_style
 from dropbench.report.sweep.lines import axis_of, horizontal_axis, lines_of, sweep_picture_title
 from dropbench.report.sweep.sweep import Setting, Sweep, mean_of
+from dropbench.run.blocks.data import REGRESSION
 
 _MOST_CURVES = 8
 _FEW = 3
@@ -22,8 +35,8 @@ def error_figure(sweep: Sweep) -> Figure:
     Both are means with 95 % intervals, the training examples' with dropout off; every seed is a dot on the
     test's. One line for each combination of the other varying axes, of which a few have a line for training,
     too; the net without dropout is a level where no line passes through it. The scale is logarithmic where
-    one bad setting would flatten all others; training errors near 0 have no place on that, nor has a metric
-    that may be below 0.
+    one bad setting would flatten all others; training errors near 0 have no place on that. The NLL of a
+    density has none either: there the axis ends below such a setting, and its label says where that is.
     """
     x_axis = horizontal_axis(sweep)
     lines = lines_of(sweep, x_axis)
@@ -40,7 +53,8 @@ def error_figure(sweep: Sweep) -> Figure:
         )
         for number, (label, settings) in enumerate(lines.items())
     ]
-    means = [mean_of(sweep.test(setting)) for setting in sweep.settings if sweep.test(setting)]
+    shown = [(setting, mean_of(sweep.test(setting))) for setting in sweep.settings if sweep.test(setting)]
+    means = [mean for _, mean in shown]
     wide = sweep.scale("test").ratios and spans_widely(means)
     if few and not wide:
         series += [
@@ -56,7 +70,14 @@ def error_figure(sweep: Sweep) -> Figure:
     places = [setting.axes[x_axis] for settings in lines.values() for setting in settings]
     trains = any(line.hollow for line in series)
     what = "test and training" if trains else "test"
-    y_axis = Axis(f"{'' if trains else 'test '}{sweep.metric.label}", log=wide)
+    label = f"{'' if trains else 'test '}{sweep.metric.label}"
+    highest = math.inf if sweep.scale("test").ratios else cut(means, math.log(DOUBLED))
+    cut_off = [f"{mean:.0f} at {sweep.label(setting)}" for setting, mean in shown if mean > highest]
+    y_axis = Axis(
+        f"{label} (above: {'; '.join(cut_off)})" if cut_off else label,
+        log=wide,
+        span=span_below(series, highest),
+    )
     subplot = Subplot(axis_of(x_axis, places), y_axis, tuple(series), levels)
     caption = f"{what[0].upper()}{what[1:]} {sweep.metric.label} against {x_axis}"
     return Figure(f"{sweep.metric.name}-against-p", sweep_picture_title(sweep), caption, (subplot,))
@@ -104,10 +125,16 @@ def curve_figures(sweep: Sweep, epochs: pd.DataFrame) -> list[Figure]:
             for split in ("train", "val")
         ]
         what = label.partition(",")[0]
-        shown = f"Training ({what} with dropout on, dotted) and validation ({what}, solid) against the epoch"
-        subplot = Subplot(Axis("epoch"), Axis(f"{label} (mean over seeds)"), tuple(curves))
+        caption = (
+            f"Training ({what} with dropout on, dotted) and validation ({what}, solid) against the epoch"
+        )
+        ys = [y for curve in curves for y in curve.y]
+        highest = cut(ys, math.log(DOUBLED)) if sweep.task == REGRESSION else math.inf
+        above = "" if math.isinf(highest) else f"; above: up to {max(ys):.0f}"
+        y_axis = Axis(f"{label} (mean over seeds{above})", span=span_below(curves, highest))
+        subplot = Subplot(Axis("epoch"), y_axis, tuple(curves))
         title = sweep_picture_title(sweep)
-        figures.append(Figure(f"{what}-against-epoch", title, shown, (subplot,), page_only=True))
+        figures.append(Figure(f"{what}-against-epoch", title, caption, (subplot,), page_only=True))
     return figures
 
 

@@ -15,6 +15,9 @@ FITS = CROP, PAD, STRETCH = ("crop", "pad", "stretch")
 AUGMENTATIONS = ("flip", "crop")
 NO_AUGMENTATION = "none"
 TEST_SHARE = 0.2
+PREPARE = "data prepare"
+"""The command that takes what says how data are made of their source."""
+OF_SOURCES = (*OF_CLASSIFIERS, PREPARE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +48,7 @@ class DataSettings(Block):
         help="classification: the target is a class. regression: it is a number.",
         flag="--task",
         panel=PANEL,
-        commands=OF_CLASSIFIERS,
+        commands=OF_SOURCES,
         choices=TASKS,
         words="{}",
         of_source=True,
@@ -56,7 +59,7 @@ class DataSettings(Block):
         help="Column of a table that is to be predicted.",
         flag="--target",
         panel=PANEL,
-        commands=OF_CLASSIFIERS,
+        commands=OF_SOURCES,
         words="target {}",
         of_source=True,
         since="0.2",
@@ -66,7 +69,7 @@ class DataSettings(Block):
         help="File with the test rows of a table.",
         flag="--test-file",
         panel=PANEL,
-        commands=OF_CLASSIFIERS,
+        commands=OF_SOURCES,
         says_default="a share of the rows",
         words="test rows of {}",
         of_source=True,
@@ -78,7 +81,7 @@ class DataSettings(Block):
         "that have no test split of their own.",
         flag="--test-share",
         panel=PANEL,
-        commands=OF_CLASSIFIERS,
+        commands=OF_SOURCES,
         range=Range(above=0, below=1, hint="Write a share between 0 and 1, like 0.2."),
         words="test share {}",
         of_source=True,

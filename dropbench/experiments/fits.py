@@ -1,0 +1,64 @@
+"""Whether a net is of a size that this machine can train, asked before anything is made."""
+
+import torch
+from torch import nn
+
+from dropbench.catalog.models import IMAGES
+from dropbench.datasets.dataset import DataSet
+from dropbench.datasets.memory import GIB, available_memory_bytes
+from dropbench.datasets.registry import takes
+from dropbench.engine.need import least_memory
+from dropbench.errors import UsageError
+from dropbench.run.config import RunConfig
+
+MOST_WEIGHTS = 100_000_000
+"""Weights of a net that nobody has by accident; the largest of the 2014 paper has 74 million on MNIST."""
+_SETTINGS_OF_SIZE = ("layers", "width")
+_USUAL_SIDE = 64  # pixels of larger images, which are the first thing to change
+
+
+def check_fits(config: RunConfig, data: DataSet, model: nn.Module, device: torch.device) -> None:
+    """Raise UsageError for a net that is very large by mere default, or larger than the memory.
+
+    Nets with code of the user's own are left to the user. ``model`` is the net of ``config`` on the device
+    ``meta``: no memory is taken.
+    """
+    if config.with_user_code:
+        return
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    sized = ("image_size",) if takes(data.name, "image_size") else _SETTINGS_OF_SIZE
+    net = f"The {config.model.name} has {weights:,} weights for {_inputs(data)}"
+    if weights > MOST_WEIGHTS and not any(name in config.told for name in sized):
+        raise UsageError(f"{net}.", _hint(config, data))
+    examples = len(data.train_targets) + len(data.test_targets)
+    needed, there = least_memory(config, data.input_shape, data.outputs, examples), _memory(device)
+    if there is not None and needed > there:
+        raise UsageError(
+            f"{net}, and training it takes {needed / GIB:,.1f} GiB of memory or more; "
+            f"{there / GIB:,.1f} GiB are available.",
+            _hint(config, data),
+        )
+
+
+def _memory(device: torch.device) -> int | None:
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return available_memory_bytes()
+
+
+def _inputs(data: DataSet) -> str:
+    if data.inputs == IMAGES:
+        return f"images of {data.input_shape[1]}×{data.input_shape[2]} pixels"
+    return f"rows of {data.input_shape[0]:,} features"
+
+
+def _hint(config: RunConfig, data: DataSet) -> str:
+    """What to write to have a smaller net."""
+    has_layers = bool(config.model.layers)
+    smaller = "fewer units with `layers`" if has_layers else "a smaller `width`, like `width=0.25`"
+    if not takes(data.name, "image_size"):
+        return f"Write {smaller}, or a smaller `batch_size`."
+    _, height, width = data.input_shape
+    if height * width > _USUAL_SIDE**2:
+        return f"Write `image_size={_USUAL_SIDE}`, or another size that the images are brought to."
+    return f"Write a smaller `image_size`, {smaller}, or a smaller `batch_size`."
