@@ -88,7 +88,7 @@ def check_images(data: Data) -> None:
     inputs = data.inputs if isinstance(data, DataSet) else inputs_of(str(data))
     if inputs == TABLE:
         name = data.name if isinstance(data, DataSet) else data
-        raise UsageError(f"The experiments need images, and {name} is a table.", "Name images with `data`.")
+        raise UsageError(f"The experiments need images, and {name} is a table.", "Name a data set of images.")
 
 
 def _seconds(experiment: PaperExperiment, work: Work, todo: int) -> float:

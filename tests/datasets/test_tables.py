@@ -327,8 +327,8 @@ def test_a_file_that_is_not_there_gets_the_nearest_name(tmp_path):
 
 def test_a_file_larger_than_memory_is_told_before_it_is_read(frame, tmp_path, monkeypatch):
     name = csv_of(frame, tmp_path / "t.csv")
-    assert memory.available_bytes() > 1e6
-    monkeypatch.setattr(memory, "available_bytes", lambda: 1000)
+    assert memory.available_memory_bytes() > 1e6
+    monkeypatch.setattr(memory, "available_memory_bytes", lambda: 1000)
     with pytest.raises(DropbenchError, match="GB of memory"):
         prepare(name, options=KIND)
 
