@@ -23,6 +23,7 @@ _KEPT = 1 << 29  # bytes of small images that are kept from the look at them, so
 _AT_A_TIME = 32  # images that a thread reads before it asks for more
 _NAMED = 5  # unreadable images that are named
 _SUGGESTED = 64
+_NO_PIXELS = np.empty(0, dtype=np.uint8)
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -99,7 +100,7 @@ class ImageFolder:
                 return str(error)
             pixels = made.pixels
             images[place] = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-            return made._replace(pixels=pixels[:0])  # the flags are all that is wanted of it from now on
+            return made._replace(pixels=_NO_PIXELS)  # from now on only what was done to it is wanted
 
         made = list(_in_threads("reading images", read, range(len(items))))
         unread = {place: reason for place, reason in enumerate(made) if isinstance(reason, str)}
@@ -193,8 +194,9 @@ class ImageFolder:
                     f"No training image of the class {name!r} of {self.path} can be read.",
                     "Repair some of them, or remove the class.",
                 )
-        if not (splits == 2).any():
-            raise DropbenchError(f"No test image of {self.path} can be read.", "Repair some of them.")
+        for split, name, items in ((1, "validation", self.layout.validation), (2, "test", self.layout.test)):
+            if items and not (splits == split).any():
+                raise DropbenchError(f"No {name} image of {self.path} can be read.", "Repair some of them.")
 
 
 def size_text(size: tuple[int, int]) -> str:

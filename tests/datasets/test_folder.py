@@ -576,6 +576,14 @@ def test_images_that_cannot_be_read_are_skipped_and_named(broken, told):
     assert "class 'cat'" in refused(broken, skip_unreadable=True)
 
 
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_split_of_which_nothing_can_be_read_is_refused(pets, split):
+    shutil.copytree(pets / "test", pets / "val")
+    for file in (pets / split).rglob("*.png"):
+        file.write_bytes(b"")
+    assert split in refused(pets, skip_unreadable=True)
+
+
 def test_a_link_that_broke_is_no_longer_what_is_in_the_cache(pets, tmp_path):
     file = pets / "train" / "cat" / "0.png"
     file.rename(tmp_path / "elsewhere.png")
