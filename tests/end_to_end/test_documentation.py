@@ -23,6 +23,7 @@ from dropbench.run.config import RunConfig
 
 ROOT = Path(__file__).parents[2]
 EXTENDING = ROOT / "docs" / "extending.md"
+DATA = ROOT / "docs" / "data.md"
 NOTEBOOK = ROOT / "docs" / "notebook.md"
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "results" / "README.md")
 INLINE = re.compile(r"`(dropbench [^`]*)`")
@@ -83,7 +84,10 @@ def documented() -> dict[str, str]:
     """Every command that is shown, without the name of the program, and where it stands."""
     found: dict[str, str] = {}
     for document in DOCUMENTS:
-        if document == EXTENDING:  # test_user_code.py runs them, with the modules that they want
+        if document in (
+            EXTENDING,
+            DATA,
+        ):  # test_user_code.py and test_data_forms.py run them, with their files
             continue
         for line in shown(document):
             for part in re.split(r"&&|\||;", line):
