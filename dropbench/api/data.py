@@ -8,11 +8,11 @@ from typing import Any
 
 from dropbench.catalog.forms import OF_ARRAYS
 from dropbench.datasets import cache
-from dropbench.datasets.arrays import data_set
+from dropbench.datasets.arrays.data_set import data_set
+from dropbench.datasets.arrays.stored import Stored
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.options import OPTIONS, SourceOptions
 from dropbench.datasets.registry import prepare
-from dropbench.datasets.stored import Stored
 from dropbench.errors import DropbenchError, UsageError, unknown_name
 from dropbench.run.config import SETTINGS
 

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dropbench as db
-from dropbench.datasets import cache, stored
+from dropbench.datasets import cache
+from dropbench.datasets.arrays import stored
 from dropbench.datasets.options import SourceOptions
 from dropbench.datasets.registry import prepare
 from dropbench.engine.batches import measure
@@ -24,6 +25,12 @@ GENERATOR = np.random.default_rng(0)
 GREY = GENERATOR.integers(0, 256, (30, 9, 8), dtype=np.uint8)
 COLOUR = GENERATOR.integers(0, 256, (30, 9, 8, 3), dtype=np.uint8)
 LABELS = np.arange(30) % 3
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers():
+    """Each test draws the same, whichever were before it."""
+    GENERATOR.bit_generator.state = np.random.default_rng(0).bit_generator.state
 
 
 def keras(x, y=LABELS, test=12):
@@ -326,7 +333,7 @@ def test_arrays_that_the_disk_cannot_hold_are_told_and_nothing_is_left(tmp_path,
 def test_what_does_not_fit_the_memory_is_mapped_and_the_same(npz, monkeypatch, tmp_path):
     wanted = npz(keras(COLOUR / 1)), npz({"x": COLOUR, "y": LABELS}), npz(keras(GREY.reshape(30, 72)))
     monkeypatch.setattr(stored, "_IN_MEMORY", 0)
-    monkeypatch.setattr("dropbench.datasets.array_inputs.CHUNK", 500)
+    monkeypatch.setattr("dropbench.datasets.arrays.inputs.CHUNK", 500)
     monkeypatch.setenv("DROPBENCH_CACHE_DIR", str(tmp_path / "cache"))
     found = npz(keras(COLOUR / 1)), npz({"x": COLOUR, "y": LABELS}), npz(keras(GREY.reshape(30, 72)))
     assert [each.key for each in found] == [each.key for each in wanted]

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dropbench.datasets import folder as folder_module
 from dropbench.datasets import progress, registry
-from dropbench.datasets.folder import ImageFolder
+from dropbench.datasets.images import folder as folder_module
+from dropbench.datasets.images.folder import ImageFolder
 from dropbench.datasets.options import SourceOptions
 from dropbench.datasets.registry import prepare
 from dropbench.errors import DropbenchError, UsageError

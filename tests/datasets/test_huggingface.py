@@ -21,6 +21,12 @@ GENERATOR = np.random.default_rng(0)
 
 
 @pytest.fixture(autouse=True)
+def _same_numbers():
+    """Each test draws the same, whichever were before it."""
+    GENERATOR.bit_generator.state = np.random.default_rng(0).bit_generator.state
+
+
+@pytest.fixture(autouse=True)
 def _no_bars(monkeypatch):
     """The library writes no bars while a test makes its sets."""
     shown = not datasets.are_progress_bars_disabled()
@@ -136,8 +142,7 @@ def test_numbers_words_and_lists_are_a_table(tmp_path, told):
     assert sorted(both[:, 0]) == sorted(rows["size"])
     assert sorted(both[:, 2:].tolist()) == sorted(rows["vector"])
     assert any("'when'" in sentence for sentence in told)
-    run = db.train(data, epochs=30, threads=1)
-    assert run.test.error < 30
+    assert db.train(data, epochs=30, threads=1).training.error < 15, "the label is whether size is above 0"
 
 
 def test_classes_of_a_table_have_names_and_rows_without_one_are_left_out(tmp_path, told):

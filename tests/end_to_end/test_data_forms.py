@@ -65,7 +65,7 @@ def houses(random: np.random.Generator) -> pd.DataFrame:
 
 @pytest.fixture
 def here(data, tmp_path, monkeypatch):
-    """A folder of its own whose data are those of the module; this process's number of threads is set back."""
+    """A folder of its own with the data; the number of threads is set back."""
     threads = torch.get_num_threads()
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     for entry in data.iterdir():

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from dropbench.datasets.cells import codes_of, is_number, numbers_of, words_of
+from dropbench.datasets.tables.cells import codes_of, is_number, numbers_of, words_of
 from dropbench.errors import DropbenchError, UsageError
 
 MANY_NUMBERS = 20

@@ -9,15 +9,15 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from dropbench.datasets.arrays import data_set
+from dropbench.datasets.arrays.data_set import data_set
+from dropbench.datasets.arrays.labels import targets_of
+from dropbench.datasets.arrays.stored import Stored
 from dropbench.datasets.dataset import DataSet
-from dropbench.datasets.folder import ImageFolder
 from dropbench.datasets.held_out import held_out
-from dropbench.datasets.labels import targets_of
-from dropbench.datasets.layout import Layout
+from dropbench.datasets.images.folder import ImageFolder
+from dropbench.datasets.images.layout import Layout
 from dropbench.datasets.options import NO_OPTIONS, SourceOptions
-from dropbench.datasets.stored import Stored
-from dropbench.datasets.table import find_target, table_of
+from dropbench.datasets.tables.table import find_target, table_of
 from dropbench.errors import DropbenchError, UsageError
 from dropbench.run.blocks.data import REGRESSION
 from dropbench.run.telling import counted

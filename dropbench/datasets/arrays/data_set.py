@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dropbench.datasets.array_inputs import Inputs
-from dropbench.datasets.array_layout import Layout, layout_of
+from dropbench.datasets.arrays.inputs import Inputs
+from dropbench.datasets.arrays.labels import targets_of
+from dropbench.datasets.arrays.layout import Layout, layout_of
+from dropbench.datasets.arrays.stored import Stored, check_disk
 from dropbench.datasets.column import Column
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.held_out import held_out
-from dropbench.datasets.labels import targets_of
 from dropbench.datasets.options import NO_OPTIONS, SourceOptions
-from dropbench.datasets.stored import Stored, check_disk
 from dropbench.errors import DropbenchError, UsageError
 from dropbench.run.blocks.data import REGRESSION
 from dropbench.run.telling import counted

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from dropbench.datasets.memory import check_memory
-from dropbench.datasets.table import check_names
+from dropbench.datasets.tables.table import check_names
 from dropbench.errors import DropbenchError
 
 SEPARATORS = (",", ";", "\t")

@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from dropbench.datasets.cells import is_number
-from dropbench.datasets.csv_file import layout_of, read_csv
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.memory import check_memory
 from dropbench.datasets.options import NO_OPTIONS, SourceOptions, shown
-from dropbench.datasets.table import check_names, find_target, table_of
+from dropbench.datasets.tables.cells import is_number
+from dropbench.datasets.tables.csv_file import layout_of, read_csv
+from dropbench.datasets.tables.table import check_names, find_target, table_of
 from dropbench.errors import DropbenchError, UsageError
 
 

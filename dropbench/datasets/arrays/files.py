@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dropbench.datasets.arrays import WANTED, check_arrays, data_set, is_wanted
+from dropbench.datasets.arrays.data_set import WANTED, check_arrays, data_set, is_wanted
+from dropbench.datasets.arrays.stored import CHUNK, Header, Stored, nameless, write
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.options import NO_OPTIONS, SourceOptions, shown
-from dropbench.datasets.stored import CHUNK, Header, Stored, nameless, write
 from dropbench.errors import DropbenchError
 
 _DAMAGE = (

@@ -11,12 +11,21 @@ from typing import TypeVar
 import numpy as np
 
 from dropbench.datasets.dataset import DataSet
-from dropbench.datasets.layout import HOW, Layout, find_layout
+from dropbench.datasets.images.layout import HOW, Layout, find_layout
+from dropbench.datasets.images.photos import (
+    WIDE,
+    Made,
+    Photo,
+    UnreadableError,
+    Wanted,
+    look,
+    make,
+    pillow_is_quiet,
+)
+from dropbench.datasets.images.rescaling import Range
 from dropbench.datasets.memory import GIB, available_memory_bytes
 from dropbench.datasets.options import NO_OPTIONS, SourceOptions, shown
-from dropbench.datasets.photos import WIDE, Made, Photo, UnreadableError, Wanted, look, make, pillow_is_quiet
 from dropbench.datasets.progress import counted
-from dropbench.datasets.rescaling import Range
 from dropbench.errors import DropbenchError, UsageError
 
 _KEPT = 1 << 29  # bytes of small images that are kept from the look at them, so that no file is opened twice

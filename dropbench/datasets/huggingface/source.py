@@ -13,7 +13,7 @@ from typing import Any
 
 from dropbench.datasets.cache import cache_folder
 from dropbench.datasets.dataset import DataSet
-from dropbench.datasets.huggingface_features import TEST, TRAIN, VALIDATION, made_of
+from dropbench.datasets.huggingface.features import TEST, TRAIN, VALIDATION, made_of
 from dropbench.datasets.options import NO_OPTIONS, SourceOptions, shown
 from dropbench.errors import DropbenchError
 

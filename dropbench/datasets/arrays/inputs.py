@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from dropbench.datasets.array_layout import Layout
-from dropbench.datasets.stored import CHUNK, kept
+from dropbench.datasets.arrays.layout import Layout
+from dropbench.datasets.arrays.stored import CHUNK, kept
 from dropbench.errors import DropbenchError
 from dropbench.run.telling import counted
 

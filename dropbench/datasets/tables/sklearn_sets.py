@@ -9,7 +9,7 @@ from typing import Any
 
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.options import NO_OPTIONS, SourceOptions
-from dropbench.datasets.table import find_target, table_of
+from dropbench.datasets.tables.table import find_target, table_of
 from dropbench.errors import DropbenchError, UsageError, unknown_name
 from dropbench.run.blocks.data import CLASSIFICATION, REGRESSION
 

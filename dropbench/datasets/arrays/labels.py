@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from dropbench.datasets.targets import MANY_NUMBERS
+from dropbench.datasets.tables.targets import MANY_NUMBERS
 from dropbench.errors import DropbenchError, UsageError
 from dropbench.run.telling import counted
 

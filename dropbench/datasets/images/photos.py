@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from dropbench.datasets.rescaling import Range
+from dropbench.datasets.images.rescaling import Range
 from dropbench.run.blocks.data import CROP, PAD
 
 BYTES = ""

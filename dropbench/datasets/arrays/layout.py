@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from dropbench.datasets.stored import Stored
-from dropbench.datasets.table import MOST_FEATURES
+from dropbench.datasets.arrays.stored import Stored
+from dropbench.datasets.tables.table import MOST_FEATURES
 from dropbench.errors import DropbenchError
 
 _SHAPES = (

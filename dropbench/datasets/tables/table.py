@@ -7,19 +7,19 @@ from difflib import get_close_matches
 import numpy as np
 import pandas as pd
 
-from dropbench.datasets.cells import (
+from dropbench.datasets.column import Column, features_of
+from dropbench.datasets.dataset import DataSet
+from dropbench.datasets.held_out import held_out
+from dropbench.datasets.memory import check_memory
+from dropbench.datasets.options import SourceOptions
+from dropbench.datasets.tables.cells import (
     encode_column,
     inferred,
     is_number,
     tells_rows_apart,
     what_keeps_from_numbers,
 )
-from dropbench.datasets.column import Column, features_of
-from dropbench.datasets.dataset import DataSet
-from dropbench.datasets.held_out import held_out
-from dropbench.datasets.memory import check_memory
-from dropbench.datasets.options import SourceOptions
-from dropbench.datasets.targets import MANY_NUMBERS, labels_of, values_of
+from dropbench.datasets.tables.targets import MANY_NUMBERS, labels_of, values_of
 from dropbench.errors import DropbenchError, UsageError
 from dropbench.run.blocks.data import REGRESSION
 from dropbench.run.telling import counted

@@ -1,0 +1,1 @@
+"""Tables: their files, and the columns and targets that a net is given."""
