@@ -255,9 +255,9 @@ def test_sweep_of_mlps_has_max_norm_on_both_sides(here, monkeypatch):
     bounds = {"ours": [], "plain": []}
 
     class Noted(optim.SGD):
-        def __init__(self, model, momentum, weight_decay, max_norm=None, half=False):
+        def __init__(self, model, momentum, weight_decay, max_norm=None, **more):
             bounds["ours"].append(max_norm)
-            super().__init__(model, momentum, weight_decay, max_norm, half)
+            super().__init__(model, momentum, weight_decay, max_norm, **more)
 
     monkeypatch.setattr(optim, "SGD", Noted)
     monkeypatch.setattr(plain_loop, "apply_max_norm", lambda model, bound: bounds["plain"].append(bound))
