@@ -295,13 +295,18 @@ WRONG_FILES = {
     "no rows": (b"a,kind\n", "no rows"),
     "picture": (b"\x89PNG\r\n\x1a\n\0\0\0", "no text"),
     "workbook": (b"PK\x03\x04....", "workbook"),
-    "one column": (b"kind\ncat\ndog\n", "only one column"),
+    "one column": (b"kind\ncat\ndog\n", "only one column, 'kind'"),
+    "comment": (b"# pets\na,kind\n1,cat\n2,dog\n", "only one column, '# pets'"),
+    "another separator": (b"a|kind\n1|cat\n2|dog\n", "only one column, 'a.kind'"),
     "no names": (b"1.5,2,3\n4,5,6\n", "no names"),
+    "no names, twice the same number": (b"0,0,dog\n4,5,cat\n", "no names"),
     "twice": (b"a,a,kind\n1,2,cat\n", "several columns named 'a'"),
     "open quote": (b'a,kind\n"1,cat\n2,dog\n', "quote"),
+    "open quote within a line": (b'a,b,kind\n1,"2,cat\n2,3,dog\n', "quote"),
     "long row": (b"a,kind\n1,cat,3\n", "3 cells"),
     "long row far down": (b"a,kind\n" + b"1,cat\n" * 99 + b"1,cat,3\n", "line 101"),
     "infinite": (b"a,kind\n" + b"1,cat\n2,dog\n" * 5 + b"inf,cat\n", "infinite in 1 row"),
+    "too large": (b"a,kind\n" + b"1,cat\n2,dog\n" * 5 + b"-2e300,cat\n", "beyond 3.4e.38 in 1 row"),
     "too wide": (b",".join(b"c%d" % n for n in range(MOST_FEATURES + 1)), "100,001 columns"),
 }
 
@@ -354,6 +359,11 @@ def test_wrong_targets_are_refused(frame):
     assert "is no number" in refusal(frame, options=replace(WEIGHT, target="wild"))
     assert "`task=regression`" in refusal(frame, options=SourceOptions(target="weight"))
     assert "no column beside 'kind'" in refusal(frame[["kind"]])
+
+
+def test_a_target_too_large_for_float32_is_refused(frame):
+    frame["weight"] *= 1e40
+    assert "'weight' has a number beyond 3.4e+38 in 80 rows" in refusal(frame, options=WEIGHT)
 
 
 def test_classes_that_cannot_be_learned_are_refused(frame):

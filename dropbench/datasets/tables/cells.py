@@ -16,6 +16,8 @@ from pandas.api.types import (
 from dropbench.datasets.column import Column
 from dropbench.errors import DropbenchError
 
+LARGEST = float(np.finfo(np.float32).max)
+"""The largest number that is taken: the square of one beyond the root of float64 is infinite."""
 MOST_CATEGORIES = 1000
 """The most categories of a column; one with more is as one that tells rows apart."""
 ALMOST_ALL = 0.9
@@ -65,7 +67,7 @@ def numbers_of(name: str, cells: pd.Series) -> np.ndarray:
     """Return cells that are numbers as float64 ``(rows,)``, NaN where they are missing.
 
     Raises:
-        DropbenchError: if one is not a number, or not finite.
+        DropbenchError: if one is not a number, not finite, or too large.
 
     """
     if is_number(cells):
@@ -82,6 +84,11 @@ def numbers_of(name: str, cells: pd.Series) -> np.ndarray:
         raise DropbenchError(
             f"The column {name!r} is infinite in {infinite:,} row{'s' * (infinite > 1)}.",
             "Leave such cells empty, which is a missing value.",
+        )
+    if large := int((np.abs(found) > LARGEST).sum()):
+        raise DropbenchError(
+            f"The column {name!r} has a number beyond {LARGEST:.1e} in {large:,} row{'s' * (large > 1)}.",
+            "Write it in a larger unit, or leave such cells empty.",
         )
     return found
 
