@@ -171,6 +171,20 @@ def test_a_column_that_few_words_keep_from_being_numbers_is_told(frame):
     assert any("'count' is text" in note and "'many'" in note for note in of(frame).notes)
 
 
+@pytest.mark.parametrize("cell", ["1,234", "1.234,5", "12 %", "$3", "0,5", "1 234"])
+def test_numbers_with_marks_and_units_are_told(frame, cell):
+    frame["price"] = [cell if place % 3 else str(place) for place in range(ROWS)]
+    assert [
+        f"'price' is text, since its numbers are written like {cell!r}" in note for note in of(frame).notes
+    ].count(True) == 1
+
+
+@pytest.mark.parametrize("cell", ["1.2.2020", "2020-01", "a 1", "1,2,3", "12"])
+def test_other_text_is_no_number_with_marks(frame, cell):
+    frame["price"] = [cell if place % 3 else "x" for place in range(ROWS)]
+    assert not any("are written like" in note for note in of(frame).notes)
+
+
 def test_many_distinct_numbers_as_classes_are_told(frame):
     frame["kind"] = np.arange(ROWS) % 21
     assert any("21 distinct numbers" in note and "`task=regression`" in note for note in of(frame).notes)

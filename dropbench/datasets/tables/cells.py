@@ -1,5 +1,6 @@
 """The cells of a table's columns: which are numbers and which categories, and each as a float64."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -23,6 +24,9 @@ MOST_CATEGORIES = 1000
 ALMOST_ALL = 0.9
 """The share of distinct values among the cells of a column of text from which on it tells rows apart."""
 _FEWEST_TO_TELL_APART = 20  # in fewer rows, different names are no sign of anything
+_WITH_MARKS = re.compile(
+    r"[+-]?[€$£]?\s?(?:\d{1,3}(?:[.,'\u2019\s]\d{3})+|\d+)(?:[.,]\d+)?\s?[%€$£]?"
+)  # 1,234.5 and 1.234,5 and 12 %
 _NUMBERS = {"decimal", "integer", "floating", "mixed-integer-float"}
 
 
@@ -61,6 +65,15 @@ def what_keeps_from_numbers(cells: pd.Series) -> tuple[int, str]:
     no_numbers = known[pd.to_numeric(known, errors="coerce").isna()]
     few = 0 < len(no_numbers) < len(known) / 2
     return (len(no_numbers), str(no_numbers.iloc[0])) if few else (0, "")
+
+
+def otherwise_written_number(cells: pd.Series) -> str:
+    """Return a cell of a column of text whose cells are all numbers, with marks or units; else nothing."""
+    known = words_of(cells).dropna()
+    if not known.map(lambda word: bool(_WITH_MARKS.fullmatch(word))).all():
+        return ""
+    no_numbers = known[pd.to_numeric(known, errors="coerce").isna()]
+    return str(no_numbers.iloc[0]) if len(no_numbers) else ""
 
 
 def numbers_of(name: str, cells: pd.Series) -> np.ndarray:
