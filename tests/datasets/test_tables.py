@@ -145,6 +145,8 @@ def test_columns_that_tell_nothing_are_left_out_and_named(frame):
     [
         (range(30), True),
         (range(1, 31), True),
+        (range(30, 0, -1), True),
+        ([2, 1, 3, 5, 4], False),
         (range(2, 32), False),
         ([*range(29), 7], False),
         (np.arange(30.0) / 2, False),

@@ -134,12 +134,14 @@ def tells_rows_apart(cells: pd.Series) -> bool:
     """Whether the cells of a column of training rows are names or numbers of the rows.
 
     These are text that is different in almost all rows or has more than MOST_CATEGORIES values, and integers
-    that count the rows, from 0 or 1.
+    that count the rows, from 0 or 1; of many rows in any order.
     """
     if is_number(cells):
         if not is_integer_dtype(cells) or len(cells) < 2 or cells.isna().any():
             return False
         values = cells.to_numpy(dtype=np.int64)
+        if len(values) >= _FEWEST_TO_TELL_APART:  # in any order, as in a table that was shuffled
+            values = np.sort(values)
         return bool(values[0] in (0, 1) and (np.diff(values) == 1).all())
     known = cells.dropna()
     distinct = known.nunique()
