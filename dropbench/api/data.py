@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,13 +83,13 @@ def data(
         raise UsageError(error.message, error.hint) from error  # what is wrong is in the call
     for note in found.notes:
         _log.warning(note)
-    return replace(cache.save(found, found.digest()), told=how.told)
+    return cache.save(found).called(name, how.told)
 
 
 def _kept(data: DataSet) -> DataSet:
     """Save a data set that a caller made, since workers read it from the cache."""
     data.check()
-    return cache.save(data, data.digest())
+    return cache.save(data)
 
 
 def _options(told: Mapping[str, Any]) -> SourceOptions:

@@ -58,7 +58,7 @@ def test_a_run_is_recorded_where_that_is_wanted_and_done_anew_each_time(blobs, t
 
 def test_a_regression_has_metrics_and_words_of_its_own():
     """Its root mean squared error is in the unit of the target, which may be of any size."""
-    run = db.train(cache.save(made(), "made"), p=0.3, layers=(8,), epochs=2)
+    run = db.train(cache.save(made()), p=0.3, layers=(8,), epochs=2)
     metrics = run.result.metrics
     assert run.result.config.task == "regress"
     assert (run.test.rmse, run.test.nll) == (metrics["test_rmse"], metrics["test_nll"])

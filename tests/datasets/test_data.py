@@ -42,6 +42,25 @@ def test_damaged_cache_is_decoded_again(digits):
     assert prepare("mnist5k").digest() == digits.key
 
 
+def test_a_set_that_is_saved_again_stays_where_others_map_it_unless_it_is_damaged(blobs):
+    file = cache.cache_folder() / blobs.key / "test_inputs.npy"
+    before = file.stat().st_ino
+    assert cache.save(blobs).key == blobs.key
+    assert file.stat().st_ino == before
+    for damaged in (file.read_bytes()[:-1] + b"?", file.read_bytes()[:500]):
+        file.unlink()  # what is mapped must not change
+        file.write_bytes(damaged)
+        assert cache.save(blobs).digest() == blobs.key
+
+
+def test_a_set_that_an_older_dropbench_kept_is_kept_anew(blobs):
+    folder = cache.cache_folder() / blobs.key
+    for split in ("train", "test"):
+        (folder / f"{split}_inputs.npy").rename(folder / f"{split}_images.npy")
+    cache.keep(blobs)
+    assert cache.load(blobs.key).digest() == blobs.key
+
+
 def test_pixel_sums_are_exact():
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (1100, 3, 2, 5), dtype=np.uint8)
@@ -78,10 +97,10 @@ def test_a_set_made_of_a_cached_one_has_sums_of_its_own(blobs):
 def test_an_entry_that_cannot_be_written_is_used_without_its_sums(blobs, monkeypatch):
     (cache.cache_folder() / blobs.key / "pixel_sums.npy").unlink()
 
-    def refuse(**arguments):
+    def refuse(*_):
         raise PermissionError
 
-    monkeypatch.setattr("tempfile.mkstemp", refuse)  # permissions stop no superuser
+    monkeypatch.setattr("dropbench.datasets.cache.Path.replace", refuse)  # permissions stop no superuser
     assert np.array_equal(cache.load(blobs.key).pixel_sums, pixel_sums(blobs.train_inputs))
 
 

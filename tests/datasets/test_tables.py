@@ -433,5 +433,5 @@ def test_rows_of_another_table_get_the_columns_and_categories_of_the_first(frame
     rows = with_columns_of(data, other)
     np.testing.assert_array_equal(rows[:, [0, 1, 3, 4]], data.test_inputs[:, [0, 1, 3, 4]])
     assert rows[:4, 2].tolist() == [0, 3, 0, 3], "blue, and what is none of the colours"
-    cache.save(other, "other")
+    cache.save(other)
     np.testing.assert_array_equal(ood_images(other.digest(), data), rows)
