@@ -55,8 +55,8 @@ def test_a_set_that_is_saved_again_stays_where_others_map_it_unless_it_is_damage
 
 def test_a_set_that_an_older_dropbench_kept_is_kept_anew(blobs):
     folder = cache.cache_folder() / blobs.key
-    for split in ("train", "test"):
-        (folder / f"{split}_inputs.npy").rename(folder / f"{split}_images.npy")
+    for part in ("train", "test"):
+        (folder / f"{part}_inputs.npy").rename(folder / f"{part}_images.npy")
     cache.keep(blobs)
     assert cache.load(blobs.key).digest() == blobs.key
 

@@ -105,12 +105,22 @@ def test_classes_are_the_sorted_values_whatever_they_are(frame, values, classes)
     assert [classes[label] for label in data.train_targets] == names
 
 
+def test_a_table_that_was_copied_is_not_told_under_its_old_name(frame, tmp_path, caplog):
+    for folder in ("old", "new"):
+        (tmp_path / folder).mkdir()
+        frame.to_csv(tmp_path / folder / "table.csv", index=False)
+        caplog.clear()
+        prepare(f"csv:{tmp_path}/{folder}/table.csv", options=KIND)
+        assert caplog.messages
+    assert not any(f"{tmp_path}/old" in sentence for sentence in caplog.messages)
+
+
 def test_rows_held_out_are_a_stratified_fifth_the_same_each_time_and_told(frame):
     data, again = of(frame), of(frame)
     assert data.digest() == again.digest()
     assert (len(data.train_targets), len(data.test_targets)) == (64, 16)
     assert abs(np.mean(data.test_targets) - np.mean(frame["kind"] == "dog")) < 1 / 16
-    assert any("16 of its 80 rows" in note for note in data.notes)
+    assert any("16 of the 80 rows" in note for note in data.notes)
     assert not any("test split" in note for note in of(frame, test=frame).notes)
     assert len(of(frame, options=replace(KIND, test_share=0.5)).test_targets) == 40
 

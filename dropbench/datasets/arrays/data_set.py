@@ -12,13 +12,12 @@ from dropbench.datasets.arrays.layout import Layout, layout_of
 from dropbench.datasets.arrays.stored import Stored, check_disk
 from dropbench.datasets.column import Column
 from dropbench.datasets.dataset import DataSet
-from dropbench.datasets.held_out import held_out
+from dropbench.datasets.given_splits import TEST, TRAIN, VALIDATION, held_out, said_of, settle
 from dropbench.datasets.options import NO_OPTIONS, SourceOptions
-from dropbench.errors import DropbenchError, UsageError
+from dropbench.errors import DropbenchError
 from dropbench.run.blocks.data import REGRESSION
 from dropbench.run.telling import counted
 
-TRAIN, VALIDATION, TEST = "train", "val", "test"
 _PAIRS = (
     {TRAIN: ("x_train", "y_train"), VALIDATION: ("x_val", "y_val"), TEST: ("x_test", "y_test")},
     {
@@ -74,11 +73,7 @@ def data_set(
     notes = [parts[TRAIN].layout.note] if parts[TRAIN].layout.note else []
     if unused:
         notes.append(f"Not used: {_listed(unused)}.")
-    if VALIDATION in parts and TEST not in parts:
-        parts[TEST] = parts.pop(VALIDATION)
-        notes.append("There is no test split: the validation split is taken for it.")
-    if TEST in parts and options.test_share != NO_OPTIONS.test_share:
-        raise UsageError(f"{name} has a test split of its own.", "Leave out `test_share`.")
+    notes += settle(name, parts, options)
     _check_disk(parts)
     found, classes, of_targets = targets_of(
         {part.targets.name: part.targets.load() for part in parts.values()}, options.task == REGRESSION
@@ -99,10 +94,7 @@ def data_set(
         tested = {parts[TRAIN].inputs.name: test}
         test_targets = targets[TRAIN][test]
         chosen[TRAIN] = ~test
-        of_targets.append(
-            f"There is no test split: {int(test.sum()):,} of the {len(test):,} {layout.noun}, drawn once and "
-            "the same for all seeds, are taken for it."
-        )
+        of_targets.append(said_of(test, layout.noun))
     learned = [split for split in (TRAIN, VALIDATION) if split in parts]
     return DataSet(
         name=name,

@@ -9,7 +9,7 @@ import pandas as pd
 
 from dropbench.datasets.column import Column, features_of
 from dropbench.datasets.dataset import DataSet
-from dropbench.datasets.held_out import held_out
+from dropbench.datasets.given_splits import TEST, TRAIN, VALIDATION, held_out, said_of
 from dropbench.datasets.memory import check_memory
 from dropbench.datasets.options import SourceOptions
 from dropbench.datasets.tables.cells import (
@@ -26,7 +26,7 @@ from dropbench.run.telling import counted
 
 MOST_FEATURES = 100_000
 """The most columns of a table, and the most features that a net sees of it."""
-TRAINING, VALIDATION, TEST = "training", "validation", "test"
+_ROWS = {TRAIN: "training", VALIDATION: "validation", TEST: "test"}
 _NAMED = 5  # columns that a sentence names before it counts the others
 
 
@@ -58,23 +58,23 @@ def table_of(
         DropbenchError: if no net can be trained on the table.
 
     """
-    given = {TRAINING: train, VALIDATION: validation, TEST: test}
+    given = {TRAIN: train, VALIDATION: validation, TEST: test}
     frames = {part: _plain(frame) for part, frame in given.items() if frame is not None}
-    target = find_target(options.target, list(frames[TRAINING].columns))
+    target = find_target(options.target, list(frames[TRAIN].columns))
     for part, frame in frames.items():
-        _check_same_columns(frames[TRAINING], frame, part)
-    columns = frames[TRAINING].columns.drop(target)
-    apart = [] if keep_all else [each for each in columns if tells_rows_apart(frames[TRAINING][each])]
+        _check_same_columns(frames[TRAIN], frame, part)
+    columns = frames[TRAIN].columns.drop(target)
+    apart = [] if keep_all else [each for each in columns if tells_rows_apart(frames[TRAIN][each])]
     notes = _take_rows_with_targets(name, frames, target)
     targets, classes = _targets(target, frames, options.task)
-    if _are_many_numbers(frames[TRAINING][target], classes):
+    if _are_many_numbers(frames[TRAIN][target], classes):
         notes.append(
             f"The target {target!r} has {len(classes):,} distinct numbers, and each is taken as a class: add "
             "`task=regression` to predict the number itself."
         )
     if TEST not in frames:
-        notes.append(_hold_out(name, frames, targets, classes, options.test_share))
-    rows = pd.concat([frames[part] for part in (TRAINING, VALIDATION) if part in frames], ignore_index=True)
+        notes.append(_hold_out(frames, targets, classes, options.test_share))
+    rows = pd.concat([frames[part] for part in (TRAIN, VALIDATION) if part in frames], ignore_index=True)
     constant = [] if keep_all else [each for each in columns if rows[each].nunique(dropna=False) <= 1]
     used = [each for each in columns if each not in {*apart, *constant}]
     if not used:
@@ -84,14 +84,14 @@ def table_of(
         )
     made, train_inputs, test_inputs = _encoded(name, rows[used], frames[TEST][used])
     found = [
-        *_what_is_used(name, made, train_inputs, test_inputs),
+        *_what_is_used(made, train_inputs, test_inputs),
         *_almost_numbers(rows[columns]),
         *_left_out(apart, constant),
     ]
     return DataSet(
         name=name,
         train_inputs=train_inputs,
-        train_targets=np.concatenate([targets[part] for part in (TRAINING, VALIDATION) if part in targets]),
+        train_targets=np.concatenate([targets[part] for part in (TRAIN, VALIDATION) if part in targets]),
         test_inputs=test_inputs,
         test_targets=targets[TEST],
         classes=classes,
@@ -107,7 +107,7 @@ def _take_rows_with_targets(name: str, frames: dict[str, pd.DataFrame], target: 
     for part, frame in frames.items():
         frames[part] = frame[frame[target].notna()]
         if frames[part].empty:
-            raise DropbenchError(f"{name} has no {part} row with a {target!r}.", "Add some.")
+            raise DropbenchError(f"{name} has no {_ROWS[part]} row with a {target!r}.", "Add some.")
     are = "was" if without == 1 else "were"
     return [f"{counted(without, 'row')} without a {target!r} {are} left out."] if without else []
 
@@ -126,21 +126,17 @@ def _are_many_numbers(target: pd.Series, classes: tuple[str, ...]) -> bool:
 
 
 def _hold_out(
-    name: str,
     frames: dict[str, pd.DataFrame],
     targets: dict[str, np.ndarray],
     classes: tuple[str, ...],
     share: float,
 ) -> str:
     """Make some of the training rows the test rows; return what there is to say of it."""
-    rows, of_rows = frames[TRAINING], targets[TRAINING]
+    rows, of_rows = frames[TRAIN], targets[TRAIN]
     chosen = held_out(of_rows if classes else None, len(rows), share)
-    frames |= {TRAINING: rows[~chosen], TEST: rows[chosen]}
-    targets |= {TRAINING: of_rows[~chosen], TEST: of_rows[chosen]}
-    return (
-        f"{name} has no test rows of its own: {int(chosen.sum()):,} of its {len(rows):,} rows, drawn once "
-        "and the same for all seeds, are its test split."
-    )
+    frames |= {TRAIN: rows[~chosen], TEST: rows[chosen]}
+    targets |= {TRAIN: of_rows[~chosen], TEST: of_rows[chosen]}
+    return said_of(chosen, "rows")
 
 
 def find_target(target: str, names: Sequence[str]) -> str:
@@ -176,10 +172,10 @@ def _plain(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _check_same_columns(train: pd.DataFrame, frame: pd.DataFrame, part: str) -> None:
-    for first, second, lacking in ((frame, train, part), (train, frame, "training")):
+    for first, second, lacking in ((frame, train, part), (train, frame, TRAIN)):
         if absent := [column for column in second.columns if column not in first.columns]:
             raise DropbenchError(
-                f"The {lacking} rows lack the column{'s' * (len(absent) > 1)} {_listed(absent)}.",
+                f"The {_ROWS[lacking]} rows lack the column{'s' * (len(absent) > 1)} {_listed(absent)}.",
                 "All splits need the same columns.",
             )
 
@@ -206,11 +202,11 @@ def _encoded(
     return tuple(columns), cells[0], cells[1]
 
 
-def _what_is_used(name: str, columns: tuple[Column, ...], train: np.ndarray, test: np.ndarray) -> list[str]:
+def _what_is_used(columns: tuple[Column, ...], train: np.ndarray, test: np.ndarray) -> list[str]:
     categories = sum(bool(column.categories) for column in columns)
     kinds = ((len(columns) - categories, "of numbers"), (categories, "of categories"))
     there = [f"{counted(number, 'column')} {kind}" for number, kind in kinds if number]
-    notes = [f"{name} has {' and '.join(there)}."]
+    notes = [f"The table has {' and '.join(there)}."]
     missing = np.isnan(train).sum(axis=0) + np.isnan(test).sum(axis=0)
     if total := int(missing.sum()):
         where = [f"{columns[place].name!r} ({missing[place]:,})" for place in np.flatnonzero(missing)]
