@@ -362,17 +362,19 @@ def test_wrong_targets_are_refused(frame):
     assert "Did you mean 'kind'" in refusal(frame, options=SourceOptions(target="Kinds"))
     assert "text like 'cat'" in refusal(frame, options=replace(WEIGHT, target="kind"))
     assert "is no number" in refusal(frame, options=replace(WEIGHT, target="wild"))
+    beyond = frame.assign(weight=np.where(np.arange(ROWS) == 7, 1e300, frame["weight"]))
+    assert "'weight' of the training rows is NaN or infinite" in refusal(beyond, options=WEIGHT)
     assert "`task=regression`" in refusal(frame, options=SourceOptions(target="weight"))
     assert "no column beside 'kind'" in refusal(frame[["kind"]])
 
 
 def test_classes_that_cannot_be_learned_are_refused(frame):
     one = frame.assign(kind="cat")
-    assert "of the class 'cat'" in refusal(one)
+    assert "only one class, 'cat'" in refusal(one)
     alone = frame.copy()
     alone.loc[7, "kind"] = "bird"
-    assert "'bird' of 'kind' has only one training row" in refusal(alone)
-    assert "'bird' of 'kind' has test rows but no training rows" in refusal(frame, test=alone)
+    assert "only one example of the class 'bird'" in refusal(alone)
+    assert "lacks the class 'bird', which 'kind' of the test rows has" in refusal(frame, test=alone)
 
 
 def test_columns_that_differ_between_splits_are_named(frame):

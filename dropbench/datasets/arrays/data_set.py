@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from dropbench.datasets.arrays.inputs import Inputs
-from dropbench.datasets.arrays.labels import targets_of
 from dropbench.datasets.arrays.layout import Layout, layout_of
 from dropbench.datasets.arrays.stored import Stored, check_disk
 from dropbench.datasets.column import Column
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.given_splits import TEST, TRAIN, VALIDATION, held_out, said_of, settle
 from dropbench.datasets.options import NO_OPTIONS, SourceOptions
+from dropbench.datasets.targets import targets_of
 from dropbench.errors import DropbenchError
 from dropbench.run.blocks.data import REGRESSION
 from dropbench.run.telling import counted

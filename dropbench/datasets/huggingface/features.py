@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from dropbench.datasets.arrays.data_set import data_set
-from dropbench.datasets.arrays.labels import targets_of
 from dropbench.datasets.arrays.stored import Stored
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.given_splits import TEST, TRAIN, VALIDATION, settle
@@ -18,6 +17,7 @@ from dropbench.datasets.images.folder import ImageFolder
 from dropbench.datasets.images.layout import Labelled, Layout, hold_out
 from dropbench.datasets.options import SourceOptions
 from dropbench.datasets.tables.table import find_target, table_of
+from dropbench.datasets.targets import targets_of
 from dropbench.errors import DropbenchError, UsageError
 from dropbench.run.blocks.data import REGRESSION
 from dropbench.run.telling import counted
@@ -62,7 +62,7 @@ def made_of(name: str, splits: Mapping[str, Any], options: SourceOptions, notes:
     inputs = {column: feature for column, feature in features.items() if column != target}
     images = [column for column, feature in inputs.items() if _kind(feature) == "Image"]
     if images:
-        made = _images(name, _one_of(name, images), splits, targets, options)
+        made = _images(name, _one_of(name, images), splits, targets, replace(options, target=target))
     else:
         for option in _OF_IMAGES:
             if option in options.told:
@@ -188,7 +188,7 @@ def _images(
     without = sum(int(cells.isna().sum()) for cells in targets.values())
     notes = [f"{counted(without, 'image')} without a target left out."] if without else []
     regression = options.task == REGRESSION
-    given = {f"The {split} split": _values(targets[split]) for split in splits}
+    given = {f"{options.target!r} of the split {split}": _values(targets[split]) for split in splits}
     found, classes, of_targets = targets_of(given, regression)
     of_split = dict(zip(splits, found, strict=True))
     items: dict[str, tuple[Labelled, ...]] = {}

@@ -16,10 +16,12 @@ from dropbench.datasets.tables.cells import (
     encode_column,
     inferred,
     is_number,
+    numbers_of,
     tells_rows_apart,
     what_keeps_from_numbers,
+    words_of,
 )
-from dropbench.datasets.tables.targets import MANY_NUMBERS, labels_of, values_of
+from dropbench.datasets.targets import targets_of
 from dropbench.errors import DropbenchError, UsageError
 from dropbench.run.blocks.data import REGRESSION
 from dropbench.run.telling import counted
@@ -66,12 +68,8 @@ def table_of(
     columns = frames[TRAIN].columns.drop(target)
     apart = [] if keep_all else [each for each in columns if tells_rows_apart(frames[TRAIN][each])]
     notes = _take_rows_with_targets(name, frames, target)
-    targets, classes = _targets(target, frames, options.task)
-    if _are_many_numbers(frames[TRAIN][target], classes):
-        notes.append(
-            f"The target {target!r} has {len(classes):,} distinct numbers, and each is taken as a class: add "
-            "`task=regression` to predict the number itself."
-        )
+    targets, classes, of_targets = _targets(target, frames, options.task)
+    notes += of_targets
     if TEST not in frames:
         notes.append(_hold_out(frames, targets, classes, options.test_share))
     rows = pd.concat([frames[part] for part in (TRAIN, VALIDATION) if part in frames], ignore_index=True)
@@ -114,15 +112,18 @@ def _take_rows_with_targets(name: str, frames: dict[str, pd.DataFrame], target: 
 
 def _targets(
     target: str, frames: dict[str, pd.DataFrame], task: str
-) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Return the targets of each part, and the classes; a regression has none."""
-    cells = [frame[target] for frame in frames.values()]
-    found, classes = (values_of(target, cells), ()) if task == REGRESSION else labels_of(target, cells)
-    return dict(zip(frames, found, strict=True)), classes
-
-
-def _are_many_numbers(target: pd.Series, classes: tuple[str, ...]) -> bool:
-    return is_number(target) and len(classes) > MANY_NUMBERS
+) -> tuple[dict[str, np.ndarray], tuple[str, ...], list[str]]:
+    """Return the targets of each part, the classes, and what a user should know; see targets_of."""
+    regression = task == REGRESSION
+    numbers = regression or all(is_number(frame[target]) for frame in frames.values())
+    given = {
+        f"{target!r} of the {_ROWS[part]} rows": numbers_of(target, frame[target])
+        if numbers and is_number(frame[target])
+        else words_of(frame[target]).to_numpy(dtype=object)
+        for part, frame in frames.items()
+    }
+    found, classes, notes = targets_of(given, regression, from_table=True)
+    return dict(zip(frames, found, strict=True)), classes, notes
 
 
 def _hold_out(
