@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+MOST_FEATURES = 100_000
+"""The most columns of a table, and the most features that a net sees of it."""
+
 
 @dataclass(frozen=True)
 class Column:

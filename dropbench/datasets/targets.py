@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from dropbench.errors import DropbenchError, UsageError
-from dropbench.run.telling import counted
+from dropbench.run.telling import counted, listed
 
 MANY_NUMBERS = 20
 """The most distinct numbers of a target that are taken as classes without a word."""
@@ -118,13 +118,12 @@ def _check_classes(called: str, classes: np.ndarray, labels: np.ndarray) -> None
         )
     alone = np.flatnonzero(np.bincount(labels.reshape(-1)) == 1)
     if len(alone):
-        which = ", ".join(repr(names[place]) for place in alone[:_NAMED])
-        more = f" and {len(alone) - _NAMED:,} more" if len(alone) > _NAMED else ""
+        which = listed((repr(names[place]) for place in alone), _NAMED)
         hint = "Add examples, or take these out."
         if len(names) > MANY_NUMBERS and classes.dtype.kind not in f"{_TEXT}b":
             hint = "Add `task=regression` to predict the number itself."
         raise DropbenchError(
-            f"{called} has only one example of the class{'es' * (len(alone) > 1)} {which}{more}; a class "
+            f"{called} has only one example of the class{'es' * (len(alone) > 1)} {which}; a class "
             "needs two, one of them to validate with.",
             hint,
         )

@@ -11,14 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dropbench.datasets import cache, memory
-from dropbench.datasets.column import Column
+from dropbench.datasets.column import MOST_FEATURES, Column
 from dropbench.datasets.encoding import TableEncoder
 from dropbench.datasets.ood import ood_images, with_columns_of
 from dropbench.datasets.options import SourceOptions
 from dropbench.datasets.registry import prepare
 from dropbench.datasets.repeated import repeated_test_images, warn_of_repeated_images
 from dropbench.datasets.tables.cells import MOST_CATEGORIES, tells_rows_apart
-from dropbench.datasets.tables.table import MOST_FEATURES, table_of
+from dropbench.datasets.tables.table import table_of
 from dropbench.errors import DropbenchError, UsageError
 
 ROWS = 80

@@ -16,7 +16,7 @@ from dropbench.datasets.options import NO_OPTIONS, SourceOptions
 from dropbench.datasets.targets import targets_of
 from dropbench.errors import DropbenchError
 from dropbench.run.blocks.data import REGRESSION
-from dropbench.run.telling import counted
+from dropbench.run.telling import counted, listed
 
 _PAIRS = (
     {TRAIN: ("x_train", "y_train"), VALIDATION: ("x_val", "y_val"), TEST: ("x_test", "y_test")},
@@ -72,7 +72,7 @@ def data_set(
     parts, unused = _parts_of(name, there)
     notes = [parts[TRAIN].layout.note] if parts[TRAIN].layout.note else []
     if unused:
-        notes.append(f"Not used: {_listed(unused)}.")
+        notes.append(f"Not used: {listed(map(str, unused), _LISTED)}.")
     notes += settle(name, parts, options)
     _check_disk(parts)
     found, classes, of_targets = targets_of(
@@ -119,7 +119,9 @@ def _parts_of(name: str, there: Sequence[Stored]) -> tuple[dict[str, _Part], lis
     by_name = {each.name.lower(): each for each in there}
     pairs = next((pairs for pairs in _PAIRS if all(each in by_name for each in pairs[TRAIN])), None)
     if pairs is None:
-        raise DropbenchError(f"{name} has {_listed(there) if there else 'no arrays'}.", WANTED)
+        raise DropbenchError(
+            f"{name} has {listed(map(str, there), _LISTED) if there else 'no arrays'}.", WANTED
+        )
     parts: dict[str, _Part] = {}
     for split, (inputs, targets) in pairs.items():
         if inputs in by_name and targets in by_name:
@@ -137,11 +139,6 @@ def _parts_of(name: str, there: Sequence[Stored]) -> tuple[dict[str, _Part], lis
                 "Training, validation and test examples need one shape.",
             )
     return parts, list(by_name.values())
-
-
-def _listed(arrays: Sequence[Stored]) -> str:
-    more = len(arrays) - _LISTED
-    return ", ".join(map(str, arrays[:_LISTED])) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _check(inputs: Stored, targets: Stored) -> None:

@@ -1,7 +1,7 @@
 """What the columns of a data set of Hugging Face's are by their types: images, a table, and the target."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -20,7 +20,7 @@ from dropbench.datasets.tables.table import find_target, table_of
 from dropbench.datasets.targets import targets_of
 from dropbench.errors import DropbenchError, UsageError
 from dropbench.run.blocks.data import REGRESSION
-from dropbench.run.telling import counted
+from dropbench.run.telling import counted, listed
 
 _TARGETS = ("label", "labels", "target")
 _IMAGES = ("image", "img")
@@ -80,9 +80,8 @@ def _kind(feature: Any) -> str:
     return type(feature).__name__
 
 
-def _listed(columns: Sequence[str]) -> str:
-    more = len(columns) - _NAMED
-    return ", ".join(map(repr, columns[:_NAMED])) + (f" and {more:,} more" if more > 0 else "")
+def _listed(columns: Iterable[str]) -> str:
+    return listed(map(repr, columns), _NAMED)
 
 
 def _target_of(name: str, features: Mapping[str, Any], options: SourceOptions) -> str:
@@ -96,7 +95,7 @@ def _target_of(name: str, features: Mapping[str, Any], options: SourceOptions) -
     if len(named) == 1:
         return named[0]
     raise UsageError(
-        f"Which column of {name} is to be predicted is open: {_listed(list(features))}.",
+        f"Which column of {name} is to be predicted is open: {_listed(features)}.",
         "Name it with `target`.",
     )
 

@@ -13,7 +13,7 @@ from PIL import Image
 from dropbench.datasets.given_splits import SPLIT_OF, TEST, TRAIN, VALIDATION, held_out, said_of, settle
 from dropbench.datasets.options import SourceOptions, shown
 from dropbench.errors import DropbenchError
-from dropbench.run.telling import counted
+from dropbench.run.telling import counted, listed
 
 HOW = "Lay it out as PATH/train/CLASS/* and PATH/test/CLASS/*, or as PATH/CLASS/*."
 Labelled = tuple[int, Path]
@@ -112,9 +112,8 @@ def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
                 )
     notes = []
     if splits and (left := [folder.name for folder in others if _scan(folder).images]):
-        notes.append(
-            f"Left out: {_listed(left)}, which {'is' if len(left) == 1 else 'are'} no split with classes."
-        )
+        are = "is" if len(left) == 1 else "are"
+        notes.append(f"Left out: {listed(map(shown, left), _NAMED)}, which {are} no split with classes.")
     return splits, notes
 
 
@@ -250,10 +249,4 @@ def _holds(others: Counter[str]) -> str:
 
 
 def _by_ending(files: Counter[str]) -> str:
-    return _listed([f"{count:,} of {shown(ending)}" for ending, count in files.most_common()])
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(map(shown, names[:_NAMED])) + more
+    return listed((f"{count:,} of {shown(ending)}" for ending, count in files.most_common()), _NAMED)

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 import numpy as np
 import pandas as pd
 
-from dropbench.datasets.column import Column, features_of
+from dropbench.datasets.column import MOST_FEATURES, Column, features_of
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.given_splits import TEST, TRAIN, VALIDATION, held_out, said_of
 from dropbench.datasets.memory import check_memory
@@ -24,12 +24,9 @@ from dropbench.datasets.tables.cells import (
 from dropbench.datasets.targets import targets_of
 from dropbench.errors import DropbenchError, UsageError
 from dropbench.run.blocks.data import REGRESSION
-from dropbench.run.telling import counted
+from dropbench.run.telling import counted, listed
 
-MOST_FEATURES = 100_000
-"""The most columns of a table, and the most features that a net sees of it."""
 _ROWS = {TRAIN: "training", VALIDATION: "validation", TEST: "test"}
-_NAMED = 5  # columns that a sentence names before it counts the others
 
 
 def table_of(
@@ -142,7 +139,7 @@ def _hold_out(
 
 def find_target(target: str, names: Sequence[str]) -> str:
     """Return the name of the target column; raise UsageError if none was told, or it is not there."""
-    there = f"Columns: {_listed(names, 20)}."
+    there = f"Columns: {listed(map(repr, names), 20)}."
     if not target:
         raise UsageError("A table needs a `target`, the column to predict.", there)
     if target not in names:
@@ -161,7 +158,7 @@ def check_names(names: Sequence[str], where: str) -> None:
             "Take out the columns that matter least.",
         )
     if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise DropbenchError(f"{where} has several columns named {_listed(twice)}.", "Rename them.")
+        raise DropbenchError(f"{where} has several columns named {listed(map(repr, twice))}.", "Rename them.")
 
 
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:
@@ -175,8 +172,9 @@ def _plain(frame: pd.DataFrame) -> pd.DataFrame:
 def _check_same_columns(train: pd.DataFrame, frame: pd.DataFrame, part: str) -> None:
     for first, second, lacking in ((frame, train, part), (train, frame, TRAIN)):
         if absent := [column for column in second.columns if column not in first.columns]:
+            named = f"column{'s' * (len(absent) > 1)} {listed(map(repr, absent))}"
             raise DropbenchError(
-                f"The {_ROWS[lacking]} rows lack the column{'s' * (len(absent) > 1)} {_listed(absent)}.",
+                f"The {_ROWS[lacking]} rows lack the {named}.",
                 "All splits need the same columns.",
             )
 
@@ -213,7 +211,7 @@ def _what_is_used(columns: tuple[Column, ...], train: np.ndarray, test: np.ndarr
         where = [f"{columns[place].name!r} ({missing[place]:,})" for place in np.flatnonzero(missing)]
         are = "is" if total == 1 else "are"
         notes.append(
-            f"{counted(total, 'cell')} {are} missing, in {_first(where)}: a number becomes the median of the "
+            f"{counted(total, 'cell')} {are} missing, in {listed(where)}: a number becomes the median of the "
             "training rows, a category none, and a feature flags where training rows lack a cell."
         )
     return notes
@@ -237,16 +235,7 @@ def _almost_numbers(rows: pd.DataFrame) -> list[str]:
 def _left_out(apart: list[str], constant: list[str]) -> list[str]:
     told = []
     if apart:
-        told.append(f"Left out, since it only tells rows apart: {_listed(apart)}.")
+        told.append(f"Left out, since it only tells rows apart: {listed(map(repr, apart))}.")
     if constant:
-        told.append(f"Left out, since it is the same in all training rows: {_listed(constant)}.")
+        told.append(f"Left out, since it is the same in all training rows: {listed(map(repr, constant))}.")
     return told
-
-
-def _listed(names: Sequence[str], most: int = _NAMED) -> str:
-    return _first([repr(name) for name in names], most)
-
-
-def _first(words: Sequence[str], most: int = _NAMED) -> str:
-    more = len(words) - most
-    return ", ".join(words[:most]) + (f" and {more:,} more" if more > 0 else "")
