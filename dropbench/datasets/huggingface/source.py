@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import re
-import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -119,7 +118,9 @@ class HuggingFaceSet:
         """
         library, path = _library(), self._folder(data_dir)
         cache_folder().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache_folder()) as scratch, _quiet(library):
+        # Windows removes no file that is still mapped, as those of ``found`` are.
+        scratch_folder = tempfile.TemporaryDirectory(dir=cache_folder(), ignore_cleanup_errors=True)
+        with scratch_folder as scratch, _quiet(library):
             try:
                 found = _opened(library, path, scratch)
             except Exception as error:  # a damaged file can make its parts raise anything
@@ -206,12 +207,16 @@ def _reach(name: str) -> None:
 
 
 def _save(found: Any, folder: Path) -> None:
-    """Save a set in a folder, which is there whole or not at all."""
+    """Save a set in a folder, which is there whole or not at all, if another process has not done so."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
             found.save_to_disk(str(Path(partial) / "set"))
-            shutil.move(Path(partial) / "set", folder)
+            try:
+                (Path(partial) / "set").rename(folder)
+            except OSError:
+                if not folder.is_dir():
+                    raise
     except OSError as error:
         raise DropbenchError(
             f"Cannot write to {folder.parent}: {error.strerror or error}.",
