@@ -73,11 +73,15 @@ def data(
             "Write data(x_train, y_train, x_test, y_test), or data(x, y).",
         )
     how = _options(options)
+    try:
+        arrays = [Stored.of(*each) for each in there.items()]
+    except (ValueError, TypeError) as error:  # lists of other lengths, or tensors on a GPU
+        raise UsageError(f"The arrays are none that numpy takes: {str(error).rstrip('.')}.") from error
     for option in how.told:
         if option not in OF_ARRAYS:
             raise UsageError(f"Arrays take no `{option}`.", f"They take {' and '.join(sorted(OF_ARRAYS))}.")
     try:
-        found = data_set(name, [Stored.of(*each) for each in there.items()], how, to_bytes=True)
+        found = data_set(name, arrays, how, to_bytes=True)
         found.check()
     except DropbenchError as error:
         raise UsageError(error.message, error.hint) from error  # what is wrong is in the call

@@ -351,6 +351,7 @@ def test_arrays_are_taken_as_they_lie(channels):
         (np.arange(4), "shape"),
         (np.zeros((4, 2, 8, 8, 8)), "shape"),
         (np.full((4, 8, 8), "x"), "holds <U1"),
+        ([[[1, 2]], [[3]], [[4]], [[5]]], "none that numpy takes"),
     ],
 )
 def test_arrays_that_are_no_inputs_are_refused(images, named):

@@ -207,7 +207,7 @@ def test_damaged_files_of_a_set_are_read_or_refused_in_a_sentence(mnist_dir, nam
 
 def test_labels_that_do_not_fit_the_images_are_said(mnist_dir):
     (mnist_dir / "MNIST/raw/train-labels-idx1-ubyte").write_bytes(idx(np.zeros(5, np.uint8)))
-    with pytest.raises(DropbenchError, match="20 train images have 5 labels"):
+    with pytest.raises(DropbenchError, match="20 train images have 5 targets"):
         prepare("mnist", mnist_dir)
 
 

@@ -1,6 +1,7 @@
 """Tables: their files, what is taken of them, how they are encoded, and what is said of wrong ones."""
 
 import contextlib
+import pickle
 import sys
 from dataclasses import replace
 
@@ -113,6 +114,17 @@ def test_a_table_that_was_copied_is_not_told_under_its_old_name(frame, tmp_path,
         prepare(f"csv:{tmp_path}/{folder}/table.csv", options=KIND)
         assert caplog.messages
     assert not any(f"{tmp_path}/old" in sentence for sentence in caplog.messages)
+
+
+def test_a_table_is_kept_whole_on_another_machine(frame, tmp_path, monkeypatch):
+    here = cache.save(of(frame[:50], frame[65:], frame[50:65]))
+    sent = pickle.loads(pickle.dumps(here))  # noqa: S301
+    monkeypatch.setenv("DROPBENCH_CACHE_DIR", str(tmp_path))
+    cache.keep(sent)
+    there = cache.load(here.key)
+    for name in ("columns", "validation", "classes", "notes", "task", "input_shape"):
+        assert getattr(there, name) == getattr(here, name), name
+    assert there.digest() == here.key
 
 
 def test_rows_held_out_are_a_stratified_fifth_the_same_each_time_and_told(frame):

@@ -96,9 +96,8 @@ def _word(value: object) -> str:
 def words_of(cells: pd.Series) -> pd.Series:
     """Return cells as text, None where they are missing."""
     if is_datetime64_any_dtype(cells):
-        return (
-            cells.astype(str).astype(object).where(cells.notna(), None)
-        )  # without the time, if none has one
+        # Of the whole column: pandas leaves out the time where none of the dates has one.
+        return cells.astype(str).astype(object).where(cells.notna(), None)
     cells = cells.astype(object)
     return cells.map(_word, na_action="ignore").where(cells.notna(), None)
 
