@@ -26,9 +26,8 @@ class TableEncoder:
     """
 
     def __init__(self, columns: Sequence[Column], rows: np.ndarray) -> None:
-        with np.errstate(over="ignore", invalid="ignore"):  # the square of 1e200 is infinite
-            self._transformer = _transformer(columns).fit(rows)
-            features = self._transformer.transform(rows)
+        self._transformer = _transformer(columns).fit(rows)
+        features = self._transformer.transform(rows)
         self._informative = np.ptp(features, axis=0) > 0
 
     def encode(self, rows: np.ndarray) -> np.ndarray:
