@@ -28,6 +28,7 @@ from dropbench.errors import DropbenchError
 from dropbench.folders import cache_base
 
 _SUMS = "pixel_sums.npy"
+_META = "meta.json"
 _CHECKED = 64  # images whose sums are computed again when the set is loaded
 DECODER_VERSION = 2  # increase it when a source is decoded to different arrays than before
 _BLOCK = 1 << 20  # bytes of a file that are read at once
@@ -91,7 +92,9 @@ def save(data: DataSet) -> DataSet:
     with _writing():
         cache_folder().mkdir(parents=True, exist_ok=True)
         with FileLock(cache_folder() / f"{key}.lock"):
-            if not _is_undamaged(key):
+            if _is_undamaged(key):
+                _write_file(cache_folder() / key / _META, _as_json(data))  # names may be others
+            else:
                 _write_folder(data, cache_folder() / key)
     return _load(key, _meta(data)).called(data.name, data.told)
 
@@ -112,8 +115,7 @@ def remember(source_fingerprint: str, data: DataSet) -> None:
     with _writing():
         sources = cache_folder() / "sources"
         sources.mkdir(parents=True, exist_ok=True)
-        told = json.dumps({"key": data.key, **_meta(data)})
-        _write_file(sources / source_fingerprint, told.encode())
+        _write_file(sources / source_fingerprint, _as_json(data, key=data.key))
 
 
 def keep(data: DataSet) -> None:
@@ -155,7 +157,7 @@ def load(key: str) -> DataSet:
         OSError, ValueError, EOFError, KeyError: if it is not cached, or its files are damaged.
 
     """
-    return _load(key, json.loads((cache_folder() / key / "meta.json").read_text(encoding="utf-8")))
+    return _load(key, json.loads((cache_folder() / key / _META).read_text(encoding="utf-8")))
 
 
 def _load(key: str, meta: Mapping[str, Any]) -> DataSet:
@@ -187,6 +189,10 @@ def _meta(data: DataSet) -> dict[str, Any]:
         "validation": data.validation,
         "notes": list(data.notes),
     }
+
+
+def _as_json(data: DataSet, **more: str) -> bytes:
+    return json.dumps({**more, **_meta(data)}).encode()
 
 
 def _pixel_sums(file: Path, images: np.ndarray) -> np.ndarray:
@@ -235,7 +241,7 @@ def _write_folder(data: DataSet, folder: Path) -> None:
             np.save(_array_file(partial, name), np.ascontiguousarray(getattr(data, name)), allow_pickle=False)
         if not data.columns:
             np.save(partial / _SUMS, data.pixel_sums, allow_pickle=False)
-        (partial / "meta.json").write_text(json.dumps(_meta(data)), encoding="utf-8")
+        (partial / _META).write_bytes(_as_json(data))
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)  # atomic: the folder appears complete or not at all
     finally:

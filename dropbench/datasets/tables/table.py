@@ -42,7 +42,8 @@ def table_of(
 
     Numbers stay numbers. Text, dates, and True and False are categories. A column that is constant in the
     training rows is left out, and one that tells rows apart. Rows without a target are left out. Test rows
-    decide nothing of all this. The notes say what was done.
+    decide nothing of all this; only whether a column counts the rows is seen before some are held out. The
+    notes say what was done.
 
     Args:
         name: the name of the data set.
