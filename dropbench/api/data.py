@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dropbench.catalog.forms import OF_ARRAYS
 from dropbench.datasets import cache
 from dropbench.datasets.arrays.data_set import data_set
@@ -70,8 +72,12 @@ def data(
     if "y_train" not in there:
         raise UsageError(
             "Four arrays are needed, or two, of which some examples are held out as test split.",
-            "Write data(x_train, y_train, x_test, y_test), or data(x, y).",
+            "Write data(x_train, y_train, x_test, y_test), or data(x, y); a table with words is "
+            "data('csv:FILE', target=COLUMN).",
         )
+    for called, array in there.items():
+        if np.ma.is_masked(array):
+            raise UsageError(f"{called} has masked values.", "Fill them, or take the examples out.")
     how = _options(options)
     try:
         arrays = [Stored.of(*each) for each in there.items()]

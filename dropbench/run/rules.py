@@ -127,7 +127,7 @@ def the_model_takes_the_inputs(run: Blocks) -> None:
     if run.data.inputs == TABLE and recipe_of(run.model.name).on_tables is None:
         raise UsageError(
             f"The model {run.model.name} needs images, and {run.data.name} is a table.",
-            f"Use `model={MODEL_OF[TABLE]}`.",
+            "Name a data set of images." if run.task == "reconstruct" else f"Use `model={MODEL_OF[TABLE]}`.",
         )
 
 

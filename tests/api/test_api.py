@@ -322,6 +322,7 @@ def test_failed_runs_are_warned_of(blobs, tmp_path, caplog):
         (lambda: db.sweep("mnist5k", model="autoencoder"), "does not classify"),
         (lambda: db.data("mnist5"), "Did you mean 'mnist5k'"),
         (lambda: db.data(np.zeros((4, 8, 8))), "Four arrays"),
+        (lambda: db.data(np.ma.masked_less(np.eye(4), 1), [0, 1, 0, 1]), "x_train has masked values"),
         (lambda: db.data("mnist5k", [0]), "by itself"),
         (lambda: db.data(np.zeros((4, 8, 8)), [0, 1], np.zeros((2, 8, 8)), [0, 1]), "x_train has 4"),
     ],

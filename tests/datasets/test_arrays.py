@@ -240,6 +240,11 @@ def test_numbers_that_are_none_are_counted(npz, shape):
     assert "x_train is not finite in 2 examples: 3 values (2 NaN and 1 infinite)" in said
 
 
+def test_numbers_of_a_table_whose_squares_are_infinite_are_refused(npz):
+    said = refusal(npz, keras(GENERATOR.normal(size=(30, 4)) * 1e300))
+    assert re.search(r"x_train has numbers from -\d\S+ to \d\S+, beyond 3.4e\+38", said)
+
+
 def test_options_that_do_not_fit_are_refused(npz):
     assert "Leave out `test_share`" in refusal(npz, keras(GREY), test_share=0.3)
     assert "takes no `image_size`" in refusal(npz, keras(GREY), image_size="8")

@@ -193,6 +193,20 @@ def test_a_column_that_few_words_keep_from_being_numbers_is_told(frame):
     assert any("'count' is text" in note and "'many'" in note for note in of(frame).notes)
 
 
+@pytest.mark.parametrize("cell", ["1,234", "1.234,5", "12 %", "$3", "0,5", "1 234"])
+def test_numbers_with_marks_and_units_are_told(frame, cell):
+    frame["price"] = [cell if place % 3 else str(place) for place in range(ROWS)]
+    assert [
+        f"'price' is text, since its numbers are written like {cell!r}" in note for note in of(frame).notes
+    ].count(True) == 1
+
+
+@pytest.mark.parametrize("cell", ["1.2.2020", "2020-01", "a 1", "1,2,3", "12"])
+def test_other_text_is_no_number_with_marks(frame, cell):
+    frame["price"] = [cell if place % 3 else "x" for place in range(ROWS)]
+    assert not any("are written like" in note for note in of(frame).notes)
+
+
 def test_many_distinct_numbers_as_classes_are_told(frame):
     frame["kind"] = np.arange(ROWS) % 21
     assert any("21 distinct numbers" in note and "`task=regression`" in note for note in of(frame).notes)
@@ -317,13 +331,18 @@ WRONG_FILES = {
     "no rows": (b"a,kind\n", "no rows"),
     "picture": (b"\x89PNG\r\n\x1a\n\0\0\0", "no text"),
     "workbook": (b"PK\x03\x04....", "workbook"),
-    "one column": (b"kind\ncat\ndog\n", "only one column"),
+    "one column": (b"kind\ncat\ndog\n", "only one column, 'kind'"),
+    "comment": (b"# pets\na,kind\n1,cat\n2,dog\n", "only one column, '# pets'"),
+    "another separator": (b"a|kind\n1|cat\n2|dog\n", "only one column, 'a.kind'"),
     "no names": (b"1.5,2,3\n4,5,6\n", "no names"),
+    "no names, twice the same number": (b"0,0,dog\n4,5,cat\n", "no names"),
     "twice": (b"a,a,kind\n1,2,cat\n", "several columns named 'a'"),
     "open quote": (b'a,kind\n"1,cat\n2,dog\n', "quote"),
+    "open quote within a line": (b'a,b,kind\n1,"2,cat\n2,3,dog\n', "quote"),
     "long row": (b"a,kind\n1,cat,3\n", "3 cells"),
     "long row far down": (b"a,kind\n" + b"1,cat\n" * 99 + b"1,cat,3\n", "line 101"),
     "infinite": (b"a,kind\n" + b"1,cat\n2,dog\n" * 5 + b"inf,cat\n", "infinite in 1 row"),
+    "too large": (b"a,kind\n" + b"1,cat\n2,dog\n" * 5 + b"-2e300,cat\n", "beyond 3.4e.38 in 1 row"),
     "too wide": (b",".join(b"c%d" % n for n in range(MOST_FEATURES + 1)), "100,001 columns"),
 }
 
@@ -378,6 +397,11 @@ def test_wrong_targets_are_refused(frame):
     assert "damaged" not in refusal(beyond, options=WEIGHT), "float32 does not hold it"
     assert "`task=regression`" in refusal(frame, options=SourceOptions(target="weight"))
     assert "no column beside 'kind'" in refusal(frame[["kind"]])
+
+
+def test_a_target_too_large_for_float32_is_refused(frame):
+    frame["weight"] *= 1e40
+    assert "'weight' has a number beyond 3.4e+38 in 80 rows" in refusal(frame, options=WEIGHT)
 
 
 def test_classes_that_cannot_be_learned_are_refused(frame):

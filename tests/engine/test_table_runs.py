@@ -74,7 +74,6 @@ def test_settings_that_need_no_image_work_on_a_table(wine, told):
     [
         ({"model": "lecture-cnn"}, "model"),
         ({"model": "paper-cnn"}, "model"),
-        ({"model": "autoencoder"}, "model"),
         ({"p_drop_conv": 0.1}, "p_drop_conv"),
         ({"pixels": "unit"}, "pixels"),
         ({"augment": "flip"}, "augment"),
@@ -92,8 +91,9 @@ def test_experiments_on_images_refuse_a_table(wine, tmp_path):
         lambda: db.paper("lecture", data="csv:absent.csv", out=tmp_path),
         lambda: db.features("sklearn:wine", out=tmp_path),
     ):
-        with pytest.raises(UsageError, match=r"needs? images"):
+        with pytest.raises(UsageError, match=r"needs? images") as caught:
             call()
+        assert caught.value.hint == "Name a data set of images."
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from dropbench.datasets.arrays.layout import Layout
 from dropbench.datasets.arrays.stored import CHUNK, kept
+from dropbench.datasets.tables.cells import LARGEST
 from dropbench.errors import DropbenchError
 from dropbench.run.telling import counted
 
@@ -20,8 +21,8 @@ class Inputs:
         to_bytes: whether images of numbers from 0 to 1 become bytes, rounded.
 
     Raises:
-        DropbenchError: if a number is NaN or infinite, if all are the same, or if some images are bytes and
-            others are not.
+        DropbenchError: if a number is NaN, infinite or too large, if all are the same, or if some images are
+            bytes and others are not.
 
     """
 
@@ -38,7 +39,9 @@ class Inputs:
             raise DropbenchError(
                 f"{training} holds nothing but {between[training][0]:g}.", "There is nothing to learn from."
             )
-        if not layout.features:
+        if layout.features:
+            _refuse_large(between)
+        else:
             bytes_ = {called for called, array in arrays.items() if array.dtype == np.uint8}
             unit = {called for called, (least, most) in between.items() if least >= 0 and most <= 1}
             if bytes_ | (unit if to_bytes else set()) == set(arrays):
@@ -70,6 +73,16 @@ class Inputs:
         if self._dtype == np.uint8 and chunk.dtype != np.uint8:
             return np.rint(chunk * 255.0).astype(np.uint8)
         return chunk.astype(self._dtype, copy=False)
+
+
+def _refuse_large(between: Mapping[str, tuple[float, float]]) -> None:
+    """Refuse the numbers of a table whose squares are no numbers."""
+    for called, (least, most) in between.items():
+        if max(-least, most) > LARGEST:
+            raise DropbenchError(
+                f"{called} has numbers from {least:g} to {most:g}, beyond {LARGEST:.1e}.",
+                "Write them in a larger unit.",
+            )
 
 
 def _between(called: str, array: np.ndarray, dtype: np.dtype[Any]) -> tuple[float, float]:

@@ -178,10 +178,8 @@ def _passed_over(folders: Iterable[_Folder]) -> list[str]:
     notes = []
     scans = [scan for folder in folders for scan in folder.found.values()]
     if nested := sum(scan.nested for scan in scans):
-        lie = "image lies in a folder" if nested == 1 else "images lie in folders"
-        notes.append(
-            f"{nested:,} {lie} within its class's folder, and {'is' if nested == 1 else 'are'} used."
-        )
+        lie = "image lies in a folder within its" if nested == 1 else "images lie in folders within their"
+        notes.append(f"{nested:,} {lie} class's folder, and {'is' if nested == 1 else 'are'} used.")
     if others := sum((scan.others for scan in scans), Counter()):
         notes.append(f"Passed over, since they are no images that Pillow reads here: {_by_ending(others)}.")
     if beside := sum(len(folder.beside.images) for folder in folders):

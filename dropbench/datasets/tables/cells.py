@@ -1,5 +1,6 @@
 """The cells of a table's columns: which are numbers and which categories, and each as a float64."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -16,11 +17,16 @@ from pandas.api.types import (
 from dropbench.datasets.column import Column
 from dropbench.errors import DropbenchError
 
+LARGEST = float(np.finfo(np.float32).max)
+"""The largest number that is taken: the square of one beyond the root of float64 is infinite."""
 MOST_CATEGORIES = 1000
 """The most categories of a column; one with more is as one that tells rows apart."""
 ALMOST_ALL = 0.9
 """The share of distinct values among the cells of a column of text from which on it tells rows apart."""
 _FEWEST_TO_TELL_APART = 20  # in fewer rows, different names are no sign of anything
+_WITH_MARKS = re.compile(
+    r"[+-]?[€$£]?\s?(?:\d{1,3}(?:[.,'\u2019\s]\d{3})+|\d+)(?:[.,]\d+)?\s?[%€$£]?"
+)  # 1,234.5 and 1.234,5 and 12 %
 _NUMBERS = {"decimal", "integer", "floating", "mixed-integer-float"}
 
 
@@ -61,11 +67,20 @@ def what_keeps_from_numbers(cells: pd.Series) -> tuple[int, str]:
     return (len(no_numbers), str(no_numbers.iloc[0])) if few else (0, "")
 
 
+def otherwise_written_number(cells: pd.Series) -> str:
+    """Return a cell of a column of text whose cells are all numbers, with marks or units; else nothing."""
+    known = words_of(cells).dropna()
+    if not known.map(lambda word: bool(_WITH_MARKS.fullmatch(word))).all():
+        return ""
+    no_numbers = known[pd.to_numeric(known, errors="coerce").isna()]
+    return str(no_numbers.iloc[0]) if len(no_numbers) else ""
+
+
 def numbers_of(name: str, cells: pd.Series) -> np.ndarray:
     """Return cells that are numbers as float64 ``(rows,)``, NaN where they are missing.
 
     Raises:
-        DropbenchError: if one is not a number, or not finite.
+        DropbenchError: if one is not a number, not finite, or too large.
 
     """
     if is_number(cells):
@@ -82,6 +97,11 @@ def numbers_of(name: str, cells: pd.Series) -> np.ndarray:
         raise DropbenchError(
             f"The column {name!r} is infinite in {infinite:,} row{'s' * (infinite > 1)}.",
             "Leave such cells empty, which is a missing value.",
+        )
+    if large := int((np.abs(found) > LARGEST).sum()):
+        raise DropbenchError(
+            f"The column {name!r} has a number beyond {LARGEST:.1e} in {large:,} row{'s' * (large > 1)}.",
+            "Write it in a larger unit, or leave such cells empty.",
         )
     return found
 

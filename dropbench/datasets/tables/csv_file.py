@@ -21,6 +21,7 @@ MISSING = "?"
 _BYTES_IN_MEMORY = 5  # bytes in memory for each byte of the file
 _BLOCK = 1 << 20
 _SAMPLE = 50  # records from which separator and decimal mark are taken
+_SHOWN = 40  # characters of a line that a sentence shows
 _LONGEST_LINE = 1 << 26  # characters
 _NUMBER = re.compile(r"^\s*[+-]?\d+([.,])\d+(?:e[+-]?\d+)?\s*$", re.IGNORECASE)
 _OTHERS = {  # how files begin that are often taken for CSV
@@ -51,7 +52,8 @@ def layout_of(file: Path) -> CsvLayout:
     encoding = _encoding(file)
     found = {separator: _records(file, encoding, separator) for separator in SEPARATORS}
     separator = max(SEPARATORS, key=lambda each: _fit(found[each]))
-    if not found[separator]:
+    in_one_column = len(found[separator]) == 0 or len(found[separator][0]) == 1
+    if in_one_column and not all(found.values()):  # with some separator, it has a quote that is not closed
         raise DropbenchError(
             f"{file} cannot be read as CSV.", "See whether a quote is not closed, or a line has no end."
         )
@@ -117,16 +119,19 @@ def _fit(records: list[list[str]]) -> tuple[bool, int]:
 
 
 def _check_header(file: Path, names: tuple[str, ...], records: list[list[str]]) -> None:
-    check_names(names, str(file))
     if len(names) < 2:
         raise DropbenchError(
-            f"{file} has only one column.", "Cells are separated by commas, semicolons or tabs."
+            f"The first line of {file} names only one column, {names[0][:_SHOWN]!r}.",
+            "Write a line of names first, and commas, semicolons or tabs between them.",
         )
-    if all(map(_is_number, names)) and names != tuple(map(str, range(len(names)))):
+    numbers = [name for name in names if _is_number(name)]
+    counted = numbers == list(map(str, range(len(names))))
+    if (len(numbers) == len(names) and not counted) or len(set(numbers)) < len(numbers):
         raise DropbenchError(
             f"The first line of {file} has numbers and no names of columns.",
             "Write a line of names above it.",
         )
+    check_names(names, str(file))
     for place, cells in enumerate(records):
         if len(cells) > len(names):
             raise DropbenchError(

@@ -17,6 +17,7 @@ from dropbench.datasets.tables.cells import (
     inferred,
     is_number,
     numbers_of,
+    otherwise_written_number,
     tells_rows_apart,
     what_keeps_from_numbers,
     words_of,
@@ -222,7 +223,14 @@ def _almost_numbers(rows: pd.DataFrame) -> list[str]:
     """Return what there is to say of columns that a few cells keep from being numbers."""
     notes = []
     for column in rows.columns:
-        if not is_number(rows[column]):
+        if is_number(rows[column]):
+            continue
+        if marked := otherwise_written_number(rows[column]):
+            notes.append(
+                f"The column {column!r} is text, since its numbers are written like {marked!r}: write them "
+                "like 1234.5 to have numbers."
+            )
+        else:
             few, such = what_keeps_from_numbers(rows[column])
             if few:
                 are = "is no number" if few == 1 else "are no numbers"
