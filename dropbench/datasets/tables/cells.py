@@ -14,11 +14,9 @@ from pandas.api.types import (
     is_numeric_dtype,
 )
 
-from dropbench.datasets.column import Column
+from dropbench.datasets.column import LARGEST, Column
 from dropbench.errors import DropbenchError
 
-LARGEST = float(np.finfo(np.float32).max)
-"""The largest number that is taken: the square of one beyond the root of float64 is infinite."""
 MOST_CATEGORIES = 1000
 """The most categories of a column; one with more is as one that tells rows apart."""
 ALMOST_ALL = 0.9
