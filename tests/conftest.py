@@ -52,7 +52,7 @@ def blobs() -> DataSet:
 
     data = DataSet("blobs", *make(240), *make(90), classes=("a", "b", "c"))
     data.check()
-    return cache.save(data, "blobs")
+    return cache.save(data)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,23 +79,27 @@ def data(
         if np.ma.is_masked(array):
             raise UsageError(f"{called} has masked values.", "Fill them, or take the examples out.")
     how = _options(options)
+    try:
+        arrays = [Stored.of(*each) for each in there.items()]
+    except (ValueError, TypeError) as error:  # lists of other lengths, or tensors on a GPU
+        raise UsageError(f"The arrays are none that numpy takes: {str(error).rstrip('.')}.") from error
     for option in how.told:
         if option not in OF_ARRAYS:
             raise UsageError(f"Arrays take no `{option}`.", f"They take {' and '.join(sorted(OF_ARRAYS))}.")
     try:
-        found = data_set(name, [Stored.of(*each) for each in there.items()], how, to_bytes=True)
+        found = data_set(name, arrays, how, to_bytes=True)
         found.check()
     except DropbenchError as error:
         raise UsageError(error.message, error.hint) from error  # what is wrong is in the call
     for note in found.notes:
         _log.warning(note)
-    return replace(cache.save(found, found.digest()), told=how.told)
+    return cache.save(found).called(name, how.told)
 
 
 def _kept(data: DataSet) -> DataSet:
     """Save a data set that a caller made, since workers read it from the cache."""
     data.check()
-    return cache.save(data, data.digest())
+    return cache.save(data)
 
 
 def _options(told: Mapping[str, Any]) -> SourceOptions:

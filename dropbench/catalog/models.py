@@ -21,8 +21,8 @@ IMAGES, TABLE = INPUTS = ("images", "table")
 class Recipe:
     """The factory of a model and the defaults for training it.
 
-    ``factory`` is ``module:callable``; it takes an InputShape, the number of outputs and a
-    RunConfig, and returns an ``nn.Module`` (see dropbench.models). ``sites`` are its dropout sites.
+    ``factory`` is ``module:callable``; it takes an InputShape, the number of outputs and a RunConfig, and
+    returns an ``nn.Module`` (see dropbench.models). ``sites`` are its dropout sites.
     """
 
     factory: str

@@ -9,12 +9,13 @@ moved need not be decoded again.
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from dropbench.errors import DropbenchError
 from dropbench.folders import cache_base
 
 _SUMS = "pixel_sums.npy"
+_META = "meta.json"
 _CHECKED = 64  # images whose sums are computed again when the set is loaded
 DECODER_VERSION = 2  # increase it when a source is decoded to different arrays than before
 _BLOCK = 1 << 20  # bytes of a file that are read at once
@@ -40,8 +42,9 @@ def cache_folder() -> Path:
 def fingerprint(identity: str, files: Iterable[Path]) -> str:
     """Return a digest of what the file system says of a source's files; they are not read.
 
-    Beside size and time of modification it has the number of the file and the time of its last change, which
-    no program sets: files that were exchanged, or written anew with the old times, have others.
+    Beside size and time of modification it has the number of the file and the time of its last change (on
+    Windows of its creation), which no program sets: files that were exchanged, or written anew with the old
+    times, have others.
     """
     sha = hashlib.sha256(f"{DECODER_VERSION} {identity}".encode(errors="surrogateescape"))
     for file in files:
@@ -54,9 +57,12 @@ def fingerprint(identity: str, files: Iterable[Path]) -> str:
 def content_fingerprint(identity: str, files: Sequence[Path]) -> str:
     """Return a digest of the content of a source's files, and of their names within their common folder."""
     sha = hashlib.sha256(f"{DECODER_VERSION} content {identity}".encode(errors="surrogateescape"))
-    root = os.path.commonpath([file.parent for file in files])
+    folders: dict[str, list[Path]] = {}
+    for file in files:  # on Windows, a table and its test rows may be on two drives
+        folders.setdefault(file.anchor, []).append(file.parent)
+    common = {anchor: os.path.commonpath(of_drive) for anchor, of_drive in folders.items()}
     for file in files:
-        name = os.path.relpath(file, root)
+        name = os.path.relpath(file, common[file.anchor])
         sha.update(f"\0{name}\0{file.stat().st_size}\0".encode(errors="surrogateescape"))
         with contextlib.suppress(OSError), file.open("rb") as stream:  # the decoder tells what is unreadable
             while block := stream.read(_BLOCK):
@@ -73,8 +79,10 @@ def find(source_fingerprint: str) -> DataSet | None:
     return None
 
 
-def save(data: DataSet, source_fingerprint: str) -> DataSet:
-    """Save a data set that passed its check, with its source's fingerprint; return it mapped from the cache.
+def save(data: DataSet) -> DataSet:
+    """Save a data set that passed its check; return it mapped from the cache.
+
+    One that is there undamaged stays, since another process may be about to map it.
 
     Raises:
         DropbenchError: if the cache cannot be written.
@@ -84,11 +92,17 @@ def save(data: DataSet, source_fingerprint: str) -> DataSet:
     with _writing():
         cache_folder().mkdir(parents=True, exist_ok=True)
         with FileLock(cache_folder() / f"{key}.lock"):
-            shutil.rmtree(cache_folder() / key, ignore_errors=True)
-            _write_folder(data, cache_folder() / key)
-    data = replace(data, key=key)
-    remember(source_fingerprint, data)
+            if _is_undamaged(key):
+                _write_file(cache_folder() / key / _META, _as_json(data))  # names may be others
+            else:
+                _write_folder(data, cache_folder() / key)
     return _load(key, _meta(data)).called(data.name, data.told)
+
+
+def _is_undamaged(key: str) -> bool:
+    with contextlib.suppress(OSError, ValueError, EOFError, KeyError, TypeError):
+        return load(key).digest() == key
+    return False
 
 
 def remember(source_fingerprint: str, data: DataSet) -> None:
@@ -101,8 +115,7 @@ def remember(source_fingerprint: str, data: DataSet) -> None:
     with _writing():
         sources = cache_folder() / "sources"
         sources.mkdir(parents=True, exist_ok=True)
-        told = json.dumps({"key": data.key, **_meta(data)})
-        (sources / source_fingerprint).write_text(told, encoding="utf-8")
+        _write_file(sources / source_fingerprint, _as_json(data, key=data.key))
 
 
 def keep(data: DataSet) -> None:
@@ -115,8 +128,9 @@ def keep(data: DataSet) -> None:
     with _writing():
         cache_folder().mkdir(parents=True, exist_ok=True)
         with FileLock(cache_folder() / f"{data.key}.lock"):
-            if not (cache_folder() / data.key).is_dir():
-                _write_folder(data, cache_folder() / data.key)
+            folder = cache_folder() / data.key
+            if not all(_array_file(folder, name).is_file() for name in ARRAYS):  # older ones had other names
+                _write_folder(data, folder)
 
 
 @contextlib.contextmanager
@@ -130,9 +144,8 @@ def _writing() -> Iterator[None]:
         ) from error
 
 
-def remove(key: str, source_fingerprint: str) -> None:
+def remove(key: str) -> None:
     """Remove a data set from the cache, if it is there."""
-    (cache_folder() / "sources" / source_fingerprint).unlink(missing_ok=True)
     shutil.rmtree(cache_folder() / key, ignore_errors=True)
     (cache_folder() / f"{key}.lock").unlink(missing_ok=True)
 
@@ -144,13 +157,13 @@ def load(key: str) -> DataSet:
         OSError, ValueError, EOFError, KeyError: if it is not cached, or its files are damaged.
 
     """
-    return _load(key, json.loads((cache_folder() / key / "meta.json").read_text(encoding="utf-8")))
+    return _load(key, json.loads((cache_folder() / key / _META).read_text(encoding="utf-8")))
 
 
 def _load(key: str, meta: Mapping[str, Any]) -> DataSet:
     folder = cache_folder() / key
     # Mode "c" is copy-on-write: pages are shared until written, and torch gets the writable array it needs.
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in ARRAYS}
+    arrays = {name: np.load(_array_file(folder, name), mmap_mode="c", allow_pickle=False) for name in ARRAYS}
     columns = tuple(Column(name, tuple(values), missing) for name, values, missing in meta.get("columns", []))
     data = DataSet(
         name=meta["name"],
@@ -178,6 +191,10 @@ def _meta(data: DataSet) -> dict[str, Any]:
     }
 
 
+def _as_json(data: DataSet, **more: str) -> bytes:
+    return json.dumps({**more, **_meta(data)}).encode()
+
+
 def _pixel_sums(file: Path, images: np.ndarray) -> np.ndarray:
     """The sums of the cached ``images``; a set that was cached without them gets them."""
     with contextlib.suppress(OSError, ValueError, EOFError):
@@ -186,16 +203,10 @@ def _pixel_sums(file: Path, images: np.ndarray) -> np.ndarray:
         if kept.dtype == wanted and kept.shape == (2, *images.shape[:2]) and _look_right(kept, images):
             return kept
     sums = pixel_sums(images)
-    partial = file.with_name(f"{file.name}.{os.getpid()}")
+    stream = io.BytesIO()
+    np.save(stream, sums, allow_pickle=False)
     with contextlib.suppress(OSError):  # where the cache cannot be written, each process computes them
-        try:
-            with partial.open("wb") as stream:
-                np.save(stream, sums, allow_pickle=False)
-                stream.flush()
-                os.fsync(stream.fileno())  # or a power cut could leave the name without the content
-            partial.replace(file)  # atomic: whichever process is the last, the content is the same
-        finally:
-            partial.unlink(missing_ok=True)
+        _write_file(file, stream.getvalue())
     return sums
 
 
@@ -205,14 +216,33 @@ def _look_right(sums: np.ndarray, images: np.ndarray) -> bool:
     return np.array_equal(sums[:, some], pixel_sums(images[some]))
 
 
+def _array_file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.npy"
+
+
+def _write_file(file: Path, content: bytes) -> None:
+    """Write a file that is never seen in part: whichever process is the last, its content is whole."""
+    partial = file.with_name(f"{file.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        with partial.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())  # or a power cut could leave the name without the content
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def _write_folder(data: DataSet, folder: Path) -> None:
+    """Write a data set in place of what there is of it."""
     partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     try:
         for name in ARRAYS:
-            np.save(partial / f"{name}.npy", np.ascontiguousarray(getattr(data, name)), allow_pickle=False)
+            np.save(_array_file(partial, name), np.ascontiguousarray(getattr(data, name)), allow_pickle=False)
         if not data.columns:
             np.save(partial / _SUMS, data.pixel_sums, allow_pickle=False)
-        (partial / "meta.json").write_text(json.dumps(_meta(data)), encoding="utf-8")
+        (partial / _META).write_bytes(_as_json(data))
+        shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)  # atomic: the folder appears complete or not at all
     finally:
         shutil.rmtree(partial, ignore_errors=True)

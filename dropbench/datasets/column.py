@@ -3,6 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
+LARGEST = float(np.finfo(np.float32).max)
+"""The largest number that is taken: the square of one beyond the root of float64 is infinite."""
+MOST_FEATURES = 100_000
+"""The most columns of a table, and the most features that a net sees of it."""
+
 
 @dataclass(frozen=True)
 class Column:

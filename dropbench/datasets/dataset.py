@@ -174,7 +174,7 @@ class DataSet:
             else inputs.ndim == 4 and inputs.dtype in (np.uint8, np.float32)
         )
         if len(inputs) != len(targets):
-            return f"{len(inputs)} {split} {noun} have {len(targets)} labels"
+            return f"{len(inputs)} {split} {noun} have {len(targets)} targets"
         if not fits:
             return f"the {split} {noun} have the shape {inputs.shape} and are {inputs.dtype}"
         if len(inputs) == 0:

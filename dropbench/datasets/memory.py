@@ -7,7 +7,6 @@ from pathlib import Path
 
 from dropbench.errors import DropbenchError
 
-GIB = 1 << 30
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -38,11 +37,14 @@ def _limits() -> Iterator[int]:
             yield soft
 
 
+def too_much(needed: float, there: float | None) -> str:
+    """Return how many bytes are needed, and how many are there, in words; empty if that is enough."""
+    if there is None or needed <= there:
+        return ""
+    return f"{needed / 1e9:,.1f} GB of memory, and {there / 1e9:,.1f} GB are available"
+
+
 def check_memory(what: str, needed: float) -> None:
-    """Raise DropbenchError if ``what`` needs more bytes of memory than there are."""
-    there = available_memory_bytes()
-    if there is not None and needed > there:
-        raise DropbenchError(
-            f"{what} needs about {needed / 1e9:,.1f} GB of memory; {max(there, 0) / 1e9:,.1f} GB are free.",
-            "Take out rows or columns.",
-        )
+    """Raise DropbenchError if a table needs more bytes of memory than there are."""
+    if told := too_much(needed, available_memory_bytes()):
+        raise DropbenchError(f"{what} needs about {told}.", "Take out rows or columns.")

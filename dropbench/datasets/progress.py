@@ -21,7 +21,7 @@ def shown_by(show: Show) -> Iterator[None]:
         _show.reset(before)
 
 
-def counted(what: str, items: Iterable[T], total: int, each: Callable[[T], int]) -> Iterator[T]:
+def reported(what: str, items: Iterable[T], total: int, each: Callable[[T], int]) -> Iterator[T]:
     """Yield the items, and report after each how many are done of ``total``; each counts as told."""
     done = 0
     show = _show.get()

@@ -123,6 +123,7 @@ def _cached(source: Source, data_dir: Path) -> DataSet:
     if data is None:
         data = source.decode(data_dir)
         data.check()
-        data = cache.save(data, content)
+        data = cache.save(data)
+        cache.remember(content, data)
     cache.remember(fingerprint, data)
     return data

@@ -72,9 +72,9 @@ class GraphSteps:
     """Steps that choose their batch, learning rate and masks on the device, so that graphs can hold them.
 
     What changes from step to step is in tensors that are made before the first one: the order, the learning
-    rates, the number of the step, and the counters of its draws. Drop probabilities are in a
-    graph as they were captured; where the strength of their schedule changes, the step is captured again.
-    A smaller batch at the end is a step of its own kind.
+    rates, the number of the step, and the counters of its draws. Drop probabilities are in a graph as they
+    were captured; where the strength of their schedule changes, the step is captured again. A smaller batch
+    at the end is a step of its own kind.
     """
 
     def __init__(

@@ -52,14 +52,14 @@ def least_memory(config: RunConfig, input_shape: InputShape, outputs: int, examp
     return parameters * _LEAST_OF_A_PARAMETER + shapes.largest * _OF_A_UNIT + examples * _bytes(input_shape)
 
 
-def need_of(config: RunConfig, input_shape: InputShape, classes: int, images: int) -> Need:
-    """Estimate the need of a run of ``config`` on a data set of ``images``, those of all splits together."""
-    parameters, shapes, batch = _traced(config, input_shape, classes, images)
+def need_of(config: RunConfig, input_shape: InputShape, outputs: int, examples: int) -> Need:
+    """Estimate the need of a run of ``config`` on a data set of ``examples``, of all splits together."""
+    parameters, shapes, batch = _traced(config, input_shape, outputs, examples)
     places = math.prod(input_shape[1:])
-    evaluated = min(images, _EVALUATED // places)
+    evaluated = min(examples, _EVALUATED // places)
     memory = (
         CONTEXT
-        + images * (_bytes(input_shape) + 8)  # 8 bytes are a label
+        + examples * (_bytes(input_shape) + 8)  # 8 bytes are a target
         + parameters * (_OF_A_PARAMETER + 4 * config.optimizer.snapshots)
         + shapes.units * _OF_A_UNIT
         + 2 * shapes.largest * 4 * evaluated / batch  # a layer's units are made of those before it

@@ -176,11 +176,11 @@ class Run:
 
     @cached_property
     def validation(self) -> Split:
-        """The validation images, which each epoch measures."""
+        """The validation split, which each epoch measures."""
         return Split(self.train_examples, self.positions(self.parts.validation))
 
     def trained_on(self) -> Split:
-        """Return the images that the run trains on, each once; of many, some at equal steps."""
+        """Return the examples that the run trains on, each once; of many, some at equal steps."""
         distinct = np.unique(self.parts.drawn)
         steps = np.linspace(0, len(distinct) - 1, min(len(distinct), MOST_TRAINING_IMAGES)).astype(int)
         return Split(self.train_examples, self.positions(distinct[steps]))

@@ -5,7 +5,7 @@ from torch import nn
 
 from dropbench.catalog.models import IMAGES
 from dropbench.datasets.dataset import DataSet
-from dropbench.datasets.memory import GIB, available_memory_bytes
+from dropbench.datasets.memory import available_memory_bytes, too_much
 from dropbench.datasets.registry import takes
 from dropbench.engine.need import least_memory
 from dropbench.errors import UsageError
@@ -31,13 +31,9 @@ def check_fits(config: RunConfig, data: DataSet, model: nn.Module, device: torch
     if weights > MOST_WEIGHTS and not any(name in config.told for name in sized):
         raise UsageError(f"{net}.", _hint(config, data))
     examples = len(data.train_targets) + len(data.test_targets)
-    needed, there = least_memory(config, data.input_shape, data.outputs, examples), _memory(device)
-    if there is not None and needed > there:
-        raise UsageError(
-            f"{net}, and training it takes {needed / GIB:,.1f} GiB of memory or more; "
-            f"{there / GIB:,.1f} GiB are available.",
-            _hint(config, data),
-        )
+    needed = least_memory(config, data.input_shape, data.outputs, examples)
+    if told := too_much(needed, _memory(device)):
+        raise UsageError(f"{net}, and to train it takes at least {told}.", _hint(config, data))
 
 
 def _memory(device: torch.device) -> int | None:

@@ -17,9 +17,9 @@ class MLP(nn.Module):
     """A fully connected net, as in the 2014 paper's experiments on MNIST.
 
     The input is images ``(batch, channels, height, width)`` or rows ``(batch, features)``, the output logits
-    ``(batch, classes)``. The hidden
-    layers have ``config.model.layers`` units, which ``width`` and ``widened`` change (see
-    dropbench.models.parts.sizes). A maxout unit has one set of weights for each of its pieces.
+    ``(batch, classes)``. The hidden layers have ``config.model.layers`` units, which ``width`` and
+    ``widened`` change (see dropbench.models.parts.sizes). A maxout unit has one set of weights for each of
+    its pieces.
     """
 
     def __init__(self, input_shape: InputShape, classes: int, config: RunConfig) -> None:

@@ -94,8 +94,7 @@ def _numbers(data: DataSet, targets: dict[str, np.ndarray]) -> Table:
 
 
 def _columns(data: DataSet) -> Table:
-    cells = np.concatenate([data.train_inputs, data.test_inputs])
-    missing = np.isnan(cells).sum(axis=0)
+    missing = sum(np.isnan(cells).sum(axis=0) for cells in (data.train_inputs, data.test_inputs))
     rows = tuple(
         {
             "column": column.name,

@@ -43,6 +43,13 @@ def counted(number: float, noun: str) -> str:
     return f"{number:,.0f} {noun}{'' if number == 1 else 's'}"
 
 
+def listed(words: Iterable[str], most: int = 5) -> str:
+    """The first words, divided by commas, and how many more there are."""
+    every = list(words)
+    more = len(every) - most
+    return ", ".join(every[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def planned(todo: int, before: int, jobs: int) -> str:
     """How many runs there are to do, how many were done before, and how many go on at a time."""
     told = [f"{counted(todo, 'run')} to do"]

@@ -45,17 +45,17 @@ class Workload:
 
     configs: Sequence[RunConfig]
     input_shape: InputShape
-    classes: int
-    images: int
-    """The number of images, those of all splits together."""
+    outputs: int
+    examples: int
+    """The number of examples, those of all splits together."""
     graph: bool = True
     """Whether steps are replayed as graphs where they can be."""
 
     @classmethod
     def of(cls, configs: Iterable[RunConfig], data: DataSet, graph: bool = True) -> "Workload":
         """Return the workload of runs on a data set in memory."""
-        images = len(data.train_targets) + len(data.test_targets)
-        return cls(tuple(configs), data.input_shape, data.outputs, images, graph)
+        examples = len(data.train_targets) + len(data.test_targets)
+        return cls(tuple(configs), data.input_shape, data.outputs, examples, graph)
 
     @property
     def replays(self) -> bool:
@@ -71,7 +71,7 @@ class Workload:
             return 1
         try:
             needs = [
-                need_of(config, self.input_shape, self.classes, self.images) for config in self._distinct()
+                need_of(config, self.input_shape, self.outputs, self.examples) for config in self._distinct()
             ]
         except Exception as error:  # whatever the user's code raises
             _log.info(f"One run on each GPU, since the net cannot be tried on shapes alone: {error}")

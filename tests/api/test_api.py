@@ -58,7 +58,7 @@ def test_a_run_is_recorded_where_that_is_wanted_and_done_anew_each_time(blobs, t
 
 def test_a_regression_has_metrics_and_words_of_its_own():
     """Its root mean squared error is in the unit of the target, which may be of any size."""
-    run = db.train(cache.save(made(), "made"), p=0.3, layers=(8,), epochs=2)
+    run = db.train(cache.save(made()), p=0.3, layers=(8,), epochs=2)
     metrics = run.result.metrics
     assert run.result.config.task == "regress"
     assert (run.test.rmse, run.test.nll) == (metrics["test_rmse"], metrics["test_nll"])
@@ -352,6 +352,7 @@ def test_arrays_are_taken_as_they_lie(channels):
         (np.arange(4), "shape"),
         (np.zeros((4, 2, 8, 8, 8)), "shape"),
         (np.full((4, 8, 8), "x"), "holds <U1"),
+        ([[[1, 2]], [[3]], [[4]], [[5]]], "none that numpy takes"),
     ],
 )
 def test_arrays_that_are_no_inputs_are_refused(images, named):

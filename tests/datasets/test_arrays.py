@@ -163,7 +163,7 @@ def test_the_rows_of_numbers_are_a_table(save):
         (np.array([b"c", b"a", b"b"])[LABELS], ("a", "b", "c")),
         (np.array([7, -1, 3])[LABELS], ("-1", "3", "7")),
         (np.array([2.0, 0.0, 1.0])[LABELS], ("0", "1", "2")),
-        (np.array([1.5, 0.5, 1.0])[LABELS], ("0.5", "1.0", "1.5")),
+        (np.array([1.5, 0.5, 1.0])[LABELS], ("0.5", "1", "1.5")),
         (np.eye(3)[np.array([2, 0, 1])[LABELS]], ("0", "1", "2")),
         (np.eye(4, dtype=bool)[np.array([3, 0, 1])[LABELS]], ("0", "1", "3")),
         (np.array([2, 0, 1], np.uint8)[LABELS][:, None], ("0", "1", "2")),

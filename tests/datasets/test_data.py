@@ -42,6 +42,25 @@ def test_damaged_cache_is_decoded_again(digits):
     assert prepare("mnist5k").digest() == digits.key
 
 
+def test_a_set_that_is_saved_again_stays_where_others_map_it_unless_it_is_damaged(blobs):
+    file = cache.cache_folder() / blobs.key / "test_inputs.npy"
+    before = file.stat().st_ino
+    assert cache.save(blobs).key == blobs.key
+    assert file.stat().st_ino == before
+    for damaged in (file.read_bytes()[:-1] + b"?", file.read_bytes()[:500]):
+        file.unlink()  # what is mapped must not change
+        file.write_bytes(damaged)
+        assert cache.save(blobs).digest() == blobs.key
+
+
+def test_a_set_that_an_older_dropbench_kept_is_kept_anew(blobs):
+    folder = cache.cache_folder() / blobs.key
+    for part in ("train", "test"):
+        (folder / f"{part}_inputs.npy").rename(folder / f"{part}_images.npy")
+    cache.keep(blobs)
+    assert cache.load(blobs.key).digest() == blobs.key
+
+
 def test_pixel_sums_are_exact():
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (1100, 3, 2, 5), dtype=np.uint8)
@@ -78,10 +97,10 @@ def test_a_set_made_of_a_cached_one_has_sums_of_its_own(blobs):
 def test_an_entry_that_cannot_be_written_is_used_without_its_sums(blobs, monkeypatch):
     (cache.cache_folder() / blobs.key / "pixel_sums.npy").unlink()
 
-    def refuse(**arguments):
+    def refuse(*_):
         raise PermissionError
 
-    monkeypatch.setattr("tempfile.mkstemp", refuse)  # permissions stop no superuser
+    monkeypatch.setattr("dropbench.datasets.cache.Path.replace", refuse)  # permissions stop no superuser
     assert np.array_equal(cache.load(blobs.key).pixel_sums, pixel_sums(blobs.train_inputs))
 
 
@@ -188,7 +207,7 @@ def test_damaged_files_of_a_set_are_read_or_refused_in_a_sentence(mnist_dir, nam
 
 def test_labels_that_do_not_fit_the_images_are_said(mnist_dir):
     (mnist_dir / "MNIST/raw/train-labels-idx1-ubyte").write_bytes(idx(np.zeros(5, np.uint8)))
-    with pytest.raises(DropbenchError, match="20 train images have 5 labels"):
+    with pytest.raises(DropbenchError, match="20 train images have 5 targets"):
         prepare("mnist", mnist_dir)
 
 

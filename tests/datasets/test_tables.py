@@ -1,6 +1,7 @@
 """Tables: their files, what is taken of them, how they are encoded, and what is said of wrong ones."""
 
 import contextlib
+import pickle
 import sys
 from dataclasses import replace
 
@@ -11,14 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dropbench.datasets import cache, memory
-from dropbench.datasets.column import Column
+from dropbench.datasets.column import MOST_FEATURES, Column
 from dropbench.datasets.encoding import TableEncoder
 from dropbench.datasets.ood import ood_images, with_columns_of
 from dropbench.datasets.options import SourceOptions
 from dropbench.datasets.registry import prepare
 from dropbench.datasets.repeated import repeated_test_images, warn_of_repeated_images
 from dropbench.datasets.tables.cells import MOST_CATEGORIES, tells_rows_apart
-from dropbench.datasets.tables.table import MOST_FEATURES, table_of
+from dropbench.datasets.tables.table import table_of
 from dropbench.errors import DropbenchError, UsageError
 
 ROWS = 80
@@ -105,12 +106,33 @@ def test_classes_are_the_sorted_values_whatever_they_are(frame, values, classes)
     assert [classes[label] for label in data.train_targets] == names
 
 
+def test_a_table_that_was_copied_is_not_told_under_its_old_name(frame, tmp_path, caplog):
+    for folder in ("old", "new"):
+        (tmp_path / folder).mkdir()
+        frame.to_csv(tmp_path / folder / "table.csv", index=False)
+        caplog.clear()
+        prepare(f"csv:{tmp_path}/{folder}/table.csv", options=KIND)
+        assert caplog.messages
+    assert not any(f"{tmp_path}/old" in sentence for sentence in caplog.messages)
+
+
+def test_a_table_is_kept_whole_on_another_machine(frame, tmp_path, monkeypatch):
+    here = cache.save(of(frame[:50], frame[65:], frame[50:65]))
+    sent = pickle.loads(pickle.dumps(here))  # noqa: S301
+    monkeypatch.setenv("DROPBENCH_CACHE_DIR", str(tmp_path))
+    cache.keep(sent)
+    there = cache.load(here.key)
+    for name in ("columns", "validation", "classes", "notes", "task", "input_shape"):
+        assert getattr(there, name) == getattr(here, name), name
+    assert there.digest() == here.key
+
+
 def test_rows_held_out_are_a_stratified_fifth_the_same_each_time_and_told(frame):
     data, again = of(frame), of(frame)
     assert data.digest() == again.digest()
     assert (len(data.train_targets), len(data.test_targets)) == (64, 16)
     assert abs(np.mean(data.test_targets) - np.mean(frame["kind"] == "dog")) < 1 / 16
-    assert any("16 of its 80 rows" in note for note in data.notes)
+    assert any("16 of the 80 rows" in note for note in data.notes)
     assert not any("test split" in note for note in of(frame, test=frame).notes)
     assert len(of(frame, options=replace(KIND, test_share=0.5)).test_targets) == 40
 
@@ -373,6 +395,8 @@ def test_wrong_targets_are_refused(frame):
     assert "Did you mean 'kind'" in refusal(frame, options=SourceOptions(target="Kinds"))
     assert "text like 'cat'" in refusal(frame, options=replace(WEIGHT, target="kind"))
     assert "is no number" in refusal(frame, options=replace(WEIGHT, target="wild"))
+    beyond = frame.assign(weight=np.where(np.arange(ROWS) == 7, 1e300, frame["weight"]))
+    assert "damaged" not in refusal(beyond, options=WEIGHT), "float32 does not hold it"
     assert "`task=regression`" in refusal(frame, options=SourceOptions(target="weight"))
     assert "no column beside 'kind'" in refusal(frame[["kind"]])
 
@@ -384,11 +408,11 @@ def test_a_target_too_large_for_float32_is_refused(frame):
 
 def test_classes_that_cannot_be_learned_are_refused(frame):
     one = frame.assign(kind="cat")
-    assert "of the class 'cat'" in refusal(one)
+    assert "only one class, 'cat'" in refusal(one)
     alone = frame.copy()
     alone.loc[7, "kind"] = "bird"
-    assert "'bird' of 'kind' has only one training row" in refusal(alone)
-    assert "'bird' of 'kind' has test rows but no training rows" in refusal(frame, test=alone)
+    assert "only one example of the class 'bird'" in refusal(alone)
+    assert "lacks the class 'bird', which 'kind' of the test rows has" in refusal(frame, test=alone)
 
 
 def test_columns_that_differ_between_splits_are_named(frame):
@@ -459,5 +483,5 @@ def test_rows_of_another_table_get_the_columns_and_categories_of_the_first(frame
     rows = with_columns_of(data, other)
     np.testing.assert_array_equal(rows[:, [0, 1, 3, 4]], data.test_inputs[:, [0, 1, 3, 4]])
     assert rows[:4, 2].tolist() == [0, 3, 0, 3], "blue, and what is none of the colours"
-    cache.save(other, "other")
+    cache.save(other)
     np.testing.assert_array_equal(ood_images(other.digest(), data), rows)

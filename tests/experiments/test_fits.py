@@ -83,7 +83,7 @@ def test_what_needs_more_memory_than_there_is_is_told_with_both(memory):
     assert bound(data, width=0.5)
     memory(needed - 1)
     said = refusal(data, width=0.5)
-    assert said.count(f"{needed / 2**30:,.1f} GiB") == 2
+    assert said.count(f"{needed / 1e9:,.1f} GB") == 2
     assert "`image_size=64`" in said
 
 

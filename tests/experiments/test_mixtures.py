@@ -283,7 +283,7 @@ def waves(shift: float = 0.0) -> DataSet:
     columns = tuple(Column(name, (), False) for name in ("a", "b", "c"))
     data = DataSet("waves", *make(120), *make(60), classes=(), columns=columns)
     data.check()
-    return cache.save(data, f"waves{shift}")
+    return cache.save(data)
 
 
 @pytest.fixture

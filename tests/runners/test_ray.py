@@ -88,7 +88,7 @@ def test_a_cluster_gives_the_numbers_of_one_process(cluster, blobs):
 
 @pytest.mark.usefixtures("_one_thread")
 def test_out_of_distribution_images_travel_too(cluster, blobs):
-    other = cache.save(replace(blobs, test_inputs=255 - blobs.test_inputs, key=""), "inverted blobs")
+    other = cache.save(replace(blobs, test_inputs=255 - blobs.test_inputs, key=""))
     extras, (config,) = Extras(ood=other.key), configs(blobs, 1)
 
     def nothing(worker, config, record):

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from dropbench.datasets.arrays.inputs import Inputs
-from dropbench.datasets.arrays.labels import targets_of
 from dropbench.datasets.arrays.layout import Layout, layout_of
 from dropbench.datasets.arrays.stored import Stored, check_disk
 from dropbench.datasets.column import Column
 from dropbench.datasets.dataset import DataSet
-from dropbench.datasets.held_out import held_out
+from dropbench.datasets.given_splits import TEST, TRAIN, VALIDATION, held_out, said_of, settle
 from dropbench.datasets.options import NO_OPTIONS, SourceOptions
-from dropbench.errors import DropbenchError, UsageError
+from dropbench.datasets.targets import targets_of
+from dropbench.errors import DropbenchError
 from dropbench.run.blocks.data import REGRESSION
-from dropbench.run.telling import counted
+from dropbench.run.telling import counted, listed
 
-TRAIN, VALIDATION, TEST = "train", "val", "test"
 _PAIRS = (
     {TRAIN: ("x_train", "y_train"), VALIDATION: ("x_val", "y_val"), TEST: ("x_test", "y_test")},
     {
@@ -73,12 +72,8 @@ def data_set(
     parts, unused = _parts_of(name, there)
     notes = [parts[TRAIN].layout.note] if parts[TRAIN].layout.note else []
     if unused:
-        notes.append(f"Not used: {_listed(unused)}.")
-    if VALIDATION in parts and TEST not in parts:
-        parts[TEST] = parts.pop(VALIDATION)
-        notes.append("There is no test split: the validation split is taken for it.")
-    if TEST in parts and options.test_share != NO_OPTIONS.test_share:
-        raise UsageError(f"{name} has a test split of its own.", "Leave out `test_share`.")
+        notes.append(f"Not used: {listed(map(str, unused), _LISTED)}.")
+    notes += settle(name, parts, options)
     _check_disk(parts)
     found, classes, of_targets = targets_of(
         {part.targets.name: part.targets.load() for part in parts.values()}, options.task == REGRESSION
@@ -99,10 +94,7 @@ def data_set(
         tested = {parts[TRAIN].inputs.name: test}
         test_targets = targets[TRAIN][test]
         chosen[TRAIN] = ~test
-        of_targets.append(
-            f"There is no test split: {int(test.sum()):,} of the {len(test):,} {layout.noun}, drawn once and "
-            "the same for all seeds, are taken for it."
-        )
+        of_targets.append(said_of(test, layout.noun))
     learned = [split for split in (TRAIN, VALIDATION) if split in parts]
     return DataSet(
         name=name,
@@ -127,7 +119,9 @@ def _parts_of(name: str, there: Sequence[Stored]) -> tuple[dict[str, _Part], lis
     by_name = {each.name.lower(): each for each in there}
     pairs = next((pairs for pairs in _PAIRS if all(each in by_name for each in pairs[TRAIN])), None)
     if pairs is None:
-        raise DropbenchError(f"{name} has {_listed(there) if there else 'no arrays'}.", WANTED)
+        raise DropbenchError(
+            f"{name} has {listed(map(str, there), _LISTED) if there else 'no arrays'}.", WANTED
+        )
     parts: dict[str, _Part] = {}
     for split, (inputs, targets) in pairs.items():
         if inputs in by_name and targets in by_name:
@@ -145,11 +139,6 @@ def _parts_of(name: str, there: Sequence[Stored]) -> tuple[dict[str, _Part], lis
                 "Training, validation and test examples need one shape.",
             )
     return parts, list(by_name.values())
-
-
-def _listed(arrays: Sequence[Stored]) -> str:
-    more = len(arrays) - _LISTED
-    return ", ".join(map(str, arrays[:_LISTED])) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _check(inputs: Stored, targets: Stored) -> None:

@@ -98,7 +98,6 @@ class NpzFile:
                 with _reading(self.path, name), archive.open(member) as stream:
                     while block := stream.read(CHUNK):
                         write(file, block)
-                file.flush()
                 return header.map(file)
 
         return Stored(name, header.shape, header.dtype, unpacked, copied=True)

@@ -7,7 +7,7 @@ import numpy as np
 
 from dropbench.datasets.arrays.layout import Layout
 from dropbench.datasets.arrays.stored import CHUNK, kept
-from dropbench.datasets.tables.cells import LARGEST
+from dropbench.datasets.column import LARGEST
 from dropbench.errors import DropbenchError
 from dropbench.run.telling import counted
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from dropbench.datasets.arrays.stored import Stored
-from dropbench.datasets.tables.table import MOST_FEATURES
+from dropbench.datasets.column import MOST_FEATURES
 from dropbench.errors import DropbenchError
 
 _SHAPES = (

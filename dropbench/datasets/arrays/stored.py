@@ -114,7 +114,6 @@ def kept(chunks: Iterable[np.ndarray], shape: tuple[int, ...], dtype: np.dtype[A
     with nameless() as file:
         for chunk in chunks:
             write(file, np.ascontiguousarray(chunk, dtype).tobytes())
-        file.flush()
         return Header(shape, False, dtype, 0).map(file)
 
 
@@ -128,12 +127,13 @@ def nameless() -> IO[bytes]:
 
 
 def write(file: IO[bytes], content: bytes) -> None:
-    """Write to a nameless file; raise DropbenchError if the disk is full.
+    """Write to a nameless file, wholly; raise DropbenchError if the disk is full.
 
     Writing into a map would end the process there.
     """
     try:
         file.write(content)
+        file.flush()
     except OSError as error:
         raise _unwritable(error) from error
 

@@ -1,7 +1,7 @@
 """What the columns of a data set of Hugging Face's are by their types: images, a table, and the target."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,19 +10,18 @@ import numpy as np
 import pandas as pd
 
 from dropbench.datasets.arrays.data_set import data_set
-from dropbench.datasets.arrays.labels import targets_of
 from dropbench.datasets.arrays.stored import Stored
 from dropbench.datasets.dataset import DataSet
-from dropbench.datasets.held_out import held_out
+from dropbench.datasets.given_splits import TEST, TRAIN, VALIDATION, settle
 from dropbench.datasets.images.folder import ImageFolder
-from dropbench.datasets.images.layout import Layout
-from dropbench.datasets.options import NO_OPTIONS, SourceOptions
+from dropbench.datasets.images.layout import Labelled, Layout, hold_out
+from dropbench.datasets.options import SourceOptions
 from dropbench.datasets.tables.table import find_target, table_of
+from dropbench.datasets.targets import targets_of
 from dropbench.errors import DropbenchError, UsageError
 from dropbench.run.blocks.data import REGRESSION
-from dropbench.run.telling import counted
+from dropbench.run.telling import counted, listed
 
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
 _TARGETS = ("label", "labels", "target")
 _IMAGES = ("image", "img")
 _OF_IMAGES = ("image_size", "fit", "skip_unreadable")
@@ -40,7 +39,6 @@ def made_of(name: str, splits: Mapping[str, Any], options: SourceOptions, notes:
         DropbenchError: if there are no inputs with targets.
 
     """
-    splits = dict(splits)
     features = splits[TRAIN].features
     for split, rows in splits.items():
         if set(rows.features) != set(features):
@@ -50,20 +48,21 @@ def made_of(name: str, splits: Mapping[str, Any], options: SourceOptions, notes:
                 "All splits need the same columns.",
             )
     target = _target_of(name, features, options)
-    targets = {split: _targets(rows, target) for split, rows in splits.items()}
     said = list(notes)
-    for split in [split for split in splits if split != TRAIN and targets[split].isna().all()]:
-        said.append(f"Not used: the split {split}, which has no targets.")
-        del splits[split], targets[split]
-    if VALIDATION in splits and TEST not in splits:
-        splits[TEST], targets[TEST] = splits.pop(VALIDATION), targets.pop(VALIDATION)
-        said.append("There is no test split: the validation split is taken for it.")
-    if TEST in splits and options.test_share != NO_OPTIONS.test_share:
-        raise UsageError(f"{name} has a test split of its own.", "Leave out `test_share`.")
+    used = {}
+    for split, rows in splits.items():
+        of_split = _targets(rows, target)
+        if split != TRAIN and of_split.isna().all():
+            said.append(f"Not used: the split {split}, which has no targets.")
+        else:
+            used[split] = rows, of_split
+    said += settle(name, used, options)
+    splits = {split: rows for split, (rows, _) in used.items()}
+    targets = {split: of_split for split, (_, of_split) in used.items()}
     inputs = {column: feature for column, feature in features.items() if column != target}
     images = [column for column, feature in inputs.items() if _kind(feature) == "Image"]
     if images:
-        made = _images(name, _one_of(name, images), splits, targets, options)
+        made = _images(name, _one_of(name, images), splits, targets, replace(options, target=target))
     else:
         for option in _OF_IMAGES:
             if option in options.told:
@@ -81,9 +80,8 @@ def _kind(feature: Any) -> str:
     return type(feature).__name__
 
 
-def _listed(columns: Sequence[str]) -> str:
-    more = len(columns) - _NAMED
-    return ", ".join(map(repr, columns[:_NAMED])) + (f" and {more:,} more" if more > 0 else "")
+def _listed(columns: Iterable[str]) -> str:
+    return listed(map(repr, columns), _NAMED)
 
 
 def _target_of(name: str, features: Mapping[str, Any], options: SourceOptions) -> str:
@@ -97,7 +95,7 @@ def _target_of(name: str, features: Mapping[str, Any], options: SourceOptions) -
     if len(named) == 1:
         return named[0]
     raise UsageError(
-        f"Which column of {name} is to be predicted is open: {_listed(list(features))}.",
+        f"Which column of {name} is to be predicted is open: {_listed(features)}.",
         "Name it with `target`.",
     )
 
@@ -189,31 +187,24 @@ def _images(
     without = sum(int(cells.isna().sum()) for cells in targets.values())
     notes = [f"{counted(without, 'image')} without a target left out."] if without else []
     regression = options.task == REGRESSION
-    given = {f"The {split} split": _values(targets[split]) for split in splits}
+    given = {f"{options.target!r} of the split {split}": _values(targets[split]) for split in splits}
     found, classes, of_targets = targets_of(given, regression)
     of_split = dict(zip(splits, found, strict=True))
-    items: dict[str, list[tuple[int, Any]]] = {}
+    items: dict[str, tuple[Labelled, ...]] = {}
     for split, rows in splits.items():
         encoded = rows.select_columns([column]).cast_column(column, Image(decode=False))
         labels = of_split[split].tolist() if classes else range(len(there[split]))
-        items[split] = [
-            (label, _Encoded(split, encoded, column, int(place)))
+        items[split] = tuple(
+            (label, cast(Any, _Encoded(split, encoded, column, int(place))))
             for label, place in zip(labels, there[split], strict=True)
-        ]
-    if TEST not in splits:
-        every = items[TRAIN]
-        test = held_out(of_split[TRAIN] if classes else None, len(every), options.test_share)
-        items[TRAIN] = [item for item, out in zip(every, test, strict=True) if not out]
-        items[TEST] = [item for item, out in zip(every, test, strict=True) if out]
-        notes.append(
-            f"There is no test split: {int(test.sum()):,} of the {len(test):,} images, drawn once and the "
-            "same for all seeds, are taken for it."
         )
+    if TEST not in splits:
+        notes.append(hold_out(items, of_split[TRAIN] if classes else None, options))
     layout = Layout(
         classes,
-        tuple(items[TRAIN]),
-        tuple(items.get(VALIDATION, ())),
-        tuple(items[TEST]),
+        items[TRAIN],
+        items.get(VALIDATION, ()),
+        items[TEST],
         frozenset(),
         (*notes, *of_targets),
     )

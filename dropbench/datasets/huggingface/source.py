@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import re
-import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +12,8 @@ from typing import Any
 
 from dropbench.datasets.cache import cache_folder
 from dropbench.datasets.dataset import DataSet
-from dropbench.datasets.huggingface.features import TEST, TRAIN, VALIDATION, made_of
+from dropbench.datasets.given_splits import SPLIT_OF, TEST, TRAIN, VALIDATION
+from dropbench.datasets.huggingface.features import made_of
 from dropbench.datasets.options import NO_OPTIONS, SourceOptions, shown
 from dropbench.errors import DropbenchError
 
@@ -22,12 +22,7 @@ _log = logging.getLogger(__name__)
 _OLDEST = 4  # the first release that runs no code of a data set's own
 _PATIENCE = 10  # seconds that the hub has for its first answer
 _LONGEST = 300  # letters of a library's message
-SPLITS = {
-    **dict.fromkeys(("train", "training"), TRAIN),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), VALIDATION),
-    **dict.fromkeys(("test", "testing"), TEST),
-}
-"""The names of splits, in small letters."""
+_SPLITS = {**SPLIT_OF, "dev": VALIDATION}
 _WHERE = "Write OWNER/NAME as on huggingface.co, or the path of a folder or a Parquet file."
 
 
@@ -123,7 +118,9 @@ class HuggingFaceSet:
         """
         library, path = _library(), self._folder(data_dir)
         cache_folder().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache_folder()) as scratch, _quiet(library):
+        # Windows removes no file that is still mapped, as those of ``found`` are.
+        scratch_folder = tempfile.TemporaryDirectory(dir=cache_folder(), ignore_cleanup_errors=True)
+        with scratch_folder as scratch, _quiet(library):
             try:
                 found = _opened(library, path, scratch)
             except Exception as error:  # a damaged file can make its parts raise anything
@@ -133,14 +130,14 @@ class HuggingFaceSet:
 
     def _splits(self, found: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         """Return the splits, train first and test last, and what is to be said of others."""
-        splits = {SPLITS.get(name.casefold(), name): rows for name, rows in found.items()}
+        splits = {_SPLITS.get(name.casefold(), name): rows for name, rows in found.items()}
         if len(splits) == 1:
             return {TRAIN: next(iter(splits.values()))}, []
         if TRAIN not in splits:
             raise DropbenchError(
                 f"{self.name} has the splits {', '.join(splits)}, and none is train.", "Name one train."
             )
-        others = [name for name in splits if name not in SPLITS.values()]
+        others = [name for name in splits if name not in _SPLITS.values()]
         notes = [f"Not used: the split{'s' * (len(others) > 1)} {', '.join(others)}."] if others else []
         return {split: splits[split] for split in (TRAIN, VALIDATION, TEST) if split in splits}, notes
 
@@ -210,12 +207,16 @@ def _reach(name: str) -> None:
 
 
 def _save(found: Any, folder: Path) -> None:
-    """Save a set in a folder, which is there whole or not at all."""
+    """Save a set in a folder, which is there whole or not at all, if another process has not done so."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
             found.save_to_disk(str(Path(partial) / "set"))
-            shutil.move(Path(partial) / "set", folder)
+            try:
+                (Path(partial) / "set").rename(folder)
+            except OSError:
+                if not folder.is_dir():
+                    raise
     except OSError as error:
         raise DropbenchError(
             f"Cannot write to {folder.parent}: {error.strerror or error}.",
@@ -241,8 +242,8 @@ def _split_of(file: Path) -> str:
     """Return the split that a Parquet file belongs to, by its name, else by those of its folders."""
     for part in reversed(file.with_suffix("").parts):
         for word in re.split(r"[^a-z]+", part.casefold()):
-            if word in SPLITS:
-                return SPLITS[word]
+            if word in _SPLITS:
+                return _SPLITS[word]
     return TRAIN
 
 

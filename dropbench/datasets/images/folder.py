@@ -23,14 +23,14 @@ from dropbench.datasets.images.photos import (
     pillow_is_quiet,
 )
 from dropbench.datasets.images.rescaling import Range
-from dropbench.datasets.memory import GIB, available_memory_bytes
+from dropbench.datasets.memory import available_memory_bytes, too_much
 from dropbench.datasets.options import NO_OPTIONS, SourceOptions, shown
-from dropbench.datasets.progress import counted
+from dropbench.datasets.progress import reported
 from dropbench.errors import DropbenchError, UsageError
+from dropbench.run.telling import listed
 
 _KEPT = 1 << 29  # bytes of small images that are kept from the look at them, so that no file is opened twice
 _AT_A_TIME = 32  # images that a thread reads before it asks for more
-_NAMED = 5  # unreadable images that are named
 _SUGGESTED = 64
 _NO_PIXELS = np.empty(0, dtype=np.uint8)
 T = TypeVar("T")
@@ -171,11 +171,9 @@ class ImageFolder:
     def _check_memory(self, images: int, wanted: Wanted) -> None:
         """Raise UsageError if the arrays would not fit into memory."""
         needed = images * wanted.channels * wanted.size[0] * wanted.size[1]
-        available = available_memory_bytes()
-        if available is not None and needed > available:
+        if told := too_much(needed, available_memory_bytes()):
             raise UsageError(
-                f"{images:,} images of {size_text(wanted.size)} pixels take {needed / GIB:,.1f} GiB of "
-                f"memory, and {available / GIB:,.1f} GiB are available.",
+                f"{images:,} images of {size_text(wanted.size)} pixels take {told}.",
                 f"Write a smaller `image_size`, like `image_size={_SUGGESTED}`.",
             )
 
@@ -184,14 +182,13 @@ class ImageFolder:
         if not unread:
             return []
         items = self.layout.items
-        named = [f"{self._within(items[place][1])} ({unread[place]})" for place in list(unread)[:_NAMED]]
-        more = f" and {len(unread) - _NAMED:,} more" if len(unread) > _NAMED else ""
+        named = listed(f"{self._within(items[place][1])} ({reason})" for place, reason in unread.items())
         which = f"{len(unread):,} of the {len(items):,} images"
         if self.options.skip_unreadable:
             are = "is" if len(unread) == 1 else "are"
-            return [f"{which} cannot be read and {are} left out: {', '.join(named)}{more}."]
+            return [f"{which} cannot be read and {are} left out: {named}."]
         raise DropbenchError(
-            f"{which} of {self.path} cannot be read: {', '.join(named)}{more}.",
+            f"{which} of {self.path} cannot be read: {named}.",
             "Repair or remove them, or leave them out with `skip_unreadable=True`.",
         )
 
@@ -237,7 +234,7 @@ def _in_threads(what: str, function: Callable[[T], R], items: Sequence[T]) -> It
     with ThreadPoolExecutor() as pool:
         try:
             done = pool.map(lambda part: [function(item) for item in part], parts)
-            for part in counted(what, done, len(items), len):
+            for part in reported(what, done, len(items), len):
                 yield from part
         except BaseException:  # such as Ctrl-C: what is not begun is not wanted any more
             pool.shutdown(wait=False, cancel_futures=True)

@@ -10,24 +10,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dropbench.datasets.held_out import held_out
+from dropbench.datasets.given_splits import SPLIT_OF, TEST, TRAIN, VALIDATION, held_out, said_of, settle
 from dropbench.datasets.options import SourceOptions, shown
-from dropbench.errors import DropbenchError, UsageError
-from dropbench.run.telling import counted
+from dropbench.errors import DropbenchError
+from dropbench.run.telling import counted, listed
 
 HOW = "Lay it out as PATH/train/CLASS/* and PATH/test/CLASS/*, or as PATH/CLASS/*."
 Labelled = tuple[int, Path]
 
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
-_SPLITS = {
-    "train": TRAIN,
-    "training": TRAIN,
-    "val": VALIDATION,
-    "valid": VALIDATION,
-    "validation": VALIDATION,
-    "test": TEST,
-    "testing": TEST,
-}
 # What systems and programs leave behind, beside hidden files; @eaDir has small copies of the images.
 _JUNK = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found"}
 # Pillow knows these by name, and needs a program or a library of somebody else to read them.
@@ -77,18 +67,9 @@ def find_layout(root: Path, options: SourceOptions) -> Layout:
         folder.check(split, classes)
     items = {split: tuple(folder.labelled(classes)) for split, folder in found.items()}
     notes += _passed_over(found.values())
-    if not (TEST in items or VALIDATION in items):
-        images = len(items[TRAIN])
-        items |= _drawn(items[TRAIN], options.test_share)
-        notes.append(
-            f"There is no test split: {len(items[TEST]):,} of the {images:,} images are drawn for one, "
-            "the same for all seeds."
-        )
-    elif "test_share" in options.told:
-        raise UsageError(f"The folder {root} has a test split of its own.", "Leave out `test_share`.")
-    elif TEST not in items:
-        notes.append(f"There is no folder test, so {splits[VALIDATION].name} is the test split.")
-        items[TEST] = items.pop(VALIDATION)
+    notes += settle(f"The folder {root}", items, options)
+    if TEST not in items:
+        notes.append(hold_out(items, np.array([label for label, _ in items[TRAIN]]), options))
     dead = frozenset(
         file for folder in found.values() for each in folder.found.values() for file in each.dead
     )
@@ -97,13 +78,15 @@ def find_layout(root: Path, options: SourceOptions) -> Layout:
     )
 
 
-def _drawn(items: Sequence[Labelled], share: float) -> dict[str, tuple[Labelled, ...]]:
-    """Training and test items, out of those of all classes."""
-    test = held_out(np.array([label for label, _ in items]), len(items), share)
-    return {
-        TRAIN: tuple(item for item, out in zip(items, test, strict=True) if not out),
-        TEST: tuple(item for item, out in zip(items, test, strict=True) if out),
-    }
+def hold_out(
+    items: dict[str, tuple[Labelled, ...]], labels: np.ndarray | None, options: SourceOptions
+) -> str:
+    """Make some of the training items the test items, by classes if there are ``labels``; say how many."""
+    every = items[TRAIN]
+    test = held_out(labels, len(every), options.test_share)
+    items[TRAIN] = tuple(item for item, out in zip(every, test, strict=True) if not out)
+    items[TEST] = tuple(item for item, out in zip(every, test, strict=True) if out)
+    return said_of(test, "images")
 
 
 def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
@@ -111,7 +94,7 @@ def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
     splits: dict[str, Path] = {}
     others = []
     for folder in _folders(root):
-        split = _SPLITS.get(folder.name.casefold())
+        split = SPLIT_OF.get(folder.name.casefold())
         if split is None or not _folders(folder):
             others.append(folder)
         elif split in splits:
@@ -122,16 +105,15 @@ def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
             splits[split] = folder
     if TRAIN in splits and len(splits) == 1:
         for folder in others:
-            if _SPLITS.get(folder.name.casefold()) and _scan(folder).images:
+            if SPLIT_OF.get(folder.name.casefold()) and _scan(folder).images:
                 raise DropbenchError(
                     f"The images in {folder} are in no folders of classes.",
                     f"Sort them by class, or split the training images: `data=folder:{splits[TRAIN]}`.",
                 )
     notes = []
     if splits and (left := [folder.name for folder in others if _scan(folder).images]):
-        notes.append(
-            f"Left out: {_listed(left)}, which {'is' if len(left) == 1 else 'are'} no split with classes."
-        )
+        are = "is" if len(left) == 1 else "are"
+        notes.append(f"Left out: {listed(map(shown, left), _NAMED)}, which {are} no split with classes.")
     return splits, notes
 
 
@@ -265,10 +247,4 @@ def _holds(others: Counter[str]) -> str:
 
 
 def _by_ending(files: Counter[str]) -> str:
-    return _listed([f"{count:,} of {shown(ending)}" for ending, count in files.most_common()])
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(map(shown, names[:_NAMED])) + more
+    return listed((f"{count:,} of {shown(ending)}" for ending, count in files.most_common()), _NAMED)

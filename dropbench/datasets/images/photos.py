@@ -115,9 +115,8 @@ def make(file: Path, photo: Photo, wanted: Wanted) -> Made:
     else:
         with _opened(file) as opened:
             scale = max(_scales(photo.size, wanted))
-            if (
-                opened.format in ("JPEG", "MPO") and scale < 1
-            ):  # libjpeg reduces by powers of two as it decodes
+            if opened.format in ("JPEG", "MPO") and scale < 1:
+                # libjpeg halves images as it decodes them, which is faster; twice the size is left.
                 across, down = (2 * max(1, round(scale * side)) for side in opened.size)
                 opened.draft(None, (across, down))
             if photo.turned:

@@ -14,11 +14,9 @@ from pandas.api.types import (
     is_numeric_dtype,
 )
 
-from dropbench.datasets.column import Column
+from dropbench.datasets.column import LARGEST, Column
 from dropbench.errors import DropbenchError
 
-LARGEST = float(np.finfo(np.float32).max)
-"""The largest number that is taken: the square of one beyond the root of float64 is infinite."""
 MOST_CATEGORIES = 1000
 """The most categories of a column; one with more is as one that tells rows apart."""
 ALMOST_ALL = 0.9
@@ -116,9 +114,8 @@ def _word(value: object) -> str:
 def words_of(cells: pd.Series) -> pd.Series:
     """Return cells as text, None where they are missing."""
     if is_datetime64_any_dtype(cells):
-        return (
-            cells.astype(str).astype(object).where(cells.notna(), None)
-        )  # without the time, if none has one
+        # Of the whole column: pandas leaves out the time where none of the dates has one.
+        return cells.astype(str).astype(object).where(cells.notna(), None)
     cells = cells.astype(object)
     return cells.map(_word, na_action="ignore").where(cells.notna(), None)
 

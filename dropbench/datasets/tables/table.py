@@ -7,28 +7,27 @@ from difflib import get_close_matches
 import numpy as np
 import pandas as pd
 
-from dropbench.datasets.column import Column, features_of
+from dropbench.datasets.column import MOST_FEATURES, Column, features_of
 from dropbench.datasets.dataset import DataSet
-from dropbench.datasets.held_out import held_out
+from dropbench.datasets.given_splits import TEST, TRAIN, VALIDATION, held_out, said_of
 from dropbench.datasets.memory import check_memory
 from dropbench.datasets.options import SourceOptions
 from dropbench.datasets.tables.cells import (
     encode_column,
     inferred,
     is_number,
+    numbers_of,
     otherwise_written_number,
     tells_rows_apart,
     what_keeps_from_numbers,
+    words_of,
 )
-from dropbench.datasets.tables.targets import MANY_NUMBERS, labels_of, values_of
+from dropbench.datasets.targets import targets_of
 from dropbench.errors import DropbenchError, UsageError
 from dropbench.run.blocks.data import REGRESSION
-from dropbench.run.telling import counted
+from dropbench.run.telling import counted, listed
 
-MOST_FEATURES = 100_000
-"""The most columns of a table, and the most features that a net sees of it."""
-TRAINING, VALIDATION, TEST = "training", "validation", "test"
-_NAMED = 5  # columns that a sentence names before it counts the others
+_ROWS = {TRAIN: "training", VALIDATION: "validation", TEST: "test"}
 
 
 def table_of(
@@ -44,7 +43,8 @@ def table_of(
 
     Numbers stay numbers. Text, dates, and True and False are categories. A column that is constant in the
     training rows is left out, and one that tells rows apart. Rows without a target are left out. Test rows
-    decide nothing of all this. The notes say what was done.
+    decide nothing of all this; only whether a column counts the rows is seen before some are held out. The
+    notes say what was done.
 
     Args:
         name: the name of the data set.
@@ -59,23 +59,19 @@ def table_of(
         DropbenchError: if no net can be trained on the table.
 
     """
-    given = {TRAINING: train, VALIDATION: validation, TEST: test}
+    given = {TRAIN: train, VALIDATION: validation, TEST: test}
     frames = {part: _plain(frame) for part, frame in given.items() if frame is not None}
-    target = find_target(options.target, list(frames[TRAINING].columns))
+    target = find_target(options.target, list(frames[TRAIN].columns))
     for part, frame in frames.items():
-        _check_same_columns(frames[TRAINING], frame, part)
-    columns = frames[TRAINING].columns.drop(target)
-    apart = [] if keep_all else [each for each in columns if tells_rows_apart(frames[TRAINING][each])]
+        _check_same_columns(frames[TRAIN], frame, part)
+    columns = frames[TRAIN].columns.drop(target)
+    apart = [] if keep_all else [each for each in columns if tells_rows_apart(frames[TRAIN][each])]
     notes = _take_rows_with_targets(name, frames, target)
-    targets, classes = _targets(target, frames, options.task)
-    if _are_many_numbers(frames[TRAINING][target], classes):
-        notes.append(
-            f"The target {target!r} has {len(classes):,} distinct numbers, and each is taken as a class: add "
-            "`task=regression` to predict the number itself."
-        )
+    targets, classes, of_targets = _targets(target, frames, options.task)
+    notes += of_targets
     if TEST not in frames:
-        notes.append(_hold_out(name, frames, targets, classes, options.test_share))
-    rows = pd.concat([frames[part] for part in (TRAINING, VALIDATION) if part in frames], ignore_index=True)
+        notes.append(_hold_out(frames, targets, classes, options.test_share))
+    rows = pd.concat([frames[part] for part in (TRAIN, VALIDATION) if part in frames], ignore_index=True)
     constant = [] if keep_all else [each for each in columns if rows[each].nunique(dropna=False) <= 1]
     used = [each for each in columns if each not in {*apart, *constant}]
     if not used:
@@ -85,14 +81,14 @@ def table_of(
         )
     made, train_inputs, test_inputs = _encoded(name, rows[used], frames[TEST][used])
     found = [
-        *_what_is_used(name, made, train_inputs, test_inputs),
+        *_what_is_used(made, train_inputs, test_inputs),
         *_almost_numbers(rows[columns]),
         *_left_out(apart, constant),
     ]
     return DataSet(
         name=name,
         train_inputs=train_inputs,
-        train_targets=np.concatenate([targets[part] for part in (TRAINING, VALIDATION) if part in targets]),
+        train_targets=np.concatenate([targets[part] for part in (TRAIN, VALIDATION) if part in targets]),
         test_inputs=test_inputs,
         test_targets=targets[TEST],
         classes=classes,
@@ -108,45 +104,44 @@ def _take_rows_with_targets(name: str, frames: dict[str, pd.DataFrame], target: 
     for part, frame in frames.items():
         frames[part] = frame[frame[target].notna()]
         if frames[part].empty:
-            raise DropbenchError(f"{name} has no {part} row with a {target!r}.", "Add some.")
+            raise DropbenchError(f"{name} has no {_ROWS[part]} row with a {target!r}.", "Add some.")
     are = "was" if without == 1 else "were"
     return [f"{counted(without, 'row')} without a {target!r} {are} left out."] if without else []
 
 
 def _targets(
     target: str, frames: dict[str, pd.DataFrame], task: str
-) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Return the targets of each part, and the classes; a regression has none."""
-    cells = [frame[target] for frame in frames.values()]
-    found, classes = (values_of(target, cells), ()) if task == REGRESSION else labels_of(target, cells)
-    return dict(zip(frames, found, strict=True)), classes
-
-
-def _are_many_numbers(target: pd.Series, classes: tuple[str, ...]) -> bool:
-    return is_number(target) and len(classes) > MANY_NUMBERS
+) -> tuple[dict[str, np.ndarray], tuple[str, ...], list[str]]:
+    """Return the targets of each part, the classes, and what a user should know; see targets_of."""
+    regression = task == REGRESSION
+    numbers = regression or all(is_number(frame[target]) for frame in frames.values())
+    given = {
+        f"{target!r} of the {_ROWS[part]} rows": numbers_of(target, frame[target])
+        if numbers and is_number(frame[target])
+        else words_of(frame[target]).to_numpy(dtype=object)
+        for part, frame in frames.items()
+    }
+    found, classes, notes = targets_of(given, regression, from_table=True)
+    return dict(zip(frames, found, strict=True)), classes, notes
 
 
 def _hold_out(
-    name: str,
     frames: dict[str, pd.DataFrame],
     targets: dict[str, np.ndarray],
     classes: tuple[str, ...],
     share: float,
 ) -> str:
     """Make some of the training rows the test rows; return what there is to say of it."""
-    rows, of_rows = frames[TRAINING], targets[TRAINING]
+    rows, of_rows = frames[TRAIN], targets[TRAIN]
     chosen = held_out(of_rows if classes else None, len(rows), share)
-    frames |= {TRAINING: rows[~chosen], TEST: rows[chosen]}
-    targets |= {TRAINING: of_rows[~chosen], TEST: of_rows[chosen]}
-    return (
-        f"{name} has no test rows of its own: {int(chosen.sum()):,} of its {len(rows):,} rows, drawn once "
-        "and the same for all seeds, are its test split."
-    )
+    frames |= {TRAIN: rows[~chosen], TEST: rows[chosen]}
+    targets |= {TRAIN: of_rows[~chosen], TEST: of_rows[chosen]}
+    return said_of(chosen, "rows")
 
 
 def find_target(target: str, names: Sequence[str]) -> str:
     """Return the name of the target column; raise UsageError if none was told, or it is not there."""
-    there = f"Columns: {_listed(names, 20)}."
+    there = f"Columns: {listed(map(repr, names), 20)}."
     if not target:
         raise UsageError("A table needs a `target`, the column to predict.", there)
     if target not in names:
@@ -165,7 +160,7 @@ def check_names(names: Sequence[str], where: str) -> None:
             "Take out the columns that matter least.",
         )
     if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise DropbenchError(f"{where} has several columns named {_listed(twice)}.", "Rename them.")
+        raise DropbenchError(f"{where} has several columns named {listed(map(repr, twice))}.", "Rename them.")
 
 
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:
@@ -177,10 +172,11 @@ def _plain(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _check_same_columns(train: pd.DataFrame, frame: pd.DataFrame, part: str) -> None:
-    for first, second, lacking in ((frame, train, part), (train, frame, "training")):
+    for first, second, lacking in ((frame, train, part), (train, frame, TRAIN)):
         if absent := [column for column in second.columns if column not in first.columns]:
+            named = f"column{'s' * (len(absent) > 1)} {listed(map(repr, absent))}"
             raise DropbenchError(
-                f"The {lacking} rows lack the column{'s' * (len(absent) > 1)} {_listed(absent)}.",
+                f"The {_ROWS[lacking]} rows lack the {named}.",
                 "All splits need the same columns.",
             )
 
@@ -207,17 +203,17 @@ def _encoded(
     return tuple(columns), cells[0], cells[1]
 
 
-def _what_is_used(name: str, columns: tuple[Column, ...], train: np.ndarray, test: np.ndarray) -> list[str]:
+def _what_is_used(columns: tuple[Column, ...], train: np.ndarray, test: np.ndarray) -> list[str]:
     categories = sum(bool(column.categories) for column in columns)
     kinds = ((len(columns) - categories, "of numbers"), (categories, "of categories"))
     there = [f"{counted(number, 'column')} {kind}" for number, kind in kinds if number]
-    notes = [f"{name} has {' and '.join(there)}."]
+    notes = [f"The table has {' and '.join(there)}."]
     missing = np.isnan(train).sum(axis=0) + np.isnan(test).sum(axis=0)
     if total := int(missing.sum()):
         where = [f"{columns[place].name!r} ({missing[place]:,})" for place in np.flatnonzero(missing)]
         are = "is" if total == 1 else "are"
         notes.append(
-            f"{counted(total, 'cell')} {are} missing, in {_first(where)}: a number becomes the median of the "
+            f"{counted(total, 'cell')} {are} missing, in {listed(where)}: a number becomes the median of the "
             "training rows, a category none, and a feature flags where training rows lack a cell."
         )
     return notes
@@ -248,16 +244,7 @@ def _almost_numbers(rows: pd.DataFrame) -> list[str]:
 def _left_out(apart: list[str], constant: list[str]) -> list[str]:
     told = []
     if apart:
-        told.append(f"Left out, since it only tells rows apart: {_listed(apart)}.")
+        told.append(f"Left out, since it only tells rows apart: {listed(map(repr, apart))}.")
     if constant:
-        told.append(f"Left out, since it is the same in all training rows: {_listed(constant)}.")
+        told.append(f"Left out, since it is the same in all training rows: {listed(map(repr, constant))}.")
     return told
-
-
-def _listed(names: Sequence[str], most: int = _NAMED) -> str:
-    return _first([repr(name) for name in names], most)
-
-
-def _first(words: Sequence[str], most: int = _NAMED) -> str:
-    more = len(words) - most
-    return ", ".join(words[:most]) + (f" and {more:,} more" if more > 0 else "")

@@ -118,8 +118,8 @@ def made_up_data(input_shape: InputShape, train: int, test: int, classes: int = 
     names = tuple(str(label) for label in range(classes))
     name = f"made-up-{'x'.join(map(str, input_shape))}"
     with_validation = next(count for count in range(train, 2 * train) if largest_train_size(count) == train)
-    data = cache.save(DataSet(name, *make(with_validation), *make(test), classes=names), f"speed-{name}")
+    data = cache.save(DataSet(name, *make(with_validation), *make(test), classes=names))
     try:
         yield data
     finally:
-        cache.remove(data.key, f"speed-{name}")
+        cache.remove(data.key)

@@ -1,18 +1,20 @@
-"""Labels and other targets as arrays give them, made into the numbers that a net learns."""
+"""Labels and other targets, made into the numbers that a net learns."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from dropbench.datasets.tables.targets import MANY_NUMBERS
 from dropbench.errors import DropbenchError, UsageError
-from dropbench.run.telling import counted
+from dropbench.run.telling import counted, listed
 
+MANY_NUMBERS = 20
+"""The most distinct numbers of a target that are taken as classes without a word."""
+_TEXT = "USO"  # kinds of types; objects are text here
 _NAMED = 3  # classes that a sentence names before it counts the others
 
 
 def targets_of(
-    given: Mapping[str, np.ndarray], regression: bool
+    given: Mapping[str, np.ndarray], regression: bool, from_table: bool = False
 ) -> tuple[list[np.ndarray], tuple[str, ...], list[str]]:
     """Return the targets of each part, the names of the classes, and what a user should know.
 
@@ -21,8 +23,11 @@ def targets_of(
 
     Args:
         given: targets by what they are called; the first are those of the training examples. Each is
-            ``(examples,)`` or ``(examples, 1)``; labels are also one-hot, ``(examples, classes)``.
+            ``(examples,)`` or ``(examples, 1)``; labels are also one-hot, ``(examples, classes)``. Text may
+            be Python's.
         regression: whether they are to be predicted as numbers.
+        from_table: whether they are a column. Elsewhere integers that follow one another from 0 or 1 are
+            taken for labels, however many they are.
 
     Raises:
         UsageError: if they do not fit the task.
@@ -37,7 +42,7 @@ def targets_of(
     for called, values in flat.items():
         _refuse_missing(called, values)
     training, *others = flat
-    is_text = {called: values.dtype.kind in "US" for called, values in flat.items()}
+    is_text = {called: values.dtype.kind in _TEXT for called, values in flat.items()}
     classes, labels = np.unique(flat[training], return_inverse=True)
     _check_classes(training, classes, labels)
     found = [labels.reshape(-1).astype(np.int64)]
@@ -55,7 +60,7 @@ def targets_of(
             )
         found.append(places.astype(np.int64))
     notes = []
-    if len(classes) > MANY_NUMBERS and not one_hot and not _counts(classes):
+    if len(classes) > MANY_NUMBERS and not one_hot and not _are_names(classes, from_table):
         notes.append(
             f"{training} has {len(classes):,} distinct numbers, and each is taken as a class: add "
             "`task=regression` to predict the number itself."
@@ -65,16 +70,17 @@ def targets_of(
 
 def class_names(classes: np.ndarray) -> tuple[str, ...]:
     """Return the values of labels as names; whole numbers have no point."""
-    if classes.dtype.kind == "f" and (classes == np.rint(classes)).all():
-        return tuple(f"{value:.0f}" for value in classes)
+    if classes.dtype.kind == "f":
+        return tuple(f"{value:.0f}" if value.is_integer() else str(value) for value in classes.tolist())
     return tuple(map(str, classes.tolist()))
 
 
-def _counts(classes: np.ndarray) -> bool:
+def _are_names(classes: np.ndarray, from_table: bool) -> bool:
     """Whether classes are text, or integers that follow one another, as those who number classes write."""
-    return classes.dtype.kind in "USb" or bool(
-        classes[0] in (0, 1) and (np.diff(classes.astype(np.float64)) == 1).all()
-    )
+    if classes.dtype.kind in f"{_TEXT}b":
+        return True
+    numbered = classes[0] in (0, 1) and (np.diff(classes.astype(np.float64)) == 1).all()
+    return bool(numbered) and not from_table
 
 
 def _flat(called: str, array: np.ndarray) -> np.ndarray:
@@ -82,7 +88,7 @@ def _flat(called: str, array: np.ndarray) -> np.ndarray:
     if array.ndim == 1 or array.shape[1] == 1:
         flat = array.reshape(-1)
         return np.char.decode(flat, "utf-8", "backslashreplace") if flat.dtype.kind == "S" else flat
-    if array.dtype.kind in "US":
+    if array.dtype.kind in _TEXT:
         raise DropbenchError(f"{called} has {array.shape[1]} columns of text.", "One label an example.")
     _refuse_missing(called, array)
     fitting = ((array == 1).sum(axis=1) == 1) & ((array != 0).sum(axis=1) == 1)
@@ -112,13 +118,12 @@ def _check_classes(called: str, classes: np.ndarray, labels: np.ndarray) -> None
         )
     alone = np.flatnonzero(np.bincount(labels.reshape(-1)) == 1)
     if len(alone):
-        which = ", ".join(repr(names[place]) for place in alone[:_NAMED])
-        more = f" and {len(alone) - _NAMED:,} more" if len(alone) > _NAMED else ""
+        which = listed((repr(names[place]) for place in alone), _NAMED)
         hint = "Add examples, or take these out."
-        if len(names) > MANY_NUMBERS and classes.dtype.kind not in "USb":
+        if len(names) > MANY_NUMBERS and classes.dtype.kind not in f"{_TEXT}b":
             hint = "Add `task=regression` to predict the number itself."
         raise DropbenchError(
-            f"{called} has only one example of the class{'es' * (len(alone) > 1)} {which}{more}; a class "
+            f"{called} has only one example of the class{'es' * (len(alone) > 1)} {which}; a class "
             "needs two, one of them to validate with.",
             hint,
         )
@@ -126,10 +131,11 @@ def _check_classes(called: str, classes: np.ndarray, labels: np.ndarray) -> None
 
 def _numbers(called: str, array: np.ndarray) -> np.ndarray:
     """Return the targets of a regression, float32 ``(examples,)``."""
-    if array.dtype.kind in "USb":
-        what = "True and False" if array.dtype.kind == "b" else "text"
+    if array.dtype.kind in f"{_TEXT}b":
+        what = "True and False" if array.dtype.kind == "b" else f"text like {str(array.flat[0])!r}"
         raise UsageError(
-            f"{called} holds {what}, which is no number to predict.", "Leave out `task=regression`."
+            f"{called} holds {what}, which is no number to predict.",
+            "Leave out `task=regression`, or name another target.",
         )
     if array.ndim == 2 and array.shape[1] != 1:
         raise UsageError(f"{called} has {array.shape[1]} columns.", "A regression has one target.")
