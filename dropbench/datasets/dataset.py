@@ -166,6 +166,19 @@ class DataSet:
                 f"The data set {self.name} has only one class.", "A classifier needs at least two."
             )
 
+    def check_classes(self) -> None:
+        """Raise DropbenchError for a class with one training example, which leaves none to validate with."""
+        if not self.classes:
+            return
+        training = self.train_targets[: len(self.train_targets) - self.validation]
+        alone = np.flatnonzero(np.bincount(training, minlength=len(self.classes)) == 1)
+        if len(alone):
+            raise DropbenchError(
+                f"The class {self.classes[alone[0]]!r} of {self.name} has only one training example, and "
+                "needs another one to validate with.",
+                "Add examples, or take the class out.",
+            )
+
     def _fault(self, split: str, inputs: np.ndarray, targets: np.ndarray) -> str:
         noun = self.noun
         fits = (

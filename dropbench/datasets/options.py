@@ -48,7 +48,8 @@ class SourceOptions:
         found = re.fullmatch(r"\s*(\d{1,5})(?:\s*[x×]\s*(\d{1,5}))?\s*", self.image_size)
         if found is None or not all(1 <= int(side) <= _LARGEST_SIDE for side in found.groups() if side):
             raise UsageError(
-                f"`image_size` is {self.image_size!r}.", "Write 64, or height and width like 64x96."
+                f"`image_size` is {self.image_size!r}.",
+                f"Write 64, or height and width like 64x96, of at most {_LARGEST_SIDE:,} pixels.",
             )
         height = int(found[1])
         return height, int(found[2] or height)

@@ -44,20 +44,25 @@ def takes(name: str, option: str) -> bool:
     return form is not None and option in form.takes
 
 
+def _form_of(where: str) -> Form | None:
+    """Return the form of a file or a folder that is there, by its ending; None where there is none."""
+    try:
+        path = Path(where).expanduser()
+        ending = "/" if path.is_dir() else path.name.lower() if path.is_file() else ""
+    except (OSError, ValueError, RuntimeError):  # too long, or with what no path has
+        return None
+    return next((form for form in FORMS.values() if ending and ending.endswith(form.endings)), None)
+
+
 def unknown_data(name: str, kind: str = "data set", setting: str = "data", *more: str) -> UsageError:
     """Return the error for a name that is none; for a file or a folder that is there it says what to write.
 
     ``more`` are names that are known beside those of data sets, and ``setting`` is told the name.
     """
-    try:
-        path = Path(name).expanduser()
-        ending = "/" if path.is_dir() else path.name.lower() if path.is_file() else ""
-    except (OSError, ValueError, RuntimeError):  # too long, or with what no path has
-        ending = ""
-    for form in FORMS.values():
-        if ending.endswith(form.endings) and ending:
-            what = "folder" if ending == "/" else "file"
-            return UsageError(f"{name!r} is a {what}, no {kind}.", f"Write `{setting}={form.prefix}:{name}`.")
+    form = _form_of(name)
+    if form is not None:
+        what = "folder" if form.endings == ("/",) else "file"
+        return UsageError(f"{name!r} is a {what}, no {kind}.", f"Write `{setting}={form.prefix}:{name}`.")
     return unknown_name(kind, name, [*more, *SOURCES, *(form.name for form in FORMS.values())])
 
 
@@ -74,6 +79,8 @@ def find_source(name: str, options: SourceOptions = NO_OPTIONS) -> Source:
         raise UsageError(f"`data={prefix}:` has no {form.where.lower()}.", f"Write `data={form.name}`.")
     if form is None and name not in SOURCES:
         raise unknown_data(name)
+    if form is not None and form.endings and _form_of(where) not in (None, form):
+        raise unknown_data(where, form.name)
     for option in options.told:
         if form is None or option not in form.takes:
             of = [known.name for known in FORMS.values() if option in known.takes]

@@ -10,6 +10,7 @@ from dropbench.run.telling import counted, listed
 MANY_NUMBERS = 20
 """The most distinct numbers of a target that are taken as classes without a word."""
 _TEXT = "USO"  # kinds of types; objects are text here
+_MOST_ROUNDING = 1e-3  # of the deviation of the targets
 _NAMED = 3  # classes that a sentence names before it counts the others
 
 
@@ -142,4 +143,11 @@ def _numbers(called: str, array: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         values = array.reshape(-1).astype(np.float32)
     _refuse_missing(called, values)
+    rounding = np.abs(array.reshape(-1).astype(np.float64) - values).max(initial=0)
+    if rounding > _MOST_ROUNDING * np.std(array.astype(np.float64)):
+        raise DropbenchError(
+            f"{called} has numbers up to {np.abs(values).max():,.7g}, which differ by too little for the "
+            "seven digits that they are kept with.",
+            "Subtract a number from all of them, such as their mean.",
+        )
     return values

@@ -65,11 +65,13 @@ class Workbench:
         A warning is logged if test images are training images as well.
 
         Raises:
-            DropbenchError: if this machine lacks the device or cannot compute in the precision.
+            DropbenchError: if this machine lacks the device or cannot compute in the precision, or if a class
+                has one training example.
 
         """
         device = resolve_device(machine.device)
         precision = resolve_precision(machine.precision, device, data.task)
+        data.check_classes()
         warn_of_repeated_images(data)
         return cls(data, device, precision, machine, Extras(machine.compile, panel, graph=machine.graph))
 

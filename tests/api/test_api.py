@@ -351,7 +351,7 @@ def test_arrays_are_taken_as_they_lie(channels):
         (np.full((4, 8, 8), np.nan), "256 NaN"),
         (np.arange(4), "shape"),
         (np.zeros((4, 2, 8, 8, 8)), "shape"),
-        (np.full((4, 8, 8), "x"), "holds <U1"),
+        (np.full((4, 8, 8), "x"), "holds text"),
         ([[[1, 2]], [[3]], [[4]], [[5]]], "none that numpy takes"),
     ],
 )

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from dropbench.datasets import cache
 from dropbench.datasets.dataset import ARRAYS, pixel_sums
-from dropbench.datasets.registry import SOURCES, prepare
+from dropbench.datasets.registry import SOURCES, find_source, prepare
 from dropbench.datasets.repeated import repeated_test_images
 from dropbench.datasets.split import largest_train_size, split, stratified_order
+from dropbench.datasets.targets import targets_of
 from dropbench.errors import DropbenchError, UsageError
 from dropbench.experiments.workbench import Workbench
 from dropbench.run.config import RunConfig
-from dropbench.run.machine import Machine
+from dropbench.run.machine import AUTOMATIC, Machine
 
 
 def test_embedded_digits_are_4000_and_1000_stratified_and_disjoint(digits):
@@ -228,3 +229,29 @@ def test_misspelt_set_gets_a_suggestion():
     with pytest.raises(UsageError, match="Did you mean 'fashion-mnist'"):
         prepare("fashionmnist")
     assert set(SOURCES) == {"mnist5k", "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100", "svhn"}
+
+
+def test_a_class_with_one_training_example_is_refused_before_a_run(blobs):
+    """Neither the training nor the validation split could have it without the other lacking it."""
+    alone = blobs.train_targets.clip(max=1)
+    alone[0] = 2
+    with pytest.raises(DropbenchError, match="'c'"):
+        Workbench.set_up(replace(blobs, train_targets=alone), AUTOMATIC)
+    Workbench.set_up(blobs, AUTOMATIC)
+
+
+@pytest.mark.parametrize("told", ["folder:{}.csv", "parquet:{}.csv", "csv:{}", "npz:{}.csv"])
+def test_data_of_another_form_are_told_by_their_ending(tmp_path, told):
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "t").mkdir()
+    with pytest.raises(UsageError, match=rf"data={'csv' if told.endswith('.csv') else 'folder'}:"):
+        find_source(told.format(tmp_path / "t"))
+
+
+def test_targets_that_float32_cannot_tell_apart_are_refused():
+    numbers = 1e9 + 0.01 * np.arange(50)
+    with pytest.raises(DropbenchError, match="Subtract"):
+        targets_of({"y": numbers}, regression=True)
+    (kept,), classes, _ = targets_of({"y": numbers - 1e9}, regression=True)
+    assert classes == ()
+    np.testing.assert_allclose(kept, 0.01 * np.arange(50), atol=1e-6)

@@ -63,7 +63,8 @@ def layout_of(inputs: Stored) -> Layout:
     """
     name, shape = inputs.name, inputs.shape
     if inputs.dtype.kind not in "buif":
-        raise DropbenchError(f"{name} holds {inputs.dtype}.", "Inputs are numbers.")
+        what = "text" if inputs.dtype.kind in "US" else inputs.dtype
+        raise DropbenchError(f"{name} holds {what}.", "Inputs are numbers.")
     if len(shape) not in (2, 3, 4) or 0 in shape:
         raise DropbenchError(f"{name} has the shape {shape}.", _SHAPES)
     if len(shape) == 2:

@@ -204,7 +204,9 @@ def _is_junk(name: str) -> bool:
 def _scan(path: Path, deep: bool = True) -> _Scan:
     """Sort the files of a folder, with those of the folders in it unless ``deep`` is False."""
     found = _Scan()
-    _scan_into(found, str(path), deep, above=(), endings=image_endings())
+    above = tuple(map(str, Path(os.path.realpath(path)).parents))
+    _scan_into(found, str(path), deep, above, image_endings())
+    found.nested = sum(image.parent != path for image in found.images)
     found.images.sort()
     return found
 
@@ -218,10 +220,7 @@ def _scan_into(found: _Scan, path: str, deep: bool, above: tuple[str, ...], endi
             ending = os.path.splitext(entry.name)[1].lower()
             if _is_folder(entry):
                 if deep and os.path.realpath(entry.path) not in above:  # a link may lead back up
-                    before = len(found.images)
                     _scan_into(found, entry.path, deep, above, endings)
-                    if len(above) == 1:
-                        found.nested += len(found.images) - before
             elif ending not in endings or not (entry.is_file() or entry.is_symlink()):
                 found.others[ending or "no ending"] += 1
             else:

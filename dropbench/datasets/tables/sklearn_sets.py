@@ -27,7 +27,7 @@ class SklearnSet:
 
     def __init__(self, which: str, options: SourceOptions = NO_OPTIONS) -> None:
         if which not in KNOWN and which not in _loaders():
-            raise unknown_name("data set of scikit-learn", which, dict.fromkeys([*KNOWN, *_loaders()]))
+            raise unknown_name("data set of scikit-learn", which, KNOWN)
         self.which = which
         self.options = options
         self.name = f"sklearn:{which}"
@@ -81,7 +81,7 @@ class SklearnSet:
         )
         if not numeric:
             made = replace(made, classes=tuple(map(str, found.target_names)))
-        return replace(made, notes=())
+        return replace(made, notes=made.notes[-1:])  # of the test split; what the columns are is known
 
 
 def _loaders() -> dict[str, Any]:

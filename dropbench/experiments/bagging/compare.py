@@ -3,10 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
+from dropbench.catalog.models import IMAGES
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.ood import DERIVED, columns_apart
 from dropbench.datasets.options import SourceOptions
-from dropbench.datasets.registry import is_known, prepare, takes, unknown_data
+from dropbench.datasets.registry import inputs_of, is_known, prepare, takes, unknown_data
 from dropbench.errors import UsageError
 from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
 from dropbench.experiments.bagging.reduce import Reducer, averages_of
@@ -44,11 +45,15 @@ def ood_key(name: str, data: DataSet, data_dir: Path | None) -> str:
         return name
     if not is_known(name):
         raise unknown_data(name, "out-of-distribution data", "ood", *DERIVED, NO_OOD)
-    ood = prepare(name, data_dir, _as_told(name, data))
     others = DERIVED if not data.columns else (NO_OOD,)
-    if ood.inputs != data.inputs:
+    ood = None
+    inputs = inputs_of(name)  # where the name tells it, nothing is fetched in vain
+    if not inputs or inputs == data.inputs:
+        ood = prepare(name, data_dir, _as_told(name, data))
+        inputs = ood.inputs
+    if ood is None or inputs != data.inputs:
         raise UsageError(
-            f"`ood={name}` has {ood.noun}, but {data.name} has {data.noun}.",
+            f"`ood={name}` has {'images' if inputs == IMAGES else 'rows'}, but {data.name} has {data.noun}.",
             f"Name a data set of the same kind, or {' or '.join(others)}.",
         )
     if apart := columns_apart(data, ood):
