@@ -4,11 +4,12 @@ A recipe is plain data, so that help texts can state the defaults without import
 file with its factory and one line in ``RECIPES``.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dropbench.catalog.optimizers import ADAMW, MUON, SGD, rate_of_class, rates_like
+from dropbench.catalog.optimizers import ADAMW, MUON, OPTIMIZERS, SGD, rate_of_class, rates_like
 from dropbench.catalog.registry import Registry
 from dropbench.catalog.user_code import is_user_code
 
@@ -18,7 +19,7 @@ IMAGES, TABLE = INPUTS = ("images", "table")
 """What the inputs of a net are."""
 
 
-_OF_OPTIMIZER: Mapping[str, Mapping[str, float]] = {
+OF_OPTIMIZER: Mapping[str, Mapping[str, float]] = {
     "learning_rate": {},
     "momentum": {},
     "weight_decay": {ADAMW: 0.01, MUON: 0.01},
@@ -65,10 +66,10 @@ class Recipe:
         None of a learning rate: no one is known, so that it must be told.
         """
         of_table = self.on_tables or {} if inputs == TABLE else {}
-        if optimizer != SGD and name in _OF_OPTIMIZER:
+        if optimizer != SGD and name in OF_OPTIMIZER:
             like = rates_like(optimizer)
             if name != "learning_rate":
-                return _OF_OPTIMIZER[name].get(optimizer, 0.0 if name == "weight_decay" else None)
+                return OF_OPTIMIZER[name].get(optimizer, 0.0 if name == "weight_decay" else None)
             if like != SGD:
                 return of_table.get("adaptive_rates", self.adaptive_rates).get(like, rate_of_class(optimizer))
         return of_table[name] if name in of_table else getattr(self, name)
@@ -83,7 +84,7 @@ RECIPES = Registry(
             sites=("input", "conv", "hidden"),
             epochs=10,
             learning_rate=0.02,
-            adaptive_rates={ADAMW: 0.001, MUON: 0.001},
+            adaptive_rates={ADAMW: 0.003, MUON: 0.003},
             scales=True,
         ),
         "mlp": Recipe(
@@ -92,7 +93,7 @@ RECIPES = Registry(
             sites=("input", "hidden"),
             epochs=20,
             learning_rate=0.1,
-            adaptive_rates={ADAMW: 0.001, MUON: 0.001},
+            adaptive_rates={ADAMW: 0.003, MUON: 0.003},
             layers=(1024, 1024, 2048),
             scales=True,
             maxout=True,
@@ -111,7 +112,7 @@ RECIPES = Registry(
             sites=("input", "conv", "hidden"),
             epochs=30,
             learning_rate=0.02,
-            adaptive_rates={ADAMW: 0.001, MUON: 0.001},
+            adaptive_rates={ADAMW: 0.003, MUON: 0.003},
             scales=True,
             hidden_maps=True,
         ),
@@ -143,13 +144,24 @@ _OWN = Recipe(
 
 
 def defaults_of(setting: str) -> dict[Any, list[str]]:
-    """Return the default values of a recipe's setting, each with the models that have it, in words."""
+    """Return the default values of a recipe's setting, each with the models that have it, in words.
+
+    An optimizer stands for most of the models with it.
+    """
     found: dict[Any, list[str]] = {}
     for model, recipe in RECIPES.items():
         found.setdefault(getattr(recipe, setting), []).append(model)
         of_tables = recipe.default(setting, TABLE)
         if of_tables != getattr(recipe, setting):
             found.setdefault(of_tables, []).append(f"{model} on tables")
+    for optimizer in [name for name in OPTIMIZERS if name != SGD and setting in OF_OPTIMIZER]:
+        values = {model: each.default(setting, IMAGES, optimizer) for model, each in RECIPES.items()}
+        most = Counter(values.values()).most_common(1)[0][0]
+        if most is not None:
+            found.setdefault(most, []).append(optimizer)
+        for model, value in values.items():
+            if value != most:
+                found.setdefault(value, []).append(f"{model} with {optimizer}")
     return found
 
 

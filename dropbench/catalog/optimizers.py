@@ -89,7 +89,7 @@ def class_of(name: str) -> Any:
     module = import_module(LIBRARY)
     classes: dict[str, Any] = {
         known: each
-        for known, each in vars(module).items()
+        for known, each in sorted(vars(module).items())
         if inspect.isclass(each) and issubclass(each, module.Optimizer) and each is not module.Optimizer
     }
     if attribute not in classes:
@@ -126,13 +126,12 @@ def read_options(text: str) -> dict[str, Any]:
         call = ast.parse(f"options({text}\n)", mode="eval").body
         if not isinstance(call, ast.Call) or call.args or ast.unparse(call.func) != "options":
             raise ValueError
-        return {_key(each): _literal(each.value) for each in call.keywords}
-    except SyntaxError as error:
-        twice = "keyword argument repeated" in (error.msg or "")
-        what = "has an option twice" if twice else "is no list of options"
-        raise UsageError(f"`optimizer_options` {text!r} {what}.", hint) from None
-    except (ValueError, RecursionError, MemoryError):
+        options = [(_key(each), _literal(each.value)) for each in call.keywords]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise UsageError(f"`optimizer_options` {text!r} is no list of options.", hint) from None
+    if len(dict(options)) < len(options):
+        raise UsageError(f"`optimizer_options` {text!r} has an option twice.", "Write each once.")
+    return dict(options)
 
 
 def _key(keyword: ast.keyword) -> str:
@@ -145,10 +144,12 @@ def _literal(node: ast.expr) -> Any:
     """The value of a literal, in which true, false and none are as in TOML, and other words are text."""
     if isinstance(node, ast.Name):
         return _WORDS.get(node.id.lower(), node.id)
+    if isinstance(node, ast.Tuple | ast.List):
+        return tuple(map(_literal, node.elts))
     value = ast.literal_eval(node)
     if isinstance(value, bytes | dict | set | complex):
         raise ValueError
-    return tuple(value) if isinstance(value, list) else value
+    return value
 
 
 def written(options: Mapping[str, Any]) -> str:
@@ -162,6 +163,8 @@ def _value(value: Any) -> str:
         return f"({inner},)" if len(value) == 1 else f"({inner})"
     if value is None or isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # 1.0 and 1 are one option
     return str(value) if isinstance(value, str) and value.isidentifier() else repr(value)
 
 
@@ -216,8 +219,6 @@ def _fitting(name: str, key: str, value: Any, default: Any) -> Any:
         right, kind = isinstance(value, bool), "true or false"
     elif isinstance(default, int | float):
         right, kind = _is_number(value), "a number"
-        if right and isinstance(default, int) and value != int(value):
-            right, kind = False, "a whole number"
     elif isinstance(default, tuple):
         length = len(default)
         right = isinstance(value, tuple) and len(value) == length
@@ -235,9 +236,13 @@ def _is_number(value: Any) -> bool:
 
 
 def _check_by_torch(name: str, options: Mapping[str, Any]) -> None:
-    """Raise UsageError for a value that torch's class refuses."""
+    """Raise UsageError for a value that torch's class refuses, be it in its first step."""
     torch = import_module("torch")
+    weight = torch.zeros(2, 2)
+    weight.grad = torch.ones(2, 2)
     try:
-        class_of(name)([torch.zeros(1, 1)], **options)
+        class_of(name)([weight], **options).step()
     except (ValueError, TypeError, RuntimeError) as error:
-        raise UsageError(f"torch refuses the options {written(options)} of {name}: {error}.") from error
+        raise UsageError(
+            f"torch refuses the options {written(options)} of {name}: {str(error).rstrip('.')}."
+        ) from error

@@ -174,6 +174,8 @@ class OptimizerSettings(Block):
         if self.name != SGD:
             if self.name not in OPTIMIZERS:
                 class_of(self.name)
+                if self.weight_decay and not takes(self.name, "weight_decay"):
+                    raise UsageError(f"{self.name} has no weight decay.", "Leave out `weight_decay`.")
             if self.momentum is not None:
                 option = f"`optimizer_options=momentum={self.momentum:g}`"
                 has = takes(self.name, "momentum")
