@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dropbench.api.keywords import Keywords, sort_out
 from dropbench.api.work import Data, Done, Work, check_classifier
+from dropbench.catalog.models import OF_OPTIMIZER
 from dropbench.errors import DropbenchError, UsageError
 from dropbench.experiments.sweep import expand
 from dropbench.experiments.workbench import Agenda, Watcher
@@ -55,7 +56,12 @@ class SweepDone(Done):
         sweep, best = self._best
         values = typed({**sweep.fields, **best.axes}) | (best.tuning.values if best.tuning else {})
         told = ("p_drop", *self.varied)
-        return {name: value for name, value in values.items() if name in told and value != EITHER}
+        own = {name for name in OF_OPTIMIZER if values.get(name) is None}  # what the optimizer has by itself
+        return {
+            name: value
+            for name, value in values.items()
+            if name in told and name not in own and value != EITHER
+        }
 
     def plot(self, metric: str | None = None, axes: "Axes | None" = None) -> "Axes":
         """Draw the metric on the test examples against p, with intervals, and return the matplotlib axes.

@@ -4,10 +4,12 @@ A recipe is plain data, so that help texts can state the defaults without import
 file with its factory and one line in ``RECIPES``.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dropbench.catalog.optimizers import ADAMW, MUON, OPTIMIZERS, SGD, rate_of_class, rates_like
 from dropbench.catalog.registry import Registry
 from dropbench.catalog.user_code import is_user_code
 
@@ -15,6 +17,14 @@ InputShape = tuple[int, ...]
 """The shape of an example as a net sees it: ``(channels, height, width)`` of an image, or ``(features,)``."""
 IMAGES, TABLE = INPUTS = ("images", "table")
 """What the inputs of a net are."""
+
+
+OF_OPTIMIZER: Mapping[str, Mapping[str, float]] = {
+    "learning_rate": {},
+    "momentum": {},
+    "weight_decay": {ADAMW: 0.01, MUON: 0.01},
+}
+"""The settings whose default depends on the optimizer; a momentum is of SGD alone, others have options."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +40,11 @@ class Recipe:
     sites: tuple[str, ...]
     epochs: int
     learning_rate: float
+    """Of SGD, as are the momentum and the weight decay."""
+    adaptive_rates: Mapping[str, float]
+    """The learning rate of every other optimizer of OPTIMIZERS."""
     layers: tuple[int, ...] = ()
-    momentum: float = 0.9
+    momentum: float | None = 0.9
     weight_decay: float = 0.0
     batch_size: int = 128
     learning_rate_schedule: str = "one-cycle"
@@ -47,10 +60,19 @@ class Recipe:
     on_tables: Mapping[str, Any] | None = None
     """Defaults that are others where the inputs are the columns of a table; None: it takes images alone."""
 
-    def default(self, name: str, inputs: str) -> Any:
-        """The default of the setting ``name`` for ``images`` or a ``table``."""
-        of_table = self.on_tables or {}
-        return of_table[name] if inputs == TABLE and name in of_table else getattr(self, name)
+    def default(self, name: str, inputs: str, optimizer: str = SGD) -> Any:
+        """The default of the setting ``name`` for ``images`` or a ``table``, with this optimizer.
+
+        None of a learning rate: no one is known, so that it must be told.
+        """
+        of_table = self.on_tables or {} if inputs == TABLE else {}
+        if optimizer != SGD and name in OF_OPTIMIZER:
+            like = rates_like(optimizer)
+            if name != "learning_rate":
+                return OF_OPTIMIZER[name].get(optimizer, 0.0 if name == "weight_decay" else None)
+            if like != SGD:
+                return of_table.get("adaptive_rates", self.adaptive_rates).get(like, rate_of_class(optimizer))
+        return of_table[name] if name in of_table else getattr(self, name)
 
 
 RECIPES = Registry(
@@ -62,6 +84,7 @@ RECIPES = Registry(
             sites=("input", "conv", "hidden"),
             epochs=10,
             learning_rate=0.02,
+            adaptive_rates={ADAMW: 0.003, MUON: 0.003},
             scales=True,
         ),
         "mlp": Recipe(
@@ -70,10 +93,17 @@ RECIPES = Registry(
             sites=("input", "hidden"),
             epochs=20,
             learning_rate=0.1,
+            adaptive_rates={ADAMW: 0.003, MUON: 0.003},
             layers=(1024, 1024, 2048),
             scales=True,
             maxout=True,
-            on_tables={"layers": (128, 128), "epochs": 100, "learning_rate": 0.01, "batch_size": 32},
+            on_tables={
+                "layers": (128, 128),
+                "epochs": 100,
+                "learning_rate": 0.01,
+                "batch_size": 32,
+                "adaptive_rates": {ADAMW: 0.001, MUON: 0.001},
+            },
         ),
         "paper-cnn": Recipe(
             factory="dropbench.models.paper_cnn:PaperCNN",
@@ -82,6 +112,7 @@ RECIPES = Registry(
             sites=("input", "conv", "hidden"),
             epochs=30,
             learning_rate=0.02,
+            adaptive_rates={ADAMW: 0.003, MUON: 0.003},
             scales=True,
             hidden_maps=True,
         ),
@@ -91,6 +122,7 @@ RECIPES = Registry(
             sites=("input", "hidden"),
             epochs=20,
             learning_rate=0.01,
+            adaptive_rates={ADAMW: 0.001, MUON: 0.001},
             layers=(256,),
             task="reconstruct",
         ),
@@ -105,19 +137,31 @@ _OWN = Recipe(
     ("input", "conv", "hidden"),
     epochs=6,
     learning_rate=0.02,
+    adaptive_rates={ADAMW: 0.001, MUON: 0.001},
     init="torch",
     on_tables={},
 )
 
 
 def defaults_of(setting: str) -> dict[Any, list[str]]:
-    """Return the default values of a recipe's setting, each with the models that have it, in words."""
+    """Return the default values of a recipe's setting, each with the models that have it, in words.
+
+    An optimizer stands for most of the models with it.
+    """
     found: dict[Any, list[str]] = {}
     for model, recipe in RECIPES.items():
         found.setdefault(getattr(recipe, setting), []).append(model)
         of_tables = recipe.default(setting, TABLE)
         if of_tables != getattr(recipe, setting):
             found.setdefault(of_tables, []).append(f"{model} on tables")
+    for optimizer in [name for name in OPTIMIZERS if name != SGD and setting in OF_OPTIMIZER]:
+        values = {model: each.default(setting, IMAGES, optimizer) for model, each in RECIPES.items()}
+        most = Counter(values.values()).most_common(1)[0][0]
+        if most is not None:
+            found.setdefault(most, []).append(optimizer)
+        for model, value in values.items():
+            if value != most:
+                found.setdefault(value, []).append(f"{model} with {optimizer}")
     return found
 
 

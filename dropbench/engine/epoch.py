@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from dropbench.catalog.optimizers import is_captured
 from dropbench.dropout.control import dropout_layers
 from dropbench.dropout.stream import Counters
 from dropbench.engine.graph import WARM_UP, CudaLane, Graphs, Lane
@@ -139,9 +140,11 @@ class GraphSteps:
 def steps_of(step: Step, images: int, device: torch.device, graph: bool) -> Steps:
     """Return the steps of a run, whose epochs have so many images; with ``graph`` as graphs where they fit.
 
-    They do not fit the CPU, which has none, and code of the user's own, which may change with every step.
+    They do not fit the CPU, which has none, code of the user's own, which may change with every step, and
+    optimizers that count their steps on the host.
     """
-    if graph and device.type == "cuda" and not step.config.with_user_code:
+    fits = is_captured(step.config.optimizer.name) and not step.config.with_user_code
+    if graph and device.type == "cuda" and fits:
         return GraphSteps(step, images, device, CudaLane(device))
     return EagerSteps(step, device)
 

@@ -1,6 +1,7 @@
 """Which runs hold their weights and images in bfloat16."""
 
 from dropbench.catalog.dropouts import variant_of
+from dropbench.catalog.optimizers import SGD
 from dropbench.catalog.user_code import is_user_code
 from dropbench.run.config import RunConfig
 
@@ -9,7 +10,8 @@ def halves_weights(config: RunConfig) -> bool:
     """Whether a run holds its weights in bfloat16 while it trains, beside masters in float32.
 
     Matrix products take them as they are. Autocast would round the weights and widen the gradients at each
-    step, and compute the same numbers. What else computes with weights needs them in float32: a penalty on
+    step, and compute the same numbers. Only dropbench's SGD keeps such masters: with the optimizers of torch
+    autocast does it. What else computes with weights needs them in float32: a penalty on
     them, and variants with noise on them; and, for all that is known, code of the user's own.
     """
     name = config.dropout.variant
@@ -17,6 +19,7 @@ def halves_weights(config: RunConfig) -> bool:
     reads_weights = variant.learns or variant.on_weights or is_user_code(name)
     return (
         config.optimizer.precision == "bf16"
+        and config.optimizer.name == SGD
         and not is_user_code(config.model.name)
         and not config.penalty.l1
         and not (config.dropout.drops and reads_weights)

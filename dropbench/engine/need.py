@@ -9,6 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dropbench.catalog.models import InputShape
+from dropbench.catalog.optimizers import SGD
 from dropbench.dropout.control import set_strength
 from dropbench.models.build import make_module
 from dropbench.run.config import RunConfig
@@ -56,11 +57,12 @@ def need_of(config: RunConfig, input_shape: InputShape, outputs: int, examples: 
     """Estimate the need of a run of ``config`` on a data set of ``examples``, of all splits together."""
     parameters, shapes, batch = _traced(config, input_shape, outputs, examples)
     places = math.prod(input_shape[1:])
+    second_moment = 4 if config.optimizer.name != SGD else 0
     evaluated = min(examples, _EVALUATED // places)
     memory = (
         CONTEXT
         + examples * (_bytes(input_shape) + 8)  # 8 bytes are a target
-        + parameters * (_OF_A_PARAMETER + 4 * config.optimizer.snapshots)
+        + parameters * (_OF_A_PARAMETER + second_moment + 4 * config.optimizer.snapshots)
         + shapes.units * _OF_A_UNIT
         + 2 * shapes.largest * 4 * evaluated / batch  # a layer's units are made of those before it
     )

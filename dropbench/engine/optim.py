@@ -1,12 +1,12 @@
-"""Optimisation: SGD with max-norm and clipped gradients, and learning-rate schedules."""
+"""Optimisation: the protocol of optimizers, SGD with max-norm, and learning-rate schedules."""
 
 import functools
 import math
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -17,13 +17,40 @@ from dropbench.kernels.sgd import Weights, sgd_step
 from dropbench.run.blocks.optimizer import CONSTANT, OptimizerSettings
 
 LARGEST_NORM = 1.0
-"""The norm that clipped gradients have together at most."""
+"""The norm that the gradients of a regression have together at most, unless another bound is told."""
 WARM_UP = 0.3
 """Share of the steps in which one-cycle raises the learning rate."""
 START = 1 / 25
 """Factor on the learning rate at the first step of one-cycle."""
 Rate = float | torch.Tensor
 """A learning rate; in a CUDA graph a float32 scalar on the device."""
+
+
+class Optimizer(Protocol):
+    """The protocol of an optimizer, which holds what it knows of a model's parameters.
+
+    A step reads nothing back from the device. What it needs there is made before the first one, or in it.
+    """
+
+    def zero_grad(self) -> None:
+        """Set all gradients to None."""
+
+    def step(self, learning_rate: Rate) -> None:
+        """Update the parameters that have a gradient by one step."""
+
+    def updating(self, learning_rate: Rate) -> AbstractContextManager[None]:
+        """Return the context of a backward pass, in which parameters may be updated already."""
+
+    def release(self) -> None:
+        """Give the model its weights in float32; it is trained no further."""
+
+    def snapshot(self, model: nn.Module) -> dict[str, torch.Tensor]:
+        """Return a copy of the model's weights, in float32, and of its buffers, on the same device."""
+
+
+def bounded_weights(model: nn.Module) -> list[torch.Tensor]:
+    """Return the weights that max-norm bounds: those of fully connected and convolutional layers."""
+    return [each.weight for each in model.modules() if isinstance(each, nn.Linear | nn.Conv2d)]
 
 
 @dataclass
@@ -53,7 +80,7 @@ class SGD:
     autocast computes, too. ``release`` gives the model its weights in float32.
 
     The gradients of the ``clipped`` parameters are scaled down where their Euclidean norm, of all together,
-    exceeds LARGEST_NORM (Pascanu et al. 2013).
+    exceeds ``largest_norm`` (Pascanu et al. 2013).
 
     It calls torch's own fused step as a function. Creating the class torch.optim.SGD would import
     torch._dynamo, which costs every worker about a second and 150 MB.
@@ -67,11 +94,12 @@ class SGD:
         max_norm: float | None = None,
         half: bool = False,
         clipped: Iterable[nn.Parameter] = (),
+        largest_norm: float = LARGEST_NORM,
     ) -> None:
         self.momentum = momentum
-        self._clipped = list(clipped)
+        self._clipped, self._largest_norm = list(clipped), largest_norm
         layers = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-        bounded = {layer.weight for layer in layers}
+        bounded = set(bounded_weights(model))
         halved = {each for layer in layers for each in layer.parameters(recurse=False)} if half else set()
         self._rate: Rate | None = None
         self._entries: list[_Entry] = []
@@ -97,7 +125,7 @@ class SGD:
     def step(self, learning_rate: Rate) -> None:
         """Update the parameters that have a gradient by one step."""
         if self._clipped:
-            nn.utils.clip_grad_norm_(self._clipped, LARGEST_NORM)  # without a wait for the device
+            nn.utils.clip_grad_norm_(self._clipped, self._largest_norm)  # without a wait for the device
         rest = []
         for entry in self._entries:
             if entry.parameter.grad is not None and entry.weights.fit_a_kernel:

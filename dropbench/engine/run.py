@@ -25,9 +25,9 @@ from dropbench.engine.compiling import Compiled, compiled_for
 from dropbench.engine.device import describe, peak_memory_bytes
 from dropbench.engine.epoch import Steps, steps_of
 from dropbench.engine.finite import what_is_not_finite
-from dropbench.engine.halving import halves_weights
 from dropbench.engine.history import History
 from dropbench.engine.inputs import Preparation, preparation
+from dropbench.engine.optimizers import optimizer_of
 from dropbench.engine.panel import measure_autoencoder, measure_predictor
 from dropbench.engine.penalties import Penalties, check_compiles
 from dropbench.engine.step import Step
@@ -35,7 +35,6 @@ from dropbench.engine.task import Predictor, Split, Task
 from dropbench.engine.tasks import task_of
 from dropbench.engine.turns import Turns
 from dropbench.models.build import build_model
-from dropbench.models.gaussian import GaussianNet
 from dropbench.run.config import RunConfig
 from dropbench.run.result import MOST_TRAINING_IMAGES, EpochRecord, PanelRecord, RunResult, ood_split
 from dropbench.run.streams import numpy_generator
@@ -56,7 +55,7 @@ class Run:
     train_examples: Examples
     model: nn.Module
     task: Task
-    optimizer: optim.SGD
+    optimizer: optim.Optimizer
     step: Step
     steps: Steps
     order: np.random.Generator
@@ -73,14 +72,7 @@ class Run:
         model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         set_streams(model, "mask", config.repetition.seed, config.repetition.member)
         examples = prepared.examples(data.train_inputs, data.train_targets)
-        optimizer = optim.SGD(
-            model,
-            config.optimizer.momentum,
-            config.optimizer.weight_decay,
-            config.optimizer.max_norm,
-            half=halves_weights(config),
-            clipped=model.net.parameters() if isinstance(model, GaussianNet) else (),
-        )
+        optimizer = optimizer_of(config, model)
         images = len(parts.drawn)
         penalties = Penalties(model, config, images)
         task = task_of(config, data.train_targets[parts.train])

@@ -11,6 +11,7 @@ from time import perf_counter
 import torch
 
 from dropbench.catalog.models import IMAGES, InputShape
+from dropbench.catalog.optimizers import SGD
 from dropbench.datasets.dataset import DataSet
 from dropbench.dropout.control import rates
 from dropbench.engine.device import in_progress, prepare_device
@@ -32,9 +33,10 @@ OnStacked = Callable[[int, RunConfig, EpochRecord | None], None]
 def stacks(config: RunConfig) -> bool:
     """Whether a run can be one of a stack.
 
-    It is of the mlp that classifies images as they are, with ReLU, Bernoulli dropout and no penalty.
+    It is of the mlp that classifies images as they are, with ReLU, Bernoulli dropout and no penalty, by SGD
+    on the loss of its labels, whose gradients are not clipped.
     """
-    dropout, penalty = config.dropout, config.penalty
+    dropout, penalty, optimizer = config.dropout, config.penalty, config.optimizer
     return (
         config.model.name == "mlp"
         and config.data.inputs == IMAGES
@@ -45,7 +47,8 @@ def stacks(config: RunConfig) -> bool:
         and (dropout.random_numbers == PHILOX or config.without_dropout)
         and not (dropout.thinned or dropout.boosting)
         and not (penalty.l1 or penalty.kl_sparsity)
-        and not config.optimizer.snapshots
+        and optimizer.name == SGD
+        and not (optimizer.label_smoothing or optimizer.clip_norm or optimizer.snapshots)
     )
 
 

@@ -113,7 +113,7 @@ class StackedMLP:
         for layer, linear in zip(self._layers, linear_layers(run.model), strict=True):
             layer.take(slot, linear)
         self._validation[slot] = run.positions(run.parts.validation)
-        self._settings.momentum[slot] = settings.momentum
+        self._settings.momentum[slot] = settings.momentum or 0.0
         self._settings.weight_decay[slot] = settings.weight_decay
         self._settings.max_norm[slot] = settings.max_norm or torch.inf
         self._mean[slot] = normalisation.mean.view(-1)

@@ -20,7 +20,7 @@ from dropbench.run.config import RunConfig
 
 @dataclass
 class Step:
-    """A step of SGD on examples at given positions.
+    """A step of the optimizer on examples at given positions.
 
     It reads nothing back from the device, and whatever changes from step to step comes to it in tensors or
     is drawn by its streams, so a CUDA graph can hold it (see dropbench.engine.epoch).
@@ -33,7 +33,7 @@ class Step:
     """``model``, or its compiled version, which shares the weights and is used for training steps only."""
     task: Task
     penalties: Penalties
-    optimizer: optim.SGD
+    optimizer: optim.Optimizer
     augmentation: Augmentation | None = None
 
     def __call__(

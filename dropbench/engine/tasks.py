@@ -20,14 +20,32 @@ PICTURES = 12
 
 
 class Classify(Predictor):
-    """Classification, with the cross-entropy of the labels as loss."""
+    """Classification, with the cross-entropy of the labels as loss.
+
+    ``smoothing`` is the share of a label that the objective spreads evenly over all classes.
+    """
 
     target = "labels"
     error = "error_percent"
 
+    def __init__(self, smoothing: float = 0.0) -> None:
+        self.smoothing = smoothing
+
     def loss(self, outputs: torch.Tensor, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return the negative log-likelihood in nats."""
         return F.cross_entropy(outputs, targets)
+
+    def objective(
+        self, loss: torch.Tensor, outputs: torch.Tensor, targets: torch.Tensor, penalty: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Return the loss and the penalties; the loss is that of smoothed labels where a share is told.
+
+        With the share ε it is (1 − ε) times the negative log-likelihood plus ε times the mean over classes of
+        −log P (Szegedy et al. 2016, section 7).
+        """
+        if self.smoothing:
+            loss = F.cross_entropy(outputs, targets, label_smoothing=self.smoothing)
+        return super().objective(loss, outputs, targets, penalty)
 
     def wrong(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return how many largest outputs are not the label's."""
@@ -143,4 +161,4 @@ def task_of(config: RunConfig, training_targets: np.ndarray) -> Task:
     """
     if config.task == "regress":
         return Regress(Scale.of(training_targets))
-    return Reconstruct() if config.task == "reconstruct" else Classify()
+    return Reconstruct() if config.task == "reconstruct" else Classify(config.optimizer.label_smoothing)

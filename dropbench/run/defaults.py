@@ -18,8 +18,9 @@ def resolve(told: Mapping[str, Any], settings: Mapping[str, Declaration]) -> dic
     inputs = told.get("inputs", settings["inputs"].default)
     told = {"model": MODEL_OF.get(inputs, settings["model"].default), **told}
     recipe = recipe_of(told["model"])
+    optimizer = told.get("optimizer", settings["optimizer"].default)
     values = {
-        name: told.get(name, recipe.default(name, inputs) if each.from_recipe else each.untold)
+        name: told.get(name, recipe.default(name, inputs, optimizer) if each.from_recipe else each.untold)
         for name, each in settings.items()
     }
     if values["patience"] is not None and "learning_rate_schedule" not in told:

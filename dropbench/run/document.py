@@ -61,7 +61,7 @@ def _default(each: Declaration) -> str:
 def _values(each: Declaration) -> str:
     """The choices, the range, or the kind of value."""
     if each.choices:
-        return ", ".join(map(_code, each.choices)) + (", or your own" if each.open_ended else "")
+        return ", ".join(map(_code, each.choices)) + (", or another" if each.open_ended else "")
     if each.type is bool:
         return "`True`, `False`"
     if not each.is_number:

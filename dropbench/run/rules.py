@@ -116,6 +116,17 @@ def boosting_is_of_classifiers(run: Blocks) -> None:
         raise UsageError("Dropout boosting is for classification.", "Leave out `joint`, or the arm boosting.")
 
 
+def smoothed_labels_are_of_classifiers(run: Blocks) -> None:
+    """Label smoothing spreads a label over classes; dropout boosting has an objective of its own."""
+    if run.optimizer.label_smoothing and run.task != "classify":
+        raise UsageError("Label smoothing is for classification.", "Leave out `label_smoothing`.")
+    if run.optimizer.label_smoothing and run.dropout.boosting:
+        raise UsageError(
+            "Dropout boosting has an objective of its own, without label smoothing.",
+            "Leave out `label_smoothing`, or the arm boosting.",
+        )
+
+
 def autoencoders_have_no_snapshots(run: Blocks) -> None:
     """Snapshots are averaged, and reconstructions are not."""
     if run.optimizer.snapshots and run.task == "reconstruct":
@@ -143,5 +154,6 @@ RULES: tuple[Callable[[Blocks], None], ...] = (
     snapshots_need_all_epochs,
     every_snapshot_has_an_epoch,
     boosting_is_of_classifiers,
+    smoothed_labels_are_of_classifiers,
     autoencoders_have_no_snapshots,
 )

@@ -74,6 +74,8 @@ class Declaration:
     """Makes the values of a list that a sweep takes, from its text and the setting's name; None: no lists."""
     write: Callable[[Sequence[Any]], str] | None = None
     """Makes the text of several values again, where commas do not part them."""
+    canonical: Callable[[Any], Any] | None = None
+    """Makes the one form of a value that people write in several."""
     choices: Sequence[str] = ()
     """All there are, or where ``open_ended`` the names among what there is."""
     open_ended: bool = False
@@ -126,6 +128,7 @@ class Declaration:
         """
         if value is None:
             return None
+        value = self.canonical(value) if self.canonical is not None else value
         value = value.item() if hasattr(value, "item") else value
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if self.type in (int, int | None) and number and math.isfinite(value) and value == int(value):

@@ -5,6 +5,7 @@ from pathlib import PurePath
 from typing import Any
 
 from dropbench.catalog.models import MODEL_OF, RECIPES
+from dropbench.catalog.optimizers import SGD
 from dropbench.run.config import SETTINGS, RunConfig
 from dropbench.run.result import RunResult
 
@@ -18,13 +19,13 @@ _TOLD = {
 """The metric that says how a run ended, of each task."""
 
 
-def usual(name: str, model: str, inputs: str) -> Any:
+def usual(name: str, model: str, inputs: str, optimizer: str = SGD) -> Any:
     """The value that a setting has where nobody tells it: the model's for these inputs, or that of today."""
     each = SETTINGS[name]
     if name == "model":
         return MODEL_OF[inputs]
     recipe = RECIPES.get(model) or RECIPES["lecture-cnn"]
-    return recipe.default(name, inputs) if each.from_recipe else each.untold
+    return recipe.default(name, inputs, optimizer) if each.from_recipe else each.untold
 
 
 def unusual(values: Mapping[str, Any], names: Iterable[str]) -> list[str]:
@@ -34,7 +35,10 @@ def unusual(values: Mapping[str, Any], names: Iterable[str]) -> list[str]:
         for name in names
         if name in values
         and name not in _NAMED
-        and (SETTINGS[name].always or values[name] != usual(name, values["model"], values["inputs"]))
+        and (
+            SETTINGS[name].always
+            or values[name] != usual(name, values["model"], values["inputs"], values.get("optimizer", SGD))
+        )
     ]
 
 

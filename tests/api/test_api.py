@@ -364,3 +364,17 @@ def test_names_that_are_not_there_are_no_attributes():
     with pytest.raises(AttributeError, match="sweeps"):
         _ = db.sweeps
     assert {"sweep", "train", "load"} <= set(dir(db))
+
+
+def test_the_best_of_several_optimizers_trains_again_at_its_own_rate(blobs, tmp_path):
+    names = ["sgd", "adamw"]
+    done = db.sweep(blobs, model="mlp", layers=(8,), epochs=1, p=0.2, seeds=1, optimizer=names, out=tmp_path)
+    assert set(done.best) == {"p_drop", "optimizer"}
+    again = db.train(blobs, model="mlp", layers=(8,), epochs=1, out=tmp_path, **done.best)
+    assert again.result.config.run_id in set(done.frame["run_id"])
+
+
+def test_options_of_an_optimizer_may_be_a_mapping(blobs, tmp_path):
+    told = {"optimizer": "adamw", "optimizer_options": {"betas": (0.5, 0.9)}}
+    done = db.train(blobs, model="mlp", layers=(8,), epochs=1, out=tmp_path, **told)
+    assert done.result.config.optimizer.options == "betas=(0.5,0.9)"

@@ -195,8 +195,11 @@ def test_every_schedule(schedule, name, blobs):
         {"init": "torch", "learning_rate_schedule": "cosine", "width": 2.0},
         {"augment": "flip,crop", "joint": True, "bootstrap": True},
         {"augment": "flip", "pixels": "unit", "dropout_schedule": "late", "cutoff_epoch": 1, **HALF},
+        {"optimizer": "adamw", "clip_norm": 0.1, "label_smoothing": 0.1, "max_norm": 1.0, **HALF},
+        {"optimizer": "muon", "clip_norm": 0.1},
+        {"clip_norm": 0.1, "label_smoothing": 0.1, **HALF},
     ],
-    ids=["penalties", "l1", "patience", "maxout", "cosine", "augmentation", "flips"],
+    ids=["penalties", "l1", "patience", "maxout", "cosine", "augmentation", "flips", "adamw", "muon", "clip"],
 )
 def test_every_other_setting_of_a_step(fields, blobs):
     check(RunConfig(**MLP | fields, p_drop=0.3, p_drop_input=0.2), blobs)

@@ -59,6 +59,10 @@ ALL_OF_A_STEP: list[dict[str, object]] = [
     {"augment": "flip,crop"},
     {"augment": "crop", "joint": True, "precision": "bf16"},
     {"augment": "flip", "p_drop": 0.0, "p_drop_input": 0.0},
+    {"clip_norm": 0.1, "label_smoothing": 0.1},
+    {"clip_norm": 0.1, "precision": "bf16"},
+    {"optimizer": "adamw", "clip_norm": 0.1, "max_norm": 0.5},
+    {"optimizer": "muon", "precision": "bf16", "label_smoothing": 0.1},
 ]
 """Settings of the mlp that change what is done in a step."""
 
@@ -90,7 +94,7 @@ def state(run: Run) -> dict[str, torch.Tensor]:
     """All that the next step depends on, and the net as it is measured."""
     found = {f"master {name}": value for name, value in run.weights().items()}
     found |= {f"parameter {name}": value.detach().clone() for name, value in run.model.named_parameters()}
-    for number, entry in enumerate(run.optimizer._entries):
+    for number, entry in enumerate(getattr(run.optimizer, "_entries", ())):
         found[f"velocity {number}"] = entry.weights.velocity.clone()
     positions = [stream.position for stream in run.step.streams]
     return found | {"positions": torch.tensor(positions)}
@@ -344,8 +348,9 @@ def test_a_tape_does_nothing_until_it_is_replayed_and_holds_numbers_as_they_were
         ({}, "cuda", False),
         ({"model": "user_code.net:Own"}, "cuda", True),
         ({"dropout": "user_code.noise:Own"}, "cuda", True),
+        ({"optimizer": "torch.optim:NAdam"}, "cuda", True),
     ],
-    ids=["on the CPU", "not wanted", "own model", "own dropout"],
+    ids=["on the CPU", "not wanted", "own model", "own dropout", "an optimizer that counts on the host"],
 )
 def test_steps_are_done_one_by_one_where_no_graph_is_to_hold_them(fields, device, graph, blobs):
     run = Run.prepare(config(**MLP), blobs, CPU)

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from dropbench.engine import inputs
+from dropbench.engine import inputs, optimizers
 from dropbench.engine import run as engine
 from dropbench.engine.halving import halves_inputs, halves_weights
 from dropbench.engine.optim import SGD
@@ -35,7 +35,7 @@ def test_a_step_is_that_of_autocast(blobs, monkeypatch, net, dropout):
     """Autocast rounds the same weights and the same gradients; only sums of few numbers may differ."""
     settings = config(max_norm=2.0, weight_decay=1e-3, **net, **dropout)
     ours = weights_after_steps(settings, blobs, 1)
-    for module, halves in ((engine, "halves_weights"), (inputs, "halves_inputs")):
+    for module, halves in ((optimizers, "halves_weights"), (inputs, "halves_inputs")):
         monkeypatch.setattr(module, halves, lambda config: False)
     theirs = weights_after_steps(settings, blobs, 1)
     assert ours.keys() == theirs.keys()

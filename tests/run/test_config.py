@@ -14,7 +14,8 @@ CHANGES = {
     "precision": "bf16", "seed": 1, "member": 1, "dropout": "gaussian", "bootstrap": True, "mc_samples": 5,
     "dropout_key": "0123", "model_key": "0123", "dropout_schedule": "ramp", "thinned": True, "joint": True,
     "snapshots": 3, "width": 0.5, "widened": True, "l1": 0.1, "kl_sparsity": 0.1, "init": "he",
-    "pixels": "unit", "patience": 2, "random_numbers": "mt19937", "augment": "flip",
+    "pixels": "unit", "patience": 2, "random_numbers": "mt19937", "augment": "flip", "optimizer": "adamw",
+    "clip_norm": 1.0, "label_smoothing": 0.1,
 }  # fmt: skip
 OF_SOURCE = {
     "data": "cifar10", "task": "regression", "target": "y", "test_file": "f", "test_share": 0.3,
@@ -46,6 +47,7 @@ def test_the_mlp_has_its_own_fields():
         "activation",
         "cutoff_epoch",
         "tied",
+        "optimizer_options",
         *OF_SOURCE,
     }
 

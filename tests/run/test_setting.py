@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dropbench.catalog.models import OF_OPTIMIZER
 from dropbench.errors import UsageError
 from dropbench.report.sweep.find import find_sweeps
 from dropbench.report.sweep.sweep import AXES, SETTING
@@ -197,7 +198,9 @@ def row(**cells: object) -> dict[str, object]:
 def test_runs_that_differ_in_one_setting_alone_are_never_one(name):
     """Else the second error would replace the first."""
     other = "x" if not SETTINGS[name].is_number else 0.125
-    rows = [row(run_id="a"), row(run_id="b", **{name: other})]
+    of_adamw = RunConfig(optimizer="adamw").settings() if name == "optimizer" else {}
+    others = {each: SETTINGS[each].read_back(of_adamw[each]) for each in OF_OPTIMIZER if of_adamw}
+    rows = [row(run_id="a"), row(run_id="b", **others | {name: "adamw" if of_adamw else other})]
     found = find_sweeps(pd.DataFrame(rows))
     settings = [setting for sweep in found for setting in sweep.settings]
     assert sorted(run_id for each in settings for run_id in each.run_ids.values()) == ["a", "b"]

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from dropbench.catalog.arms import ARMS, DEFAULT_ARMS
+from dropbench.catalog.optimizers import SGD
 from dropbench.report.comparison.comparison import Comparison
 from dropbench.report.sweep.sweep import AXES, EITHER, SETTING, Setting, Sweep, typed
 from dropbench.run.config import SETTINGS
@@ -83,10 +84,11 @@ def _sweep_command(sweep: Sweep) -> list[str]:
 
 def _flags(told: Mapping[str, Sequence[Any]], command: str, fixed: Mapping[str, Any]) -> Iterable[str]:
     """The flags of a command for the values of its settings, where they are not as usual; --p always."""
+    optimizers = [value for value in told.get("optimizer", ()) if value] or [SGD]
     for name, values in told.items():
         each = SETTINGS[name]
         given = [value for value in values if value not in (None, EITHER) or (value is None and each.empty)]
-        as_usual = given == [usual(name, fixed["model"], fixed["inputs"])]
+        as_usual = all(given == [usual(name, fixed["model"], fixed["inputs"], of)] for of in optimizers)
         if not each.offered_by(command) or given in ([], [""]) or (as_usual and name != "p_drop"):
             continue
         yield each.flag

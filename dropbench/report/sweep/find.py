@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dropbench.catalog.models import OF_OPTIMIZER
 from dropbench.catalog.user_code import is_user_code
 from dropbench.report import metrics
 from dropbench.report.metrics import ERROR, RMSE, Metric, find_metric, metrics_of
@@ -26,6 +27,7 @@ from dropbench.report.sweep.sweep import (
     sortable,
 )
 from dropbench.report.sweep.tuning import TUNED, Budget, Trial, alone, tuned_tables
+from dropbench.run import telling
 from dropbench.run.blocks.model import TORCH
 from dropbench.run.config import SETTINGS
 from dropbench.run.result import MOST_TRAINING_IMAGES
@@ -74,7 +76,7 @@ def find_sweeps(runs: pd.DataFrame, metric: str = "", tune: bool = True) -> list
     for name in OF_DROPOUT:
         runs.loc[nothing, name] = SETTINGS[name].read_back(SETTINGS[name].default)
     runs.loc[nothing & (runs["init"] != TORCH), "init"] = EITHER
-    runs = _beside_all_masks(runs, nothing)
+    runs = _at_own_rates(_beside_all_masks(runs, nothing))
     sweeps = []
     for alike, group in _groups(runs, _ALIKE, sort=False):
         task = alike["task"]
@@ -114,6 +116,35 @@ def _beside_all_masks(runs: pd.DataFrame, nothing: "pd.Series[bool]") -> pd.Data
         kinds = dropping[RANDOM_NUMBERS].unique() if len(dropping) else [SETTINGS[RANDOM_NUMBERS].untold]
         parts += [dropping, *(plain.assign(**{RANDOM_NUMBERS: kind}) for kind in kinds)]
     return pd.concat(parts).sort_index(kind="stable") if parts else runs
+
+
+def _at_own_rates(runs: pd.DataFrame) -> pd.DataFrame:
+    """The rows, without what an optimizer has by default where that parts them from those of another alone.
+
+    Runs of several optimizers are one sweep although each has a learning rate, a weight decay and a momentum
+    of its own: what nobody told. A learning rate or a decay that was tuned stays.
+    """
+    runs = runs.copy()
+    alike = [name for name in _ALIKE if name != "momentum"]
+    for _, group in _groups(runs, alike):
+        if group["optimizer"].nunique() < 2:
+            continue
+        for name in (name for name in OF_OPTIMIZER if group[name].nunique(dropna=False) > 1):
+            told = group.groupby("optimizer")[name].nunique(dropna=False) > 1
+            own = [
+                number
+                for number, row in group.iterrows()
+                if name == "momentum" or not told[row["optimizer"]]
+                if _is_usual(name, row)
+            ]
+            runs.loc[own, name] = math.nan
+    return runs
+
+
+def _is_usual(name: str, row: "pd.Series[Any]") -> bool:
+    """Whether a setting is as it is where nobody tells it."""
+    usual = telling.usual(name, row["model"], row["inputs"], row["optimizer"])
+    return bool(SETTINGS[name].value(row[name]) == usual)
 
 
 def _sweep(

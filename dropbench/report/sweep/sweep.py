@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from dropbench.catalog.models import OF_OPTIMIZER
 from dropbench.report.apart import words_apart
 from dropbench.report.metrics import ERROR, Metric
 from dropbench.report.scale import DOUBLED, Scale, scale_of
@@ -224,8 +225,15 @@ def sweep_title(sweep: Sweep) -> str:
     inits = axis_values(sweep.settings, "init")
     if len(inits) == 1:  # where they differ, a column tells them
         values["init"] = inits.pop()
-    told = (*SETTING, "init") if "init" in values else SETTING
-    apart = words_apart(sweep.fields)
+    optimizers = axis_values(sweep.settings, "optimizer")
+    if len(optimizers) == 1:
+        (values["optimizer"],) = optimizers
+    told = (*SETTING, *(name for name in ("init", "optimizer") if name in values))
+    apart = list(words_apart(sweep.fields))
+    own = [name for name in OF_OPTIMIZER if len(optimizers) > 1 and name in values and values[name] is None]
+    if own:
+        apart.append(f"every optimizer at its own {SETTINGS[own[0]].title}")
+    values = {name: value for name, value in values.items() if name not in own}
     if sweep.budget is None:
         return telling.title(values, told, *apart)
     place = max(SETTING.index(name) for name in sweep.budget.names)

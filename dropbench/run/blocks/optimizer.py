@@ -1,8 +1,18 @@
-"""How a run is trained: stochastic gradient descent, its rate and its length."""
+"""How a run is trained: the optimizer, its rate and its length."""
 
 from dataclasses import dataclass
 
-from dropbench.run.grammar import parse_bounds, parse_decays, parse_rates
+from dropbench.catalog.optimizers import (
+    OPTIMIZERS,
+    SGD,
+    canonical_options,
+    class_of,
+    known_as,
+    options_of,
+    takes,
+)
+from dropbench.errors import UsageError
+from dropbench.run.grammar import parse_bounds, parse_decays, parse_names, parse_rates
 from dropbench.run.setting import COUNT, NOT_NEGATIVE, POSITIVE, Block, Range, setting
 
 PANEL = "Training"
@@ -13,7 +23,35 @@ PRECISIONS = ("fp32", "tf32", "bf16")
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSettings(Block):
-    """SGD with momentum; what is None where it is told follows the model's recipe."""
+    """The optimizer and its schedule; what is None where it is told follows the model's recipe."""
+
+    name: str = setting(
+        SGD,
+        name="optimizer",
+        help="; ".join(f"{name}: {each.summary}" for name, each in OPTIMIZERS.items())
+        + "; or torch.optim:Class, such as torch.optim:NAdam.",
+        flag="--optimizer",
+        panel=PANEL,
+        parse=parse_names,
+        canonical=known_as,
+        choices=tuple(OPTIMIZERS),
+        open_ended=True,
+        axis=15,
+        words="{}",
+        since="0.2",
+    )
+    options: str = setting(
+        "",
+        name="optimizer_options",
+        help="Options of the optimizer's class in torch, key=value with commas between them: "
+        "betas=(0.9,0.95),eps=1e-6.",
+        flag="--optimizer-options",
+        panel=PANEL,
+        says_default="torch's own",
+        canonical=canonical_options,
+        words="{}",
+        since="0.2",
+    )
 
     epochs: int = setting(
         None,
@@ -56,7 +94,8 @@ class OptimizerSettings(Block):
     )
     weight_decay: float = setting(
         None,
-        help="Weight decay (L2 penalty) on the weights, not on the biases.",
+        help="Weight decay of the weights, not of biases and other parameters of one dimension: an L2 "
+        "penalty; with adamw and muon decoupled from the gradient.",
         flag="--weight-decay",
         panel=PANEL,
         from_recipe=True,
@@ -66,7 +105,7 @@ class OptimizerSettings(Block):
     )
     learning_rate: float = setting(
         None,
-        help="Peak learning rate of SGD.",
+        help="Peak learning rate.",
         flag="--learning-rate",
         panel=PANEL,
         from_recipe=True,
@@ -86,13 +125,33 @@ class OptimizerSettings(Block):
         words="({})",
         always=True,
     )
-    momentum: float = setting(
+    momentum: float | None = setting(
         None,
-        help="Momentum of SGD.",
+        help="Momentum of sgd; of the other optimizers it is an option.",
         flag="--momentum",
         panel=PANEL,
         from_recipe=True,
         range=Range(least=0, below=1),
+    )
+    clip_norm: float | None = setting(
+        None,
+        help="Upper bound on the Euclidean norm of the gradient of all parameters, which is scaled down "
+        "to it.",
+        flag="--clip-norm",
+        panel=PANEL,
+        says_default="none; 1 in a regression",
+        range=POSITIVE,
+        words="gradients clipped to {}",
+        since="0.2",
+    )
+    label_smoothing: float = setting(
+        0.0,
+        help="Share of a label that is spread evenly over all classes while the net trains (Szegedy et al. "
+        "2016); the losses that are recorded are those of the labels themselves.",
+        flag="--label-smoothing",
+        panel=PANEL,
+        range=Range(least=0, below=1),
+        since="0.2",
     )
     batch_size: int = setting(
         None,
@@ -109,3 +168,21 @@ class OptimizerSettings(Block):
         "2017); 0: one schedule and one net.",
         range=NOT_NEGATIVE,
     )
+
+    def check(self) -> None:
+        """Refuse an optimizer that there is not, and options and a momentum that it does not have."""
+        if self.name != SGD:
+            if self.name not in OPTIMIZERS:
+                class_of(self.name)
+                if self.weight_decay and not takes(self.name, "weight_decay"):
+                    raise UsageError(f"{self.name} has no weight decay.", "Leave out `weight_decay`.")
+            if self.momentum is not None:
+                option = f"`optimizer_options=momentum={self.momentum:g}`"
+                has = takes(self.name, "momentum")
+                raise UsageError(
+                    f"`momentum` is of sgd, and the optimizer is {self.name}.",
+                    f"Write {option}." if has else "Leave it out, or see `optimizer_options`.",
+                )
+            if self.learning_rate is None:
+                raise UsageError(f"No learning rate is known for {self.name}.", "Add `learning_rate`.")
+        options_of(self.name, self.options)

@@ -1,0 +1,140 @@
+"""The optimizers of torch: AdamW, Muon for matrices, and any other class of torch.optim."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from dropbench.catalog.optimizers import ADAMW, MUON, class_of, is_captured, takes
+from dropbench.engine.optim import LARGEST_NORM, Rate, bounded_weights
+
+_AS_ADAMW = "match_rms_adamw"
+_FUSED_ON_CPU_ALONE = "torch.optim:Adagrad"
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+class TorchOptimizer:
+    """A class of torch.optim, with weight decay on weights but not on biases, max-norm and clipping.
+
+    All parameters are in float32. Weights are those of two dimensions and more. Decay is the class's own: in
+    AdamW, Muon, and where an option says so, it is decoupled from the gradient.
+
+    ``muon`` is torch's for the matrices within the net and its convolutions, whose kernels are rows of a
+    matrix, and AdamW for the rest: biases, norms, embeddings and the output layer (Jordan et al. 2024).
+    An update of Muon is scaled to the root mean square of those of AdamW (Liu et al. 2025), so that both have
+    one learning rate and one weight decay.
+
+    On CUDA every number of a step lies on the device, where the class can do that
+    (dropbench.catalog.optimizers.is_captured).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        name: str,
+        options: Mapping[str, Any],
+        weight_decay: float,
+        max_norm: float | None = None,
+        clipped: Iterable[nn.Parameter] = (),
+        largest_norm: float = LARGEST_NORM,
+    ) -> None:
+        self._parameters = list(model.parameters())
+        self._clipped, self._largest_norm = list(clipped), largest_norm
+        self._max_norm = max_norm
+        self._bounded = bounded_weights(model) if max_norm is not None else []
+        matrices = _inner_matrices(model) if name == MUON else []
+        self._muon = _Muon(matrices, options, weight_decay) if matrices else None
+        others = [each for each in self._parameters if each not in set(matrices)]
+        weights, rest = [each for each in others if each.ndim > 1], [each for each in others if each.ndim < 2]
+        groups = [
+            {"params": params, "weight_decay": decay}
+            for params, decay in ((weights, weight_decay), (rest, 0.0))
+            if params
+        ]
+        if name == MUON:
+            name, options = ADAMW, {}
+        self._rest = made(name, groups, self._parameters[0].device, options) if groups else None
+
+    def zero_grad(self) -> None:
+        """Set all gradients to None."""
+        for parameter in self._parameters:
+            parameter.grad = None
+
+    @torch.no_grad()
+    def step(self, learning_rate: Rate) -> None:
+        """Update the parameters that have a gradient by one step."""
+        if self._clipped:
+            nn.utils.clip_grad_norm_(self._clipped, self._largest_norm)  # without a wait for the device
+        if self._muon is not None:
+            self._muon.step(learning_rate)
+        if self._rest is not None:
+            for group in self._rest.param_groups:
+                group["lr"] = learning_rate
+            self._rest.step()
+        for weight in self._bounded:
+            weight.renorm_(p=2, dim=0, maxnorm=cast(float, self._max_norm))
+
+    @contextmanager
+    def updating(self, learning_rate: Rate) -> Iterator[None]:
+        """Do nothing more: all is updated by ``step``."""
+        yield
+
+    def release(self) -> None:
+        """Forget the gradients; the net is trained no further."""
+        self.zero_grad()
+
+    def snapshot(self, model: nn.Module) -> dict[str, torch.Tensor]:
+        """Return a copy of the model's weights and buffers, on the same device."""
+        return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+class _Muon:
+    """Torch's Muon, whose learning rate may be a tensor on the device.
+
+    Torch's own step reads the rate, which a CUDA graph cannot hold. An update is in proportion to it, so that
+    Muon makes one step of rate 1 from 0, and the weights are moved by it times the rate.
+    """
+
+    def __init__(self, matrices: Iterable[nn.Parameter], options: Mapping[str, Any], decay: float) -> None:
+        self._decay = decay
+        # Of rows, one for each output.
+        self._pairs = [(each, torch.zeros_like(each.detach().flatten(1))) for each in matrices]
+        updates = [update for _, update in self._pairs]
+        self._muon = class_of(MUON)(updates, lr=1.0, weight_decay=0.0, adjust_lr_fn=_AS_ADAMW, **options)
+
+    def step(self, learning_rate: Rate) -> None:
+        """Update the matrices that have a gradient."""
+        moving = [pair for pair in self._pairs if pair[0].grad is not None]
+        for matrix, update in moving:
+            update.grad = cast(torch.Tensor, matrix.grad).flatten(1)
+            update.zero_()
+        self._muon.step()
+        for matrix, update in moving:
+            matrix.mul_(1 - learning_rate * self._decay).add_(update.view_as(matrix) * learning_rate)
+            update.grad = None
+
+
+def _inner_matrices(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that Muon is for: matrices and kernels, without embeddings and the last of a net."""
+    embeddings = {each.weight for each in model.modules() if isinstance(each, nn.Embedding)}
+    kernels = {each.weight for each in model.modules() if isinstance(each, _CONVOLUTIONS)}
+    found = [
+        each for each in model.parameters() if each not in embeddings and (each.ndim == 2 or each in kernels)
+    ]
+    return found[:-1]
+
+
+def made(
+    name: str, groups: list[dict[str, Any]], device: torch.device, options: Mapping[str, Any]
+) -> torch.optim.Optimizer:
+    """Return an optimizer of torch for groups of parameters, in a form that waits for no device."""
+    how: dict[str, Any] = {}
+    if takes(name, "fused") and name != _FUSED_ON_CPU_ALONE:
+        how["fused"] = True
+    elif takes(name, "foreach"):
+        how["foreach"] = device.type != "cpu"
+    if device.type == "cuda" and is_captured(name):
+        how["capturable"] = True
+    return cast(torch.optim.Optimizer, class_of(name)(groups, **how, **options))
