@@ -102,6 +102,9 @@ def _parts(used: Any, seen: set[int]) -> Iterator[bytes]:
     if isinstance(used, functools.partial):
         for each in (used.func, used.args, sorted(used.keywords.items())):
             yield from _parts(each, seen)
+    elif inspect.ismethod(used):
+        for each in (used.__func__, used.__self__):
+            yield from _parts(each, seen)
     elif isinstance(used, list | tuple):
         yield f"{type(used).__name__} of {len(used)}".encode()
         for each in used:
@@ -114,7 +117,7 @@ def _parts(used: Any, seen: set[int]) -> Iterator[bytes]:
         yield f"{used.__module__}:{used.__qualname__}".encode()  # as files that are imported are not read
     elif id(used) not in seen:
         seen.add(id(used))
-        yield _source(used)
+        yield used.__qualname__.encode() if inspect.isclass(used) else _source(used)
         for name, value in _uses(used):
             yield name.encode()
             yield from _parts(value, seen)
@@ -146,12 +149,13 @@ def _value(value: Any) -> bytes:
 
 def _uses(used: Any) -> Iterator[tuple[str, Any]]:
     """The values that a function, or the methods and the bases of a class, use beside their arguments."""
-    if inspect.isclass(used):
+    if inspect.isclass(used):  # a notebook has the source of its functions alone
         yield from ((base.__qualname__, base) for base in used.__bases__)
         for name, value in sorted(vars(used).items()):
             if isinstance(value, FunctionType | staticmethod | classmethod | property):
-                for function in _functions(value):
-                    yield from ((f"{name}.{own}", each) for own, each in _uses(function))
+                yield from ((name, function) for function in _functions(value))
+            elif not name.startswith("__"):
+                yield name, value
         return
     yield "defaults", (used.__defaults__ or (), sorted((used.__kwdefaults__ or {}).items()))
     for name, cell in zip(used.__code__.co_freevars, used.__closure__ or (), strict=True):

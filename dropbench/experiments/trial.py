@@ -175,7 +175,7 @@ class _Net:
         """
         inputs = self._inputs[:examples]
         net = self.model.net if isinstance(self.model, GaussianNet) else self.model
-        outputs: Any = user_code.called(self.name, net, f"inputs of shape {tuple(inputs.shape)}", inputs)
+        outputs: Any = user_code.called(self.name, net, f"inputs {tuple(inputs.shape)}", inputs)
         wanted = (examples, self._classes)
         of_one = isinstance(self.model, GaussianNet) and isinstance(outputs, torch.Tensor)
         if of_one and outputs.numel() == examples == len(outputs):

@@ -259,8 +259,8 @@ def carry_out(
     machine = _machine_for(configs, bench.machine)
     if machine != bench.machine and len(agenda.todo) > 1:
         _log.warning(
-            "What is defined in this session has its runs in this process, one after another. Of a file, which "
-            "other processes import, several go on at a time."
+            "What is defined in this session has its runs in this process, one after another. Of a file, "
+            "which other processes import, several go on at a time."
         )
     runner = choose_runner(len(agenda.todo) + agenda.before, bench.device, machine, bench.extras, workload)
     runner, todo = with_stacks(runner, agenda.todo, configs, bench.data, bench.device, machine, bench.extras)
