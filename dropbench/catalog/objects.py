@@ -103,8 +103,8 @@ def _parts(used: Any, seen: set[int]) -> Iterator[bytes]:
         for each in (used.func, used.args, sorted(used.keywords.items())):
             yield from _parts(each, seen)
     elif inspect.ismethod(used):
-        for each in (used.__func__, used.__self__):
-            yield from _parts(each, seen)
+        yield from _parts(used.__func__, seen)
+        yield from _parts(used.__self__, seen)
     elif isinstance(used, list | tuple):
         yield f"{type(used).__name__} of {len(used)}".encode()
         for each in used:

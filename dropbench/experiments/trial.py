@@ -131,9 +131,11 @@ def _try_last_batches(configs: Iterable[RunConfig], data: DataSet) -> None:
             try:
                 net.outputs(1)
             except UsageError as error:
+                cause = error.__cause__
+                why = f"{user_code.shortened(cause)}." if isinstance(cause, Exception) else error.message
                 raise UsageError(
                     f"The last batch of {counted(most, 'training example')} in batches of {size} has one, "
-                    f"on which {config.model.name} cannot be trained: {error.message}",
+                    f"on which {config.model.name} cannot be trained: {why}",
                     _other_sizes(most, size),
                 ) from error
 
