@@ -21,6 +21,8 @@ LIBRARIES = ("torchvision", "timm")
 """Names that stand for a library in ``library:net``, which is no module of the user's."""
 _LONGEST = 200
 """Letters of an exception's message that are told; some print a tensor."""
+_keys: dict[str, tuple[str, Any]] = {}
+"""The key of each object of a module when it was last asked for, and the object."""
 _NOT_THE_USERS = tuple(
     os.path.join(folder, "")
     for folder in (str(Path(__file__).parents[1]), *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
@@ -166,7 +168,7 @@ def source_key(name: str) -> str:
     it uses (dropbench.catalog.objects).
 
     Raises:
-        UsageError: see load.
+        UsageError: see load; or if the file of a module was edited since this process imported it.
 
     """
     loaded = load(name)
@@ -176,7 +178,17 @@ def source_key(name: str) -> str:
     if source.endswith(ENDING):
         return _digest(Path(source).expanduser())
     file = inspect.getsourcefile(inspect.getmodule(loaded) or sys.modules[source])
-    return _digest(Path(file)) if file is not None else hashlib.sha256(name.encode()).hexdigest()[:12]
+    if file is None:
+        return hashlib.sha256(name.encode()).hexdigest()[:12]
+    digest = _digest(Path(file))
+    before, first = _keys.get(name, (digest, loaded))
+    if before != digest and first is loaded:
+        raise UsageError(
+            f"{file} was edited, and this process still has {name} as it was.",
+            f"Start anew, reload {source}, or write file.py:name: a file is read each time.",
+        )
+    _keys[name] = digest, loaded
+    return digest
 
 
 def _digest(file: Path) -> str:

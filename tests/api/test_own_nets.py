@@ -1,6 +1,8 @@
 """Nets and dropout of the user's own: in files, as functions and classes, and of a session."""
 
 import functools
+import importlib
+import re
 import sys
 
 import pytest
@@ -66,6 +68,21 @@ def test_an_edited_file_is_another_net_in_the_same_process(blobs, folders):
     assert second.result.config.model.key != first.result.config.model.key
 
 
+def test_a_module_that_was_edited_since_its_import_is_told(blobs, folders, monkeypatch):
+    monkeypatch.syspath_prepend(str(folders / "second"))
+    (folders / "second" / "once.py").write_text(NET)
+    import once
+
+    db.train(blobs, model=once.small, epochs=1)
+    (folders / "second" / "once.py").write_text(NET.replace("WIDTH)", "WIDTH )"))
+    with pytest.raises(UsageError, match=r"once.py was edited, and this process still has once:small"):
+        db.train(blobs, model=once.small, epochs=1)
+    importlib.reload(once)
+    assert db.train(blobs, model=once.small, epochs=1).result.status == "ok"
+    for name in ("once", "beside", "late"):
+        sys.modules.pop(name, None)
+
+
 @pytest.mark.parametrize(
     ("model", "said"),
     [
@@ -119,6 +136,10 @@ def test_what_this_process_alone_has_is_trained_in_it(blobs, tmp_path, caplog):
     assert set(done.frame["status"]) == {"ok"}
     assert sorted(weights(done.frame)) == [65 * w + 3 * (w + 1) for w in (3, 4, 6, 7)]
     assert "in this process, one after another" in caplog.text
+    for subject in done.report.subjects:
+        assert re.fullmatch(
+            r"# __main__:\S+ is of a Python session: its runs are made there\.", *subject.commands
+        )
     again = db.sweep(blobs, model=[of_width(3), of_width(5)], out=tmp_path, **QUICK).outcome
     assert (len(again.skipped), len(again.ok)) == (2, 2)
     for told in ({"jobs": 2}, {"runner": "process"}):

@@ -44,7 +44,6 @@ from experiments.broken_nets import (
     Views,
     WeightNorm,
 )
-from torch import nn
 
 import dropbench as db
 from dropbench.dropout.control import dropout_layers, monte_carlo, set_streams
@@ -52,7 +51,6 @@ from dropbench.engine.train import train
 from dropbench.errors import UsageError
 from dropbench.experiments.workbench import Workbench
 from dropbench.models.build import build_model
-from dropbench.models.sites import place_sites
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import Machine
 
@@ -165,23 +163,6 @@ def test_monte_carlo_passes_drop_within_and_are_those_of_their_stream(blobs, net
     (first, second), (again, _) = passes(), passes()
     assert torch.equal(first, again)
     assert not torch.equal(first, second)
-
-
-def test_attention_drops_the_share_that_it_is_told():
-    """With one key of value 1, a head's output is its attention weight: 0, or 1/(1 − p) where it is kept."""
-    attention = nn.MultiheadAttention(4, 4, dropout=0.1, batch_first=True)
-    for weight in (attention.in_proj_weight, attention.out_proj.weight):
-        nn.init.zeros_(weight)
-    nn.init.constant_(attention.in_proj_bias[8:], 1.0)
-    nn.init.eye_(attention.out_proj.weight)
-    model = nn.Sequential(attention)
-    place_sites(model, RunConfig(model="any:net", p_drop=0.3))
-    set_streams(model, "mask", 0, 0)
-    units = torch.zeros(5000, 1, 4)
-    values = model.train()[0](units, units, units, need_weights=False)[0].detach()
-    assert sorted(values.unique().tolist()) == pytest.approx([0.0, 1 / 0.7])
-    dropped = (values == 0).double().mean().item()
-    assert abs(dropped - 0.3) < 4 * (0.3 * 0.7 / values.numel()) ** 0.5
 
 
 def test_the_schedule_is_of_what_is_within_too(blobs):

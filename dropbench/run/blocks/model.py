@@ -23,8 +23,8 @@ class ModelSettings(Block):
         name="model",
         help="Net. "
         + "; ".join(f"{name}: {RECIPES[name].summary}" for name in CLASSIFIERS)
-        + "; or package.module:factory or file.py:factory, called with an input's shape, the number of outputs "
-        "and the run.",
+        + "; or package.module:factory or file.py:factory, called with an input's shape, the number of "
+        "outputs and the run.",
         flag="--model",
         panel=PANEL,
         commands=OF_CLASSIFIERS,
