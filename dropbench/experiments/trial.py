@@ -180,14 +180,15 @@ class _Net:
         outputs: Any = user_code.called(self.name, net, f"inputs {tuple(inputs.shape)}", inputs)
         wanted = (examples, self._classes)
         of_one = isinstance(self.model, GaussianNet) and isinstance(outputs, torch.Tensor)
-        if of_one and outputs.numel() == examples == len(outputs):
+        if of_one and outputs.ndim and outputs.numel() == examples == len(outputs):
             outputs = outputs.reshape(wanted)
         if not isinstance(outputs, torch.Tensor) or outputs.shape != wanted:
             is_tensor = isinstance(outputs, torch.Tensor)
             found = f"outputs {tuple(outputs.shape)}" if is_tensor else f"a {type(outputs).__name__}"
             raise UsageError(
-                f"The model {self.name} makes {found} of inputs {tuple(inputs.shape)}; a tensor {wanted} is "
-                f"wanted, a number for each {'example' if of_one else 'class'}.",
+                f"The model {self.name} makes {found} of inputs {tuple(inputs.shape)}"
+                f"{' in training' if self.model.training else ''}; a tensor {wanted} is wanted, a number for "
+                f"each {'example' if of_one else 'class'}.",
                 "Its factory is told how many: give them to the last layer." if is_tensor else "",
             )
         return outputs
@@ -221,8 +222,8 @@ class _Net:
         own = {name for name, each in net.named_parameters() if each.requires_grad and each.grad is None}
         if own and trained:
             _log.warning(
-                f"The model {self.name} has {counted(len(own), 'parameter')} that get no gradient and are "
-                f"never trained: {_listed(sorted(own))}."
+                f"No gradient reaches {counted(len(own), 'parameter')} of the model {self.name}, so training "
+                f"changes nothing there: {_listed(sorted(own))}."
             )
 
 

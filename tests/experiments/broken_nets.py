@@ -77,6 +77,12 @@ class Tuple(Good):
         return (super().forward(images),)
 
 
+class AnotherInTraining(Good):
+    def forward(self, images):
+        outputs = super().forward(images)
+        return {"main": outputs, "more": outputs} if self.training else outputs
+
+
 class Squeezes(Good):
     def forward(self, images):
         return super().forward(images).squeeze()
@@ -154,6 +160,12 @@ class BatchNorm(Good):
     def __init__(self, classes):
         super().__init__(classes)
         self.first = nn.Sequential(nn.Linear(64, 16), nn.BatchNorm1d(16))
+
+
+class SpectralNorm(Good):
+    def __init__(self, classes):
+        super().__init__(classes)
+        nn.utils.parametrizations.spectral_norm(self.first)
 
 
 class WeightNorm(Good):
@@ -259,6 +271,11 @@ class NumberOfTen(OfTen):
 
     def forward(self, rows):
         return super().forward(rows).squeeze(1)
+
+
+class NumberSqueezed(OfTen):
+    def forward(self, rows):
+        return super().forward(rows).squeeze()
 
 
 class TwoNumbers(OfTen):

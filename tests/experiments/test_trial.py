@@ -7,6 +7,7 @@ import pytest
 import torch
 from experiments.broken_nets import (
     AlwaysTraining,
+    AnotherInTraining,
     Attention,
     AttentionAlone,
     BatchNorm,
@@ -24,6 +25,7 @@ from experiments.broken_nets import (
     NeverShaped,
     NoisyTraining,
     NumberOfTen,
+    NumberSqueezed,
     OfMaps,
     OfTen,
     OneUnusedDropout,
@@ -35,6 +37,7 @@ from experiments.broken_nets import (
     SevenOutputs,
     Shared,
     Softmax,
+    SpectralNorm,
     Squeezes,
     Tuple,
     TwoNames,
@@ -77,6 +80,7 @@ FAULTS = [
     (RandomInEvaluation, "random in evaluation: two passes differ"),
     (SevenOutputs, r"makes outputs \(2, 7\) of inputs \(2, 1, 8, 8\); a tensor \(2, 3\) is wanted"),
     (Tuple, r"makes a tuple of inputs .* a tensor \(2, 3\) is wanted"),
+    (AnotherInTraining, r"makes a dict of inputs \(2, 1, 8, 8\) in training"),
     (Squeezes, r"makes outputs \(3,\) of inputs \(1, 1, 8, 8\)"),
     (ColourImages, r"given inputs \(2, 1, 8, 8\), raised RuntimeError: .*to have 3 channels.*, line \d+\)"),
     (Views, r"view size is not compatible.*broken_nets.py, line \d+\)"),
@@ -101,7 +105,7 @@ SUSPICIONS = [
     (InAttention, r"scaled_dot_product_attention with p = 0.4 \(broken_nets.py, line \d+\)"),
     (NoisyTraining, "draws random numbers in training"),
     (Softmax, "are probabilities already"),
-    (UnusedLayer, "2 parameters that get no gradient .*: second.bias, second.weight"),
+    (UnusedLayer, "No gradient reaches 2 parameters of .*: second.bias, second.weight"),
     (OneUnusedDropout, "never uses its dropout other"),
 ]
 
@@ -114,8 +118,8 @@ def test_what_may_not_be_meant_is_a_warning(blobs, net, said, caplog):
 
 
 PASSING = [
-    Good, LogSoftmax, Lazy, BatchNorm, WeightNorm, Shared, TwoNames, InPlace, Attention, AttentionAlone,
-    Recurrent, RecurrentGRU, RecurrentRNN,
+    Good, LogSoftmax, Lazy, BatchNorm, WeightNorm, SpectralNorm, Shared, TwoNames, InPlace, Attention,
+    AttentionAlone, Recurrent, RecurrentGRU, RecurrentRNN,
 ]  # fmt: skip
 
 
@@ -244,6 +248,7 @@ def test_a_net_of_a_regression_of_a_table_trains(diabetes, net, caplog):
 @pytest.mark.parametrize(
     ("net", "said"),
     [
+        (NumberSqueezed, r"makes outputs \(\) of inputs \(1, 10\); a tensor \(1, 1\)"),
         (TwoNumbers, r"makes outputs \(2, 2\) of inputs \(2, 10\); a tensor \(2, 1\) is wanted"),
         (Good, r"given inputs \(2, 10\), raised RuntimeError: mat1 and mat2"),
     ],
