@@ -6,6 +6,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
 from torch.overrides import TorchFunctionMode
 
 from dropbench.catalog.user_code import is_users
@@ -16,6 +17,7 @@ _PARAMETERS = {
 }
 _OF_DROPOUT = ("input", "p", "training")
 """The parameters of torch.nn.functional's functions, and of torch's own, by their places."""
+_TORCH, _DROPBENCH = Path(torch.__file__).parent, Path(__file__).parents[1]
 
 
 class DropoutCalls(TorchFunctionMode):
@@ -40,10 +42,17 @@ class DropoutCalls(TorchFunctionMode):
 
 
 def _line() -> str:
-    """Where the user's code is that leads here: file and line; empty if there is none."""
+    """Where the code is that leads here: file and line of the user's, else of a library's; or nothing."""
     frame: FrameType | None = sys._getframe(2)
+    of_library = ""
     while frame is not None:
-        if is_users(file := frame.f_code.co_filename):
-            return f" ({Path(file).name}, line {frame.f_lineno})"
+        file = Path(frame.f_code.co_filename)
+        line = f" ({file.name}, line {frame.f_lineno})"
+        if is_users(str(file)):
+            return line
+        if file.is_relative_to(_DROPBENCH):  # which calls the net
+            break
+        if not of_library and not file.is_relative_to(_TORCH):
+            of_library = line
         frame = frame.f_back
-    return ""
+    return of_library

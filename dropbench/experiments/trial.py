@@ -210,7 +210,6 @@ class _Net:
 
     def check_gradients(self, outputs: torch.Tensor) -> None:
         """Warn of parameters that the outputs do not depend on; raise UsageError if they depend on none."""
-        trained = {name: each for name, each in self.model.named_parameters() if each.requires_grad}
         if not outputs.requires_grad:
             raise UsageError(
                 f"The outputs of the model {self.name} depend on no parameter that can be trained.",
@@ -219,8 +218,8 @@ class _Net:
         net = self.model.net if isinstance(self.model, GaussianNet) else self.model
         weights = torch.linspace(0.5, 1.5, outputs.numel()).view_as(outputs)
         (outputs * weights).sum().backward()  # type: ignore[no-untyped-call]
-        own = {name for name, each in net.named_parameters() if each.requires_grad and each.grad is None}
-        if own and trained:
+        own = [name for name, each in net.named_parameters() if each.requires_grad and each.grad is None]
+        if own:
             _log.warning(
                 f"No gradient reaches {counted(len(own), 'parameter')} of the model {self.name}, so training "
                 f"changes nothing there: {_listed(sorted(own))}."
