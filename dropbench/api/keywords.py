@@ -5,11 +5,14 @@ from dataclasses import dataclass, field, fields, replace
 from numbers import Real
 from typing import Any
 
+from dropbench.catalog.objects import name_of
+from dropbench.catalog.user_code import tidied
 from dropbench.errors import UsageError, unknown_name
 from dropbench.run.config import SETTINGS, find_setting
 from dropbench.run.machine import Machine, Policy
 
 _MACHINE = tuple(each.name for each in fields(Machine))
+_MADE_BY_CODE = ("model", "dropout")
 _POLICY = tuple(each.name for each in fields(Policy))
 
 
@@ -97,10 +100,16 @@ def sort_out(told: Mapping[str, Any], **defaults: Any) -> Keywords:
 
 
 def values_of(name: str, value: Any) -> tuple[Any, ...]:
-    """One or more values of a setting: text in the command line's grammar, a list, or the value itself."""
+    """One or more values of a setting: text in the command line's grammar, a list, or the value itself.
+
+    A function or a class that makes a model or a dropout becomes its name.
+    """
     each = SETTINGS[name]
     if isinstance(value, str):
-        return tuple(each.parse(value, name)) if each.parse else (value,)
+        found = tuple(each.parse(value, name)) if each.parse else (value,)
+        return tuple(map(tidied, found)) if name in _MADE_BY_CODE else found
+    if name in _MADE_BY_CODE and callable(value):
+        return (name_of(value, name),)
     if hasattr(value, "tolist"):  # an array
         value = value.tolist()
     if not isinstance(value, Sequence | set | frozenset):

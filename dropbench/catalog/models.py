@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dropbench.catalog.code_files import ENDING
 from dropbench.catalog.optimizers import ADAMW, MUON, OPTIMIZERS, SGD, rate_of_class, rates_like
 from dropbench.catalog.registry import Registry
 from dropbench.catalog.user_code import is_user_code
+from dropbench.errors import UsageError
 
 InputShape = tuple[int, ...]
 """The shape of an example as a net sees it: ``(channels, height, width)`` of an image, or ``(features,)``."""
@@ -166,7 +168,7 @@ def defaults_of(setting: str) -> dict[Any, list[str]]:
 
 
 def recipe_of(model: str) -> Recipe:
-    """Return the recipe of ``model``, which is one of RECIPES or ``package.module:factory``.
+    """Return the recipe of ``model``, which is one of RECIPES or the user's own: ``package.module:factory``.
 
     A model of the user's own has the training defaults of the lecture's CNN.
 
@@ -176,4 +178,6 @@ def recipe_of(model: str) -> Recipe:
     """
     if is_user_code(model):
         return _OWN
+    if model.endswith(ENDING):
+        raise UsageError(f"{model} is a file, no model.", f"Write {model}:NAME, its function or class.")
     return RECIPES.find(model)

@@ -53,7 +53,8 @@ def drawing(sites: Sequence[Masks]) -> Iterator[None]:
     tags=(torch.Tag.nondeterministic_seeded,),  # the backward pass must not draw the next mask
 )
 def _next_mask(like: torch.Tensor, site: int) -> torch.Tensor:
-    return _sites[site](like)
+    mask, laid_out = _sites[site](like), torch.empty_like(like)
+    return mask if mask.stride() == laid_out.stride() else laid_out.copy_(mask)  # as the graph expects
 
 
 @_next_mask.register_fake

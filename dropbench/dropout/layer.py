@@ -60,6 +60,8 @@ class DropoutLayer(nn.Module):
     """The noise is on the weights of the next layer, not on the units."""
     learns = False
     """The drop probability is learned, starting from p_drop."""
+    within = False
+    """The noise is within another module, so no units are seen to arrive; see dropbench.dropout.within."""
 
     def __init__(self, p_drop: float) -> None:
         super().__init__()

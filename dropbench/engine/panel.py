@@ -29,7 +29,7 @@ _BATCH = 32  # examples, each with 46 choices of units
 
 def hidden_sites(model: nn.Module) -> list[DropoutLayer]:
     """Return the hidden dropout sites, whose units are measured; raise UsageError if there are none."""
-    sites = [layer for layer in dropout_layers(model) if layer.site == "hidden"]
+    sites = [layer for layer in dropout_layers(model) if layer.site == "hidden" and not layer.within]
     if not sites:
         raise UsageError(
             "This model has no hidden dropout site whose units could be measured.", "Leave out `panel`."

@@ -3,13 +3,15 @@
 import contextlib
 import functools
 import itertools
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 import torch
 
+from dropbench.catalog.objects import is_of_session
 from dropbench.catalog.user_code import is_user_code, source_key
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.repeated import warn_of_repeated_images
@@ -18,7 +20,9 @@ from dropbench.engine.device import resolve_device, resolve_precision
 from dropbench.engine.inputs import white_of
 from dropbench.engine.panel import hidden_sites
 from dropbench.engine.penalties import check_compiles
+from dropbench.errors import UsageError
 from dropbench.experiments.fits import check_fits
+from dropbench.experiments.trial import try_nets
 from dropbench.models.build import make_module
 from dropbench.results import predictions
 from dropbench.results.read import with_panel
@@ -30,6 +34,8 @@ from dropbench.runners.base import NO_EXTRAS, Extras
 from dropbench.runners.choose import choose_runner
 from dropbench.runners.sharing import Workload
 from dropbench.runners.stacked import with_stacks
+
+_log = logging.getLogger(__name__)
 
 
 class Watcher(Protocol):
@@ -82,7 +88,8 @@ class Workbench:
             UsageError: if a config cannot be trained on these data. It is raised before anything is written.
 
         """
-        data = self.data
+        data, configs = self.data, list(configs)
+        _machine_for(configs, self.machine)
         key_of = functools.cache(lambda name: source_key(name) if is_user_code(name) else "")
         bound = [
             config.replace(
@@ -97,13 +104,16 @@ class Workbench:
         for config in {_architecture(config) for config in bound}:
             split(data, config)
             white_of(data, config)
+            if self.extras.compiled:
+                check_compiles(config)
+            if is_user_code(config.model.name):
+                continue  # which may read values, and is tried in earnest
             with torch.device("meta"):  # builds the shapes only, without memory or time
                 model = make_module(data.input_shape, data.outputs, config)
             check_fits(config, data, model, self.device)
             if self.extras.panel:
                 hidden_sites(model)
-            if self.extras.compiled:
-                check_compiles(config)
+        try_nets(bound, data, self.extras.panel)
         return bound
 
     def keeps(self, folder: Path, with_predictions: bool = False) -> Callable[[RunConfig], bool]:
@@ -137,6 +147,26 @@ def _architecture(config: RunConfig) -> RunConfig:
         p_drop_input=any_p(config.dropout.p_drop_input),
         p_drop_conv=any_p(config.dropout.p_drop_conv),
     )
+
+
+def _machine_for(configs: Iterable[RunConfig], machine: Machine) -> Machine:
+    """The machine for runs of which some may have code that this process alone has.
+
+    Raises:
+        UsageError: if such runs are to be in other processes.
+
+    """
+    names = {name for config in configs for name in (config.model.name, config.dropout.variant)}
+    here = sorted(filter(is_of_session, names))
+    if not here or machine.runner == "serial":
+        return machine
+    if machine.runner != "auto" or (machine.jobs or 1) > 1:
+        told = "jobs" if machine.runner == "auto" else "runner"
+        raise UsageError(
+            f"{here[0]} is defined in this session, so no other process can import it.",
+            f"Put it into a file and write file.py:name, or leave out `{told}`.",
+        )
+    return replace(machine, runner="serial")
 
 
 @dataclass
@@ -228,12 +258,14 @@ def carry_out(
         return outcome
     # Of all configs, so that a resumed command has the same number of threads, too.
     workload = Workload.of(configs, bench.data, bench.extras.graph and not bench.extras.compiled)
-    runner = choose_runner(
-        len(agenda.todo) + agenda.before, bench.device, bench.machine, bench.extras, workload
-    )
-    runner, todo = with_stacks(
-        runner, agenda.todo, configs, bench.data, bench.device, bench.machine, bench.extras
-    )
+    machine = _machine_for(configs, bench.machine)
+    if machine != bench.machine and len(agenda.todo) > 1:
+        _log.warning(
+            "What is defined in this session has its runs in this process, one after another. Of a file, "
+            "which other processes import, several go on at a time."
+        )
+    runner = choose_runner(len(agenda.todo) + agenda.before, bench.device, machine, bench.extras, workload)
+    runner, todo = with_stacks(runner, agenda.todo, configs, bench.data, bench.device, machine, bench.extras)
     watcher.planned(agenda, min(runner.jobs, len(todo)))
     lists = {"ok": outcome.ok, "diverged": outcome.diverged, "failed": outcome.failed}
     wanted = itertools.takewhile(lambda config: not watcher.wants_to_stop(), todo)

@@ -9,13 +9,12 @@ from torch import nn
 
 from dropbench.catalog import user_code
 from dropbench.catalog.models import RECIPES, InputShape
-from dropbench.dropout.control import dropout_layers, schedule_strength
-from dropbench.dropout.registry import make_dropout
+from dropbench.dropout.control import schedule_strength
 from dropbench.dropout.stream import Stream
-from dropbench.errors import UsageError
 from dropbench.models.gaussian import GaussianNet
 from dropbench.models.initialise import correct, initialise
-from dropbench.run.blocks.dropout import SITES
+from dropbench.models.lazy import materialise
+from dropbench.models.sites import place_sites
 from dropbench.run.blocks.model import CORRECTED, TORCH
 from dropbench.run.config import RunConfig
 from dropbench.run.streams import key_of, torch_generator
@@ -26,9 +25,9 @@ ModelFactory = Callable[[InputShape, int, RunConfig], nn.Module]
 def make_module(input_shape: InputShape, classes: int, config: RunConfig) -> nn.Module:
     """Return the model of ``config`` with torch's own initialisation, drawn from the run's stream.
 
-    In a model of the user's own, torch's Dropout layers become hidden sites and its Dropout2d layers conv
-    sites, with the drop probabilities and the variant of ``config``. For a regression, whose ``classes`` are
-    1, the model is the net within a GaussianNet.
+    In a model of the user's own, torch's dropout layers become sites (dropbench.models.sites), and lazy
+    parameters get their shapes. For a regression, whose ``classes`` are 1, the model is the net within a
+    GaussianNet.
 
     Raises:
         UsageError: if the model cannot take images of ``input_shape`` ``(channels, height, width)``, or if it
@@ -51,18 +50,8 @@ def _own_model(input_shape: InputShape, classes: int, config: RunConfig) -> nn.M
     hint = "A model of your own is called as factory((channels, height, width), classes, config)."
     factory = user_code.load(config.model.name)
     model = user_code.make(config.model.name, nn.Module, hint, factory, input_shape, classes, config)
-    for name, module in list(model.named_modules()):
-        site = {nn.Dropout: "hidden", nn.Dropout2d: "conv"}.get(type(module))
-        if site is not None:
-            parent, _, attribute = name.rpartition(".")
-            setattr(model.get_submodule(parent), attribute, make_dropout(config, site))
-    sites = {layer.site for layer in dropout_layers(model)}
-    for site in SITES:
-        if config.dropout.p_at(site) and site not in sites:
-            raise UsageError(
-                f"The model {config.model.name} has no {site} dropout site where units could be dropped.",
-                'Put torch.nn.Dropout or make_dropout(config, "input") where units are to be dropped.',
-            )
+    materialise(model, input_shape, config.model.name)
+    place_sites(model, config)
     return model
 
 

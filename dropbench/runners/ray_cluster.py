@@ -1,6 +1,7 @@
 """Runs on a Ray cluster, in actors that live as long as the sweep and keep the data set in memory."""
 
 import logging
+import os
 import queue
 import socket
 import threading
@@ -118,7 +119,7 @@ class RayRunner:
         remote = self._ray.remote(_RemoteWorker).options(
             num_cpus=self._threads, num_gpus=self._gpus, scheduling_strategy="SPREAD"
         )
-        handle = remote.remote(self._device.type, self._threads, self._extras)
+        handle = remote.remote(self._device.type, self._threads, self._extras, os.getcwd())
         return _Actor(number, handle, handle.ready.remote())
 
     def _assign(self, actor: "_Actor", task: Attempt, on_progress: OnProgress) -> None:
@@ -176,7 +177,9 @@ class _Actor:
 class _RemoteWorker:
     """The actor on the cluster, which carries out runs and neither prints nor writes results."""
 
-    def __init__(self, device: str, threads: int, extras: Extras) -> None:
+    def __init__(self, device: str, threads: int, extras: Extras, folder: str) -> None:
+        if os.path.isdir(folder):  # the driver's: paths of the user's own code begin there
+            os.chdir(folder)
         self._device = torch.device(device)
         prepare_process(threads, self._device)
         self._extras = extras

@@ -38,8 +38,8 @@ def test_documented_commands(folder, tmp_path, command):
     assert "0 runs to do" in again.stderr
 
 
-def test_there_are_three_commands():
-    assert len(COMMANDS) == 3
+def test_there_are_four_commands():
+    assert len(COMMANDS) == 4
 
 
 def test_an_edited_file_gives_other_runs(folder):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from dropbench.catalog.arms import ARMS, DEFAULT_ARMS
+from dropbench.catalog.objects import is_of_session
 from dropbench.catalog.optimizers import SGD
 from dropbench.report.comparison.comparison import Comparison
 from dropbench.report.sweep.sweep import AXES, EITHER, SETTING, Setting, Sweep, typed
@@ -21,6 +22,8 @@ def sweep_commands(sweep: Sweep, *more: str) -> list[str]:
 
     They may have more runs than were done: a sweep takes every combination of its lists, and seeds from 0 on.
     """
+    if instead := _of_session([sweep.fields["model"], *_values(sweep.settings, "dropout")]):
+        return [instead]
     return [
         shlex.join([*_sweep_command(replace(sweep, settings=tuple(group))), *more])
         for group in _of_one_command(sweep.settings)
@@ -31,6 +34,8 @@ def comparison_command(comparison: Comparison) -> str:
     """The ``dropbench compare-bagging`` of a comparison."""
     fields = comparison.fields
     values = typed(fields)
+    if instead := _of_session([values["model"], values["dropout"]]):
+        return instead
     told = {name: [values[name]] for name in (*AXES, *SETTING) if name in values}
     command = ["dropbench", "compare-bagging", *_flags(told, "compare-bagging", values)]
     if comparison.arms != DEFAULT_ARMS:
@@ -40,6 +45,12 @@ def comparison_command(comparison: Comparison) -> str:
         command += ["--mc-samples", f"{fields['mc_samples']:.0f}"]
     command += ["--ood", fields["foreign"] or "none", "--seeds", str(comparison.seeds)]
     return shlex.join([*command, *_where(values)])
+
+
+def _of_session(names: Iterable[str]) -> str:
+    """What stands for a command that has code of a Python session, which no command can have; else empty."""
+    here = [name for name in names if is_of_session(name)]
+    return f"# {here[0]} is of a Python session: its runs are made there." if here else ""
 
 
 def _of_one_command(settings: Sequence[Setting]) -> list[list[Setting]]:

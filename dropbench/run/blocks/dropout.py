@@ -61,7 +61,7 @@ class DropoutSettings(Block):
         "bernoulli",
         name="dropout",
         help="; ".join(f"{name}: {variant.summary}" for name, variant in VARIANTS.items())
-        + "; or package.module:Class, a torch module made by Class(p).",
+        + "; or package.module:Class or file.py:Class, a torch module made by Class(p).",
         flag="--dropout",
         panel=PANEL,
         parse=parse_names,
@@ -74,7 +74,7 @@ class DropoutSettings(Block):
     key: str = setting(
         "",
         name="dropout_key",
-        help="Digest of the file of a dropout of your own; else empty.",
+        help="Digest of the source of a dropout of your own; else empty.",
         of_dropout=True,
         axis=8,
         title="dropout's source",

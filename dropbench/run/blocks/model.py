@@ -23,7 +23,8 @@ class ModelSettings(Block):
         name="model",
         help="Net. "
         + "; ".join(f"{name}: {RECIPES[name].summary}" for name in CLASSIFIERS)
-        + "; or package.module:factory, called with an input's shape, the number of outputs and the run.",
+        + "; or package.module:factory or file.py:factory, called with an input's shape, the number of "
+        "outputs and the run.",
         flag="--model",
         panel=PANEL,
         commands=OF_CLASSIFIERS,
@@ -33,7 +34,7 @@ class ModelSettings(Block):
         words="{}",
         always=True,
     )
-    key: str = setting("", name="model_key", help="Digest of the file of a model of your own; else empty.")
+    key: str = setting("", name="model_key", help="Digest of the source of a model of your own; else empty.")
     layers: tuple[int, ...] = setting(
         None,
         help="Numbers of units in the hidden layers of the mlp.",

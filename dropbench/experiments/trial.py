@@ -1,0 +1,263 @@
+"""The trial of a net of the user's own on two examples, before the first run: faults are told at once."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+import torch
+
+from dropbench.catalog import user_code
+from dropbench.datasets.dataset import DataSet
+from dropbench.datasets.split import largest_train_size
+from dropbench.dropout.control import set_streams, set_strength, tapped
+from dropbench.dropout.layer import DropoutLayer
+from dropbench.engine.inputs import white_of
+from dropbench.engine.panel import hidden_sites
+from dropbench.errors import UsageError
+from dropbench.experiments.dropout_calls import DropoutCalls
+from dropbench.models.build import make_module
+from dropbench.models.gaussian import GaussianNet
+from dropbench.run.config import RunConfig
+from dropbench.run.telling import counted
+
+_log = logging.getLogger(__name__)
+_EXAMPLES = 2
+_NAMED = 3
+"""How many of several parameters or lines are named."""
+
+
+def try_nets(configs: Collection[RunConfig], data: DataSet, panel: bool = False) -> None:
+    """Try each of the user's own nets among these runs on the CPU; log warnings of what a net may not mean.
+
+    Nothing is drawn from torch's default generators, nor from the streams of a run.
+
+    Raises:
+        UsageError: if a net cannot be trained on these data, or if its evaluation is random; ``panel`` and
+            a last batch of one want more of it.
+
+    """
+    own = [config for config in configs if user_code.is_user_code(config.model.name)]
+    nets: dict[Any, RunConfig] = {}
+    for config in own:
+        nets.setdefault((config.model, config.data.pixels, config.task), config)
+    for config in nets.values():
+        with torch.random.fork_rng(devices=[]):
+            _try_without_dropout(_without_dropout(config), data, panel)
+    for config in _with_dropout(own):
+        with torch.random.fork_rng(devices=[]):
+            _try_dropout(config, data)
+    _try_last_batches(own, data)
+
+
+def _try_without_dropout(config: RunConfig, data: DataSet, panel: bool) -> None:
+    name, net = config.model.name, _Net(config, data)
+    if panel:
+        hidden_sites(net.model)
+    for parameter, values in [*net.model.named_parameters(), *net.model.named_buffers()]:
+        if values.is_floating_point() and not values.isfinite().all():
+            raise UsageError(f"The model {name} starts with values in {parameter} that are not finite.")
+    net.model.eval()
+    calls = DropoutCalls()
+    with torch.no_grad(), calls:
+        outputs, again = net.outputs(), net.outputs()
+    net.outputs(1)
+    if not outputs.isfinite().all():
+        raise UsageError(
+            f"The model {name} puts out values that are not finite before it has learned anything."
+        )
+    if calls.found or not torch.equal(outputs, again):
+        raise UsageError(
+            f"The model {name} is random in evaluation: {_listed(calls.found) or 'two passes differ'}.",
+            "Make a torch.nn.Dropout in __init__, or give the function training=self.training.",
+        )
+    _warn_of_probabilities(name, outputs)
+    calls, before = DropoutCalls(), torch.get_rng_state()
+    with calls:
+        outputs, arrived = net.pass_in_training()
+    if panel:
+        _refuse_shared(name, arrived, "The panel")
+    if calls.found:
+        _log.warning(
+            f"The model {name} drops in every run, also in those without dropout: {_listed(calls.found)}. "
+            "No `p` reaches that; a torch.nn.Dropout made in __init__ is a site."
+        )
+    elif not torch.equal(before, torch.get_rng_state()):
+        _log.warning(f"The model {name} draws random numbers in training, also in runs without dropout.")
+    net.check_gradients(outputs)
+
+
+def _try_dropout(config: RunConfig, data: DataSet) -> None:
+    name, net = config.model.name, _Net(config, data)
+    set_strength(net.model, 1.0)
+    _, arrived = net.pass_in_training()
+    drops = {site: layer for site, layer in net.sites.items() if layer.p_drop}
+    unused = [site for site, layer in drops.items() if not layer.within and not arrived[site]]
+    if len(unused) == len(drops):
+        raise UsageError(
+            f"The model {name} never uses its dropout {_listed(unused)}.", "Call it in forward, in training."
+        )
+    if unused:
+        _log.warning(f"The model {name} never uses its dropout {_listed(unused)}.")
+    if config.dropout.thinned:
+        _refuse_shared(name, arrived, "A thinned net")
+    inside = [site.rpartition(".")[0] for site, layer in drops.items() if layer.within]
+    if inside and (config.dropout.variant != "bernoulli" or config.dropout.convention != "inverted"):
+        _log.warning(
+            f"The dropout within {_listed(inside)} of {name} is torch's own: inverted Bernoulli dropout, "
+            "whatever `dropout` and `convention` say."
+        )
+
+
+def _refuse_shared(name: str, arrived: Mapping[str, int], what: str) -> None:
+    if shared := [site for site, count in arrived.items() if count > 1]:
+        raise UsageError(
+            f"The model {name} uses its dropout {_listed(shared)} at several places.",
+            f"{what} needs a layer for each: make several in __init__.",
+        )
+
+
+def _try_last_batches(configs: Iterable[RunConfig], data: DataSet) -> None:
+    """See that a net which is to be trained on a batch of one can be."""
+    tried = set()
+    for config in configs:
+        most, size = _drawn(config, data), config.optimizer.batch_size
+        if (most % size or min(most, size)) != 1 or config.model in tried:
+            continue
+        tried.add(config.model)
+        with torch.random.fork_rng(devices=[]):
+            net = _Net(_without_dropout(config), data)
+            net.model.train()
+            try:
+                net.outputs(1)
+            except UsageError as error:
+                cause = error.__cause__
+                why = f"{user_code.shortened(cause)}." if isinstance(cause, Exception) else error.message
+                raise UsageError(
+                    f"The last batch of {counted(most, 'training example')} in batches of {size} has one, "
+                    f"on which {config.model.name} cannot be trained: {why}",
+                    _other_sizes(most, size),
+                ) from error
+
+
+def _other_sizes(most: int, size: int) -> str:
+    nearest = (at for step in range(1, most) for at in (size - step, size + step) if at > 1)
+    other = next((at for at in nearest if most % at != 1), None) if most > 1 else None
+    batch = f"`batch_size={other}`" if other else ""
+    fewer = f"`train_size={most - 1}`" if most > 2 and size > 1 else ""
+    return f"Write {' or '.join(filter(None, (batch, fewer)))}." if batch or fewer else "Take more examples."
+
+
+def _drawn(config: RunConfig, data: DataSet) -> int:
+    return config.data.train_size or largest_train_size(len(data.train_targets), data.validation)
+
+
+class _Net:
+    """A net on the CPU as a run has it, whose dropout is off, and normal inputs."""
+
+    def __init__(self, config: RunConfig, data: DataSet) -> None:
+        self.name, self._classes = config.model.name, data.outputs
+        self.model = make_module(data.input_shape, data.outputs, config)
+        self.model.to(memory_format=torch.channels_last)
+        set_streams(self.model, "mask", 0, 0)
+        set_strength(self.model, 0.0)
+        modules = self.model.named_modules()
+        self.sites = {name: each for name, each in modules if isinstance(each, DropoutLayer)}
+        """The dropout layers by their names."""
+        shape, generator = (_EXAMPLES, *data.input_shape), torch.Generator().manual_seed(0)
+        draw = torch.rand if white_of(data, config) else torch.randn
+        self._inputs = draw(shape, generator=generator)
+
+    def outputs(self, examples: int = _EXAMPLES) -> torch.Tensor:
+        """Return what the net makes of the first examples, ``(examples, outputs)``.
+
+        Raises:
+            UsageError: if it raises, or makes something else of them.
+
+        """
+        inputs = self._inputs[:examples]
+        net = self.model.net if isinstance(self.model, GaussianNet) else self.model
+        outputs: Any = user_code.called(self.name, net, f"inputs {tuple(inputs.shape)}", inputs)
+        wanted = (examples, self._classes)
+        of_one = isinstance(self.model, GaussianNet) and isinstance(outputs, torch.Tensor)
+        if of_one and outputs.ndim and outputs.numel() == examples == len(outputs):
+            outputs = outputs.reshape(wanted)
+        if not isinstance(outputs, torch.Tensor) or outputs.shape != wanted:
+            is_tensor = isinstance(outputs, torch.Tensor)
+            found = f"outputs {tuple(outputs.shape)}" if is_tensor else f"a {type(outputs).__name__}"
+            raise UsageError(
+                f"The model {self.name} makes {found} of inputs {tuple(inputs.shape)}"
+                f"{' in training' if self.model.training else ''}; a tensor {wanted} is wanted, a number for "
+                f"each {'example' if of_one else 'class'}.",
+                "Its factory is told how many: give them to the last layer." if is_tensor else "",
+            )
+        return outputs
+
+    def pass_in_training(self) -> tuple[torch.Tensor, Counter[str]]:
+        """Return the outputs in train mode, and how often units arrive at each dropout layer, by its name."""
+        arrived: Counter[str] = Counter()
+
+        def counts(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
+            def count(units: torch.Tensor) -> torch.Tensor:
+                arrived[name] += 1
+                return units
+
+            return count
+
+        self.model.train()
+        with tapped({layer: counts(name) for name, layer in self.sites.items() if not layer.within}):
+            return self.outputs(), arrived
+
+    def check_gradients(self, outputs: torch.Tensor) -> None:
+        """Warn of parameters that the outputs do not depend on; raise UsageError if they depend on none."""
+        if not outputs.requires_grad:
+            raise UsageError(
+                f"The outputs of the model {self.name} depend on no parameter that can be trained.",
+                "Parts of a net are attributes of its module, or in a torch.nn.ModuleList.",
+            )
+        net = self.model.net if isinstance(self.model, GaussianNet) else self.model
+        weights = torch.linspace(0.5, 1.5, outputs.numel()).view_as(outputs)
+        (outputs * weights).sum().backward()  # type: ignore[no-untyped-call]
+        own = [name for name, each in net.named_parameters() if each.requires_grad and each.grad is None]
+        if own:
+            _log.warning(
+                f"No gradient reaches {counted(len(own), 'parameter')} of the model {self.name}, so training "
+                f"changes nothing there: {_listed(sorted(own))}."
+            )
+
+
+def _warn_of_probabilities(name: str, outputs: torch.Tensor) -> None:
+    """Warn where rows are probabilities already, of which the loss takes the softmax again."""
+    sums = outputs.sum(1)
+    if (
+        outputs.shape[1] > 1
+        and bool((outputs >= 0).all())
+        and torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
+    ):
+        _log.warning(
+            f"The outputs of the model {name} are probabilities already, and the loss takes the softmax of "
+            "them again: leave out the softmax at the net's end."
+        )
+
+
+def _without_dropout(config: RunConfig) -> RunConfig:
+    return config.replace(p_drop=0.0, p_drop_input=0.0, p_drop_conv=0.0)
+
+
+def _with_dropout(configs: Iterable[RunConfig]) -> Iterable[RunConfig]:
+    """One of the configs for each net, kind of dropout and set of sites that drop something."""
+    found: dict[Any, RunConfig] = {}
+    for config in configs:
+        if not config.without_dropout:
+            dropout = config.dropout
+            sites = tuple(map(bool, (dropout.p_drop, dropout.p_drop_input, dropout.p_drop_conv)))
+            kind = (dropout.variant, dropout.convention, dropout.thinned)
+            found.setdefault((config.model, config.data.pixels, config.task, kind, sites), config)
+    return found.values()
+
+
+def _listed(names: Collection[str]) -> str:
+    """The first of the names, and how many more there are."""
+    shown = list(names)[:_NAMED]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
