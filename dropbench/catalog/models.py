@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dropbench.catalog.registry import Registry
-from dropbench.catalog.user_code import is_user_code
+from dropbench.catalog.user_code import is_user_code, library_of
 
 InputShape = tuple[int, ...]
 """The shape of an example as a net sees it: ``(channels, height, width)`` of an image, or ``(features,)``."""
@@ -108,6 +108,15 @@ _OWN = Recipe(
     init="torch",
     on_tables={},
 )
+_LIBRARY = Recipe(
+    "",
+    "a net of torchvision or timm",
+    ("conv", "hidden", "head", "residual"),
+    epochs=10,
+    learning_rate=0.02,
+    weight_decay=5e-4,
+    init="torch",
+)
 
 
 def defaults_of(setting: str) -> dict[Any, list[str]]:
@@ -122,14 +131,16 @@ def defaults_of(setting: str) -> dict[Any, list[str]]:
 
 
 def recipe_of(model: str) -> Recipe:
-    """Return the recipe of ``model``, which is one of RECIPES or ``package.module:factory``.
+    """Return the recipe of ``model``: one of RECIPES, ``library:net`` or ``package.module:factory``.
 
-    A model of the user's own has the training defaults of the lecture's CNN.
+    Whether a library has the net is found out when it is built (dropbench.models.library).
 
     Raises:
-        UsageError: if it is neither.
+        UsageError: if it is none of these.
 
     """
     if is_user_code(model):
         return _OWN
+    if library_of(model):
+        return _LIBRARY
     return RECIPES.find(model)

@@ -141,7 +141,7 @@ def steps_of(step: Step, images: int, device: torch.device, graph: bool) -> Step
 
     They do not fit the CPU, which has none, and code of the user's own, which may change with every step.
     """
-    if graph and device.type == "cuda" and not step.config.with_user_code:
+    if graph and device.type == "cuda" and not step.config.with_foreign_code:
         return GraphSteps(step, images, device, CudaLane(device))
     return EagerSteps(step, device)
 

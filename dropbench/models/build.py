@@ -9,13 +9,12 @@ from torch import nn
 
 from dropbench.catalog import user_code
 from dropbench.catalog.models import RECIPES, InputShape
-from dropbench.dropout.control import dropout_layers, schedule_strength
-from dropbench.dropout.registry import make_dropout
+from dropbench.dropout.control import schedule_strength
 from dropbench.dropout.stream import Stream
-from dropbench.errors import UsageError
 from dropbench.models.gaussian import GaussianNet
 from dropbench.models.initialise import correct, initialise
-from dropbench.run.blocks.dropout import SITES
+from dropbench.models.library import make_net
+from dropbench.models.sites import check_sites, replace_dropout
 from dropbench.run.blocks.model import CORRECTED, TORCH
 from dropbench.run.config import RunConfig
 from dropbench.run.streams import key_of, torch_generator
@@ -40,6 +39,8 @@ def make_module(input_shape: InputShape, classes: int, config: RunConfig) -> nn.
         torch.default_generator.set_state(generator.get_state())
         if user_code.is_user_code(config.model.name):
             model = _own_model(input_shape, classes, config)
+        elif user_code.library_of(config.model.name):
+            model = make_net(input_shape, classes, config)
         else:
             module_name, _, attribute = RECIPES[config.model.name].factory.partition(":")
             factory = cast(ModelFactory, getattr(import_module(module_name), attribute))
@@ -51,18 +52,9 @@ def _own_model(input_shape: InputShape, classes: int, config: RunConfig) -> nn.M
     hint = "A model of your own is called as factory((channels, height, width), classes, config)."
     factory = user_code.load(config.model.name)
     model = user_code.make(config.model.name, nn.Module, hint, factory, input_shape, classes, config)
-    for name, module in list(model.named_modules()):
-        site = {nn.Dropout: "hidden", nn.Dropout2d: "conv"}.get(type(module))
-        if site is not None:
-            parent, _, attribute = name.rpartition(".")
-            setattr(model.get_submodule(parent), attribute, make_dropout(config, site))
-    sites = {layer.site for layer in dropout_layers(model)}
-    for site in SITES:
-        if config.dropout.p_at(site) and site not in sites:
-            raise UsageError(
-                f"The model {config.model.name} has no {site} dropout site where units could be dropped.",
-                'Put torch.nn.Dropout or make_dropout(config, "input") where units are to be dropped.',
-            )
+    replace_dropout(model, config)
+    where = 'Put torch.nn.Dropout or make_dropout(config, "input") where units are to be dropped.'
+    check_sites(model, config, where)
     return model
 
 

@@ -5,15 +5,14 @@ from collections.abc import Callable
 from dropbench.catalog.dropouts import VARIANTS, variant_of
 from dropbench.catalog.models import MODEL_OF, TABLE, recipe_of
 from dropbench.errors import UsageError
+from dropbench.run.blocks.dropout import PROBABILITIES
 from dropbench.run.blocks.model import TORCH
 from dropbench.run.blocks.together import Blocks
-
-_SITES = {"input": "p_drop_input", "conv": "p_drop_conv", "hidden": "p_drop"}
 
 
 def the_model_has_the_sites(run: Blocks) -> None:
     """Units are dropped only where the model has dropout sites."""
-    for site, name in _SITES.items():
+    for site, name in PROBABILITIES.items():
         if run.dropout.p_at(site) and site not in recipe_of(run.model.name).sites:
             raise UsageError(
                 f"The model {run.model.name} has no {site} dropout site.", f"Leave out `{name}`."
@@ -83,10 +82,10 @@ def the_schedule_fits_the_epochs(run: Blocks) -> None:
 
 
 def own_models_start_by_themselves(run: Blocks) -> None:
-    """A model of the user's own has the weights that it makes."""
+    """A model of the user's own or of a library has the weights that it makes."""
     if run.model.init != TORCH and not recipe_of(run.model.name).factory:
         raise UsageError(
-            f"The model {run.model.name} is your own and makes its initial weights itself.",
+            f"The model {run.model.name} makes its initial weights itself.",
             "Leave out `init`.",
         )
 
