@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, cast
 
@@ -39,6 +40,26 @@ def names(library: str) -> tuple[str, ...]:
     if not has_timm():
         raise UsageError("timm is not installed.", 'Install it by: pip install "dropbench[timm]".')
     return tuple(_timm().list_models())
+
+
+@dataclass(frozen=True)
+class Net:
+    """A net of torchvision: its name as a model, its parameters, and the side of the images in pixels."""
+
+    name: str
+    parameters: int
+    side: int
+
+
+def torchvision() -> list[Net]:
+    """Return torchvision's nets, with what it tells of their pretrained ones, of 1,000 classes."""
+    from torchvision import models
+
+    return [
+        Net(name, models.get_model_weights(net).DEFAULT.meta["num_params"], side_of(name))
+        for net in names("torchvision")
+        for name in [f"torchvision:{net}"]
+    ]
 
 
 def net_of(name: str) -> str:
