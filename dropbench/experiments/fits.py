@@ -13,6 +13,7 @@ from dropbench.engine.need import least_memory
 from dropbench.errors import UsageError
 from dropbench.models import zoo
 from dropbench.models.library import check_images
+from dropbench.models.stem import find_stem
 from dropbench.run.config import RunConfig
 
 _log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ def check_library_net(config: RunConfig, data: DataSet, model: nn.Module) -> Non
     """
     name = config.model.name
     side = zoo.side_of(name)
-    smaller = "" if config.model.small_images or config.model.pretrained else "`small_images` or "
+    smaller = "`small_images` or " if find_stem(model) and not config.model.pretrained else ""
     mend = f"Use {smaller}another net."
     if takes(data.name, "image_size"):
         mend = f"Add {smaller}`image_size={side}`, the size that it was made for."

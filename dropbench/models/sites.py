@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 from torch import nn
 
+from dropbench.dropout.bernoulli import BernoulliDropout
 from dropbench.dropout.control import dropout_layers
+from dropbench.dropout.layer import DropoutLayer
 from dropbench.dropout.registry import make_dropout
 from dropbench.errors import UsageError
 from dropbench.run.blocks.dropout import PROBABILITIES
@@ -18,7 +20,16 @@ def replace_dropout(model: nn.Module, config: RunConfig) -> None:
     for name, module in list(model.named_modules()):
         site = _SITE_OF.get(type(module))
         if site is not None:
-            put(model, name, make_dropout(config, site))
+            put(model, name, _layer(config, site))
+
+
+def _layer(config: RunConfig, site: str) -> DropoutLayer:
+    """The dropout of a site; where it drops nothing, no variant that wants to know the next layer."""
+    if config.dropout.p_at(site):
+        return make_dropout(config, site)
+    layer = BernoulliDropout(0.0)
+    layer.site = site
+    return layer
 
 
 def put(model: nn.Module, name: str, module: nn.Module) -> None:

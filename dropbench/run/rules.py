@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from dropbench.catalog.dropouts import VARIANTS, variant_of
 from dropbench.catalog.models import MODEL_OF, TABLE, recipe_of
+from dropbench.catalog.user_code import library_of
 from dropbench.errors import UsageError
 from dropbench.run.blocks.dropout import PROBABILITIES
 from dropbench.run.blocks.model import TORCH
@@ -34,6 +35,11 @@ def the_variant_fits(run: Blocks) -> None:
         raise UsageError(
             f"The dropout {name} needs no scaling at test: it has no conventions.",
             f"Leave out `convention`, or use `dropout={scaled}`.",
+        )
+    if library_of(run.model.name) and (variant.activation or name == "standout"):
+        raise UsageError(
+            f"The dropout {name} needs to know the units before it, which {run.model.name} does not tell.",
+            "Use another `dropout`, or one of dropbench's models.",
         )
     if variant.activation not in ("", run.model.activation):
         raise UsageError(
