@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from dropbench.catalog.models import IMAGES
+from dropbench.catalog.user_code import library_of
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.memory import GIB, available_memory_bytes
 from dropbench.datasets.registry import takes
@@ -60,6 +61,8 @@ def _inputs(data: DataSet) -> str:
 
 def _hint(config: RunConfig, data: DataSet) -> str:
     """What to write to have a smaller net."""
+    if library_of(config.model.name):
+        return "Use a smaller net, which dropbench model list shows, or a smaller `batch_size`."
     has_layers = bool(config.model.layers)
     smaller = "fewer units with `layers`" if has_layers else "a smaller `width`, like `width=0.25`"
     if not takes(data.name, "image_size"):

@@ -1,7 +1,9 @@
 """The nets that torchvision and timm have for classifying images: their names, sizes, weights and parts."""
 
 import functools
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, cast
@@ -114,7 +116,8 @@ def build(name: str, input_shape: InputShape, outputs: int, pretrained: bool) ->
     if pretrained:
         _check_weights(name, net)
         try:
-            return of_library(net, input_shape, outputs, pretrained)
+            with _hub_is_quiet(library):
+                return of_library(net, input_shape, outputs, pretrained)
         except OSError as error:
             raise _not_fetched(name, error) from error
     return make(name, nn.Module, hint, _also_on_meta(built))
@@ -138,14 +141,15 @@ def _also_on_meta(built: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
 def _build_torchvision(net: str, input_shape: InputShape, outputs: int, pretrained: bool) -> nn.Module:
     from torchvision import models
 
-    more: dict[str, Any] = {"aux_logits": False} if net in _AUXILIARY else {}
-    if net in _AUXILIARY and not pretrained:
-        more["init_weights"] = True
+    more: dict[str, Any] = {}
+    if pretrained and net == "inception_v3":  # a pretrained googlenet has no other classifiers, untold
+        more = {"aux_logits": False}
     if not pretrained:
-        more["num_classes"] = outputs
-    sized = net.startswith("vit_") and input_shape[1] == input_shape[2]
-    if sized and not pretrained:
-        more["image_size"] = input_shape[1]
+        more = {"num_classes": outputs}
+        if net in _AUXILIARY:
+            more |= {"aux_logits": False, "init_weights": True}
+        if net.startswith("vit_") and input_shape[1] == input_shape[2]:
+            more["image_size"] = input_shape[1]
     model: nn.Module = models.get_model(net, weights="DEFAULT" if pretrained else None, **more)
     if hasattr(model, "transform_input"):  # to what ImageNet's colours were; the data's are standardised
         cast(Any, model).transform_input = False
@@ -245,6 +249,22 @@ def _last_layer(model: nn.Module) -> str:
 def _check_weights(name: str, net: str) -> None:
     if library_of(name) == "timm" and not _timm().is_model_pretrained(net):
         raise UsageError(f"timm has no weights for {net}.", "Leave out `pretrained`, or use another net.")
+
+
+@contextmanager
+def _hub_is_quiet(library: str) -> Iterator[None]:
+    """Keep the hub that timm's weights come from to itself: what ends an attempt is told by an error."""
+    if library != "timm":
+        yield
+        return
+    from huggingface_hub import logging as hub_logging
+
+    level = hub_logging.get_verbosity()
+    hub_logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        hub_logging.set_verbosity(level)
 
 
 def _not_fetched(name: str, error: OSError) -> DropbenchError:
