@@ -15,6 +15,9 @@ import torchvision
 from scipy import stats
 from torch import nn
 
+import dropbench as db
+from dropbench.api.sweep import sweep_agenda
+from dropbench.cli.main import run
 from dropbench.datasets.dataset import DataSet
 from dropbench.dropout.control import dropout_layers, monte_carlo, set_streams
 from dropbench.dropout.residual import StochasticDepth
@@ -24,10 +27,12 @@ from dropbench.engine.halving import halves_weights
 from dropbench.engine.monte_carlo import monte_carlo_passes
 from dropbench.engine.train import train
 from dropbench.errors import DropbenchError, UsageError
-from dropbench.experiments.workbench import Workbench
+from dropbench.experiments.workbench import Agenda, Workbench
 from dropbench.models import zoo
 from dropbench.models.build import build_model, make_module
 from dropbench.models.library import check_images
+from dropbench.report.sweep.command import sweep_commands
+from dropbench.report.sweep.lines import horizontal_axis
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import Machine
 
@@ -321,3 +326,57 @@ def test_a_pretrained_net_has_its_weights_and_a_new_classifier(net, channels, mo
     trained = {name for name, parameter in mine.items() if parameter.requires_grad}
     assert trained == mine.keys() - theirs.keys()
     assert len(trained) == 2
+
+
+def test_the_default_of_p_is_not_meant_where_the_head_is_told(tmp_path, monkeypatch):
+    told = {"model": RESNET, "p_head": "0,0.5", "epochs": 1, "seeds": 1, "out": tmp_path}
+    agenda = sweep_agenda(images(), **told)
+    assert [(run.dropout.p_drop, run.dropout.p_drop_head) for run in agenda.todo] == [(0, 0), (0, 0.5)]
+    both = sweep_agenda(images(), **{**told, "model": VIT, "p": 0.2})
+    assert {run.dropout.p_drop for run in both.todo} == {0.0, 0.2}
+    given = {}
+    monkeypatch.setattr(
+        "dropbench.api.sweep.sweep_agenda", lambda data, **told: given.update(told) or Agenda()
+    )
+    for flags, expected in (([], "0.1..0.8"), (["--p-head", "0.5"], None), (["--p", "0.3"], "0.3")):
+        given.clear()
+        assert run(["sweep", "--dry-run", *flags]) == 0
+        assert given.get("p_drop") == expected
+
+
+def test_a_sweep_of_the_head_is_one_table_along_it(tmp_path):
+    done = db.sweep(
+        images(),
+        model=RESNET,
+        p_head=[0.25, 0.5],
+        p_residual=[0.0, 0.5],
+        epochs=1,
+        seeds=1,
+        out=tmp_path,
+        jobs=1,
+    )
+    assert not done.outcome.unsuccessful
+    assert set(done.frame["p_drop_head"]) == {0, 0.25, 0.5}
+    (subject,) = done.report.subjects
+    assert subject.sweep.varying == ("p_drop_head", "p_drop_residual")
+    assert horizontal_axis(subject.sweep) == "p_drop_head"
+    (command,) = sweep_commands(subject.sweep)
+    assert f"--p 0 --p-head 0.25,0.5 --p-residual 0,0.5 --model {RESNET} " in command
+    assert not db.sweep(
+        images(), model=RESNET, p_head=[0.25, 0.5], p_residual=[0.0, 0.5], epochs=1, seeds=1, out=tmp_path
+    ).outcome.ok, "it is resumed"
+
+
+def test_the_list_of_nets_is_searched(capsys):
+    assert run(["model", "list"]) == 0
+    written = capsys.readouterr()
+    assert "lecture-cnn" in written.out
+    assert "torchvision:resnet18    " in written.out
+    assert "11,689,512" in written.out
+    assert "timm has 1," in written.err
+    assert run(["model", "list", "VIT_tiny*224"]) == 0
+    written = capsys.readouterr().out
+    assert "timm:vit_tiny_patch16_224" in written
+    assert "resnet" not in written
+    assert run(["model", "list", "resnett18", "--json"]) == 2
+    assert "Did you mean 'timm:resnet18'?" in capsys.readouterr().err
