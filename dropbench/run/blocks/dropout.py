@@ -72,6 +72,7 @@ class DropoutSettings(Block):
         0.0,
         help="Probability of dropping a unit that goes into the classifier of a net of torchvision or timm.",
         flag="--p-head",
+        says_default="0",
         panel=PANEL,
         commands=OF_CLASSIFIERS,
         parse=parse_probabilities,
@@ -87,6 +88,7 @@ class DropoutSettings(Block):
         help="Largest probability of leaving out a residual branch for an example (stochastic depth, Huang "
         "et al. 2016), in nets of torchvision and timm that have it; other branches have their share of it.",
         flag="--p-residual",
+        says_default="0",
         panel=PANEL,
         commands=OF_CLASSIFIERS,
         parse=parse_probabilities,
