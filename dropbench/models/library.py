@@ -104,12 +104,12 @@ def check_images(
     name, side = config.model.name, "×".join(map(str, input_shape[1:]))
     tiny: list[str] = []
 
-    def look(module: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
-        if given and given[0].ndim == 4 and max(given[0].shape[2:]) == 1:
+    def look(module: nn.Module, given: object, maps: torch.Tensor) -> None:
+        if max(maps.shape[2:]) == 1:
             tiny.append(type(module).__name__)
 
     wide = [each for each in model.modules() if isinstance(each, nn.Conv2d) and max(each.kernel_size) > 1]
-    hooks = [each.register_forward_pre_hook(look) for each in wide]
+    hooks = [each.register_forward_hook(look) for each in wide]
     try:
         with torch.no_grad(), torch.device("meta"):
             made = model.eval()(torch.empty(2, *input_shape))
@@ -128,7 +128,7 @@ def check_images(
         )
     if tiny and max(input_shape[1:]) > 1:
         return (
-            f"Images of {side} pixels shrink to 1×1 before {len(tiny)} of the convolutions of {name}, which "
+            f"Images of {side} pixels shrink to 1×1 in {len(tiny)} of the convolutions of {name}, which "
             f"was made for larger ones. {mend}"
         )
     return ""

@@ -278,6 +278,8 @@ def test_images_that_shrink_to_nothing_are_told(told):
     assert "32×32 pixels shrink to 1×1" in said
     assert "Use `small_images` or another net" in said
     assert not [sentence for sentence in told[:before] if "shrink" in sentence]
+    bound(images(side=28), model="timm:vit_tiny_patch16_224")
+    assert "28×28 pixels shrink to 1×1" in told[-1], "a single patch"
 
 
 def test_timm_is_named_where_it_is_missing(monkeypatch):
