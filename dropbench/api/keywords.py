@@ -8,6 +8,7 @@ from typing import Any
 from dropbench.catalog.objects import name_of
 from dropbench.catalog.user_code import tidied
 from dropbench.errors import UsageError, unknown_name
+from dropbench.run.blocks.dropout import OF_LIBRARIES
 from dropbench.run.config import SETTINGS, find_setting
 from dropbench.run.machine import Machine, Policy
 
@@ -73,7 +74,8 @@ def sort_out(told: Mapping[str, Any], **defaults: Any) -> Keywords:
     """Sort the keywords of a call; None is as if it were not told.
 
     A number for ``dropout`` is the probability of dropping a hidden unit. Text is read as on the command
-    line: ``p="0.1..0.8"``. ``defaults`` are the call's own, of settings by their names.
+    line: ``p="0.1..0.8"``. ``defaults`` are the call's own, of settings by their names; that of p_drop is not
+    meant where a probability of OF_LIBRARIES is told.
 
     Raises:
         UsageError: for a keyword that nothing knows, or a value that cannot be read.
@@ -95,6 +97,8 @@ def sort_out(told: Mapping[str, Any], **defaults: Any) -> Keywords:
             if setting in settings:
                 raise UsageError(f"`{setting}` is told twice.", f"Leave out `{name}`.")
             settings[setting] = values_of(setting, value)
+    if any(name in settings for name in OF_LIBRARIES):
+        defaults.pop("p_drop", None)
     own = {name: values_of(name, value) for name, value in defaults.items() if name not in settings}
     return Keywords({**own, **settings}, Machine(**machine), Policy(**policy))
 

@@ -12,7 +12,7 @@ from typing import Any
 from dropbench.catalog.code_files import ENDING
 from dropbench.catalog.optimizers import ADAMW, MUON, OPTIMIZERS, SGD, rate_of_class, rates_like
 from dropbench.catalog.registry import Registry
-from dropbench.catalog.user_code import is_user_code
+from dropbench.catalog.user_code import is_user_code, library_of
 from dropbench.errors import UsageError
 
 InputShape = tuple[int, ...]
@@ -143,6 +143,16 @@ _OWN = Recipe(
     init="torch",
     on_tables={},
 )
+_LIBRARY = Recipe(
+    "",
+    "a net of torchvision or timm",
+    ("conv", "hidden", "head", "residual"),
+    epochs=10,
+    learning_rate=0.02,
+    adaptive_rates={ADAMW: 0.001, MUON: 0.001},
+    weight_decay=5e-4,
+    init="torch",
+)
 
 
 def defaults_of(setting: str) -> dict[Any, list[str]]:
@@ -168,16 +178,18 @@ def defaults_of(setting: str) -> dict[Any, list[str]]:
 
 
 def recipe_of(model: str) -> Recipe:
-    """Return the recipe of ``model``, which is one of RECIPES or the user's own: ``package.module:factory``.
+    """Return the recipe of ``model``: one of RECIPES, ``library:net`` or ``package.module:factory``.
 
-    A model of the user's own has the training defaults of the lecture's CNN.
+    Whether a library has the net is found out when it is built (dropbench.models.library).
 
     Raises:
-        UsageError: if it is neither.
+        UsageError: if it is none of these.
 
     """
     if is_user_code(model):
         return _OWN
     if model.endswith(ENDING):
         raise UsageError(f"{model} is a file, no model.", f"Write {model}:NAME, its function or class.")
+    if library_of(model):
+        return _LIBRARY
     return RECIPES.find(model)

@@ -31,8 +31,13 @@ _NOT_THE_USERS = tuple(
 
 def is_user_code(name: str) -> bool:
     """Return whether ``name`` has the form ``package.module:attribute``, and is no net of a library."""
+    return ":" in name and not library_of(name)
+
+
+def library_of(name: str) -> str:
+    """Return the library of a net that is named ``library:net``, one of LIBRARIES; empty for other names."""
     library, colon, _ = name.partition(":")
-    return bool(colon) and library not in LIBRARIES
+    return library if colon and library in LIBRARIES else ""
 
 
 def tidied(name: str) -> str:

@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 import dropbench
-from dropbench.cli import compare_bagging, data, doctor, features, paper, report, speed, sweep, train, verify
+from dropbench.cli import (
+    compare_bagging,
+    data,
+    doctor,
+    features,
+    models,
+    paper,
+    report,
+    speed,
+    sweep,
+    train,
+    verify,
+)
 from dropbench.cli.console import fail, tell, tell_what_is_logged
 from dropbench.errors import DropbenchError
 
@@ -29,6 +41,7 @@ app.command("speed")(speed.speed)
 app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
+app.add_typer(models.app, name="model")
 
 
 def _show_version(wanted: bool) -> None:

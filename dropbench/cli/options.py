@@ -80,7 +80,8 @@ def takes(
     """Give a command an option for each declaration that it offers, and ``--config``.
 
     The command's last parameter, ``given``, receives the Keywords of those that were told. ``lists`` says
-    that settings may have several values; ``defaults`` are the command's own, by the names of settings.
+    that settings may have several values; ``defaults`` are the command's own, by the names of settings. That
+    of p_drop is not meant where units are told to be dropped at sites that only nets of libraries have.
     """
     offered = [each for group in declared for each in group if each.offered_by(command)]
 
@@ -99,6 +100,8 @@ def takes(
             found = {each.name: values.pop(each.name) for each in offered}
             del values["config"]  # its callback has made it the defaults of the others
             given = {each.name: found[each.name] for each in offered if _is_told(each, found[each.name])}
+            if not any(name in given for name in dropout.OF_LIBRARIES):
+                given = {**defaults, **given}
             function(**values, given=given)
 
         wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -124,10 +127,12 @@ def _parameter(each: Declaration, lists: bool, default: str | None) -> inspect.P
         more["metavar"] = _metavar(each, lists)
         if each.choices:
             more["autocompletion"] = lambda: list(each.choices)
-    start: Any = default
-    if start is None and (each.from_recipe or each.says_default or each.default is None):
+    start: Any = None
+    if default is not None:
+        more["show_default"] = default
+    elif each.from_recipe or each.says_default or each.default is None:
         more["show_default"] = default_text(each)
-    elif start is None:
+    else:
         start = each.text(each.default) if each.parse else each.default
     annotation = Annotated[kind | None, option(each.flag, each.help, each.panel, **more)]  # type: ignore[valid-type]
     return inspect.Parameter(each.name, _KEYWORD, default=start, annotation=annotation)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from dropbench.catalog.user_code import is_user_code
+from dropbench.catalog.user_code import is_user_code, library_of
 from dropbench.dropout.layer import DropoutLayer
 from dropbench.dropout.stream import Stream
 from dropbench.errors import UsageError
@@ -78,7 +78,7 @@ def schedule_strength(config: RunConfig, epoch: int) -> float:
 
 
 def rates(model: nn.Module) -> dict[str, float]:
-    """Return the mean drop probability in force at each kind of site (input, conv, hidden)."""
+    """Return the mean drop probability in force at each kind of site, one of PROBABILITIES."""
     found: dict[str, list[float]] = {}
     for layer in dropout_layers(model):
         found.setdefault(layer.site, []).append(layer.rate())
@@ -123,7 +123,8 @@ def tapped(taps: dict[DropoutLayer, Callable[[torch.Tensor], torch.Tensor]]) -> 
 def copies_fit(config: RunConfig) -> bool:
     """Return whether a tap may enlarge the batch at a site, because all later layers see only its output.
 
-    This does not hold for a model of the user's own, which may have connections around the site, nor for
-    standout, which also sees the pre-activations.
+    This does not hold for a model of the user's own or of a library, which may have connections around the
+    site, nor for standout, which also sees the pre-activations.
     """
-    return not is_user_code(config.model.name) and config.dropout.variant != "standout"
+    foreign = is_user_code(config.model.name) or library_of(config.model.name)
+    return not foreign and config.dropout.variant != "standout"

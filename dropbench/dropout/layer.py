@@ -16,8 +16,8 @@ from dropbench.kernels.draws import Draw
 class Site:
     """The place of a dropout layer in a model.
 
-    ``name`` is ``input``, ``conv`` or ``hidden``. ``before`` is the next layer, which the units go into, or
-    None if the model does not name it. ``convention`` is the run's.
+    ``name`` is ``input``, ``conv``, ``hidden`` or ``head``. ``before`` is the next layer, which the
+    units go into, or None if the model does not name it. ``convention`` is the run's.
     """
 
     name: str

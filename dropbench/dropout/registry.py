@@ -14,7 +14,7 @@ from dropbench.run.config import RunConfig
 
 
 def make_dropout(config: RunConfig, site: str, before: nn.Module | None = None) -> DropoutLayer:
-    """Return a dropout layer of ``config``'s variant for ``site`` (input, conv or hidden).
+    """Return a dropout layer of ``config``'s variant for ``site``: input, conv, hidden or head.
 
     ``before`` is the next layer, which the units go into. It is not a submodule of the dropout layer.
 

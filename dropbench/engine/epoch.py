@@ -143,7 +143,7 @@ def steps_of(step: Step, images: int, device: torch.device, graph: bool) -> Step
     They do not fit the CPU, which has none, code of the user's own, which may change with every step, and
     optimizers that count their steps on the host.
     """
-    fits = is_captured(step.config.optimizer.name) and not step.config.with_user_code
+    fits = is_captured(step.config.optimizer.name) and not step.config.with_foreign_code
     if graph and device.type == "cuda" and fits:
         return GraphSteps(step, images, device, CudaLane(device))
     return EagerSteps(step, device)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from dropbench.catalog.user_code import library_of
 from dropbench.dropout.control import copies_fit, dropout_layers, monte_carlo, tapped
 from dropbench.dropout.layer import DropoutLayer
 from dropbench.engine.batches import Examples
@@ -74,8 +75,8 @@ def monte_carlo_passes(
 ) -> torch.Tensor:
     """Return the outputs of passes with new masks, ``(samples, examples, outputs)`` in float32.
 
-    If ``config`` has dropout at hidden sites only, the layers before the first one (a CNN's convolutions) are
-    computed once.
+    If ``config`` has dropout at hidden sites only, or at the head of a library's net only, the layers before
+    the first one (a CNN's convolutions) are computed once.
     """
     parts = _of_batches(model, examples, positions, precision, samples, config, lambda outputs: outputs)
     return torch.cat(parts, dim=1)
@@ -108,8 +109,13 @@ def _of_batches(
 
 
 def _first_hidden(model: nn.Module, config: RunConfig) -> DropoutLayer | None:
-    """Return the first hidden site if all passes can share the layers before it; else None."""
-    if not copies_fit(config) or config.dropout.p_drop_input or config.dropout.p_drop_conv:
+    """Return the first site with masks if all passes can share the layers before it; else None."""
+    drops = config.dropout
+    if library_of(config.model.name):  # whose last layer alone is known to see nothing but the head
+        if drops.p_drop or drops.p_drop_conv or drops.p_drop_residual:
+            return None
+        return next(layer for layer in dropout_layers(model) if layer.site == "head")
+    if not copies_fit(config) or drops.p_drop_input or drops.p_drop_conv:
         return None
     return next((layer for layer in dropout_layers(model) if layer.site == "hidden"), None)
 

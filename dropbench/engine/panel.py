@@ -28,8 +28,13 @@ _BATCH = 32  # examples, each with 46 choices of units
 
 
 def hidden_sites(model: nn.Module) -> list[DropoutLayer]:
-    """Return the hidden dropout sites, whose units are measured; raise UsageError if there are none."""
-    sites = [layer for layer in dropout_layers(model) if layer.site == "hidden" and not layer.within]
+    """Return the hidden dropout sites, whose units are measured; raise UsageError if there are none.
+
+    Of a library's net it is the head alone: its other sites may have millions of units, or be in attention.
+    """
+    layers = dropout_layers(model)
+    sites = [layer for layer in layers if layer.site == "head"]
+    sites = sites or [layer for layer in layers if layer.site == "hidden" and not layer.within]
     if not sites:
         raise UsageError(
             "This model has no hidden dropout site whose units could be measured.", "Leave out `panel`."

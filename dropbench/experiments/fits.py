@@ -1,16 +1,23 @@
 """Whether a net is of a size that this machine can train, asked before anything is made."""
 
+import logging
+
 import torch
 from torch import nn
 
 from dropbench.catalog.models import IMAGES
+from dropbench.catalog.user_code import library_of
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.memory import available_memory_bytes, too_much
 from dropbench.datasets.registry import takes
 from dropbench.engine.need import least_memory
 from dropbench.errors import UsageError
+from dropbench.models import zoo
+from dropbench.models.library import check_images
+from dropbench.models.stem import find_stem
 from dropbench.run.config import RunConfig
 
+_log = logging.getLogger(__name__)
 MOST_WEIGHTS = 100_000_000
 """Weights of a net that nobody has by accident; the largest of the 2014 paper has 74 million on MNIST."""
 _SETTINGS_OF_SIZE = ("layers", "width")
@@ -50,6 +57,8 @@ def _inputs(data: DataSet) -> str:
 
 def _hint(config: RunConfig, data: DataSet) -> str:
     """What to write to have a smaller net."""
+    if library_of(config.model.name):
+        return "Use a smaller net, which dropbench model list shows, or a smaller `batch_size`."
     has_layers = bool(config.model.layers)
     smaller = "fewer units with `layers`" if has_layers else "a smaller `width`, like `width=0.25`"
     if not takes(data.name, "image_size"):
@@ -58,3 +67,27 @@ def _hint(config: RunConfig, data: DataSet) -> str:
     if height * width > _USUAL_SIDE**2:
         return f"Write `image_size={_USUAL_SIDE}`, or another size that the images are brought to."
     return f"Write a smaller `image_size`, {smaller}, or a smaller `batch_size`."
+
+
+def check_library_net(config: RunConfig, data: DataSet, model: nn.Module) -> None:
+    """Try a library's net, which is on the device ``meta``, on the data's shape; fetch its weights, if any.
+
+    A net that shrinks such images to nothing before it ends is told by a warning. Workers find the weights
+    in the library's cache.
+
+    Raises:
+        UsageError: if the net cannot take such images, or there are no weights for it.
+        DropbenchError: if the weights cannot be fetched.
+
+    """
+    name = config.model.name
+    side = zoo.side_of(name)
+    smaller = "`small_images` or " if find_stem(model) and not config.model.pretrained else ""
+    mend = f"Use {smaller}another net."
+    if takes(data.name, "image_size"):
+        mend = f"Add {smaller}`image_size={side}`, the size that it was made for."
+    told = check_images(getattr(model, "net", model), config, data.input_shape, data.outputs, mend)
+    if told:
+        _log.warning(told)
+    if config.model.pretrained:
+        zoo.build(name, data.input_shape, data.outputs, pretrained=True)

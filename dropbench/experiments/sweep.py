@@ -7,10 +7,11 @@ from typing import Any
 
 from dropbench.catalog.dropouts import variant_of
 from dropbench.kernels.draws import chance_of
+from dropbench.run.blocks import dropout
 from dropbench.run.config import SETTINGS, RunConfig
 
 _log = logging.getLogger(__name__)
-PROBABILITIES = ("p_drop", "p_drop_input", "p_drop_conv")
+PROBABILITIES = tuple(dropout.PROBABILITIES.values())
 
 
 def expand(

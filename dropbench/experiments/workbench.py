@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 
 from dropbench.catalog.objects import is_of_session
-from dropbench.catalog.user_code import is_user_code, source_key
+from dropbench.catalog.user_code import is_user_code, library_of, source_key
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.repeated import warn_of_repeated_images
 from dropbench.datasets.split import split
@@ -21,12 +21,13 @@ from dropbench.engine.inputs import white_of
 from dropbench.engine.panel import hidden_sites
 from dropbench.engine.penalties import check_compiles
 from dropbench.errors import UsageError
-from dropbench.experiments.fits import check_fits
+from dropbench.experiments.fits import check_fits, check_library_net
 from dropbench.experiments.trial import try_nets
 from dropbench.models.build import make_module
 from dropbench.results import predictions
 from dropbench.results.read import with_panel
 from dropbench.results.store import Store
+from dropbench.run.blocks.dropout import PROBABILITIES
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import AUTOMATIC, CAREFUL, Machine, Policy
 from dropbench.run.result import EpochRecord, RunResult, kept_arrays
@@ -110,6 +111,8 @@ class Workbench:
                 continue  # which may read values, and is tried in earnest
             with torch.device("meta"):  # builds the shapes only, without memory or time
                 model = make_module(data.input_shape, data.outputs, config)
+            if library_of(config.model.name):
+                check_library_net(config, data, model)
             check_fits(config, data, model, self.device)
             if self.extras.panel:
                 hidden_sites(model)
@@ -143,9 +146,7 @@ def _architecture(config: RunConfig) -> RunConfig:
     return config.replace(
         seed=0,
         member=0,
-        p_drop=any_p(config.dropout.p_drop),
-        p_drop_input=any_p(config.dropout.p_drop_input),
-        p_drop_conv=any_p(config.dropout.p_drop_conv),
+        **{name: any_p(getattr(config.dropout, name)) for name in PROBABILITIES.values()},
     )
 
 

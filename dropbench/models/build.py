@@ -14,7 +14,8 @@ from dropbench.dropout.stream import Stream
 from dropbench.models.gaussian import GaussianNet
 from dropbench.models.initialise import correct, initialise
 from dropbench.models.lazy import materialise
-from dropbench.models.sites import place_sites
+from dropbench.models.library import make_net
+from dropbench.models.sites import check_sites, place_sites
 from dropbench.run.blocks.model import CORRECTED, TORCH
 from dropbench.run.config import RunConfig
 from dropbench.run.streams import key_of, torch_generator
@@ -39,6 +40,8 @@ def make_module(input_shape: InputShape, classes: int, config: RunConfig) -> nn.
         torch.default_generator.set_state(generator.get_state())
         if user_code.is_user_code(config.model.name):
             model = _own_model(input_shape, classes, config)
+        elif user_code.library_of(config.model.name):
+            model = make_net(input_shape, classes, config)
         else:
             module_name, _, attribute = RECIPES[config.model.name].factory.partition(":")
             factory = cast(ModelFactory, getattr(import_module(module_name), attribute))
@@ -52,6 +55,8 @@ def _own_model(input_shape: InputShape, classes: int, config: RunConfig) -> nn.M
     model = user_code.make(config.model.name, nn.Module, hint, factory, input_shape, classes, config)
     materialise(model, input_shape, config.model.name)
     place_sites(model, config)
+    where = 'Put torch.nn.Dropout or make_dropout(config, "input") where units are to be dropped.'
+    check_sites(model, config, where)
     return model
 
 

@@ -3,12 +3,13 @@
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from dropbench.dropout.bernoulli import BernoulliDropout
 from dropbench.dropout.control import dropout_layers
 from dropbench.dropout.layer import DropoutLayer
 from dropbench.dropout.registry import make_dropout
 from dropbench.dropout.within import SITE, WithinDropout, control
 from dropbench.errors import UsageError
-from dropbench.run.blocks.dropout import SITES
+from dropbench.run.blocks.dropout import PROBABILITIES
 from dropbench.run.config import RunConfig
 
 _OF_MAPS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.FeatureAlphaDropout)
@@ -25,8 +26,7 @@ def place_sites(model: nn.Module, config: RunConfig) -> None:
       derived from torch's dropout layers.
 
     Raises:
-        UsageError: if the model lacks a site where ``config`` drops units, or cannot have the noise that it
-            wants.
+        UsageError: if the model cannot have the noise that it wants.
 
     """
     modules: list[tuple[str, nn.Module]] = list(model.named_modules(remove_duplicate=False))
@@ -36,19 +36,38 @@ def place_sites(model: nn.Module, config: RunConfig) -> None:
         if _in_a_site(model, parent_name) or parent._modules.get(attribute) is not module:
             continue  # which was replaced under another name of its parent
         if type(module) in _REPLACED:
-            setattr(parent, attribute, make_dropout(config, _site_of(module)))
+            setattr(parent, attribute, _layer(config, _site_of(module)))
         elif (own := _own_probability(module)) and not hasattr(module, SITE):
             _control(name, module, own, config)
         elif isinstance(module, nn.TransformerEncoderLayer):
             # torch's fast path for evaluation knows nothing of its submodules, and so nothing of their sites.
             module.activation_relu_or_gelu = 0
-    sites = {layer.site for layer in dropout_layers(model)}
-    for site in SITES:
-        if config.dropout.p_at(site) and site not in sites:
+
+
+def put(model: nn.Module, name: str, module: nn.Module) -> None:
+    """Put ``module`` in the place of the one that is called ``name`` within ``model``."""
+    parent, _, attribute = name.rpartition(".")
+    setattr(model.get_submodule(parent), attribute, module)
+
+
+def check_sites(model: nn.Module, config: RunConfig, hint: str) -> None:
+    """Raise UsageError, with ``hint``, if ``config`` drops units at a kind of site that ``model`` lacks."""
+    there = {layer.site for layer in dropout_layers(model)}
+    for site in PROBABILITIES:
+        if config.dropout.p_at(site) and site not in there:
             raise UsageError(
                 f"The model {config.model.name} has no {site} dropout site where units could be dropped.",
-                'Put torch.nn.Dropout or make_dropout(config, "input") where units are to be dropped.',
+                hint,
             )
+
+
+def _layer(config: RunConfig, site: str) -> DropoutLayer:
+    """The dropout of a site; where it drops nothing, no variant that wants to know the next layer."""
+    if config.dropout.p_at(site):
+        return make_dropout(config, site)
+    layer = BernoulliDropout(0.0)
+    layer.site = site
+    return layer
 
 
 def _site_of(module: nn.Module) -> str:

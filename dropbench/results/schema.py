@@ -59,6 +59,7 @@ RUNS = _table(
         "learned_p_drop",
         "learned_p_drop_input",
         "learned_p_drop_conv",
+        "learned_p_drop_head",
         "images_per_second",
         "seconds",
         "train_seconds",

@@ -4,16 +4,16 @@ from collections.abc import Callable
 
 from dropbench.catalog.dropouts import VARIANTS, variant_of
 from dropbench.catalog.models import MODEL_OF, TABLE, recipe_of
+from dropbench.catalog.user_code import library_of
 from dropbench.errors import UsageError
+from dropbench.run.blocks.dropout import PROBABILITIES
 from dropbench.run.blocks.model import TORCH
 from dropbench.run.blocks.together import Blocks
-
-_SITES = {"input": "p_drop_input", "conv": "p_drop_conv", "hidden": "p_drop"}
 
 
 def the_model_has_the_sites(run: Blocks) -> None:
     """Units are dropped only where the model has dropout sites."""
-    for site, name in _SITES.items():
+    for site, name in PROBABILITIES.items():
         if run.dropout.p_at(site) and site not in recipe_of(run.model.name).sites:
             raise UsageError(
                 f"The model {run.model.name} has no {site} dropout site.", f"Leave out `{name}`."
@@ -35,6 +35,11 @@ def the_variant_fits(run: Blocks) -> None:
         raise UsageError(
             f"The dropout {name} needs no scaling at test: it has no conventions.",
             f"Leave out `convention`, or use `dropout={scaled}`.",
+        )
+    if library_of(run.model.name) and (variant.activation or name == "standout"):
+        raise UsageError(
+            f"The dropout {name} needs to know the units before it, which {run.model.name} does not tell.",
+            "Use another `dropout`, or one of dropbench's models.",
         )
     if variant.activation not in ("", run.model.activation):
         raise UsageError(
@@ -83,10 +88,10 @@ def the_schedule_fits_the_epochs(run: Blocks) -> None:
 
 
 def own_models_start_by_themselves(run: Blocks) -> None:
-    """A model of the user's own has the weights that it makes."""
+    """A model of the user's own or of a library has the weights that it makes."""
     if run.model.init != TORCH and not recipe_of(run.model.name).factory:
         raise UsageError(
-            f"The model {run.model.name} is your own and makes its initial weights itself.",
+            f"The model {run.model.name} makes its initial weights itself.",
             "Leave out `init`.",
         )
 

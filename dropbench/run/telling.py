@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from dropbench.catalog.models import MODEL_OF, RECIPES
+from dropbench.catalog.models import MODEL_OF, RECIPES, recipe_of
 from dropbench.catalog.optimizers import SGD
+from dropbench.catalog.user_code import library_of
 from dropbench.run.config import SETTINGS, RunConfig
 from dropbench.run.result import RunResult
 
@@ -24,7 +25,7 @@ def usual(name: str, model: str, inputs: str, optimizer: str = SGD) -> Any:
     each = SETTINGS[name]
     if name == "model":
         return MODEL_OF[inputs]
-    recipe = RECIPES.get(model) or RECIPES["lecture-cnn"]
+    recipe = recipe_of(model) if library_of(model) else RECIPES.get(model) or RECIPES["lecture-cnn"]
     return recipe.default(name, inputs, optimizer) if each.from_recipe else each.untold
 
 

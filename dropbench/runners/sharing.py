@@ -60,7 +60,7 @@ class Workload:
     @property
     def replays(self) -> bool:
         """Whether CUDA replays all steps, without which one run takes all the time of a thread."""
-        return self.graph and not any(config.with_user_code for config in self.configs)
+        return self.graph and not any(config.with_foreign_code for config in self.configs)
 
     def runs_on_each(self, gpus: Sequence[Gpu], cores: int) -> int:
         """Return how many runs pay on every one of ``gpus``: as many as on the one that takes fewest.

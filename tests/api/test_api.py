@@ -316,7 +316,7 @@ def test_failed_runs_are_warned_of(blobs, tmp_path, caplog):
         (lambda: db.train("mnist5k", p=0.2, dropout=0.5), "told twice"),
         (lambda: db.train("mnist5k", jobs=2), "`jobs` is for several runs"),
         (lambda: db.train("mnist5k", runner="process"), "`runner` is for several runs"),
-        (lambda: db.train("mnist5k", model="torchvision:resnet18"), "Unknown model"),
+        (lambda: db.train("mnist5k", model="resnet18"), "Unknown model"),
         (lambda: db.sweep("mnist5k", seeds=[0, 1]), "`seeds` is .0, 1."),
         (lambda: db.sweep("mnist5k", seed=3), "`seed` is for one run"),
         (lambda: db.sweep("mnist5k", model="autoencoder"), "does not classify"),

@@ -295,7 +295,8 @@ def test_flags_from_variables_and_a_file_with_the_command_line_above_both(tmp_pa
 
 def test_every_option_is_a_variable_named_like_it():
     group = typer.main.get_command(app)
-    commands = [*group.commands.values(), *group.commands["data"].commands.values()]
+    groups = group.commands["data"], group.commands["model"]
+    commands = [*group.commands.values(), *(each for one in groups for each in one.commands.values())]
     options = [each for command in commands for each in command.params if each.opts[0].startswith("--")]
     named = {each.opts[0]: each.envvar for each in options if each.name != "help"}
     assert {"--p", "--data-dir", "--baseline", "--html", "--config"} <= named.keys()
@@ -446,7 +447,18 @@ def test_what_is_wrong_outside_is_one_line_and_one(tmp_path, arguments, said):
 
 @pytest.mark.parametrize(
     "command",
-    ["train", "sweep", "compare-bagging", "speed", "verify", "report", "doctor", "data list", "data prepare"],
+    [
+        "train",
+        "sweep",
+        "compare-bagging",
+        "speed",
+        "verify",
+        "report",
+        "doctor",
+        "data list",
+        "data prepare",
+        "model list",
+    ],
 )
 def test_every_help_states_two_examples(tmp_path, command):
     done = dropbench(*command.split(), "--help", cwd=tmp_path, NO_COLOR="1")

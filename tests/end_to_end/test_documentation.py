@@ -45,6 +45,7 @@ ALWAYS = {
     "verify": {},
     "doctor": {},
     "data": {},
+    "model": {},
     "report": {},  # of the folders results, old and new; see the fixture recorded
 }
 # Then what these options are given where the documentation gives them something. All others stay.

@@ -16,7 +16,9 @@ CHANGES = {
     "snapshots": 3, "width": 0.5, "widened": True, "l1": 0.1, "kl_sparsity": 0.1, "init": "he",
     "pixels": "unit", "patience": 2, "random_numbers": "mt19937", "augment": "flip", "optimizer": "adamw",
     "clip_norm": 1.0, "label_smoothing": 0.1,
+    "p_drop_head": 0.1, "p_drop_residual": 0.1, "pretrained": True, "small_images": True,
 }  # fmt: skip
+OF_LIBRARIES = ("p_drop_head", "p_drop_residual", "pretrained", "small_images")
 OF_SOURCE = {
     "data": "cifar10", "task": "regression", "target": "y", "test_file": "f", "test_share": 0.3,
     "image_size": "8", "fit": "pad", "skip_unreadable": True, "inputs": "table",
@@ -25,7 +27,7 @@ OF_SOURCE = {
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_every_field_that_changes_a_number_changes_the_run_id(name):
-    base = RunConfig(p_drop=0.5)
+    base = RunConfig(model="torchvision:vgg11") if name in OF_LIBRARIES else RunConfig(p_drop=0.5)
     assert base.replace(**{name: CHANGES[name]}).run_id != base.run_id
 
 
@@ -39,6 +41,8 @@ def test_the_mlp_has_its_own_fields():
     maxout, sparse = base.replace(activation="maxout"), base.replace(kl_sparsity=0.1)
     assert maxout.run_id != maxout.replace(pieces=2).run_id
     assert sparse.run_id != sparse.replace(sparsity_target=0.1).run_id
+    pretrained = RunConfig(model="torchvision:vgg11", pretrained=True)
+    assert pretrained.run_id != pretrained.replace(frozen=True).run_id
     assert set(SETTINGS) == {
         *CHANGES,
         "pieces",
@@ -48,6 +52,7 @@ def test_the_mlp_has_its_own_fields():
         "cutoff_epoch",
         "tied",
         "optimizer_options",
+        "frozen",
         *OF_SOURCE,
     }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dropbench.catalog.arms import ARMS, BUDGETS, DEFAULT_ARMS, Arm, check_arms, reference_under
 from dropbench.catalog.dropouts import variant_of
 from dropbench.errors import UsageError
+from dropbench.run.blocks.dropout import PROBABILITIES
 from dropbench.run.config import RunConfig
 
 
@@ -94,7 +95,7 @@ class ComparisonPlan:
         one = self.setting.replace(seed=seed, mc_samples=0)
         one = one.replace(**kind.changes)
         if not kind.drops:
-            one = one.replace(p_drop=0.0, p_drop_input=0.0, p_drop_conv=0.0)
+            one = one.replace(**dict.fromkeys(PROBABILITIES.values(), 0.0))
         if kind.many:
             one = one.replace(width=self.narrow * one.model.width)
             return tuple(one.replace(member=member) for member in range(self.members))

@@ -6,15 +6,13 @@ from typing import Any
 
 from dropbench.report.apart import words_apart
 from dropbench.report.figure import Axis
-from dropbench.report.sweep.sweep import Setting, Sweep, axis_text, sortable
+from dropbench.report.sweep.sweep import PROBABILITIES, Setting, Sweep, axis_text, sortable
 from dropbench.run import telling
+from dropbench.run.config import SETTINGS
 
-_NUMBERS = ("p_drop", "p_drop_input", "p_drop_conv", "train_size")
+_NUMBERS = (*PROBABILITIES, "train_size")
 AXIS_LABELS = {
-    "p_drop": "p_drop, probability of dropping a hidden unit",
-    "p_drop_input": "p_drop at the input",
-    "p_drop_conv": "p_drop after the convolutions",
-    "train_size": "training examples",
+    **{name: SETTINGS[name].label for name in _NUMBERS},
     "passes": "k, thinned nets averaged for each image",
 }
 _LOG = ("train_size", "passes")

@@ -13,6 +13,7 @@ from dropbench.report.scale import DOUBLED, Scale, scale_of
 from dropbench.report.sweep.tuning import Budget, Tuning, tuned_columns
 from dropbench.report.table import NONE, Column, Row
 from dropbench.run import telling
+from dropbench.run.blocks import dropout
 from dropbench.run.blocks.model import TORCH
 from dropbench.run.config import SETTINGS
 
@@ -22,7 +23,7 @@ SETTING = tuple(name for name, each in SETTINGS.items() if each.groups and not e
 """Runs that differ in one of these belong to different experiments and never share a table, but for TUNED."""
 EITHER = ""
 """The initialisation of a net without dropout, where corrected and he are the same."""
-PROBABILITIES = ("p_drop", "p_drop_input", "p_drop_conv")
+PROBABILITIES = tuple(dropout.PROBABILITIES.values())
 OF_DROPOUT = tuple(name for name, each in SETTINGS.items() if each.of_dropout)
 # A net that is widened is compared with the one that it was made of.
 _SAME_NET = tuple(axis for axis in AXES if axis not in (*OF_DROPOUT, *PROBABILITIES))

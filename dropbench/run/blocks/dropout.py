@@ -11,7 +11,18 @@ from dropbench.run.setting import COUNT, DROP_PROBABILITY, NOT_NEGATIVE, Block, 
 
 PANEL = "Dropout (p is the probability of DROPPING a unit)"
 CONVENTIONS = ("inverted", "weight-scaling")
+PROBABILITIES = {
+    "hidden": "p_drop",
+    "input": "p_drop_input",
+    "conv": "p_drop_conv",
+    "head": "p_drop_head",
+    "residual": "p_drop_residual",
+}
+"""The setting with the drop probability of each kind of site."""
 SITES = ("input", "conv", "hidden")
+"""The kinds of sites that dropbench's own nets and the user's have; those of libraries have others, too."""
+OF_LIBRARIES = ("p_drop_head", "p_drop_residual")
+"""The settings of the sites that only nets of libraries have."""
 MT19937, PHILOX = RANDOM_NUMBERS = ("mt19937", "philox")
 SCHEDULES = ("constant", "early", "late", "ramp")
 
@@ -56,6 +67,37 @@ class DropoutSettings(Block):
         title="p_drop conv",
         label="p_drop after the convolutions",
         words="p_drop {} after convolutions",
+    )
+    p_drop_head: float = setting(
+        0.0,
+        help="Probability of dropping a unit that goes into the classifier of a net of torchvision or timm.",
+        flag="--p-head",
+        says_default="0",
+        panel=PANEL,
+        commands=OF_CLASSIFIERS,
+        parse=parse_probabilities,
+        range=DROP_PROBABILITY,
+        axis=15,
+        title="p_drop head",
+        label="p_drop at the classifier's input",
+        words="p_drop {} at the head",
+        since="0.2",
+    )
+    p_drop_residual: float = setting(
+        0.0,
+        help="Largest probability of leaving out a residual branch for an example (stochastic depth, Huang "
+        "et al. 2016), in nets of torchvision and timm that have it; other branches have their share of it.",
+        flag="--p-residual",
+        says_default="0",
+        panel=PANEL,
+        commands=OF_CLASSIFIERS,
+        parse=parse_probabilities,
+        range=DROP_PROBABILITY,
+        axis=16,
+        title="p_drop residual",
+        label="p_drop of the deepest residual branch",
+        words="p_drop {} of residual branches",
+        since="0.2",
     )
     variant: str = setting(
         "bernoulli",
@@ -176,11 +218,16 @@ class DropoutSettings(Block):
                 )
             if self.mc_samples or self.boosting:
                 raise UsageError("A thinned net has one mask: there is nothing to average over.")
+            if self.p_drop_residual:
+                raise UsageError(
+                    "Residual branches are left out by the example, and a thinned net has one mask for all.",
+                    "Leave out `p_drop_residual`, or the arm untied.",
+                )
 
     @property
     def drops(self) -> bool:
         """Whether any unit is ever dropped anywhere."""
-        return not self.p_drop == self.p_drop_input == self.p_drop_conv == 0
+        return any(self.p_at(site) for site in PROBABILITIES)
 
     @property
     def p_keep(self) -> float:
@@ -188,5 +235,6 @@ class DropoutSettings(Block):
         return float(1 - Decimal(repr(self.p_drop)))
 
     def p_at(self, site: str) -> float:
-        """Probability of dropping a unit at ``site``, one of SITES."""
-        return {"input": self.p_drop_input, "conv": self.p_drop_conv, "hidden": self.p_drop}[site]
+        """Probability of dropping a unit at ``site``, one of PROBABILITIES."""
+        p: float = getattr(self, PROBABILITIES[site])
+        return p

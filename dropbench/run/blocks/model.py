@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from dropbench.catalog.models import CLASSIFIERS, MODEL_OF, RECIPES, TABLE
+from dropbench.catalog.user_code import library_of
 from dropbench.errors import UsageError
 from dropbench.run.grammar import parse_layer_lists, parse_names
 from dropbench.run.setting import COUNT, POSITIVE, Block, setting
@@ -23,6 +24,7 @@ class ModelSettings(Block):
         name="model",
         help="Net. "
         + "; ".join(f"{name}: {RECIPES[name].summary}" for name in CLASSIFIERS)
+        + "; torchvision:NAME or timm:NAME, which dropbench model list shows"
         + "; or package.module:factory or file.py:factory, called with an input's shape, the number of "
         "outputs and the run.",
         flag="--model",
@@ -79,6 +81,33 @@ class ModelSettings(Block):
         commands=("features",),
         axis=11,
     )
+    pretrained: bool = setting(
+        False,
+        help="Start with the weights that torchvision or timm offers for the net, and a new classifier.",
+        flag="--pretrained",
+        panel=PANEL,
+        commands=OF_CLASSIFIERS,
+        since="0.2",
+    )
+    frozen: bool = setting(
+        False,
+        help="Train the classifier of a pretrained net alone; batch norm goes on with its statistics.",
+        flag="--frozen",
+        panel=PANEL,
+        commands=OF_CLASSIFIERS,
+        title="all but the classifier frozen",
+        since="0.2",
+    )
+    small_images: bool = setting(
+        False,
+        help="Give a net of torchvision or timm the usual stem for images of 32×32 pixels: a first "
+        "convolution of 3×3 and stride 1, and no pooling after it (He et al. 2016, for CIFAR-10).",
+        flag="--small-images",
+        panel=PANEL,
+        commands=OF_CLASSIFIERS,
+        title="stem for small images",
+        since="0.2",
+    )
     init: str = setting(
         HE,
         help="Initial weights. he: normal, of variance gain²/fan-in (He et al. 2015). corrected: the same, "
@@ -97,6 +126,7 @@ class ModelSettings(Block):
     def check(self) -> None:
         """Refuse what the model has not."""
         recipe = RECIPES.get(self.name)
+        self._check_library()
         if recipe is not None and not recipe.layers and self.layers:
             raise UsageError(
                 f"The model {self.name} has fixed layers.", "Leave out `layers`, or use `model=mlp`."
@@ -111,3 +141,24 @@ class ModelSettings(Block):
             raise UsageError(f"{self.activation} units have no pieces.", "Add `activation=maxout`.")
         if self.width != 1 and not (recipe and recipe.scales):
             raise UsageError(f"The model {self.name} cannot be made wider or narrower.", "Leave out `width`.")
+
+    def _check_library(self) -> None:
+        """Refuse what only nets of libraries have, or have not."""
+        of_library = bool(library_of(self.name))
+        for name in ("pretrained", "frozen", "small_images"):
+            if getattr(self, name) and not of_library:
+                raise UsageError(
+                    f"`{name}` is for nets of libraries, and {self.name} is none.",
+                    f"Leave out `{name}`, or use `model=torchvision:NAME` or `model=timm:NAME`.",
+                )
+        if of_library and self.layers:
+            raise UsageError(f"The model {self.name} has fixed layers.", "Leave out `layers`.")
+        if of_library and self.activation != "relu":
+            raise UsageError(f"The model {self.name} has activations of its own.", "Leave out `activation`.")
+        if self.frozen and not self.pretrained:
+            raise UsageError("Only pretrained weights are worth freezing.", "Add `pretrained`.")
+        if self.small_images and self.pretrained:
+            raise UsageError(
+                "Pretrained weights belong to the net's own stem.",
+                "Leave out `small_images`, or `pretrained`.",
+            )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from dropbench.catalog.models import recipe_of
-from dropbench.catalog.user_code import is_user_code
+from dropbench.catalog.user_code import is_user_code, library_of
 from dropbench.run.blocks.data import REGRESSION, DataSettings
 from dropbench.run.blocks.dropout import DropoutSettings
 from dropbench.run.blocks.model import ModelSettings
@@ -38,3 +38,8 @@ class Blocks:
     def with_user_code(self) -> bool:
         """Whether the model or the dropout is code of the user's own."""
         return is_user_code(self.model.name) or is_user_code(self.dropout.variant)
+
+    @property
+    def with_foreign_code(self) -> bool:
+        """Whether the model or the dropout is code of the user's own, or the model a library's."""
+        return self.with_user_code or bool(library_of(self.model.name))
