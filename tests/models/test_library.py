@@ -245,7 +245,7 @@ def bound(data: DataSet, **settings) -> RunConfig:
         ({"model": "timm:test_resnett"}, "Did you mean 'test_resnet'"),
         ({"model": "torchvision:alexnet"}, r"fails on images of 32×32 pixels \(.*too small"),
         ({"model": "timm:deit_tiny_distilled_patch16_224"}, "no single classifier"),
-        ({"model": RESNET, "p_drop": 0.5}, "no hidden dropout site. Use `p_drop_head`"),
+        ({"model": RESNET, "p_drop": 0.5}, "Use `p_drop_head`"),
         ({"model": SMALL, "p_drop_residual": 0.5}, "no residual dropout site"),
         ({"model": RESNET, "p_drop_conv": 0.5}, "no conv dropout site"),
         ({"model": RESNET, "p_drop_input": 0.5}, "no input dropout site"),

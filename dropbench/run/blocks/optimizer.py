@@ -36,7 +36,7 @@ class OptimizerSettings(Block):
         canonical=known_as,
         choices=tuple(OPTIMIZERS),
         open_ended=True,
-        axis=15,
+        axis=17,
         words="{}",
         since="0.2",
     )
