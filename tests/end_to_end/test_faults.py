@@ -131,7 +131,7 @@ def test_second_interrupt_ends_at_once(tmp_path):
         "    def __init__(self, shape, classes, config):\n"
         "        super().__init__(nn.Flatten(), nn.Linear(784, classes))\n"
         "    def forward(self, images):\n"
-        "        if self.training and images.device.type != 'meta':\n"
+        "        if self.training and len(images) > 2:  # no trial\n"
         "            Path('begun').touch()\n"
         "        return super().forward(images)\n"
     )
