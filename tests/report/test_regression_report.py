@@ -130,7 +130,7 @@ def test_metrics_belong_to_tasks_and_the_first_is_the_default():
 @given(st.integers(2, 5), st.integers(0, 2**32 - 1), st.floats(-20, 20))
 @settings(max_examples=60, deadline=None)
 def test_another_unit_of_the_target_moves_every_nll_and_changes_no_comparison(names, seed, shift):
-    # Drawn from a continuous distribution: where figures are equal on most seeds, rounding has a say in spreads.
+    # From a continuous distribution: where most figures are equal, rounding has a say in spreads.
     values = np.random.default_rng(seed).normal(0, 2, (names, 4))
     series = {name: dict(enumerate(np.round(by_seed, 3))) for name, by_seed in enumerate(values)}
     moved = {name: {seed: v + shift for seed, v in by_seed.items()} for name, by_seed in series.items()}
