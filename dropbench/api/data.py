@@ -106,5 +106,7 @@ def _options(told: Mapping[str, Any]) -> SourceOptions:
     for name in told:
         if name not in OPTIONS:
             raise unknown_name("option of a data set", name, OPTIONS)
-        SETTINGS[name].check(SETTINGS[name].take(told[name]))
-    return SourceOptions(**told)
+    values = {name: SETTINGS[name].take(value) for name, value in told.items()}
+    for name, value in values.items():
+        SETTINGS[name].check(value)
+    return SourceOptions.of(values)

@@ -18,7 +18,7 @@ class Form:
 
     prefix: str
     where: str
-    """What comes after the colon, in capitals."""
+    """A word in capitals for the part after the colon."""
     summary: str
     example: str
     """Options of a command that trains on such data."""
@@ -26,7 +26,7 @@ class Form:
     takes: frozenset[str] = frozenset()
     """The names of the options that it takes."""
     inputs: str = ""
-    """What the inputs are, where all data of this form have the same."""
+    """The kind of the inputs, where all data of this form have the same."""
     endings: tuple[str, ...] = ()
     """The endings of the names of such files, like ``.csv``; ``/`` stands for a folder."""
 

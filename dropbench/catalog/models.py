@@ -18,7 +18,7 @@ from dropbench.errors import UsageError
 InputShape = tuple[int, ...]
 """The shape of an example as a net sees it: ``(channels, height, width)`` of an image, or ``(features,)``."""
 IMAGES, TABLE = INPUTS = ("images", "table")
-"""What the inputs of a net are."""
+"""The kinds of inputs that a net may have."""
 
 
 OF_OPTIMIZER: Mapping[str, Mapping[str, float]] = {
@@ -42,7 +42,7 @@ class Recipe:
     sites: tuple[str, ...]
     epochs: int
     learning_rate: float
-    """Of SGD, as are the momentum and the weight decay."""
+    """The rate of SGD; the momentum and the weight decay are SGD's, too."""
     adaptive_rates: Mapping[str, float]
     """The learning rate of every other optimizer of OPTIMIZERS."""
     layers: tuple[int, ...] = ()

@@ -65,7 +65,7 @@ def _article(noun: str) -> str:
 
 
 def _imported(module: str, name: str) -> Any:
-    """What another process gets that imports this name; None if it cannot."""
+    """Return the object that another process gets by importing this name; None if it cannot."""
     if module == SESSION or PathFinder.find_spec(module.partition(".")[0]) is None:
         return None
     return _within(sys.modules.get(module), name)
@@ -84,8 +84,8 @@ def _within(found: Any, name: str) -> Any:
 def digest_of(made_by: Any) -> str:
     """Return hexadecimal digits that change with the source of a function or a class, and with what it uses.
 
-    That are its defaults, the values that it captured, and the globals of a session that its code names, with
-    the source of functions and classes among them.
+    It uses its defaults, the values that it captured, and the globals of a session that its code names; of
+    functions and classes among them the source counts.
 
     Raises:
         UsageError: if a source or a value cannot be read.
@@ -98,7 +98,7 @@ def digest_of(made_by: Any) -> str:
 
 
 def _parts(used: Any, seen: set[int]) -> Iterator[bytes]:
-    """What ``used`` is, as bytes; what was ``seen`` is told once."""
+    """Yield bytes that tell ``used`` from all else; objects that were ``seen`` are left out."""
     if isinstance(used, functools.partial):
         for each in (used.func, used.args, sorted(used.keywords.items())):
             yield from _parts(each, seen)

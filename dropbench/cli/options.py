@@ -127,13 +127,10 @@ def _parameter(each: Declaration, lists: bool, default: str | None) -> inspect.P
         more["metavar"] = _metavar(each, lists)
         if each.choices:
             more["autocompletion"] = lambda: list(each.choices)
-    start: Any = None
-    if default is not None:
-        more["show_default"] = default
-    elif each.from_recipe or each.says_default or each.default is None:
-        more["show_default"] = default_text(each)
-    else:
-        start = each.text(each.default) if each.parse else each.default
+    # An option that is not told has no value, so that one that is told its default is known to be told.
+    start = each.default if each.type is bool else None
+    if each.type is not bool:
+        more["show_default"] = default_text(each) if default is None else default
     annotation = Annotated[kind | None, option(each.flag, each.help, each.panel, **more)]  # type: ignore[valid-type]
     return inspect.Parameter(each.name, _KEYWORD, default=start, annotation=annotation)
 

@@ -81,7 +81,7 @@ class DataSet:
 
     @property
     def inputs(self) -> str:
-        """What the inputs are: images, or a table."""
+        """The kind of the inputs: images, or a table."""
         return TABLE if self.columns else IMAGES
 
     @property
@@ -91,7 +91,7 @@ class DataSet:
 
     @property
     def task(self) -> str:
-        """What is learned: classification, or regression."""
+        """The task: classification, or regression."""
         return CLASSIFICATION if self.classes else REGRESSION
 
     @property

@@ -23,22 +23,25 @@ class SourceOptions:
     image_size: str = ""
     fit: str = CROP
     skip_unreadable: bool = False
+    given: frozenset[str] = frozenset()
+    """The names of the options that were told, those with an unusual value among them."""
 
     def __post_init__(self) -> None:
         """Raise UsageError for an image size that is none."""
         _ = self.height_and_width
+        unusual = {each.name for each in fields(self) if getattr(self, each.name) != each.default}
+        object.__setattr__(self, "given", self.given | (unusual - {"given"}))
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "SourceOptions":
         """Take the options out of settings by their names."""
-        return cls(**{name: settings[name] for name in OPTIONS if name in settings})
+        told = {name: settings[name] for name in OPTIONS if name in settings}
+        return cls(**told, given=frozenset(told))
 
     @property
     def told(self) -> dict[str, Any]:
-        """The options that are not as usual, by their names."""
-        return {
-            name: value for name in OPTIONS if (value := getattr(self, name)) != getattr(NO_OPTIONS, name)
-        }
+        """The options that were told, by their names."""
+        return {name: getattr(self, name) for name in OPTIONS if name in self.given}
 
     @property
     def height_and_width(self) -> tuple[int, int] | None:
@@ -54,9 +57,10 @@ class SourceOptions:
         height = int(found[1])
         return height, int(found[2] or height)
 
-    def resolved(self, path: str) -> Path:
-        """A path that was told, with ``~`` expanded."""
-        return Path(path).expanduser().resolve()
+
+def resolved(path: str) -> Path:
+    """Return a path that was told as an absolute one, with ``~`` expanded."""
+    return Path(path).expanduser().resolve()
 
 
 def shown(path: str) -> str:
@@ -64,5 +68,5 @@ def shown(path: str) -> str:
     return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
-OPTIONS = tuple(each.name for each in fields(SourceOptions))
+OPTIONS = tuple(each.name for each in fields(SourceOptions) if each.name != "given")
 NO_OPTIONS = SourceOptions()

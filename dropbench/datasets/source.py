@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from dropbench.datasets.dataset import DataSet
+from dropbench.datasets.options import NO_OPTIONS, SourceOptions, resolved, shown
 
 
 class Source(Protocol):
@@ -44,3 +45,18 @@ class Source(Protocol):
             DropbenchError: if they are damaged; it says which file or folder to repair.
 
         """
+
+
+class OwnSource:
+    """Base of the sources of data at a user's path, which are called ``form:PATH`` in results, as told."""
+
+    form: str
+
+    def __init__(self, path: str, options: SourceOptions = NO_OPTIONS) -> None:
+        self.path = resolved(path)
+        self.options = options
+        self.name = f"{self.form}:{shown(path)}"
+
+    def place(self, data_dir: Path) -> str:
+        """Return the path; ``data_dir`` is not used."""
+        return str(self.path)

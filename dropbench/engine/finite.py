@@ -1,4 +1,4 @@
-"""What of a trained net's figures and predictions is not finite, in words."""
+"""Words for figures and predictions of a trained net that are not finite."""
 
 import math
 from collections.abc import Iterable, Mapping

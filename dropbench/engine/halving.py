@@ -11,9 +11,8 @@ def halves_weights(config: RunConfig) -> bool:
 
     Matrix products take them as they are. Autocast would round the weights and widen the gradients at each
     step, and compute the same numbers. Only dropbench's SGD keeps such masters: with the optimizers of torch
-    autocast does it. What else computes with weights needs them in float32: a penalty on
-    them, and variants with noise on them; and, for all that is known, code of the user's own
-    and of libraries.
+    autocast does it. What else computes with weights needs them in float32: a penalty on them, and variants
+    with noise on them; and, for all that is known, code of the user's own and of libraries.
     """
     name = config.dropout.variant
     variant = variant_of(name)

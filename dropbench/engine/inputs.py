@@ -1,4 +1,4 @@
-"""What the split of a run makes of the inputs of its data, fitted on its training examples alone."""
+"""The preparation of inputs for a net, fitted on the training examples of a run's split alone."""
 
 from typing import Protocol
 

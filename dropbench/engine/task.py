@@ -1,4 +1,4 @@
-"""Task: what a net is trained for, and what is measured of it; Split: the examples it is measured on."""
+"""Task: a purpose of training, and its measures; Split: the examples that a net is measured on."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class Split:
 
 
 class Task(ABC):
-    """What a net is trained for: the loss of its outputs, and the metrics of the trained net."""
+    """A purpose of training: the loss of a net's outputs, and the metrics of the trained net."""
 
     @abstractmethod
     def loss(self, outputs: torch.Tensor, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -56,7 +56,7 @@ def _inputs(data: DataSet) -> str:
 
 
 def _hint(config: RunConfig, data: DataSet) -> str:
-    """What to write to have a smaller net."""
+    """Say how to have a smaller net."""
     if library_of(config.model.name):
         return "Use a smaller net, which dropbench model list shows, or a smaller `batch_size`."
     has_layers = bool(config.model.layers)

@@ -19,12 +19,10 @@ from dropbench.experiments.dropout_calls import DropoutCalls
 from dropbench.models.build import make_module
 from dropbench.models.gaussian import GaussianNet
 from dropbench.run.config import RunConfig
-from dropbench.run.telling import counted
+from dropbench.run.telling import counted, listed
 
 _log = logging.getLogger(__name__)
 _EXAMPLES = 2
-_NAMED = 3
-"""How many of several parameters or lines are named."""
 
 
 def try_nets(configs: Collection[RunConfig], data: DataSet, panel: bool = False) -> None:
@@ -68,7 +66,7 @@ def _try_without_dropout(config: RunConfig, data: DataSet, panel: bool) -> None:
         )
     if calls.found or not torch.equal(outputs, again):
         raise UsageError(
-            f"The model {name} is random in evaluation: {_listed(calls.found) or 'two passes differ'}.",
+            f"The model {name} is random in evaluation: {listed(calls.found) or 'two passes differ'}.",
             "Make a torch.nn.Dropout in __init__, or give the function training=self.training.",
         )
     _warn_of_probabilities(name, outputs)
@@ -79,7 +77,7 @@ def _try_without_dropout(config: RunConfig, data: DataSet, panel: bool) -> None:
         _refuse_shared(name, arrived, "The panel")
     if calls.found:
         _log.warning(
-            f"The model {name} drops in every run, also in those without dropout: {_listed(calls.found)}. "
+            f"The model {name} drops in every run, also in those without dropout: {listed(calls.found)}. "
             "No `p` reaches that; a torch.nn.Dropout made in __init__ is a site."
         )
     elif not torch.equal(before, torch.get_rng_state()):
@@ -95,16 +93,17 @@ def _try_dropout(config: RunConfig, data: DataSet) -> None:
     unused = [site for site, layer in drops.items() if not layer.within and not arrived[site]]
     if len(unused) == len(drops):
         raise UsageError(
-            f"The model {name} never uses its dropout {_listed(unused)}.", "Call it in forward, in training."
+            f"The model {name} never uses its dropout {listed(unused)}.",
+            "Call it in forward, in training.",
         )
     if unused:
-        _log.warning(f"The model {name} never uses its dropout {_listed(unused)}.")
+        _log.warning(f"The model {name} never uses its dropout {listed(unused)}.")
     if config.dropout.thinned:
         _refuse_shared(name, arrived, "A thinned net")
     inside = [site.rpartition(".")[0] for site, layer in drops.items() if layer.within]
     if inside and (config.dropout.variant != "bernoulli" or config.dropout.convention != "inverted"):
         _log.warning(
-            f"The dropout within {_listed(inside)} of {name} is torch's own: inverted Bernoulli dropout, "
+            f"The dropout within {listed(inside)} of {name} is torch's own: inverted Bernoulli dropout, "
             "whatever `dropout` and `convention` say."
         )
 
@@ -112,7 +111,7 @@ def _try_dropout(config: RunConfig, data: DataSet) -> None:
 def _refuse_shared(name: str, arrived: Mapping[str, int], what: str) -> None:
     if shared := [site for site, count in arrived.items() if count > 1]:
         raise UsageError(
-            f"The model {name} uses its dropout {_listed(shared)} at several places.",
+            f"The model {name} uses its dropout {listed(shared)} at several places.",
             f"{what} needs a layer for each: make several in __init__.",
         )
 
@@ -222,7 +221,7 @@ class _Net:
         if own:
             _log.warning(
                 f"No gradient reaches {counted(len(own), 'parameter')} of the model {self.name}, so training "
-                f"changes nothing there: {_listed(sorted(own))}."
+                f"changes nothing there: {listed(sorted(own))}."
             )
 
 
@@ -254,10 +253,3 @@ def _with_dropout(configs: Iterable[RunConfig]) -> Iterable[RunConfig]:
             kind = (dropout.variant, dropout.convention, dropout.thinned)
             found.setdefault((config.model, config.data.pixels, config.task, kind, sites), config)
     return found.values()
-
-
-def _listed(names: Collection[str]) -> str:
-    """The first of the names, and how many more there are."""
-    shown = list(names)[:_NAMED]
-    more = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")

@@ -13,7 +13,7 @@ _MOST = 3
 def use_small_stem(name: str, model: nn.Module) -> None:
     """Give ``model``, a net ``name``, a first convolution of 3×3 and stride 1, and no pooling after it.
 
-    So have it He et al. (2016) on CIFAR-10.
+    It is the stem of He et al. (2016) for CIFAR-10.
 
     Raises:
         UsageError: if the net has no stem that find_stem knows.

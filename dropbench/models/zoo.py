@@ -124,7 +124,7 @@ def build(name: str, input_shape: InputShape, outputs: int, pretrained: bool) ->
 
 
 def _also_on_meta(built: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
-    """What builds a net on the device ``meta`` too, where its constructor reads values of tensors."""
+    """Return a function that builds a net on ``meta`` even where its constructor reads values of tensors."""
 
     def build_somewhere() -> nn.Module:
         try:

@@ -1,4 +1,4 @@
-"""What a data set holds, as tables: its examples, and its classes or the numbers to predict."""
+"""Tables of a data set: its examples, and its classes or the numbers to predict."""
 
 import math
 from collections.abc import Callable

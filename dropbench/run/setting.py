@@ -191,7 +191,7 @@ class Declaration:
         words, text = self.words or f"{self.title} {{}}", self.text(value)
         if text == "1" and words.startswith("{} "):
             words = words.removesuffix("s")
-        return words.format(text.replace(",", "-"))
+        return words.format(text.replace(",", "-") if self.type == tuple[int, ...] else text)
 
 
 def setting(default: Any = None, **declared: Any) -> Any:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dropbench.datasets import cache
 from dropbench.datasets.dataset import ARRAYS, pixel_sums
+from dropbench.datasets.options import SourceOptions
 from dropbench.datasets.registry import SOURCES, find_source, prepare
 from dropbench.datasets.repeated import repeated_test_images
 from dropbench.datasets.split import largest_train_size, split, stratified_order
@@ -255,3 +256,15 @@ def test_targets_that_float32_cannot_tell_apart_are_refused():
     (kept,), classes, _ = targets_of({"y": numbers - 1e9}, regression=True)
     assert classes == ()
     np.testing.assert_allclose(kept, 0.01 * np.arange(50), atol=1e-6)
+
+
+def test_an_option_that_is_told_its_usual_value_is_told():
+    """An option that cannot be followed is refused, whatever its value; untold it is as it is."""
+    assert prepare("sklearn:diabetes").task == "regression"
+    with pytest.raises(UsageError, match="task=classification"):
+        prepare("sklearn:diabetes", options=SourceOptions.of({"task": "classification"}))
+
+
+@pytest.mark.parametrize(("told", "text"), [(64, "64"), ((64, 96), "64x96"), ("64x96", "64x96"), ("", "")])
+def test_a_size_may_be_a_number(told, text):
+    assert RunConfig(image_size=told).data.image_size == text

@@ -12,7 +12,7 @@ import numpy as np
 from dropbench.datasets.arrays.data_set import WANTED, check_arrays, data_set, is_wanted
 from dropbench.datasets.arrays.stored import CHUNK, Header, Stored, nameless, write
 from dropbench.datasets.dataset import DataSet
-from dropbench.datasets.options import NO_OPTIONS, SourceOptions, shown
+from dropbench.datasets.source import OwnSource
 from dropbench.errors import DropbenchError
 
 _DAMAGE = (
@@ -27,24 +27,16 @@ _DAMAGE = (
 )
 
 
-class NpzFile:
+class NpzFile(OwnSource):
     """The arrays of one file that numpy.savez wrote, called ``npz:FILE`` in results."""
 
+    form = "npz"
     summary = "arrays in one file of numpy.savez: x_train, y_train, x_test, y_test, …"
-
-    def __init__(self, path: str, options: SourceOptions = NO_OPTIONS) -> None:
-        self.path = options.resolved(path)
-        self.options = options
-        self.name = f"npz:{shown(path)}"
 
     @property
     def identity(self) -> str:
         """The options."""
-        return f"npz {self.options.told}"
-
-    def place(self, data_dir: Path) -> str:
-        """Return the file itself; ``data_dir`` is not used."""
-        return str(self.path)
+        return f"{self.form} {self.options.told}"
 
     def files(self, data_dir: Path) -> Sequence[Path]:
         """Return the file, after a look at what arrays it has: a large one is not read in vain.
@@ -103,24 +95,16 @@ class NpzFile:
         return Stored(name, header.shape, header.dtype, unpacked, copied=True)
 
 
-class NpyFolder:
+class NpyFolder(OwnSource):
     """The arrays of a folder, one file each, called ``npy:FOLDER`` in results."""
 
+    form = "npy"
     summary = "arrays in a folder: x_train.npy, y_train.npy, x_test.npy, y_test.npy, …"
-
-    def __init__(self, path: str, options: SourceOptions = NO_OPTIONS) -> None:
-        self.path = options.resolved(path)
-        self.options = options
-        self.name = f"npy:{shown(path)}"
 
     @property
     def identity(self) -> str:
         """The options."""
-        return f"npy {self.options.told}"
-
-    def place(self, data_dir: Path) -> str:
-        """Return the folder itself; ``data_dir`` is not used."""
-        return str(self.path)
+        return f"{self.form} {self.options.told}"
 
     def files(self, data_dir: Path) -> Sequence[Path]:
         """Return the files of arrays that a data set is made of, ordered by name.

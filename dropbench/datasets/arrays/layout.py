@@ -18,13 +18,13 @@ _USUAL = (1, 3)  # channels
 
 @dataclass(frozen=True)
 class Layout:
-    """What the axes of an array of inputs are."""
+    """The meaning of the axes of an array of inputs."""
 
     shape: tuple[int, ...]
     """The shape of an example: ``(channels, height, width)``, or ``(features,)``."""
     channels_last: bool = False
     note: str = ""
-    """What a user should know of how it was found."""
+    """A sentence on how it was found, where a user should know."""
 
     @property
     def features(self) -> int:

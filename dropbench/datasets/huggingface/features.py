@@ -1,4 +1,4 @@
-"""What the columns of a data set of Hugging Face's are by their types: images, a table, and the target."""
+"""The inputs and targets in a data set of Hugging Face's, found by the types of its columns."""
 
 import io
 from collections.abc import Iterable, Mapping, Sequence

@@ -14,7 +14,7 @@ from dropbench.datasets.cache import cache_folder
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.given_splits import SPLIT_OF, TEST, TRAIN, VALIDATION
 from dropbench.datasets.huggingface.features import made_of
-from dropbench.datasets.options import NO_OPTIONS, SourceOptions, shown
+from dropbench.datasets.options import NO_OPTIONS, SourceOptions, resolved, shown
 from dropbench.errors import DropbenchError
 
 _log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class HuggingFaceSet:
         self.where = where
         self.options = options
         self.name = f"hf:{shown(where)}"
-        path = options.resolved(where)
+        path = resolved(where)
         is_path = path.exists() or where[:1] in "/.~\\" or where.endswith((".parquet", "/"))
         self.path = path if is_path else None
         if self.path is None and not re.fullmatch(r"[\w.-]+(/[\w.-]+){0,2}", where):

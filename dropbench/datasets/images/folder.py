@@ -24,8 +24,9 @@ from dropbench.datasets.images.photos import (
 )
 from dropbench.datasets.images.rescaling import Range
 from dropbench.datasets.memory import available_memory_bytes, too_much
-from dropbench.datasets.options import NO_OPTIONS, SourceOptions, shown
+from dropbench.datasets.options import SourceOptions, shown
 from dropbench.datasets.progress import reported
+from dropbench.datasets.source import OwnSource
 from dropbench.errors import DropbenchError, UsageError
 from dropbench.run.telling import listed
 
@@ -37,18 +38,14 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class ImageFolder:
+class ImageFolder(OwnSource):
     """The images in one folder, called ``folder:PATH`` in results, with the path as it was told.
 
     They are colour if one of them is, and have the size that was asked for, else that of most of them.
     """
 
+    form = "folder"
     summary = "your own images, a folder for each class"
-
-    def __init__(self, path: str, options: SourceOptions = NO_OPTIONS) -> None:
-        self.path = options.resolved(path)
-        self.options = options
-        self.name = f"folder:{shown(path)}"
 
     @cached_property
     def layout(self) -> Layout:
@@ -59,11 +56,7 @@ class ImageFolder:
     def identity(self) -> str:
         """The options, and what of the folder is told or refused beside its files, wherever it is."""
         dead = sorted(map(self._within, self.layout.dead))
-        return f"folder {self.options.told} {self.layout.notes} {dead}"
-
-    def place(self, data_dir: Path) -> str:
-        """Return the folder itself; ``data_dir`` is not used."""
-        return str(self.path)
+        return f"{self.form} {self.options.told} {self.layout.notes} {dead}"
 
     def files(self, data_dir: Path) -> Sequence[Path]:
         """Return all image files, without links that lead nowhere, ordered by split, class and name.
@@ -141,7 +134,7 @@ class ImageFolder:
         return shown(str(file.relative_to(self.path)))
 
     def _wanted(self, photos: Sequence[Photo]) -> Wanted:
-        """What the images are to be; raises UsageError if the size is open."""
+        """Decide on size, channels and ranges of the images; raise UsageError if the size is open."""
         if not photos:
             raise DropbenchError(
                 f"None of the {len(self.layout.items):,} images of {self.path} can be read.", HOW
@@ -178,7 +171,7 @@ class ImageFolder:
             )
 
     def _unread_notes(self, unread: dict[int, str]) -> list[str]:
-        """What is said of images that cannot be read; raises DropbenchError unless they are skipped."""
+        """Return sentences on images that cannot be read; raise DropbenchError unless they are skipped."""
         if not unread:
             return []
         items = self.layout.items
@@ -244,7 +237,7 @@ def _in_threads(what: str, function: Callable[[T], R], items: Sequence[T]) -> It
 def _notes(
     made: Sequence[Made], photos: Sequence[Photo | str], wanted: Wanted, options: SourceOptions
 ) -> list[str]:
-    """What is to be said of what was done to images."""
+    """Return sentences on what was done to images."""
     notes = []
     for kind, range_ in wanted.ranges.items():
         if not (kind == "I;16" and range_.divisor == 256):  # which is what everybody expects

@@ -119,7 +119,7 @@ def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
 
 @dataclass
 class _Scan:
-    """What a folder holds, with all in it."""
+    """The content of a folder, with that of the folders in it."""
 
     images: list[Path] = field(default_factory=list)
     dead: list[Path] = field(default_factory=list)
@@ -173,7 +173,7 @@ class _Folder:
 
 
 def _passed_over(folders: Iterable[_Folder]) -> list[str]:
-    """What is to be said of files that are not where they belong, or no images."""
+    """Return sentences on files that are not where they belong, or no images."""
     folders = list(folders)
     notes = []
     scans = [scan for folder in folders for scan in folder.found.values()]
@@ -239,7 +239,7 @@ def image_endings() -> frozenset[str]:
 
 
 def _holds(others: Counter[str]) -> str:
-    """What a folder without an image holds, so that a format that is not read is seen."""
+    """Say what a folder without an image holds, so that a format that is not read is seen."""
     if not others:
         return "has no images"
     return f"has no images in a format that Pillow reads here, but files: {_by_ending(others)}"

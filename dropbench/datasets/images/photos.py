@@ -32,7 +32,7 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """What is known of an image before it is made an example."""
+    """The facts about an image that are known before it is made an example."""
 
     size: tuple[int, int]
     """Width and height in pixels, when it is upright."""
@@ -48,7 +48,7 @@ class Photo:
 
 
 class Wanted(NamedTuple):
-    """What the images of a set are to be."""
+    """The form in which all images of a set are wanted."""
 
     size: tuple[int, int]
     """Width and height in pixels."""
@@ -152,7 +152,7 @@ def _reason(file: Path, error: Exception) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
-    """What EXIF says of how an image is to be turned; 1 is upright."""
+    """Return the orientation that EXIF tells, from 1 to 8; 1 is upright."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # damaged tags say nothing, and the pixels beside them are read all the same

@@ -59,7 +59,7 @@ class Range:
         return np.rint(values).astype(np.uint8)
 
     def said(self) -> str:
-        """What is done to the values, as the end of a sentence."""
+        """Say what is done to the values, as the end of a sentence."""
         if not self._is_positive:
             return "they are scaled so that the lowest is 0 and the highest 255"
         if self.high <= 1:

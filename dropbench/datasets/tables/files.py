@@ -11,36 +11,30 @@ import pandas as pd
 
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.memory import check_memory
-from dropbench.datasets.options import NO_OPTIONS, SourceOptions, shown
+from dropbench.datasets.options import NO_OPTIONS, SourceOptions, resolved
+from dropbench.datasets.source import OwnSource
 from dropbench.datasets.tables.cells import is_number
 from dropbench.datasets.tables.csv_file import layout_of, read_csv
 from dropbench.datasets.tables.table import check_names, find_target, table_of
 from dropbench.errors import DropbenchError, UsageError
 
 
-class TableFile(ABC):
+class TableFile(OwnSource, ABC):
     """A table in a file, called by its form and the path as it was told."""
 
-    form: str
     summary: str
 
     def __init__(self, path: str, options: SourceOptions = NO_OPTIONS) -> None:
-        if options.test_file and options.test_share != NO_OPTIONS.test_share:
+        if options.test_file and "test_share" in options.told:
             raise UsageError("The test rows are those of `test_file`.", "Leave out `test_share`.")
-        self.path = options.resolved(path)
-        self.test_path = options.resolved(options.test_file) if options.test_file else None
-        self.options = options
-        self.name = f"{self.form}:{shown(path)}"
+        super().__init__(path, options)
+        self.test_path = resolved(options.test_file) if options.test_file else None
 
     @property
     def identity(self) -> str:
         """The names of the files, wherever they are, and the options."""
         test = self.test_path.name if self.test_path else ""
         return f"{self.form}:{self.path.name} {self.options.told | {'test_file': test}}"
-
-    def place(self, data_dir: Path) -> str:
-        """Return the path of the file; ``data_dir`` is not used."""
-        return str(self.path)
 
     def files(self, data_dir: Path) -> Sequence[Path]:
         """Return the file, and that of the test rows if there is one.

@@ -68,6 +68,8 @@ class SklearnSet:
         numeric = "target_names" not in found or targets.shape[1] > 1
         if self.options.task == REGRESSION and not numeric:
             raise UsageError(f"The target of {self.name} is a class.", "Leave out `task=regression`.")
+        if numeric and self.options.task == CLASSIFICATION and "task" in self.options.told:
+            raise UsageError(f"The target of {self.name} is a number.", "Leave out `task=classification`.")
         told = self.options.target
         target = (
             str(targets.columns[0])

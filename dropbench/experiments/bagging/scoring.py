@@ -17,7 +17,7 @@ E = TypeVar("E")
 
 @dataclass(frozen=True)
 class Scored:
-    """What is computed from an averaged prediction.
+    """The figures that are computed from an averaged prediction.
 
     - ``figures``: cells of comparisons.csv.
     - ``bins``: cells of reliability.csv, a row for each bin.

@@ -122,7 +122,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
 
 @dataclass(frozen=True)
 class _Reliability:
-    """What a task's bins of reliability are of."""
+    """The words for a task's bins of reliability."""
 
     caption: str
     x: str

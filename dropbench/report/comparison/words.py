@@ -1,4 +1,4 @@
-"""What the tables of a comparison say and show of each task."""
+"""The words and columns that the tables of a comparison have for each task."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ class Words:
     likelihoods: Mapping[str, str]
     """The heading of each metric that has a scaled figure beside it, by its column."""
     scaled: str
-    """What scaling is."""
+    """The name of the scaling."""
     factor: str
-    """What is fitted for it."""
+    """The quantity that is fitted for it."""
     largest_factor: int
     """The largest one that is looked for; the smallest is its inverse."""
     uncorrected: str
-    """What is not corrected for several arms, with its verb."""
+    """The figures that are not corrected for several arms, with their verb."""
     members: str
-    """What is to be known of the members' figures."""
+    """A note on the members' figures."""
     uncertainty: str
-    """What tells out-of-distribution examples."""
+    """The score that tells out-of-distribution examples."""
     diversity: Callable[[Comparison], tuple[Column, ...]]
     """The columns of members' figures other than their likelihood."""
     out_of_bag: Callable[[Comparison], Column]

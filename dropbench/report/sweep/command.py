@@ -48,7 +48,7 @@ def comparison_command(comparison: Comparison) -> str:
 
 
 def _of_session(names: Iterable[str]) -> str:
-    """What stands for a command that has code of a Python session, which no command can have; else empty."""
+    """Return a sentence in place of a command that has code of a Python session; empty if it has none."""
     here = [name for name in names if is_of_session(name)]
     return f"# {here[0]} is of a Python session: its runs are made there." if here else ""
 

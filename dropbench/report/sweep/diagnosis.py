@@ -44,7 +44,7 @@ class Fit:
 
     @property
     def means(self) -> tuple[float, float]:
-        """What is compared: the training and the test error, or their squares."""
+        """The two figures that are compared: the training and the test error, or their squares."""
         power = 2 if self.metric.of_target else 1
         return self.train**power, self.test**power
 

@@ -1,6 +1,7 @@
 """The data that a run is trained on."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from dropbench.catalog.models import IMAGES, INPUTS, TABLE
 from dropbench.errors import UsageError
@@ -18,6 +19,13 @@ TEST_SHARE = 0.2
 PREPARE = "data prepare"
 """The command that takes what says how data are made of their source."""
 OF_SOURCES = (*OF_CLASSIFIERS, PREPARE)
+
+
+def _size_text(size: Any) -> Any:
+    """The text of a size that is a number, or height and width, as in Python; of anything else, itself."""
+    sides = size if isinstance(size, tuple | list) else (size,)
+    numbers = all(isinstance(side, int) and not isinstance(side, bool) for side in sides)
+    return "x".join(map(str, sides)) if numbers and len(sides) in (1, 2) else size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +98,7 @@ class DataSettings(Block):
     image_size: str = setting(
         "",
         help="Height and width of your own images in pixels, like 64 or 64x96.",
+        canonical=_size_text,
         flag="--image-size",
         panel=PANEL,
         says_default="that of most images",

@@ -30,7 +30,7 @@ class Blocks:
 
     @property
     def task(self) -> str:
-        """What the net is trained for: ``classify``, ``regress`` or, of autoencoders, ``reconstruct``."""
+        """The task of the net: ``classify``, ``regress`` or, of autoencoders, ``reconstruct``."""
         of_model = recipe_of(self.model.name).task
         return "regress" if of_model == "classify" and self.data.task == REGRESSION else of_model
 
