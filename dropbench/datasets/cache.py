@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import tempfile
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from filelock import FileLock
 from dropbench.datasets.column import Column
 from dropbench.datasets.dataset import ARRAYS, DataSet, pixel_sums
 from dropbench.errors import DropbenchError
+from dropbench.files import write_whole
 from dropbench.folders import cache_base
 
 _SUMS = "pixel_sums.npy"
@@ -93,7 +93,7 @@ def save(data: DataSet) -> DataSet:
         cache_folder().mkdir(parents=True, exist_ok=True)
         with FileLock(cache_folder() / f"{key}.lock"):
             if _is_undamaged(key):
-                _write_file(cache_folder() / key / _META, _as_json(data))  # names may be others
+                write_whole(cache_folder() / key / _META, _as_json(data))  # names may be others
             else:
                 _write_folder(data, cache_folder() / key)
     return _load(key, _meta(data)).called(data.name, data.told)
@@ -115,7 +115,7 @@ def remember(source_fingerprint: str, data: DataSet) -> None:
     with _writing():
         sources = cache_folder() / "sources"
         sources.mkdir(parents=True, exist_ok=True)
-        _write_file(sources / source_fingerprint, _as_json(data, key=data.key))
+        write_whole(sources / source_fingerprint, _as_json(data, key=data.key))
 
 
 def keep(data: DataSet) -> None:
@@ -206,7 +206,7 @@ def _pixel_sums(file: Path, images: np.ndarray) -> np.ndarray:
     stream = io.BytesIO()
     np.save(stream, sums, allow_pickle=False)
     with contextlib.suppress(OSError):  # where the cache cannot be written, each process computes them
-        _write_file(file, stream.getvalue())
+        write_whole(file, stream.getvalue())
     return sums
 
 
@@ -218,19 +218,6 @@ def _look_right(sums: np.ndarray, images: np.ndarray) -> bool:
 
 def _array_file(folder: Path, name: str) -> Path:
     return folder / f"{name}.npy"
-
-
-def _write_file(file: Path, content: bytes) -> None:
-    """Write a file that is never seen in part: whichever process is the last, its content is whole."""
-    partial = file.with_name(f"{file.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        with partial.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())  # or a power cut could leave the name without the content
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _write_folder(data: DataSet, folder: Path) -> None:

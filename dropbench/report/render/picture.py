@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dropbench.errors import DropbenchError, unknown_name
+from dropbench.files import write_whole
 from dropbench.report.figure import Axis, Figure, Images, Series, Subplot, log_ticks, tick_text
 from dropbench.report.style import REFERENCE
 
@@ -43,7 +44,7 @@ def save(figure: Figure, path: Path) -> Path:
     content = render(figure, path.suffix[1:])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        write_whole(path, content)
     except OSError as error:
         raise DropbenchError(f"Cannot write {path}: {error.strerror or error}.") from error
     return path
