@@ -18,7 +18,8 @@ except ImportError:  # Windows, whose locks every file system has
 
 PATIENCE = 5.0
 """Seconds that pass before it is told what is waited for."""
-_HELD = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK)
+HELD = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK)
+"""Errors of a lock that somebody else has; others say that there are none."""
 _LONGEST = 100
 
 _log = logging.getLogger(__name__)
@@ -62,10 +63,9 @@ def check_locks(path: Path, what: str) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno not in _HELD:
+        if error.errno not in HELD:
             raise DropbenchError(
-                f"The disk of {path.parent} has no locks ({error.strerror}), so that two commands could spoil "
-                f"{what}.",
+                f"The disk of {path.parent} has no locks ({error.strerror}): commands could spoil {what}.",
                 "Name a folder on another disk.",
             ) from error
     finally:

@@ -1,6 +1,8 @@
 """The frame of a training command: its progress, Ctrl-C, and how it ends."""
 
-import shlex
+import importlib.util
+import logging
+import os
 import signal
 import sys
 import threading
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from dropbench.cli.again import command_again
 from dropbench.cli.console import present, tell
 from dropbench.cli.progress import LiveProgress, PlainProgress, Progress, watching
 from dropbench.run import telling
@@ -20,6 +23,7 @@ from dropbench.run import telling
 if TYPE_CHECKING:
     from dropbench.api.work import Done
     from dropbench.experiments.workbench import Outcome
+    from dropbench.report.folder import Report
 
 INTERRUPTED, FAILED_RUNS = 130, 3
 
@@ -43,8 +47,8 @@ def _resumable(folder: Path, watcher: Progress) -> Iterator[None]:
         try:
             yield
         except KeyboardInterrupt:
-            again = shlex.join(["dropbench", *sys.argv[1:]])
-            to_tell.put(f"Interrupted. Every finished run is in {folder / 'runs.csv'}; to go on: {again}")
+            done = f"Interrupted. Every finished run is in {folder / 'runs.csv'}; to go on:"
+            to_tell.put(f"{done} {command_again()}")
             raise typer.Exit(INTERRUPTED) from None
         finally:
             signal.signal(signal.SIGINT, before)
@@ -74,13 +78,24 @@ def _teller() -> "Iterator[SimpleQueue[str | None]]":
 
 def conclude(done: "Done", as_json: bool, written: str, formats: Collection[str] = ("png",)) -> None:
     """Show the tables, draw the pictures, say where everything is, and exit with 3 if runs gave no result."""
-    from dropbench.report.pictures import save_pictures
-
     present(done.tables, as_json)
-    for picture in save_pictures(done.report, done.out, formats):
+    for picture in draw_pictures(done.report, done.out, formats):
         tell(f"picture: {picture}")
     tell(written)
     exit_for(done.outcome)
+
+
+def draw_pictures(report: "Report", folder: Path, formats: Collection[str]) -> list[Path]:
+    """Draw the pictures of a report into a folder, whatever the user's matplotlib is set to."""
+    from dropbench.report.pictures import save_pictures
+
+    if "matplotlib" not in sys.modules and (found := importlib.util.find_spec("matplotlib")) is not None:
+        # It reads these when it is imported, and does not import with a setting that it does not know.
+        os.environ["MPLBACKEND"] = "agg"
+        own = Path(*(found.submodule_search_locations or ())[:1]) / "mpl-data" / "matplotlibrc"
+        os.environ["MATPLOTLIBRC"] = str(own)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it keeps its fonts concerns nobody
+    return save_pictures(report, folder, formats)
 
 
 def exit_for(outcome: "Outcome") -> None:

@@ -11,9 +11,12 @@ import contextlib
 import hashlib
 import io
 import json
+import logging
 import os
+import re
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,9 +29,12 @@ from dropbench.datasets.dataset import ARRAYS, DataSet, pixel_sums
 from dropbench.errors import DropbenchError
 from dropbench.files import write_whole
 from dropbench.folders import cache_base
+from dropbench.locks import HELD, fcntl, held
 
+_log = logging.getLogger(__name__)
 _SUMS = "pixel_sums.npy"
 _META = "meta.json"
+_KEY = re.compile(r"[0-9a-f]{8,64}")
 _CHECKED = 64  # images whose sums are computed again when the set is loaded
 DECODER_VERSION = 2  # increase it when a source is decoded to different arrays than before
 _BLOCK = 1 << 20  # bytes of a file that are read at once
@@ -74,9 +80,29 @@ def find(source_fingerprint: str) -> DataSet | None:
     """Return the data set decoded from the source with this fingerprint, or None if it is not cached."""
     # If an entry is missing or incomplete, the source is simply decoded again.
     with contextlib.suppress(OSError, ValueError, EOFError, KeyError, TypeError):
-        told = json.loads((cache_folder() / "sources" / source_fingerprint).read_text(encoding="utf-8"))
-        return _load(told["key"], told)
+        note = cache_folder() / "sources" / source_fingerprint
+        told = json.loads(note.read_text(encoding="utf-8"))
+        data = _load(_checked_key(told["key"]), told)
+        if told.get("stamp") != (stamp := _stamp(data.key)):
+            # Not as it was left: somebody copied the cache, or put a folder of this name there.
+            if data.digest() != data.key:
+                _log.warning(f"The cached data set {data.key} is not what its name says; it is made again.")
+                return None
+            with contextlib.suppress(OSError):  # where the cache cannot be written, it is checked each time
+                write_whole(note, _as_json(data, key=data.key, stamp=stamp))
+        return data
     return None
+
+
+def _checked_key(key: str) -> str:
+    if not _KEY.fullmatch(key):
+        raise ValueError(f"{key!r} is no digest")
+    return key
+
+
+def _stamp(key: str) -> str:
+    """A digest of what the file system says of a cached data set's arrays; see fingerprint."""
+    return fingerprint(key, [_array_file(cache_folder() / key, name) for name in ARRAYS])
 
 
 def save(data: DataSet) -> DataSet:
@@ -91,7 +117,7 @@ def save(data: DataSet) -> DataSet:
     key = data.digest()
     with _writing():
         cache_folder().mkdir(parents=True, exist_ok=True)
-        with FileLock(cache_folder() / f"{key}.lock"):
+        with held(FileLock(cache_folder() / f"{key}.lock"), f"the cached data set {key}"):
             if _is_undamaged(key):
                 write_whole(cache_folder() / key / _META, _as_json(data))  # names may be others
             else:
@@ -115,7 +141,7 @@ def remember(source_fingerprint: str, data: DataSet) -> None:
     with _writing():
         sources = cache_folder() / "sources"
         sources.mkdir(parents=True, exist_ok=True)
-        write_whole(sources / source_fingerprint, _as_json(data, key=data.key))
+        write_whole(sources / source_fingerprint, _as_json(data, key=data.key, stamp=_stamp(data.key)))
 
 
 def keep(data: DataSet) -> None:
@@ -127,9 +153,9 @@ def keep(data: DataSet) -> None:
     """
     with _writing():
         cache_folder().mkdir(parents=True, exist_ok=True)
-        with FileLock(cache_folder() / f"{data.key}.lock"):
+        with held(FileLock(cache_folder() / f"{data.key}.lock"), f"the cached data set {data.key}"):
             folder = cache_folder() / data.key
-            if not all(_array_file(folder, name).is_file() for name in ARRAYS):  # older ones had other names
+            if not _is_undamaged(data.key):
                 _write_folder(data, folder)
 
 
@@ -157,13 +183,15 @@ def load(key: str) -> DataSet:
         OSError, ValueError, EOFError, KeyError: if it is not cached, or its files are damaged.
 
     """
-    return _load(key, json.loads((cache_folder() / key / _META).read_text(encoding="utf-8")))
+    folder = cache_folder() / _checked_key(key)
+    return _load(key, json.loads((folder / _META).read_text(encoding="utf-8")))
 
 
 def _load(key: str, meta: Mapping[str, Any]) -> DataSet:
     folder = cache_folder() / key
     # Mode "c" is copy-on-write: pages are shared until written, and torch gets the writable array it needs.
     arrays = {name: np.load(_array_file(folder, name), mmap_mode="c", allow_pickle=False) for name in ARRAYS}
+    _take(folder / _META, arrays[ARRAYS[0]])
     columns = tuple(Column(name, tuple(values), missing) for name, values, missing in meta.get("columns", []))
     data = DataSet(
         name=meta["name"],
@@ -178,6 +206,73 @@ def _load(key: str, meta: Mapping[str, Any]) -> DataSet:
         # The property has its value from now on; dataclasses.replace makes a set without it.
         vars(data)["pixel_sums"] = _pixel_sums(folder / _SUMS, data.train_inputs)
     return data
+
+
+def _take(meta: Path, array: np.ndarray) -> None:
+    """Mark a cached data set as in use by this process for as long as one of its arrays lives, and as used now.
+
+    Raises:
+        OSError: if it is being removed.
+
+    """
+    with contextlib.suppress(OSError):  # of another user, or on a disk that cannot be written
+        os.utime(meta)
+    if fcntl is None:  # Windows does not remove what is mapped
+        return
+    file = os.open(meta, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(file)
+        if error.errno in HELD:
+            raise
+        return  # a disk without locks, where nothing is pruned
+    weakref.finalize(array, os.close, file).atexit = False
+
+
+@contextlib.contextmanager
+def unused(key: str) -> Iterator[bool]:
+    """Yield whether no process uses a cached data set; if so, none can begin to in this context."""
+    if fcntl is None:
+        yield True
+        return
+    try:
+        file = os.open(cache_folder() / key / _META, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:  # half a set, which nobody can load
+        yield True
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(file)
+
+
+def last_used(key: str) -> float:
+    """Return when a cached data set was last loaded, in seconds since 1970."""
+    for file in (cache_folder() / key / _META, cache_folder() / key):
+        with contextlib.suppress(OSError):
+            return file.stat().st_mtime
+    return 0.0
+
+
+def name_of(key: str) -> str:
+    """Return the name of a cached data set; empty if that cannot be read."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return str(json.loads((cache_folder() / key / _META).read_text(encoding="utf-8"))["name"])
+    return ""
+
+
+def saved_keys() -> list[str]:
+    """Return the keys of the data sets in the cache."""
+    with contextlib.suppress(OSError):
+        return sorted(
+            f.name for f in cache_folder().iterdir() if _KEY.fullmatch(f.name) and not f.is_symlink()
+        )
+    return []
 
 
 def _meta(data: DataSet) -> dict[str, Any]:

@@ -4,7 +4,8 @@ import contextlib
 import functools
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -28,11 +29,13 @@ from dropbench.results import predictions
 from dropbench.results.read import with_panel
 from dropbench.results.store import Store
 from dropbench.run.blocks.dropout import PROBABILITIES
+from dropbench.run.blocks.optimizer import PRECISIONS
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import AUTOMATIC, CAREFUL, Machine, Policy
 from dropbench.run.result import EpochRecord, RunResult, kept_arrays
+from dropbench.run.telling import counted
 from dropbench.runners.base import NO_EXTRAS, Extras
-from dropbench.runners.choose import choose_runner
+from dropbench.runners.choose import choose_runner, shares
 from dropbench.runners.sharing import Workload
 from dropbench.runners.stacked import with_stacks
 
@@ -113,11 +116,17 @@ class Workbench:
                 model = make_module(data.input_shape, data.outputs, config)
             if library_of(config.model.name):
                 check_library_net(config, data, model)
-            check_fits(config, data, model, self.device)
+            check_fits(config, data, model, self.device, self._at_a_time(bound))
             if self.extras.panel:
                 hidden_sites(model)
         try_nets(bound, data, self.extras.panel)
         return bound
+
+    def _at_a_time(self, configs: Collection[RunConfig]) -> int:
+        """Return how many of the runs go on at a time: on a GPU what fits is found when they begin."""
+        if self.device.type != "cpu" or self.machine.runner == "ray":
+            return 1
+        return shares(len(configs), self.device, _machine_for(configs, self.machine))[0]
 
     def keeps(self, folder: Path, with_predictions: bool = False) -> Callable[[RunConfig], bool]:
         """Return a predicate: whether ``folder`` has everything this bench keeps of a run beside its row.
@@ -168,6 +177,22 @@ def _machine_for(configs: Iterable[RunConfig], machine: Machine) -> Machine:
             f"Put it into a file and write file.py:name, or leave out `{told}`.",
         )
     return replace(machine, runner="serial")
+
+
+def tell_other_precisions(todo: Iterable[RunConfig], ended: Mapping[str, str]) -> None:
+    """Log how many of the runs to do ended well before in another precision, which makes them other runs."""
+    found = Counter(
+        other
+        for config in (todo if ended else ())
+        for other in PRECISIONS
+        if other != config.optimizer.precision and ended.get(config.replace(precision=other).run_id) == "ok"
+    )
+    for other, number in found.items():
+        are, them = ("is", "it") if number == 1 else ("are", "them")
+        runs = counted(number, "run")
+        _log.warning(
+            f"{runs} of those to do {are} here in {other} already; `precision={other}` goes on with {them}."
+        )
 
 
 @dataclass
@@ -252,7 +277,9 @@ def carry_out(
         KeyboardInterrupt: if the watcher wanted to stop before all runs were done.
 
     """
-    agenda = make_agenda(configs, store.ended(), policy, bench.keeps(store.folder, with_predictions))
+    ended = store.ended()
+    agenda = make_agenda(configs, ended, policy, bench.keeps(store.folder, with_predictions))
+    tell_other_precisions(agenda.todo, ended)
     outcome = Outcome(skipped=agenda.done, left=agenda.left)
     if not agenda.todo:
         watcher.planned(agenda, 0)

@@ -1,4 +1,4 @@
-"""The cells that a column of the CSV files may have, so that a damaged one costs its own row and no report."""
+"""The cells that a column of the CSV files may have: a damaged one costs its own row, and no report."""
 
 import functools
 import math
@@ -48,15 +48,19 @@ _WHOLE: dict[str, Range] = {
     **dict.fromkeys(("peak_memory_bytes", "left_out", "bin", "examples", "position"), NOT_NEGATIVE),
 }
 """The same of columns with whole numbers."""
-_MAY_BE_INFINITE = frozenset({"train_loss", "val_loss", "expected", "measured", "value"})
+_MAY_BE_INFINITE = frozenset({"train_loss", "val_loss", "expected", "measured"})
 _LATER = frozenset({"pieces", "widened", "l1", "kl_sparsity", "sparsity_target"})
 """Settings of version 0.1 that its first rows lack: an empty cell is the default."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What names a run, and a file of it: never a path."""
+_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|nan|inf)"
 _PATTERNS: dict[str, re.Pattern[str]] = {
     **dict.fromkeys(("run_id", "comparison_id", "experiment_id", "difference_id"), _ID),
     **dict.fromkeys(("speed_id", "verify_id", "row_id"), _ID),
     **dict.fromkeys(("member_run_ids", "trial_run_ids"), re.compile(rf"({_ID.pattern}( |$))*")),
+    **dict.fromkeys(("values", "mcnemar_p"), re.compile(rf"{_NUMBER}( {_NUMBER})*")),
+    **dict.fromkeys(("seeds", "only_arm_right", "only_reference_right"), re.compile(r"\d{1,18}( \d{1,18})*")),
+    "layer": re.compile(r"\d{1,9}"),
     "status": re.compile("|".join(STATUSES)),
 }
 _NEEDED: dict[CsvTable, frozenset[str]] = {
@@ -120,6 +124,8 @@ def fault_of(cells: Mapping[str, str], table: CsvTable) -> str:
         # A column that the file lacks was not written yet.
         if name in cells and (told := check(cells[name])):
             return f"its {name} {told}"
+    if table is PANEL and cells.get("measure") == "units" and not cells.get("layer"):
+        return "its layer is empty"
     if table is RUNS and cells.get("status") == "ok":
         task = cells.get("task") or SETTINGS["task"].default
         of_task = _OF_AUTOENCODER if cells.get("model") == "autoencoder" else _OF_TASK[task]
@@ -153,7 +159,9 @@ def _check(name: str, table: CsvTable) -> Check | None:
             return _Text(bool, True)
     if name in table.number_columns:
         end = re.sub(rf"^(train|val|test|oob|mean_member)_(?={'|'.join(METRIC_NAMES)})|_scaled$", "", name)
-        by_name = _RANGES.get(name) or _RANGES.get(end) or (_WHOLE_PERCENT if end.endswith("percent") else None)
+        by_name = (
+            _RANGES.get(name) or _RANGES.get(end) or (_WHOLE_PERCENT if end.endswith("percent") else None)
+        )
         own = setting.range if setting is not None else None
         whole = _WHOLE.get(name)
         is_whole = whole is not None or (setting is not None and setting.type in (int, int | None))

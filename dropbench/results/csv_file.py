@@ -121,6 +121,12 @@ def append_rows(folder: Path, table: CsvTable, rows: Iterable[Mapping[str, Any]]
     try:
         with path.open("ab", buffering=0) as file:  # a buffer would be flushed again when the file is closed
             before = file.tell()
+            if before and not _has_own_header(path, table):
+                raise DropbenchError(
+                    f"{path} has other columns than at the start: another version of dropbench writes there, "
+                    "too.",
+                    "Run the same command again, with the version that the others have.",
+                )
             rest = ((_line(table.columns) if before == 0 else "") + text).encode()
             try:
                 while rest:
@@ -134,6 +140,12 @@ def append_rows(folder: Path, table: CsvTable, rows: Iterable[Mapping[str, Any]]
             f"Cannot write {path}: {error.strerror or error}.",
             "Its earlier rows are unchanged; the same command continues where it stopped.",
         ) from error
+
+
+def _has_own_header(path: Path, table: CsvTable) -> bool:
+    header = _line(table.columns).encode()
+    with path.open("rb") as file:
+        return file.read(len(header)) == header
 
 
 def is_torn(folder: Path, table: CsvTable) -> bool:

@@ -93,6 +93,39 @@ def parse_bounds(text: str, name: str = "max_norm") -> tuple[float | None, ...]:
     return _trials(text, name, bound)
 
 
+_BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BYTES |= {f"{unit}i": 1024**power for power, unit in enumerate("kmgt", start=1)}
+
+
+def parse_size(text: str, name: str = "to") -> int:
+    """Bytes of a size: ``500MB``, ``5GB``, ``2GiB``, ``0``.
+
+    Raises:
+        UsageError: for another text.
+
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", text.strip().lower())
+    if found is None or found[2] not in _BYTES:
+        raise UsageError(f"`{name}` is {text.strip()!r}.", "Write a size, like 500MB or 5GB.")
+    return int(float(found[1]) * _BYTES[found[2]])
+
+
+_SECONDS = {"h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+def parse_age(text: str, name: str = "older_than") -> float:
+    """Seconds of an age: ``12h``, ``30d``, ``2w``.
+
+    Raises:
+        UsageError: for another text.
+
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([hdw])", text.strip().lower())
+    if found is None:
+        raise UsageError(f"`{name}` is {text.strip()!r}.", "Write hours, days or weeks, like 12h, 30d or 2w.")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
 def only(values: Sequence[Value], name: str) -> Value:
     """The one value of a list, for commands that carry out one run; raises UsageError for more."""
     if len(values) != 1:
