@@ -41,8 +41,8 @@ def write_over(path: Path, content: bytes) -> None:
 
     """
     place = Path(os.path.realpath(path))
-    whole = place.is_file() or not place.exists()
-    if whole and (not place.exists() or os.access(place.parent, os.W_OK)):
-        write_whole(place, content)
-    else:  # a device, or a file in a folder that takes no other
+    special = path.exists() and not path.is_file()
+    if special or (place.exists() and not os.access(place.parent, os.W_OK)):  # the folder takes no other file
         path.write_bytes(content)
+    else:
+        write_whole(place, content)

@@ -2,19 +2,21 @@
 
 import contextlib
 import errno
+import importlib
 import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from dropbench.errors import DropbenchError
 
-try:
-    import fcntl
-except ImportError:  # Windows, whose locks every file system has
-    fcntl = None  # type: ignore[assignment]
+fcntl: Any = None
+"""The module; None on Windows, whose locks every file system has."""
+with contextlib.suppress(ImportError):
+    fcntl = importlib.import_module("fcntl")
 
 PATIENCE = 5.0
 """Seconds that pass before it is told what is waited for."""

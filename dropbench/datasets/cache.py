@@ -16,8 +16,8 @@ import os
 import re
 import shutil
 import tempfile
-import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,11 @@ from filelock import FileLock
 
 from dropbench.datasets.column import Column
 from dropbench.datasets.dataset import ARRAYS, DataSet, pixel_sums
+from dropbench.datasets.in_use import take, unused
 from dropbench.errors import DropbenchError
 from dropbench.files import write_whole
 from dropbench.folders import cache_base
-from dropbench.locks import HELD, fcntl, held
+from dropbench.locks import held
 
 _log = logging.getLogger(__name__)
 _SUMS = "pixel_sums.npy"
@@ -191,7 +192,7 @@ def _load(key: str, meta: Mapping[str, Any]) -> DataSet:
     folder = cache_folder() / key
     # Mode "c" is copy-on-write: pages are shared until written, and torch gets the writable array it needs.
     arrays = {name: np.load(_array_file(folder, name), mmap_mode="c", allow_pickle=False) for name in ARRAYS}
-    _take(folder / _META, arrays[ARRAYS[0]])
+    take(folder / _META, arrays[ARRAYS[0]])
     columns = tuple(Column(name, tuple(values), missing) for name, values, missing in meta.get("columns", []))
     data = DataSet(
         name=meta["name"],
@@ -208,47 +209,9 @@ def _load(key: str, meta: Mapping[str, Any]) -> DataSet:
     return data
 
 
-def _take(meta: Path, array: np.ndarray) -> None:
-    """Mark a cached data set as in use by this process for as long as one of its arrays lives, and as used now.
-
-    Raises:
-        OSError: if it is being removed.
-
-    """
-    with contextlib.suppress(OSError):  # of another user, or on a disk that cannot be written
-        os.utime(meta)
-    if fcntl is None:  # Windows does not remove what is mapped
-        return
-    file = os.open(meta, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(file)
-        if error.errno in HELD:
-            raise
-        return  # a disk without locks, where nothing is pruned
-    weakref.finalize(array, os.close, file).atexit = False
-
-
-@contextlib.contextmanager
-def unused(key: str) -> Iterator[bool]:
+def free(key: str) -> AbstractContextManager[bool]:
     """Yield whether no process uses a cached data set; if so, none can begin to in this context."""
-    if fcntl is None:
-        yield True
-        return
-    try:
-        file = os.open(cache_folder() / key / _META, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:  # half a set, which nobody can load
-        yield True
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        yield False
-    else:
-        yield True
-    finally:
-        os.close(file)
+    return unused(cache_folder() / key / _META)
 
 
 def last_used(key: str) -> float:

@@ -21,7 +21,7 @@ class Entry:
     """A part of the cache that goes or stays as a whole."""
 
     kind: str
-    """``data``, ``kernels`` or ``rest``: what an interrupted write left behind, or a note of a set that is gone."""
+    """``data``, ``kernels`` or ``rest``: what an interrupted write left behind, or a note of what is gone."""
     name: str
     path: Path
     size: int
@@ -70,11 +70,11 @@ def remove(entry: Entry) -> bool:
     if entry.kind != "data":
         _remove(entry.path)
         return True
-    with cache.unused(entry.path.name) as free:
-        if free:
+    with cache.free(entry.path.name) as is_free:
+        if is_free:
             _remove(entry.path)
             entry.path.with_name(f"{entry.path.name}.lock").unlink(missing_ok=True)
-        return free
+        return is_free
 
 
 def _remove(path: Path) -> None:

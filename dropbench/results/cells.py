@@ -75,7 +75,7 @@ _NEEDED: dict[CsvTable, frozenset[str]] = {
     PAPER: frozenset({"row_id", "experiment_id"}),
 }
 """The columns of each table, beside settings, that are never empty."""
-_OF_TASK = {"classification": ("error_percent", "nll"), "regression": ("rmse", "nll")}
+_OF_TASK = {"classification": ("error_percent",), "regression": ("rmse",)}
 _OF_AUTOENCODER = ("reconstruction_error",)
 Check = Callable[[str], str]
 """Returns what is wrong with a cell, or nothing."""

@@ -1,5 +1,6 @@
 """Reading and appending to one CSV file, which may be cut off at any byte without losing other rows."""
 
+import codecs
 import contextlib
 import csv
 import io
@@ -145,7 +146,7 @@ def append_rows(folder: Path, table: CsvTable, rows: Iterable[Mapping[str, Any]]
 def _has_own_header(path: Path, table: CsvTable) -> bool:
     header = _line(table.columns).encode()
     with path.open("rb") as file:
-        return file.read(len(header)) == header
+        return file.read(len(codecs.BOM_UTF8) + len(header)).removeprefix(codecs.BOM_UTF8).startswith(header)
 
 
 def is_torn(folder: Path, table: CsvTable) -> bool:

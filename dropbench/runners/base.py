@@ -169,7 +169,7 @@ def _reason(error: Exception) -> str:
     if not on_gpu and not isinstance(error, MemoryError) and not re.search(_MEMORY_IS_FULL, said):
         return f"{type(error).__name__}: {said}"
     size = float(wanted[1]) * _UNITS[wanted[2]] if wanted else 0
-    more = f": {size / 1e9:,.2g} GB more were wanted" if size else ""
+    more = f": {size / 1e9:,.{1 if size > 1e9 else 3}f} GB more were wanted" if size else ""
     return f"not enough memory{' of the GPU' if on_gpu else ''}{more}. {LESS_MEMORY}"
 
 

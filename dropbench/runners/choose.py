@@ -22,11 +22,12 @@ _OF_CLUSTER = ("SLURM_CPUS_PER_TASK", "NSLOTS")
 def cores() -> int:
     """Return the number of cores that this process may use: by its system, its container and its cluster."""
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min([here, *_granted()])
+    granted = (number for name in _OF_CLUSTER if (number := _number(os.environ.get(name, ""))))
+    return min([here, *granted, *_of_container()])
 
 
-def _granted() -> Iterator[int]:
-    yield from (number for name in _OF_CLUSTER if (number := _number(os.environ.get(name, ""))))
+def _of_container() -> Iterator[int]:
+    """The cores that a container's quotas grant, as numbers of whole ones."""
     with contextlib.suppress(OSError, ValueError):  # no container; "max" is no limit
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
         yield max(1, math.ceil(int(quota) / int(period)))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dropbench.cli.main import run
-from dropbench.datasets import cache, pruning
+from dropbench.datasets import cache
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.pruning import Entry, entries, remove, to_prune
 from dropbench.kernels import cache as kernels
@@ -62,7 +62,8 @@ def test_a_set_that_a_process_uses_stays(own_cache):
     assert not remove(entry)
     assert cache.load(data.key).digest() == data.key
     code = (
-        f"from dropbench.datasets import cache; data = cache.load({data.key!r}); print('here', flush=True); input()"
+        "from dropbench.datasets import cache; "
+        f"data = cache.load({data.key!r}); print('here', flush=True); input()"
     )
     key = data.key
     with subprocess.Popen(
@@ -105,7 +106,11 @@ def test_list_and_prune_say_how_much_there_is(own_cache, capsys):
     assert run(["data", "list", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["tables"][2]["rows"]
     assert row["bytes"] == data_sets()[0].size
-    for arguments, left in ((["--older-than", "50d"], 1), (["--older-than", "4w", "--dry-run"], 1), (["--to", "0"], 0)):
+    for arguments, left in (
+        (["--older-than", "50d"], 1),
+        (["--older-than", "4w", "--dry-run"], 1),
+        (["--to", "0"], 0),
+    ):
         assert run(["data", "prune", *arguments]) == 0
         assert len(data_sets()) == left, arguments
     assert "would remove small" in capsys.readouterr().out
