@@ -226,6 +226,12 @@ class Run:
             self.model, task, splits, train, self.parts, self.snapshots, self.config
         )
 
+    @property
+    def overflowed_steps(self) -> int | None:
+        """How many steps overflowed in fp16, and were skipped; None in other precisions. It waits."""
+        scale = self.optimizer.loss_scale
+        return None if scale is None else int(scale.overflows.item())
+
     def result(
         self, history: History, panel: bool, ood: OodImages | None, started_at: str, start: float
     ) -> RunResult:
@@ -252,6 +258,7 @@ class Run:
                 "train_seconds": history.train_seconds,
                 "compile_seconds": trained.seconds if isinstance(trained, Compiled) else 0.0,
                 "steps": self.steps_done,
+                "overflowed_steps": self.overflowed_steps,
                 "train_images": len(drawn),
                 "distinct_train_images": len(np.unique(drawn)),
                 "validation_images": len(self.parts.validation),
