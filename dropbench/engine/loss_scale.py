@@ -51,14 +51,14 @@ class LossScale:
         torch._amp_foreach_non_finite_check_and_unscale_(gradients, self.overflowed, inverse)
 
     @torch.no_grad()
-    def silence(self, gradients: list[torch.Tensor]) -> None:
-        """Set gradients to 0 if the step overflowed, so that nothing in it becomes NaN."""
-        for gradient in gradients:
-            gradient.masked_fill_(self.overflowed > 0, 0.0)
+    def silence(self, tensors: list[torch.Tensor]) -> None:
+        """Set tensors to 0 if the step overflowed, so that nothing that is computed of them becomes NaN."""
+        for tensor in tensors:
+            tensor.masked_fill_(self.overflowed > 0, 0.0)
 
     @contextmanager
     def putting_back(self, tensors: Iterable[torch.Tensor]) -> Iterator[None]:
-        """Undo in this context's end what it wrote into these tensors, if the step overflowed."""
+        """Undo at the end of this context what it wrote into these tensors, if the step overflowed."""
         pairs = [(tensor, tensor.detach().clone()) for tensor in tensors]
         yield
         for tensor, before in pairs:

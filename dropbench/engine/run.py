@@ -247,6 +247,8 @@ class Run:
         metrics, predictions, panel_records = ({}, {}, []) if message else self.measure(panel, ood)
         if wrong := what_is_not_finite(metrics, predictions, self.data.noun):
             message, metrics, predictions, panel_records = wrong, {}, {}, []
+        if message and self.optimizer.loss_scale is not None:
+            message += "; numbers in fp16 end at 65,504, and a run in fp32 may end well"
         return RunResult(
             config=self.config,
             status="diverged" if message else "ok",

@@ -30,9 +30,9 @@ class TorchOptimizer:
     On CUDA every number of a step lies on the device, where the class can do that
     (dropbench.catalog.optimizers.is_captured).
 
-    With a ``loss_scale``, a step that overflowed changes nothing. Two things are known to be otherwise in
-    classes but AdamW, Adam and Muon: the first step counts as one whose gradient is 0, and so does any that
-    is counted by a number on the host.
+    With a ``loss_scale``, a step that overflowed changes nothing. Classes but AdamW, Adam and Muon still
+    count it among their steps if it is the first one, in which they make their state, or if the count is on
+    the host.
     """
 
     def __init__(
@@ -84,8 +84,11 @@ class TorchOptimizer:
         if scale is None:
             self._update(learning_rate)
             return
-        scale.silence(gradients)
         with scale.putting_back(self._put_back()):
+            # Of zeros the state that a class makes in its first step is the one that it starts from.
+            scale.silence(gradients)
+            if self._rest is not None and not self._skips:
+                scale.silence(_parameters_of(self._rest))
             self._update(learning_rate)
         scale.update()
 
@@ -155,9 +158,13 @@ class _Muon:
             update.grad = None
 
 
+def _parameters_of(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    return [each for group in optimizer.param_groups for each in group["params"]]
+
+
 def _changed_by(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
     """The parameters of an optimizer, and its state on their device."""
-    parameters = [each for group in optimizer.param_groups for each in group["params"]]
+    parameters = _parameters_of(optimizer)
     of_state = [value for each in parameters for value in optimizer.state.get(each, {}).values()]
     device = parameters[0].device
     state = [each for each in of_state if isinstance(each, torch.Tensor) and each.device == device]
