@@ -158,7 +158,8 @@ def test_a_run_tells_when_its_patience_ended_it(last, tested):
 def test_a_run_and_a_sweep_tell_of_many_steps_that_overflowed(overflowed, steps, many, tmp_path):
     metrics = {f"{split}_error_percent": 1.0 for split in ("train", "val", "test")}
     cost = dict.fromkeys(("parameters", "train_seconds", "images_per_second", "seconds"), 1.0)
-    cost |= {"peak_memory_bytes": None, "steps": steps, "overflowed_steps": overflowed}
+    cost |= {"peak_memory_bytes": None, "last_epoch": 10, "tested_epoch": 10}
+    cost |= {"steps": steps, "overflowed_steps": overflowed}
     cost |= {"test_images": 1000, "validation_images": 1000, "distinct_train_images": 900}
     result = RunResult(RunConfig(precision="fp16"), "ok", metrics=metrics, cost=cost)
     (table,) = RunSubject(result).tables
