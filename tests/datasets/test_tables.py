@@ -225,7 +225,7 @@ def test_test_rows_decide_nothing(frame):
     after = of(train, test=test)
     assert after.columns == before.columns
     np.testing.assert_array_equal(after.train_inputs, before.train_inputs)
-    encoder = TableEncoder(after.columns, after.train_inputs)
+    encoder = TableEncoder.fitted(after.columns, after.train_inputs)
     rows = encoder.encode(after.test_inputs)
     assert not rows[:, 3:6].any(), "a colour that is not known is none of the known ones"
     assert np.isfinite(rows).all()
@@ -237,7 +237,7 @@ COLUMNS = (Column("a", missing=True), Column("b", ("x", "y", "z")), Column("c"))
 
 
 def encoded(train: list, rows: list) -> np.ndarray:
-    found = TableEncoder(COLUMNS, np.array(train, dtype=float)).encode(np.array(rows, dtype=float))
+    found = TableEncoder.fitted(COLUMNS, np.array(train, dtype=float)).encode(np.array(rows, dtype=float))
     assert found.dtype == np.float32
     return found
 
