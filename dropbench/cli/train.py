@@ -2,20 +2,19 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from dropbench.cli.console import out, present, tell
 from dropbench.cli.options import (
     OF_MACHINE,
     OF_RUNS,
-    OUTPUT,
     AsJson,
     Data,
     DataDir,
     Keywords,
     Out,
     Panel,
-    option,
+    Save,
     takes,
 )  # fmt: skip
 
@@ -28,15 +27,7 @@ def train(
     data: Data = "mnist5k",
     data_dir: DataDir = None,
     panel: Panel = False,
-    save: Annotated[
-        Path | None,
-        option(
-            "--save",
-            "Write the tested net into FILE.safetensors, for dropbench predict; its settings into FILE.json.",
-            OUTPUT,
-            metavar="FILE",
-        ),
-    ] = None,
+    save: Save = None,
     folder: Out = Path("results"),
     as_json: AsJson = False,
     *,

@@ -138,7 +138,8 @@ def _examples(saved: SavedNet, data: DataSet, split: str) -> tuple[np.ndarray, n
     def known(targets: np.ndarray) -> np.ndarray:
         if places is None or np.array_equal(places, np.arange(len(places))):
             return targets
-        return places[targets]
+        found: np.ndarray = places[targets]
+        return found
 
     if split == "test":
         return data.test_inputs, known(data.test_targets), np.arange(len(data.test_targets))
