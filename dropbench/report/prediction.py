@@ -28,19 +28,19 @@ class PredictionSubject(Subject):
     @property
     def tables(self) -> tuple[Table, ...]:
         """The metrics with dropout off and, where there are passes, by Monte-Carlo dropout."""
-        ways = {"dropout off": self.metrics}
+        ways = {"dropout_off": ("dropout off", self.metrics)}
         if self.monte_carlo is not None:
             passes = f"{self.samples:,} pass{'es' * (self.samples != 1)}"
-            ways[f"Monte-Carlo,\n{passes}"] = self.monte_carlo
+            ways["monte_carlo"] = (f"Monte-Carlo,\n{passes}", self.monte_carlo)
         rows: tuple[Row, ...] = tuple(
-            {"metric": name, **{way.replace("\n", " "): found[name] for way, found in ways.items()}}
+            {"metric": name, **{way: found[name] for way, (_, found) in ways.items()}}
             for name in METRICS
             if name in self.metrics
         )
         form = ".5g" if "rmse" in self.metrics else ".4f"
         columns = (
             Column("", lambda row: METRICS[row["metric"]], left=True),
-            *(Column(way, number(way.replace("\n", " "), form)) for way in ways),
+            *(Column(title, number(way, form)) for way, (title, _) in ways.items()),
         )
         split = SPLITS.get(self.split, self.split)
         title = f"Run {self.run_id} on {self.examples:,} {split} {self.noun} of {self.data}"

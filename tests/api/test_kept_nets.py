@@ -354,11 +354,11 @@ def test_the_commands_write_what_they_measure(here, capsys):
     capsys.readouterr()
     told = ["net.safetensors", "--mc-samples", "5", "--csv", "p.csv", "--threads", "1", "--json"]
     assert run(["predict", *told]) == 0
-    (table,) = json.loads(capsys.readouterr().out).values()
-    shown = {row["metric"]: row for row in table}
+    (table,) = json.loads(capsys.readouterr().out)["tables"]
+    shown = {row["metric"]: row for row in table["rows"]}
     with open("p.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    for start, column in (("", "dropout off"), ("mc_", "Monte-Carlo, 5 passes")):
+    for start, column in (("", "dropout_off"), ("mc_", "monte_carlo")):
         wrong = np.mean([row[f"{start}prediction"] != row["label"] for row in rows])
         logs = [np.log(float(row[f"{start}probability_{row['label']}"])) for row in rows]
         assert shown["error_percent"][column] == pytest.approx(100 * wrong)
