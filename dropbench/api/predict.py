@@ -15,7 +15,7 @@ from dropbench.api.shown import Shown
 from dropbench.api.train import SplitMetrics
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.options import OPTIONS
-from dropbench.datasets.registry import inputs_of, prepare, takes
+from dropbench.datasets.registry import inputs_of, is_known, prepare, takes
 from dropbench.engine.saved_net import SavedNet
 from dropbench.errors import UsageError, unknown_name
 from dropbench.experiments.keep import check_folder_of
@@ -168,7 +168,7 @@ def predict(
         raise UsageError("An autoencoder predicts no target.", "Leave out `csv`.")
     told = {name: value for name, value in settings.items() if name in OPTIONS and value is not None}
     machine = Machine(**{name: value for name, value in settings.items() if name in _MACHINE})
-    examples = _data(saved, saved.config.data.name if data is None else data, data_dir, told)
+    examples = _data(saved, data, data_dir, told)
     found = Predictions(predicted(saved, examples, split, mc_samples, machine))
     if csv is not None:
         found.to_csv(csv)
@@ -176,12 +176,17 @@ def predict(
 
 
 def _data(
-    saved: SavedNet, data: DataSet | str | Path, data_dir: Path | str | None, told: dict[str, Any]
+    saved: SavedNet, data: DataSet | str | Path | None, data_dir: Path | str | None, told: dict[str, Any]
 ) -> DataSet:
     """Return the data set, made of its source as that of training was, where nothing else is told."""
     if isinstance(data, DataSet):
         return data_set(data, **told)
-    name, needs, values = str(data), saved.needs, saved.config.settings()
+    needs, values = saved.needs, saved.config.settings()
+    name = values["data"] if data is None else str(data)
+    if data is None and not is_known(name):
+        raise UsageError(
+            f"The net was trained on arrays, called {name}, which are in no file.", "Name `data`."
+        )
     if inputs := inputs_of(name):
         needs.check_kind(name, inputs)  # before any data are fetched
     inherited = {option: values[option] for option in OPTIONS}

@@ -1,5 +1,6 @@
 """Where nets are kept: checks before anything is trained, and the folder of a sweep's candidates."""
 
+import json
 import os
 import tempfile
 from collections.abc import Collection
@@ -9,10 +10,11 @@ import torch
 
 from dropbench.catalog.user_code import is_user_code
 from dropbench.datasets.dataset import DataSet
-from dropbench.engine.saved_net import ENDING, json_of, read_kept
+from dropbench.engine.saved_net import ENDING, KIND, json_of, read_kept, write_net
 from dropbench.errors import DropbenchError, UsageError
 from dropbench.models.build import make_module
 from dropbench.run.config import RunConfig
+from dropbench.run.result import KeptNet
 
 
 def check_target(path: Path | str, setting: str) -> Path:
@@ -31,12 +33,23 @@ def check_target(path: Path | str, setting: str) -> Path:
     check_folder_of(target)
     if target.is_dir():
         raise DropbenchError(f"{path} is a folder.", "Name another file.")
-    if target.exists() and run_of(target) is None:
-        raise DropbenchError(
-            f"{path} is there and is no net that dropbench saved, so it is not replaced.",
-            "Name another file.",
-        )
+    beside = json_of(target)
+    for file, is_ours in ((target, run_of(target) is not None), (beside, _tells_of_a_net(beside))):
+        if file.exists() and not is_ours:
+            raise DropbenchError(
+                f"{file} is there and is none that dropbench wrote of a net, so it is not replaced.",
+                "Name another file.",
+            )
     return target
+
+
+def _tells_of_a_net(path: Path) -> bool:
+    """Whether a file is the readable one beside a net."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("kind") == KIND
 
 
 def run_of(path: Path) -> str | None:
@@ -74,6 +87,21 @@ def check_states(configs: Collection[RunConfig], data: DataSet, setting: str) ->
                     "file has tensors alone.",
                     f"Make it a buffer, or leave out `{setting}`.",
                 )
+
+
+def keep(path: Path, run_id: str, net: KeptNet) -> None:
+    """Write a net into ``path``, or where that fails into a temporary folder, so that it is not lost.
+
+    Raises:
+        DropbenchError: if it is not in ``path``; it says where it is instead.
+
+    """
+    try:
+        write_net(path, net)
+    except DropbenchError as error:
+        refuge = Path(tempfile.mkdtemp(prefix="dropbench-net-")) / f"{run_id}{ENDING}"
+        write_net(refuge, net)
+        raise DropbenchError(error.message, f"The net is in {refuge} instead.") from error
 
 
 def path_in(folder: Path, run_id: str) -> Path:

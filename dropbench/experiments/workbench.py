@@ -21,9 +21,9 @@ from dropbench.engine.device import resolve_device, resolve_precision
 from dropbench.engine.inputs import white_of
 from dropbench.engine.panel import hidden_sites
 from dropbench.engine.penalties import check_compiles
-from dropbench.engine.saved_net import write_net
 from dropbench.errors import UsageError
 from dropbench.experiments.fits import check_fits, check_library_net
+from dropbench.experiments.keep import keep
 from dropbench.experiments.trial import try_nets
 from dropbench.models.build import make_module
 from dropbench.results import predictions
@@ -288,7 +288,7 @@ def carry_out(
         for found in results:
             store.append(found, with_predictions, again=policy.force)
             if found.net is not None:
-                write_net(nets[found.config.run_id], found.net)
+                keep(nets[found.config.run_id], found.config.run_id, found.net)
             result = replace(found, net=None)  # nets of many runs would fill the memory
             lists[result.status].append(result)
             watcher.finished(result)

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -274,7 +275,7 @@ def test_what_is_no_net_of_this_version_is_told_in_one_line(saved, here):
     safetensors.torch.save_file({"weight": torch.zeros(2)}, path, {"format": "pt"})
     with pytest.raises(DropbenchError, match="not a file that dropbench wrote"):
         db.load_net(path)
-    with pytest.raises(DropbenchError, match="is there and is no net"):
+    with pytest.raises(DropbenchError, match="is there and is none"):
         db.train("mnist5k", save=path)
 
 
@@ -291,6 +292,25 @@ def test_a_file_that_cannot_be_written_is_told_before_training(blobs, here, told
     (here / "nets.py").write_text(stateful.replace("return Net.Sequential", "return Net"))
     with pytest.raises(UsageError, match="tensors alone"):
         db.train(blobs, model="nets.py:small", save="net.safetensors", **SMALL)
+
+
+def test_another_file_is_not_replaced_and_a_net_is_not_lost(blobs, here):
+    (here / "package.json").write_text('{"name": "mine"}')
+    with pytest.raises(DropbenchError, match=r"package.json is there and is none that dropbench wrote"):
+        db.train(blobs, save="package.safetensors", **MLP)
+
+    class Hinders(LogWatcher):
+        def progress(self, worker, config, record):
+            Path("net.safetensors").mkdir(exist_ok=True)
+
+    with pytest.raises(DropbenchError, match="Cannot write") as caught:
+        db.train(blobs, save="net.safetensors", watcher=Hinders(), out="results", **MLP)
+    refuge = Path(re.search(r"The net is in (\S+) instead", caught.value.hint)[1])
+    assert db.predict(refuge, blobs, threads=1).report.tables[0].notes[0].endswith("to the last bit.")
+    assert list(pd.read_csv("results/runs.csv")["status"]) == ["ok"]
+    with pytest.raises(UsageError, match="arrays, called blobs"):
+        db.predict(refuge)
+    shutil.rmtree(refuge.parent)
 
 
 def test_a_run_that_diverges_leaves_the_net_before(saved, blobs, told):
