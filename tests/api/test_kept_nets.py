@@ -110,7 +110,10 @@ def test_a_classifier_predicts_as_it_was_tested_to_the_bit(blobs, here, told, co
         }
         blobs = cache.save(replace(blobs, key="", **wide, **fewer))
     done = db.train(blobs, save="net.safetensors", **told)
-    for split, metrics in (("test", done.test), ("val", done.validation), ("train", done.training)):
+    recorded = {"test": done.test, "val": done.validation, "train": done.training}
+    if len(blobs.test_inputs) < 20:  # of a net of a library, which takes long
+        del recorded["val"], recorded["train"]
+    for split, metrics in recorded.items():
         samples = 3 if split == "test" else 0
         again = db.predict("net.safetensors", blobs, split=split, mc_samples=samples, threads=1, **code)
         assert repr(again.metrics) == repr(metrics), split  # NaN is no other NaN
