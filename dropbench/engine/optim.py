@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.optim.sgd import sgd
 
+from dropbench.engine.halving import halved_parameters
 from dropbench.engine.loss_scale import LossScale
 from dropbench.kernels.sgd import Weights, sgd_step
 from dropbench.run.blocks.optimizer import CONSTANT, OptimizerSettings
@@ -113,9 +114,8 @@ class SGD:
         self.momentum = momentum
         self.loss_scale = loss_scale
         self._clipped, self._largest_norm = list(clipped), largest_norm
-        layers = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
         bounded = set(bounded_weights(model))
-        halved = {each for layer in layers for each in layer.parameters(recurse=False)} if half else set()
+        halved = halved_parameters(model) if half else set()
         self._rate: Rate | None = None
         self._entries: list[_Entry] = []
         this = weakref.ref(self)  # a hook is a part of its parameter, which the optimizer holds

@@ -132,6 +132,18 @@ def kept_arrays(config: RunConfig, ood: str = "") -> frozenset[str]:
 
 
 @dataclass(frozen=True)
+class KeptNet:
+    """The net that a run tested, to be written to a file.
+
+    - ``weights``: parameters in float32, and buffers, by their names in the net.
+    - ``about``: what JSON can hold of it, from which it is built again; see dropbench.engine.saved_net.
+    """
+
+    weights: dict[str, np.ndarray]
+    about: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class RunResult:
     """The outcome of one run.
 
@@ -146,6 +158,7 @@ class RunResult:
     - ``where``: the device, how many runs were trained together as one net (``stacked``), the software
       versions and the time of the start, as CSV cells.
     - ``predictions``: the arrays named by kept_arrays.
+    - ``net``: the net that was tested, where it is to be kept and the run ended ok.
     """
 
     config: RunConfig
@@ -157,3 +170,4 @@ class RunResult:
     epochs: tuple[EpochRecord, ...] = ()
     predictions: dict[str, np.ndarray] = field(default_factory=dict)
     panel: tuple[PanelRecord, ...] = ()
+    net: KeptNet | None = None
