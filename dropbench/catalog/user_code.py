@@ -5,8 +5,8 @@ import inspect
 import os
 import sys
 import sysconfig
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -84,7 +84,8 @@ def _module(name: str, source: str, attribute: str) -> ModuleType:
     if not is_file and here not in sys.path:  # last, so that no file in it shadows an installed module
         sys.path.append(here)
     try:
-        return load_file(source) if is_file else import_module(source)
+        with _aside():
+            return load_file(source) if is_file else import_module(source)
     except UsageError:
         raise
     except ModuleNotFoundError as error:
@@ -104,12 +105,18 @@ def _module(name: str, source: str, attribute: str) -> ModuleType:
         raise _error_in_user_code(f"Importing {source}", error, hint) from error
 
 
-def _surroundings(name: str) -> AbstractContextManager[None]:
-    """Return the context in which code of ``name`` finds the modules that it imports while it is called."""
+@contextmanager
+def _surroundings(name: str) -> Iterator[None]:
+    """Let code of ``name`` find the modules that it imports while it is called, in this context."""
     source = name.rpartition(":")[0]
-    if not source.endswith(ENDING):
-        return nullcontext()
-    return neighbours_of(str(Path(source).expanduser().absolute()))
+    is_file = source.endswith(ENDING)
+    with neighbours_of(str(Path(source).expanduser().absolute())) if is_file else nullcontext(), _aside():
+        yield
+
+
+def _aside() -> AbstractContextManager[Any]:
+    """Return the context in which what the user's code prints is a message: stdout is for results."""
+    return redirect_stdout(sys.stderr)
 
 
 def make(name: str, kind: type[T], hint: str, factory: Callable[..., Any], *arguments: Any) -> T:
@@ -142,7 +149,8 @@ def called(name: str, module: Callable[..., T], what: str, *arguments: Any) -> T
 
     """
     try:
-        return module(*arguments)
+        with _aside():
+            return module(*arguments)
     except UsageError:
         raise
     except (Exception, SystemExit) as error:  # the user's code may raise anything

@@ -104,7 +104,9 @@ def _refuse_common(name: str, model: nn.Module, other: nn.Module) -> None:
 
 def _changed_by_training(model: nn.Module) -> dict[str, torch.Tensor]:
     """The parameters that are trained, and the statistics of batch-norm, by their names."""
-    trained = {name: each for name, each in model.named_parameters() if each.requires_grad}
+    trained: dict[str, torch.Tensor] = {
+        name: each for name, each in model.named_parameters() if each.requires_grad
+    }
     for place, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._NormBase):
             trained |= {f"{place}.{name}": each for name, each in module.named_buffers()}

@@ -60,7 +60,10 @@ def _own_model(input_shape: InputShape, classes: int, config: RunConfig) -> nn.M
     model = user_code.make(config.model.name, nn.Module, hint, factory, input_shape, classes, config)
     materialise(model, input_shape, config.model.name)
     place_sites(model, config)
-    where = 'Put torch.nn.Dropout or make_dropout(config, "input") where units are to be dropped.'
+    where = (
+        "Sites of `p_drop` are its Dropout layers, and those of `p_drop_conv` its Dropout2d layers; "
+        'for `p_drop_input` it has a make_dropout(config, "input").'
+    )
     check_sites(model, config, where)
     return model
 

@@ -12,6 +12,9 @@ from torch import nn
 import dropbench as db
 from dropbench.catalog import objects, user_code
 from dropbench.errors import UsageError
+from dropbench.experiments.workbench import Workbench
+from dropbench.run.config import RunConfig
+from dropbench.run.machine import Machine
 
 NET = """
 from torch import nn
@@ -57,6 +60,25 @@ def test_a_file_is_found_by_workers_with_the_modules_beside_it(blobs, folders):
     assert sys.path == before
     assert "beside" not in sys.modules
     assert not list(folders.rglob("nets*.pyc"))
+
+
+def test_what_a_file_prints_is_no_result(blobs, folders, capsys):
+    (folders / "prints.py").write_text(
+        NET.replace("from beside import WIDTH", "WIDTH = 3\nprint('read')")
+        + """
+def loud(shape, classes, config):
+    print("made")
+    net = small(shape, classes, config)
+    net.register_forward_hook(lambda *given: print("called") if net.training else None)
+    return net
+"""
+    )
+    (folders / "late.py").write_text("")
+    bench = Workbench.set_up(blobs, Machine(device="cpu"))
+    bench.bind([RunConfig(model="prints.py:loud", p_drop=0.5)])
+    printed = capsys.readouterr()
+    assert not printed.out
+    assert {"read", "made", "called"} <= set(printed.err.split())
 
 
 def test_modules_of_an_environment_in_the_folder_are_not_beside_the_file(folders, monkeypatch):
