@@ -15,6 +15,7 @@ from torch.optim.sgd import sgd
 
 from dropbench.engine.halving import halved_parameters
 from dropbench.engine.loss_scale import LossScale
+from dropbench.errors import UsageError
 from dropbench.kernels.sgd import Weights, sgd_step
 from dropbench.run.blocks.optimizer import CONSTANT, OptimizerSettings
 
@@ -56,8 +57,21 @@ class Optimizer(Protocol):
 
 
 def bounded_weights(model: nn.Module) -> list[torch.Tensor]:
-    """Return the weights that max-norm bounds: those of fully connected and convolutional layers."""
-    return [each.weight for each in model.modules() if isinstance(each, nn.Linear | nn.Conv2d)]
+    """Return the weights that max-norm bounds: those of fully connected and convolutional layers.
+
+    Raises:
+        UsageError: if one is computed from parameters, as by weight norm, so that no bound on it would last.
+
+    """
+    layers = [each for each in model.modules() if isinstance(each, nn.Linear | nn.Conv2d)]
+    for layer in layers:
+        if not isinstance(layer.weight, nn.Parameter):
+            raise UsageError(
+                f"The weights of a {type(layer).__name__} are computed from its parameters, as by weight "
+                "norm, and no bound on them lasts.",
+                "Leave out `max_norm`.",
+            )
+    return [layer.weight for layer in layers]
 
 
 def gradients_of(parameters: Iterable[nn.Parameter]) -> list[torch.Tensor]:
@@ -114,7 +128,7 @@ class SGD:
         self.momentum = momentum
         self.loss_scale = loss_scale
         self._clipped, self._largest_norm = list(clipped), largest_norm
-        bounded = set(bounded_weights(model))
+        bounded = set(bounded_weights(model)) if max_norm is not None else set()
         halved = halved_parameters(model) if half else set()
         self._rate: Rate | None = None
         self._entries: list[_Entry] = []
