@@ -74,13 +74,13 @@ def test_the_running_variance_is_the_one_that_batch_norm_keeps():
     norm = nn.BatchNorm1d(UNITS)
     norm.running_var.copy_(torch.linspace(0, 8, UNITS))
     found = measured(Line(RunConfig(), norm), RunConfig())
-    assert set(layer for _, layer in found) == {"norm"}
+    assert {layer for _, layer in found} == {"norm"}
     assert found[RUNNING_VARIANCE, "norm"] == pytest.approx(4)
     assert not [key for key in measured(Line(RunConfig()), RunConfig()) if key[0] == RUNNING_VARIANCE]
 
 
 def test_a_feature_map_has_a_variance_for_each_channel():
-    """Channels of different means, which are no part of the variance, and variances, of which it is the mean."""
+    """Channels have different means, which are no part of it, and it is the mean of their variances."""
 
     class Maps(nn.Module):
         def __init__(self) -> None:
