@@ -124,7 +124,7 @@ def make(name: str, kind: type[T], hint: str, factory: Callable[..., Any], *argu
     return made
 
 
-def called(name: str, module: Callable[..., T], what: str, *arguments: Any) -> T:
+def called(name: str, module: Callable[..., T], what: str, *arguments: Any, hint: str = "") -> T:
     """Return what a module of the user's code ``name`` makes of the arguments, which are ``what`` in errors.
 
     Raises:
@@ -137,7 +137,7 @@ def called(name: str, module: Callable[..., T], what: str, *arguments: Any) -> T
     except UsageError:
         raise
     except Exception as error:  # the user's code may raise anything
-        raise _error_in_user_code(f"The model {name}, given {what},", error) from error
+        raise _error_in_user_code(f"The model {name}, given {what},", error, hint) from error
 
 
 def _error_in_user_code(what: str, error: Exception, hint: str = "") -> UsageError:

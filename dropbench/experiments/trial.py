@@ -57,7 +57,10 @@ def _try_without_dropout(config: RunConfig, data: DataSet, panel: bool) -> None:
     measured = hidden_sites(net.model) if panel else []
     for parameter, values in [*net.model.named_parameters(), *net.model.named_buffers()]:
         if values.is_floating_point() and not values.isfinite().all():
-            raise UsageError(f"The model {name} starts with values in {parameter} that are not finite.")
+            raise UsageError(
+                f"The model {name} starts with values in {parameter} that are not finite.",
+                _mend(name, "Look at how it is initialised."),
+            )
     net.model.eval()
     calls = DropoutCalls()
     with torch.no_grad(), calls:
@@ -65,7 +68,8 @@ def _try_without_dropout(config: RunConfig, data: DataSet, panel: bool) -> None:
     net.outputs(1)
     if not outputs.isfinite().all():
         raise UsageError(
-            f"The model {name} puts out values that are not finite before it has learned anything."
+            f"The model {name} puts out values that are not finite before it has learned anything.",
+            _mend(name, "Look for a logarithm, a root or a division in forward."),
         )
     if calls.found or not torch.equal(outputs, again):
         raise UsageError(
@@ -181,7 +185,8 @@ class _Net:
         """
         inputs = self._inputs[:examples]
         net = self.model.net if isinstance(self.model, GaussianNet) else self.model
-        outputs: Any = user_code.called(self.name, net, f"inputs {tuple(inputs.shape)}", inputs)
+        hint = _mend(self.name, "Its factory is told the shape of an input: make the net for that.")
+        outputs: Any = user_code.called(self.name, net, f"inputs {tuple(inputs.shape)}", inputs, hint=hint)
         wanted = (examples, self._classes)
         of_one = isinstance(self.model, GaussianNet) and isinstance(outputs, torch.Tensor)
         if of_one and outputs.ndim and outputs.numel() == examples == len(outputs):
