@@ -58,7 +58,7 @@ def measured_layers(model: nn.Module) -> dict[str, nn.Module]:
     """Return the layers whose input is measured, by their names in the net."""
     net = model.net if isinstance(model, GaussianNet) else model
     modules = dict(net.named_modules())
-    norms = {
+    norms: dict[str, nn.Module] = {
         name: each
         for name, each in modules.items()
         if isinstance(each, _BatchNorm) and each.running_var is not None
