@@ -141,7 +141,7 @@ def make(name: str, kind: type[T], hint: str, factory: Callable[..., Any], *argu
     return made
 
 
-def called(name: str, module: Callable[..., T], what: str, *arguments: Any) -> T:
+def called(name: str, module: Callable[..., T], what: str, *arguments: Any, hint: str = "") -> T:
     """Return what a module of the user's code ``name`` makes of the arguments, which are ``what`` in errors.
 
     Raises:
@@ -154,7 +154,8 @@ def called(name: str, module: Callable[..., T], what: str, *arguments: Any) -> T
     except UsageError:
         raise
     except (Exception, SystemExit) as error:  # the user's code may raise anything
-        hint = "Import it where the file begins." if isinstance(error, ModuleNotFoundError) else ""
+        if isinstance(error, ModuleNotFoundError):
+            hint = hint or "Import it where the file begins."
         raise _error_in_user_code(f"The model {name}, given {what},", error, hint) from error
 
 

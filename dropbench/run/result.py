@@ -53,6 +53,10 @@ RMSE_WITHOUT_UNITS = "test_rmse"
 WITHOUT_UNITS = ERROR_WITHOUT_UNITS, RMSE_WITHOUT_UNITS
 SHARES = tuple(tenth / 10 for tenth in range(10))
 """The shares of hidden units that are removed to measure WITHOUT_UNITS."""
+TRAINING_VARIANCE, TEST_VARIANCE = "input_variance_training", "input_variance_test"
+"""The measures of a layer's input, with dropout and without; see dropbench.engine.variances."""
+RUNNING_VARIANCE = "running_variance"
+"""The variance that a batch-norm layer keeps from training."""
 HISTOGRAM_BINS = 40
 """Bins of an autoencoder's activation histograms."""
 
@@ -62,8 +66,8 @@ class PanelRecord:
     """One measured value of the panel, which shows what dropout did to the units.
 
     dropbench.engine.panel describes the measures. ``layer`` is the number of the hidden site, counted from 1,
-    or empty for the whole net. ``at`` is the share of units removed, or the number of a histogram bin; it is
-    0 for all other measures.
+    or empty for the whole net; for variances it is the name of the layer in the net. ``at`` is the share of
+    units removed, or the number of a histogram bin; it is 0 for all other measures.
     """
 
     measure: str
