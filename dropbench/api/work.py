@@ -1,10 +1,11 @@
 """The choreography of every call that trains: prepare, bind, carry out what is not done yet, look."""
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -16,6 +17,7 @@ from dropbench.catalog.models import TABLE, recipe_of
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.registry import inputs_of
 from dropbench.errors import UsageError
+from dropbench.experiments.other_precisions import tell_other_precisions
 from dropbench.experiments.watching import LogWatcher
 from dropbench.experiments.workbench import (
     Agenda,
@@ -24,7 +26,6 @@ from dropbench.experiments.workbench import (
     Workbench,
     carry_out,
     make_agenda,
-    tell_other_precisions,
 )
 from dropbench.folders import of_home
 from dropbench.report.folder import Report
@@ -87,8 +88,15 @@ class Work:
         tell_other_precisions(agenda.todo, ended)
         return agenda
 
-    def carry_out(self, watcher: Watcher | None, with_predictions: bool = False) -> Outcome:
+    def carry_out(
+        self,
+        watcher: Watcher | None,
+        with_predictions: bool = False,
+        nets: Mapping[str, Path] = MappingProxyType({}),
+    ) -> Outcome:
         """Carry out what is not done yet; each run is on disk before the next is begun.
+
+        ``nets`` has the files that nets are written into, by run_id.
 
         Raises:
             DropbenchError: if a result cannot be written.
@@ -96,7 +104,13 @@ class Work:
 
         """
         return carry_out(
-            self.runs, self.bench, Store(self.out), watcher or LogWatcher(), self.policy, with_predictions
+            self.runs,
+            self.bench,
+            Store(self.out),
+            watcher or LogWatcher(),
+            self.policy,
+            with_predictions,
+            nets,
         )
 
     def with_runs(self, runs: Collection[RunConfig]) -> "Work":

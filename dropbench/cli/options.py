@@ -73,6 +73,15 @@ Panel = Annotated[
         OUTPUT,
     ),
 ]
+Save = Annotated[
+    Path | None,
+    path_option(
+        "--save",
+        "Write the tested net into FILE.safetensors, for dropbench predict; its settings into FILE.json.",
+        OUTPUT,
+        metavar="FILE",
+    ),
+]
 Out = Annotated[Path, path_option("--out", "Folder of the CSV files.", OUTPUT)]
 AsJson = Annotated[bool, option("--json", "Print the result as JSON.", OUTPUT)]
 

@@ -4,10 +4,10 @@ import contextlib
 import functools
 import itertools
 import logging
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import torch
@@ -23,17 +23,17 @@ from dropbench.engine.panel import hidden_sites
 from dropbench.engine.penalties import check_compiles
 from dropbench.errors import UsageError
 from dropbench.experiments.fits import check_fits, check_library_net
+from dropbench.experiments.keep import keep
+from dropbench.experiments.other_precisions import tell_other_precisions
 from dropbench.experiments.trial import try_nets
 from dropbench.models.build import make_module
 from dropbench.results import predictions
 from dropbench.results.read import with_panel
 from dropbench.results.store import Store
 from dropbench.run.blocks.dropout import PROBABILITIES
-from dropbench.run.blocks.optimizer import PRECISIONS
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import AUTOMATIC, CAREFUL, Machine, Policy
 from dropbench.run.result import EpochRecord, RunResult, kept_arrays
-from dropbench.run.telling import counted
 from dropbench.runners.base import NO_EXTRAS, Extras
 from dropbench.runners.choose import choose_runner, shares
 from dropbench.runners.sharing import Workload
@@ -122,6 +122,10 @@ class Workbench:
         try_nets(bound, data, self.extras.panel)
         return bound
 
+    def workload(self, configs: Iterable[RunConfig]) -> Workload:
+        """Return the workload of runs on these data."""
+        return Workload.of(configs, self.data, self.extras.graph and not self.extras.compiled)
+
     def _at_a_time(self, configs: Collection[RunConfig]) -> int:
         """Return how many of the runs go on at a time: on a GPU what fits is found when they begin."""
         if self.device.type != "cpu" or self.machine.runner == "ray":
@@ -179,22 +183,6 @@ def _machine_for(configs: Iterable[RunConfig], machine: Machine) -> Machine:
     return replace(machine, runner="serial")
 
 
-def tell_other_precisions(todo: Iterable[RunConfig], ended: Mapping[str, str]) -> None:
-    """Log how many of the runs to do ended well before in another precision, which makes them other runs."""
-    found = Counter(
-        other
-        for config in (todo if ended else ())
-        for other in PRECISIONS
-        if other != config.optimizer.precision and ended.get(config.replace(precision=other).run_id) == "ok"
-    )
-    for other, number in found.items():
-        are, them = ("is", "it") if number == 1 else ("are", "them")
-        runs = counted(number, "run")
-        _log.warning(
-            f"{runs} of those to do {are} here in {other} already; `precision={other}` goes on with {them}."
-        )
-
-
 @dataclass
 class Outcome:
     """How each of a set of runs ended.
@@ -208,6 +196,11 @@ class Outcome:
     ok: list[RunResult] = field(default_factory=list)
     diverged: list[RunResult] = field(default_factory=list)
     failed: list[RunResult] = field(default_factory=list)
+
+    @property
+    def ended(self) -> int:
+        """The number of runs that ended, now or before."""
+        return len(self.skipped) + len(self.left) + len(self.ok) + len(self.unsuccessful)
 
     @property
     def unsuccessful(self) -> list[RunResult]:
@@ -265,11 +258,13 @@ def carry_out(
     watcher: Watcher,
     policy: Policy = CAREFUL,
     with_predictions: bool = False,
+    nets: Mapping[str, Path] = MappingProxyType({}),
 ) -> Outcome:
     """Carry out the (bound) runs that have not ended before, and write each to disk as soon as it ends.
 
     ``with_predictions`` keeps the arrays of kept_arrays, too. A run that ended well before is repeated if it
     lacks one of these, or the panel where the bench asks for it; ``policy`` says which others are repeated.
+    ``nets`` has the files, by run_id, that nets are written into once their runs are recorded.
     When the watcher wants to stop, no further run is started, and those in progress are finished.
 
     Raises:
@@ -285,21 +280,25 @@ def carry_out(
         watcher.planned(agenda, 0)
         return outcome
     # Of all configs, so that a resumed command has the same number of threads, too.
-    workload = Workload.of(configs, bench.data, bench.extras.graph and not bench.extras.compiled)
+    workload = bench.workload(configs)
+    extras = replace(bench.extras, nets=frozenset(nets))
     machine = _machine_for(configs, bench.machine)
     if machine != bench.machine and len(agenda.todo) > 1:
         _log.warning(
             "What is defined in this session has its runs in this process, one after another. Of a file, "
             "which other processes import, several go on at a time."
         )
-    runner = choose_runner(len(agenda.todo) + agenda.before, bench.device, machine, bench.extras, workload)
-    runner, todo = with_stacks(runner, agenda.todo, configs, bench.data, bench.device, machine, bench.extras)
+    runner = choose_runner(len(agenda.todo) + agenda.before, bench.device, machine, extras, workload)
+    runner, todo = with_stacks(runner, agenda.todo, configs, bench.data, bench.device, machine, extras)
     watcher.planned(agenda, min(runner.jobs, len(todo)))
     lists = {"ok": outcome.ok, "diverged": outcome.diverged, "failed": outcome.failed}
     wanted = itertools.takewhile(lambda config: not watcher.wants_to_stop(), todo)
     with contextlib.closing(runner.run(wanted, watcher.progress)) as results:
-        for result in results:
-            store.append(result, with_predictions, again=policy.force)
+        for found in results:
+            store.append(found, with_predictions, again=policy.force)
+            if found.net is not None:
+                keep(nets[found.config.run_id], found.config.run_id, found.net)
+            result = replace(found, net=None)  # nets of many runs would fill the memory
             lists[result.status].append(result)
             watcher.finished(result)
             if policy.fail_fast and result.status == "failed":

@@ -8,8 +8,9 @@ from experiments.quiet import MLP, Quiet
 
 from dropbench.engine.train import train
 from dropbench.errors import UsageError
+from dropbench.experiments.other_precisions import tell_other_precisions
 from dropbench.experiments.sweep import expand
-from dropbench.experiments.workbench import Workbench, carry_out, tell_other_precisions
+from dropbench.experiments.workbench import Workbench, carry_out
 from dropbench.results.read import read_table
 from dropbench.results.schema import RUNS
 from dropbench.results.store import Store
