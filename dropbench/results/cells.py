@@ -38,13 +38,15 @@ _RANGES: dict[str, Range] = {
     "coverage_error": _FINITE,
     **dict.fromkeys(("learned_p_drop", "foreign_auroc", "p_better", "accuracy", "confidence"), _SHARE),
     **dict.fromkeys(("images_per_second", "seconds", "train_seconds", "compile_seconds"), NOT_NEGATIVE),
-    **dict.fromkeys(("temperature", "train_flops", "prediction_flops", "examples"), NOT_NEGATIVE),
+    **dict.fromkeys(
+        ("temperature", "train_flops", "prediction_flops", "examples", "steps", "parameters"), NOT_NEGATIVE
+    ),
 }
 """The numbers of a column, by its name or the end of it after ``train_``, ``val_``, ``test_`` or ``oob_``."""
 _WHOLE: dict[str, Range] = {
     **dict.fromkeys(("epoch", "members", "averaged", "cores", "threads", "stacked", "trials"), COUNT),
     **dict.fromkeys(("train_images", "distinct_train_images", "validation_images"), NOT_NEGATIVE),
-    **dict.fromkeys(("test_images", "steps", "last_epoch", "tested_epoch", "parameters"), NOT_NEGATIVE),
+    **dict.fromkeys(("test_images", "last_epoch", "tested_epoch"), NOT_NEGATIVE),
     **dict.fromkeys(("peak_memory_bytes", "left_out", "bin", "examples", "position"), NOT_NEGATIVE),
 }
 """The same of columns with whole numbers."""
@@ -60,13 +62,12 @@ _PATTERNS: dict[str, re.Pattern[str]] = {
     **dict.fromkeys(("member_run_ids", "trial_run_ids"), re.compile(rf"({_ID.pattern}( |$))*")),
     **dict.fromkeys(("values", "mcnemar_p"), re.compile(rf"{_NUMBER}( {_NUMBER})*")),
     **dict.fromkeys(("seeds", "only_arm_right", "only_reference_right"), re.compile(r"\d{1,18}( \d{1,18})*")),
-    "layer": re.compile(r"\d{1,9}"),
     "status": re.compile("|".join(STATUSES)),
 }
 _NEEDED: dict[CsvTable, frozenset[str]] = {
     RUNS: frozenset({"run_id", "status"}),
     EPOCHS: frozenset({"run_id", "epoch"}),
-    COMPARISONS: frozenset({"comparison_id", "experiment_id", "arm", "members", "budget", "member_run_ids"}),
+    COMPARISONS: frozenset({"comparison_id", "experiment_id", "arm", "members"}),
     DIFFERENCES: frozenset({"difference_id", "experiment_id", "arm", "loss", "difference"}),
     RELIABILITY: frozenset({"comparison_id", "bin", "examples"}),
     SPEED: frozenset({"speed_id", "item", "work", "contender", "unit", "values"}),
@@ -75,8 +76,8 @@ _NEEDED: dict[CsvTable, frozenset[str]] = {
     PAPER: frozenset({"row_id", "experiment_id"}),
 }
 """The columns of each table, beside settings, that are never empty."""
-_OF_TASK = {"classification": ("error_percent",), "regression": ("rmse",)}
-_OF_AUTOENCODER = ("reconstruction_error",)
+_OF_TASK = {"classification": "error_percent", "regression": "rmse"}
+"""The metric on the test examples that a run which ended well has."""
 Check = Callable[[str], str]
 """Returns what is wrong with a cell, or nothing."""
 
@@ -124,14 +125,17 @@ def fault_of(cells: Mapping[str, str], table: CsvTable) -> str:
         # A column that the file lacks was not written yet.
         if name in cells and (told := check(cells[name])):
             return f"its {name} {told}"
-    if table is PANEL and cells.get("measure") == "units" and not cells.get("layer"):
-        return "its layer is empty"
+    if (
+        table is PANEL
+        and cells["measure"] == "units"
+        and not re.fullmatch(r"\d{1,9}", cells.get("layer", ""))
+    ):
+        return f"its layer is {_short(cells.get('layer', ''))}, no number"
     if table is RUNS and cells.get("status") == "ok":
         task = cells.get("task") or SETTINGS["task"].default
-        of_task = _OF_AUTOENCODER if cells.get("model") == "autoencoder" else _OF_TASK[task]
-        for name in (f"{split}_{metric}" for split in ("val", "test") for metric in of_task):
-            if cells.get(name) in (None, "", "nan"):
-                return f"its {name} is empty"
+        metric = "reconstruction_error" if cells.get("model") == "autoencoder" else _OF_TASK[task]
+        if cells.get(name := f"test_{metric}", "-") in ("", "nan"):
+            return f"its {name} is empty"
     return ""
 
 
