@@ -134,7 +134,8 @@ def fault_of(cells: Mapping[str, str], table: CsvTable) -> str:
     if table is RUNS and cells.get("status") == "ok":
         task = cells.get("task") or SETTINGS["task"].default
         metric = "reconstruction_error" if cells.get("model") == "autoencoder" else _OF_TASK[task]
-        if cells.get(name := f"test_{metric}", "-") in ("", "nan"):
+        measured = any(cells.get(f"test_{other}") for other in METRIC_NAMES)  # else none was written
+        if measured and cells.get(name := f"test_{metric}", "-") in ("", "nan"):
             return f"its {name} is empty"
     return ""
 
