@@ -137,14 +137,13 @@ def test_a_resnet_of_torchvision_without_its_branches_is_its_shortcuts(net):
     made = build_model(SHAPE, 3, RunConfig(model=f"torchvision:{net}", p_drop_residual=1 - 1e-6)).eval()
     last = max(layer.p_drop for layer in dropout_layers(made) if layer.site == "residual")
     assert last == 1 - 1e-6
-    arrived, left = [], []
-    made.layer4[-1].register_forward_hook(
-        lambda block, given, out: (arrived.append(given[0]), left.append(out))
-    )
+    seen = []
+    made.layer4[-1].register_forward_hook(lambda block, given, out: seen.append((given[0], out)))
     set_streams(made, "mc", 0, 0)
     with torch.no_grad(), monte_carlo(made):
         made(torch.linspace(-1, 1, 4 * 3 * 32 * 32).view(4, *SHAPE))
-    assert torch.equal(left[0], arrived[0].relu())
+    ((arrived, left),) = seen
+    assert torch.equal(left, arrived.relu())
 
 
 def passed(net: nn.Module, seed: int) -> torch.Tensor:
@@ -258,7 +257,7 @@ def faulty(request, monkeypatch):
         def forward(self, inputs):
             return request.param(self.fc(self.conv(inputs).mean((2, 3))))
 
-    def faulty_net(pretrained=False, num_classes=1000, in_chans=3):
+    def faulty_net(num_classes, **more):
         return Faulty(num_classes)
 
     monkeypatch.setitem(timm.models._registry._model_entrypoints, "faulty_net", faulty_net)
