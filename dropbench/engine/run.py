@@ -1,9 +1,11 @@
 """A run while it trains, step by step, and what comes of it."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,13 +32,22 @@ from dropbench.engine.inputs import Preparation, preparation
 from dropbench.engine.optimizers import optimizer_of
 from dropbench.engine.panel import measure_autoencoder, measure_predictor
 from dropbench.engine.penalties import Penalties, check_compiles
+from dropbench.engine.regress import Regress
+from dropbench.engine.saved_net import about_net, as_arrays
 from dropbench.engine.step import Step
 from dropbench.engine.task import Predictor, Split, Task
 from dropbench.engine.tasks import task_of
 from dropbench.engine.turns import Turns
 from dropbench.models.build import build_model
 from dropbench.run.config import RunConfig
-from dropbench.run.result import MOST_TRAINING_IMAGES, EpochRecord, PanelRecord, RunResult, ood_split
+from dropbench.run.result import (
+    MOST_TRAINING_IMAGES,
+    EpochRecord,
+    KeptNet,
+    PanelRecord,
+    RunResult,
+    ood_split,
+)
 from dropbench.run.streams import numpy_generator
 
 OodImages = tuple[str, np.ndarray]
@@ -226,12 +237,25 @@ class Run:
             self.model, task, splits, train, self.parts, self.snapshots, self.config
         )
 
+    @property
+    def overflowed_steps(self) -> int | None:
+        """How many steps overflowed in fp16, and were skipped; None in other precisions. It waits."""
+        scale = self.optimizer.loss_scale
+        return None if scale is None else int(scale.overflows.item())
+
     def result(
-        self, history: History, panel: bool, ood: OodImages | None, started_at: str, start: float
+        self,
+        history: History,
+        panel: bool,
+        ood: OodImages | None,
+        started_at: str,
+        start: float,
+        weights: members.Weights | None = None,
     ) -> RunResult:
         """Evaluate the net of a run that ended, and return all that came of the run.
 
-        It was started at the time ``started_at``, when perf_counter was ``start``.
+        It was started at the time ``started_at``, when perf_counter was ``start``. ``weights`` are those of
+        the net that is evaluated, in float32, where it is to be kept.
         """
         if not isinstance(self.task, Predictor):
             self.optimizer.release()  # its weights are kept, and it reconstructs in float32
@@ -241,6 +265,11 @@ class Run:
         metrics, predictions, panel_records = ({}, {}, []) if message else self.measure(panel, ood)
         if wrong := what_is_not_finite(metrics, predictions, self.data.noun):
             message, metrics, predictions, panel_records = wrong, {}, {}, []
+        if message and self.optimizer.loss_scale is not None:
+            message += "; numbers in fp16 end at 65,504, and a run in fp32 may end well"
+        net = None
+        if weights is not None and not message:
+            net = KeptNet(as_arrays(weights), self.about_net(history.tested_epoch, metrics))
         return RunResult(
             config=self.config,
             status="diverged" if message else "ok",
@@ -252,6 +281,7 @@ class Run:
                 "train_seconds": history.train_seconds,
                 "compile_seconds": trained.seconds if isinstance(trained, Compiled) else 0.0,
                 "steps": self.steps_done,
+                "overflowed_steps": self.overflowed_steps,
                 "train_images": len(drawn),
                 "distinct_train_images": len(np.unique(drawn)),
                 "validation_images": len(self.parts.validation),
@@ -265,4 +295,10 @@ class Run:
             epochs=tuple(history.records),
             predictions=predictions,
             panel=tuple(panel_records),
+            net=net,
         )
+
+    def about_net(self, tested_epoch: int, metrics: Mapping[str, float]) -> dict[str, Any]:
+        """Return what a file says of the net beside its weights; see dropbench.engine.saved_net."""
+        scale = self.task.scale if isinstance(self.task, Regress) else None
+        return about_net(self.config, self.data, self.prepared, scale, tested_epoch, metrics, self.device)

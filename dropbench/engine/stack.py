@@ -1,7 +1,7 @@
 """Stacked runs: several runs that train as one net, each as it does alone but for the rounding of sums."""
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -18,6 +18,7 @@ from dropbench.engine.device import in_progress, prepare_device
 from dropbench.engine.evaluate import EVALUATION_BATCH
 from dropbench.engine.graph import CudaLane
 from dropbench.engine.history import History
+from dropbench.engine.members import Weights
 from dropbench.engine.run import OodImages, Run
 from dropbench.engine.stacked_mlp import StackedMLP, release
 from dropbench.models.parts import sizes
@@ -34,7 +35,8 @@ def stacks(config: RunConfig) -> bool:
     """Whether a run can be one of a stack.
 
     It is of the mlp that classifies images as they are, with ReLU, Bernoulli dropout and no penalty, by SGD
-    on the loss of its labels, whose gradients are not clipped.
+    on the loss of its labels, whose gradients are not clipped. It is not in fp16, where each run has a loss
+    scale of its own and skips other steps.
     """
     dropout, penalty, optimizer = config.dropout, config.penalty, config.optimizer
     return (
@@ -48,6 +50,7 @@ def stacks(config: RunConfig) -> bool:
         and not (dropout.thinned or dropout.boosting)
         and not (penalty.l1 or penalty.kl_sparsity)
         and optimizer.name == SGD
+        and optimizer.precision != "fp16"
         and not (optimizer.label_smoothing or optimizer.clip_norm or optimizer.snapshots)
     )
 
@@ -102,6 +105,7 @@ def train_stacked(
     panel: bool = False,
     ood: OodImages | None = None,
     graph: bool = True,
+    nets: Collection[str] = (),
 ) -> Iterator[RunResult]:
     """Train runs that share a stack, ``slots`` at a time; yield each result when its run ends.
 
@@ -120,6 +124,7 @@ def train_stacked(
         panel: see dropbench.engine.train.train, as for ``ood`` and ``graph``.
         ood: out-of-distribution images.
         graph: replay the steps as CUDA graphs on CUDA.
+        nets: the run_ids of those whose nets are returned, too.
 
     """
     queue = iter(configs)
@@ -151,7 +156,10 @@ def train_stacked(
                 on_progress(slot, member.run.config, record)
                 member.history.add(record, partial(stack.weights, slot, member.run))
                 if member.history.ended:
-                    result = _ended(member, panel, ood)
+                    weights = None
+                    if member.run.config.run_id in nets:
+                        weights = member.history.best.weights or stack.weights(slot, member.run)
+                    result = _ended(member, panel, ood, weights)
                     release(member.run)
                     members[slot] = None
                     yield result
@@ -184,9 +192,9 @@ def _epoch(stack: StackedMLP, members: list[_Member]) -> Iterator[EpochRecord]:
         yield EpochRecord(number, loss, error, val_loss, val_error, seconds, p_drop)
 
 
-def _ended(member: _Member, panel: bool, ood: OodImages | None) -> RunResult:
-    """Evaluate the net of a run that ended."""
-    result = member.run.result(member.history, panel, ood, member.started_at, perf_counter())
+def _ended(member: _Member, panel: bool, ood: OodImages | None, weights: Weights | None) -> RunResult:
+    """Evaluate the net of a run that ended, with the ``weights`` that are to be kept."""
+    result = member.run.result(member.history, panel, ood, member.started_at, perf_counter(), weights)
     seconds = member.seconds + (result.cost["seconds"] or 0.0)
     where = {**result.where, "stacked": member.together}
     return replace(result, cost={**result.cost, "seconds": seconds}, where=where)

@@ -28,6 +28,7 @@ def train(
     panel: bool = False,
     ood: OodImages | None = None,
     graph: bool = True,
+    keep_net: bool = False,
 ) -> RunResult:
     """Train the net of ``config`` on ``data``, and evaluate it on the test images once, at the end.
 
@@ -45,12 +46,13 @@ def train(
         ood: out-of-distribution images that a classifier predicts too.
         graph: replay the steps as CUDA graphs, where they can be: on CUDA, without torch.compile and without
             code of the user's own.
+        keep_net: return the net that was tested, too.
 
     Raises:
         UsageError: if ``config`` does not fit ``data``, or draws its noise as only recorded runs do.
 
     """
-    return to_its_end(training(config, data, device, on_epoch, compiled, panel, ood, graph))
+    return to_its_end(training(config, data, device, on_epoch, compiled, panel, ood, graph, keep_net))
 
 
 def training(
@@ -62,6 +64,7 @@ def training(
     panel: bool = False,
     ood: OodImages | None = None,
     graph: bool = True,
+    keep_net: bool = False,
 ) -> Turns[RunResult]:
     """Return the turns of ``train``, each a step: between them other runs can be advanced."""
     check_random_numbers(config)
@@ -77,4 +80,5 @@ def training(
             on_epoch(record)
             history.add(record, run.weights)
         with loan.lent():
-            return run.result(history, panel, ood, started_at, start)
+            weights = (history.best.weights or run.weights()) if keep_net else None
+            return run.result(history, panel, ood, started_at, start, weights)

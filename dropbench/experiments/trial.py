@@ -1,11 +1,14 @@
 """The trial of a foreign net on two examples, before the first run: faults are told at once."""
 
 import logging
+import random
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from torch import nn
 
 from dropbench.catalog import user_code
 from dropbench.datasets.dataset import DataSet
@@ -54,6 +57,8 @@ def try_nets(configs: Collection[RunConfig], data: DataSet, panel: bool = False)
 
 def _try_without_dropout(config: RunConfig, data: DataSet, panel: bool) -> None:
     name, net = config.model.name, _Net(config, data)
+    if user_code.is_user_code(name):
+        _refuse_common(name, net.model, make_module(data.input_shape, data.outputs, config))
     measured = hidden_sites(net.model) if panel else []
     for parameter, values in [*net.model.named_parameters(), *net.model.named_buffers()]:
         if values.is_floating_point() and not values.isfinite().all():
@@ -77,7 +82,7 @@ def _try_without_dropout(config: RunConfig, data: DataSet, panel: bool) -> None:
             _mend(name, "Make a torch.nn.Dropout in __init__, or give the function training=self.training."),
         )
     _warn_of_probabilities(name, outputs)
-    calls, before = DropoutCalls(), torch.get_rng_state()
+    calls, before = DropoutCalls(), _generators()
     with calls:
         outputs, arrived = net.pass_in_training()
     _refuse_shared(
@@ -89,9 +94,39 @@ def _try_without_dropout(config: RunConfig, data: DataSet, panel: bool) -> None:
             f"The model {name} drops in every run, also in those without dropout: {listed(calls.found)}. "
             f"No `p` reaches that{mend}."
         )
-    elif not torch.equal(before, torch.get_rng_state()):
+    elif before != _generators():
         _log.warning(f"The model {name} draws random numbers in training, also in runs without dropout.")
     net.check_gradients(outputs)
+    net.check_second_step()
+
+
+def _refuse_common(name: str, model: nn.Module, other: nn.Module) -> None:
+    """Raise UsageError if two nets of a factory have in common what training changes."""
+    changed = {id(each) for each in _changed_by_training(model).values()}
+    common = [place for place, each in _changed_by_training(other).items() if id(each) in changed]
+    if common:
+        raise UsageError(
+            f"Every run would go on with the {listed(sorted(common))} that another run has trained: the nets "
+            f"that {name} makes have them in common.",
+            "Make them in the factory, or put copy.deepcopy of them into the net.",
+        )
+
+
+def _changed_by_training(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The parameters that are trained, and the statistics of batch-norm, by their names."""
+    trained: dict[str, torch.Tensor] = {
+        name: each for name, each in model.named_parameters() if each.requires_grad
+    }
+    for place, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._NormBase):
+            trained |= {f"{place}.{name}": each for name, each in module.named_buffers()}
+    return trained
+
+
+def _generators() -> tuple[Any, ...]:
+    """The states of the generators that a net may draw from: torch's, numpy's and Python's."""
+    _, keys, position, *_ = np.random.get_state()  # which nets use
+    return torch.get_rng_state().numpy().tobytes(), np.asarray(keys).tobytes(), position, random.getstate()
 
 
 def _try_dropout(config: RunConfig, data: DataSet) -> None:
@@ -107,6 +142,14 @@ def _try_dropout(config: RunConfig, data: DataSet) -> None:
         )
     if unused:
         _log.warning(f"The model {name} never uses its dropout {listed(unused)}.")
+    still = [site for site, layer in drops.items() if not layer.training]
+    in_eval = (
+        f"The model {name} is trained with its dropout {listed(still)} in eval mode, where it does nothing."
+    )
+    if len(still) == len(drops):
+        raise UsageError(in_eval, "Let its method train put it into training mode.")
+    if still:
+        _log.warning(in_eval)
     if config.dropout.thinned:
         _refuse_shared(name, arrived, "A thinned net")
     inside = [site.rpartition(".")[0] for site, layer in drops.items() if layer.within]
@@ -228,14 +271,22 @@ class _Net:
                 _mend(self.name, "Parts of a net are attributes of its module, or in a torch.nn.ModuleList."),
             )
         net = self.model.net if isinstance(self.model, GaussianNet) else self.model
-        weights = torch.linspace(0.5, 1.5, outputs.numel()).view_as(outputs)
-        (outputs * weights).sum().backward()  # type: ignore[no-untyped-call]
+        self._backward(outputs, "the gradient of its outputs")
         own = [name for name, each in net.named_parameters() if each.requires_grad and each.grad is None]
         if own:
             _log.warning(
                 f"No gradient reaches {counted(len(own), 'parameter')} of the model {self.name}, so training "
                 f"changes nothing there: {listed(sorted(own))}."
             )
+
+    def check_second_step(self) -> None:
+        """Raise UsageError if the net cannot be trained again, as one that keeps tensors of a step."""
+        self._backward(self.outputs(), "the gradient of its outputs in a second step")
+
+    def _backward(self, outputs: torch.Tensor, what: str) -> None:
+        weights = torch.linspace(0.5, 1.5, outputs.numel()).view_as(outputs)
+        backward = (outputs * weights).sum().backward
+        user_code.called(self.name, backward, what)
 
 
 def _to_try(configs: Iterable[RunConfig], data: DataSet) -> Iterable[RunConfig]:

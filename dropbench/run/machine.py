@@ -25,8 +25,8 @@ class Machine(Block):
     )
     precision: str = setting(
         "auto",
-        help="Precision of matrix products; auto is bf16 where the hardware has it, but fp32 for a "
-        "regression; tf32 is for CUDA.",
+        help="Precision of matrix products; auto is bf16 where the hardware has it, or else fp16, with loss "
+        "scaling, on a GPU of compute capability 7.0 or more, but fp32 for a regression; tf32 is for CUDA.",
         flag="--precision",
         panel=PANEL,
         choices=("auto", *PRECISIONS),
@@ -50,7 +50,7 @@ class Machine(Block):
         help="CPU threads of a run; on the CPU the same number gives the same bits, with the same stack.",
         flag="--threads",
         panel=PANEL,
-        commands=("train", *OF_MANY_RUNS),
+        commands=("train", *OF_MANY_RUNS, "predict"),
         says_default="cores / runs at a time",
         range=COUNT,
     )

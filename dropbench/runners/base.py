@@ -38,6 +38,8 @@ class Extras:
     ood: str = ""
     """Out-of-distribution images, as an argument of dropbench.datasets.ood.ood_images; empty: none."""
     graph: bool = True
+    nets: frozenset[str] = frozenset()
+    """The run_ids of those whose nets come with their results."""
 
     @property
     def data_keys(self) -> tuple[str, ...]:
@@ -135,7 +137,10 @@ def turns_of_run(
     """
     try:
         data, ood = data_of(config, extras)
-        turns = training(config, data, device, on_epoch, extras.compiled, extras.panel, ood, extras.graph)
+        keep_net = config.run_id in extras.nets
+        turns = training(
+            config, data, device, on_epoch, extras.compiled, extras.panel, ood, extras.graph, keep_net
+        )
         return (yield from turns)
     except Exception as error:  # a sweep goes on after a failed run, whose row has the reason
         reason = _reason(error)
