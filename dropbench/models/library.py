@@ -109,8 +109,22 @@ def _add_stochastic_depth(model: nn.Module, config: RunConfig) -> None:
         if (end := _END_OF_BRANCH.get(f"{type(module).__module__}.{type(module).__name__}"))
     ]
     for number, end in enumerate(ends, start=1):
-        site = _stochastic_depth(largest * number / len(ends), config)
-        put(model, end, nn.Sequential(model.get_submodule(end), site))
+        _end_with(model.get_submodule(end), _stochastic_depth(largest * number / len(ends), config))
+
+
+def _end_with(layer: nn.Module, site: StochasticDepth) -> None:
+    """Let ``site``, which becomes a submodule, take what ``layer`` puts out; the layer keeps its name."""
+    layer.add_module("stochastic_depth", site)
+    layer.__class__ = _ended(type(layer))
+
+
+def _ended(kind: type[nn.Module]) -> type[nn.Module]:
+    class Ended(kind):  # type: ignore[misc,valid-type]
+        def forward(self, units: torch.Tensor) -> torch.Tensor:
+            return cast(torch.Tensor, self.stochastic_depth(super().forward(units)))
+
+    Ended.__name__, Ended.__qualname__ = kind.__name__, kind.__qualname__
+    return cast(type[nn.Module], Ended)
 
 
 def _stochastic_depth(p_drop: float, config: RunConfig) -> StochasticDepth:

@@ -29,6 +29,7 @@ from dropbench.engine.panel import errors_without_units
 from dropbench.engine.task import Split
 from dropbench.engine.tasks import Classify
 from dropbench.engine.train import train
+from dropbench.engine.variances import measured_layers
 from dropbench.errors import DropbenchError, UsageError
 from dropbench.experiments.trial import _to_try
 from dropbench.experiments.workbench import Agenda, Workbench
@@ -144,6 +145,9 @@ def test_a_resnet_of_torchvision_without_its_branches_is_its_shortcuts(net):
         made(torch.linspace(-1, 1, 4 * 3 * 32 * 32).view(4, *SHAPE))
     ((arrived, left),) = seen
     assert torch.equal(left, arrived.relu())
+    plain = build_model(SHAPE, 3, RunConfig(model=f"torchvision:{net}"))
+    assert measured_layers(made).keys() == measured_layers(plain).keys(), "so a sweep compares them by name"
+    assert all(map(torch.equal, made.state_dict().values(), plain.state_dict().values()))
 
 
 def passed(net: nn.Module, seed: int) -> torch.Tensor:
@@ -257,7 +261,7 @@ def faulty(request, monkeypatch):
         def forward(self, inputs):
             return request.param(self.fc(self.conv(inputs).mean((2, 3))))
 
-    def faulty_net(pretrained=False, num_classes=1000, in_chans=3):
+    def faulty_net(num_classes, **more):
         return Faulty(num_classes)
 
     monkeypatch.setitem(timm.models._registry._model_entrypoints, "faulty_net", faulty_net)
