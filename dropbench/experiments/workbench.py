@@ -16,6 +16,7 @@ from dropbench.catalog.user_code import is_user_code, library_of, source_key
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.repeated import warn_of_repeated_images
 from dropbench.datasets.split import split
+from dropbench.engine.checkpoint import Checkpoints
 from dropbench.engine.device import resolve_device, resolve_precision
 from dropbench.engine.inputs import white_of
 from dropbench.engine.panel import hidden_sites
@@ -24,9 +25,10 @@ from dropbench.errors import UsageError
 from dropbench.experiments.fits import check_fits, check_library_net
 from dropbench.experiments.trial import try_nets
 from dropbench.models.build import make_module
-from dropbench.results import predictions
+from dropbench.results import checkpoints, predictions
 from dropbench.results.read import with_panel
 from dropbench.results.store import Store
+from dropbench.run import telling
 from dropbench.run.blocks.dropout import PROBABILITIES
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import AUTOMATIC, CAREFUL, Machine, Policy
@@ -118,6 +120,12 @@ class Workbench:
                 hidden_sites(model)
         try_nets(bound, data, self.extras.panel)
         return bound
+
+    def extras_into(self, folder: Path) -> Extras:
+        """Return the options of runs whose results, and states meanwhile, go into a folder."""
+        if not self.machine.checkpoint:
+            return self.extras
+        return replace(self.extras, checkpoints=Checkpoints(folder.absolute(), self.machine.checkpoint_every))
 
     def keeps(self, folder: Path, with_predictions: bool = False) -> Callable[[RunConfig], bool]:
         """Return a predicate: whether ``folder`` has everything this bench keeps of a run beside its row.
@@ -254,6 +262,8 @@ def carry_out(
     """
     agenda = make_agenda(configs, store.ended(), policy, bench.keeps(store.folder, with_predictions))
     outcome = Outcome(skipped=agenda.done, left=agenda.left)
+    for config in (*agenda.done, *agenda.left):  # whose rows are on disk
+        checkpoints.remove(store.folder, config.run_id)
     if not agenda.todo:
         watcher.planned(agenda, 0)
         return outcome
@@ -265,9 +275,13 @@ def carry_out(
             "What is defined in this session has its runs in this process, one after another. Of a file, "
             "which other processes import, several go on at a time."
         )
-    runner = choose_runner(len(agenda.todo) + agenda.before, bench.device, machine, bench.extras, workload)
-    runner, todo = with_stacks(runner, agenda.todo, configs, bench.data, bench.device, machine, bench.extras)
+    extras = bench.extras_into(store.folder)
+    runner = choose_runner(len(agenda.todo) + agenda.before, bench.device, machine, extras, workload)
+    runner, todo = with_stacks(runner, agenda.todo, configs, bench.data, bench.device, machine, extras)
     watcher.planned(agenda, min(runner.jobs, len(todo)))
+    places = extras.checkpoints
+    if places is not None and (going_on := places.going_on(agenda.todo, bench.device)):
+        _log.info(telling.going_on(len(going_on)))
     lists = {"ok": outcome.ok, "diverged": outcome.diverged, "failed": outcome.failed}
     wanted = itertools.takewhile(lambda config: not watcher.wants_to_stop(), todo)
     with contextlib.closing(runner.run(wanted, watcher.progress)) as results:

@@ -13,6 +13,7 @@ import torch
 from dropbench.datasets import cache
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.ood import DERIVED, ood_images
+from dropbench.engine.checkpoint import Checkpoints
 from dropbench.engine.device import synchronise
 from dropbench.engine.run import OodImages
 from dropbench.engine.train import OnEpoch, training
@@ -38,6 +39,7 @@ class Extras:
     ood: str = ""
     """Out-of-distribution images, as an argument of dropbench.datasets.ood.ood_images; empty: none."""
     graph: bool = True
+    checkpoints: Checkpoints | None = None
 
     @property
     def data_keys(self) -> tuple[str, ...]:
@@ -135,8 +137,19 @@ def turns_of_run(
     """
     try:
         data, ood = data_of(config, extras)
-        turns = training(config, data, device, on_epoch, extras.compiled, extras.panel, ood, extras.graph)
-        return (yield from turns)
+        return (
+            yield from training(
+                config,
+                data,
+                device,
+                on_epoch,
+                extras.compiled,
+                extras.panel,
+                ood,
+                extras.graph,
+                extras.checkpoints,
+            )
+        )
     except Exception as error:  # a sweep goes on after a failed run, whose row has the reason
         reason = _reason(error)
         check_device(device, reason)
