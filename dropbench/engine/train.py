@@ -132,12 +132,16 @@ class Underway:
         self.started_at, self.start = state["started_at"], self.start - state["seconds"]
 
 
-def begun_or_restored(begun: Callable[[], Underway], checkpoint: Checkpoint) -> Underway:
+def begun_or_restored(
+    begun: Callable[[], Underway],
+    checkpoint: Checkpoint,
+    restore: Callable[[Underway, Tree], None] = Underway.restore,
+) -> Underway:
     """Return the run that ``begun`` makes, at the state of its checkpoint if there is one that fits."""
     underway = begun()
     if (state := checkpoint.read()) is not None:
         try:
-            underway.restore(state)
+            restore(underway, state)
         except Exception as error:  # of a net's own code, too; it is told, and the run spoiled
             checkpoint.pass_over(error)
             return begun()

@@ -93,7 +93,15 @@ class StackRunner:
             try:
                 data, ood = data_of(first, extras)
                 for result in train_stacked(
-                    begin(first), data, self._device, slots, on_progress, extras.panel, ood, extras.graph
+                    begin(first),
+                    data,
+                    self._device,
+                    slots,
+                    on_progress,
+                    extras.panel,
+                    ood,
+                    extras.graph,
+                    extras.checkpoints,
                 ):
                     del begun[result.config.run_id]
                     yield result
