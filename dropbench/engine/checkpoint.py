@@ -116,6 +116,8 @@ class Checkpoint:
             if fault := _fault(about, self._config, self._device):
                 raise DropbenchError(fault)
             state = together(tensors, about["state"], self._device)
+            if not isinstance(state, dict):
+                raise TypeError("it has no state")
         except (DropbenchError, LookupError, TypeError, ValueError) as error:
             self.pass_over(error)
             return None
