@@ -35,6 +35,8 @@ def remove(folder: Path, run_id: str) -> None:
 
     One that cannot be removed is of no harm: the run is not asked for again, or gives the same.
     """
+    path = path_of(folder, run_id)
     with contextlib.suppress(OSError):
-        path_of(folder, run_id).unlink()
-        folder_of(folder).rmdir()
+        for file in (path, *path.parent.glob(f".{path.name}.*")):  # what was killed while it wrote
+            file.unlink(missing_ok=True)
+        path.parent.rmdir()
