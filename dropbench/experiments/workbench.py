@@ -48,7 +48,10 @@ class Watcher(Protocol):
         """Take note of the agenda, which ``jobs`` workers are about to carry out; 0 if nothing is to do."""
 
     def progress(self, worker: int, config: RunConfig, record: EpochRecord | None) -> None:
-        """Take note that a worker started a run (``record`` is None) or ended an epoch of it."""
+        """Take note that a worker started a run (``record`` is None) or ended an epoch of it.
+
+        Of a run that goes on from its checkpoint, the epochs of before are told after its start.
+        """
 
     def finished(self, result: RunResult) -> None:
         """Take note of a run that ended and is on disk."""
@@ -262,8 +265,9 @@ def carry_out(
     """
     agenda = make_agenda(configs, store.ended(), policy, bench.keeps(store.folder, with_predictions))
     outcome = Outcome(skipped=agenda.done, left=agenda.left)
-    for config in (*agenda.done, *agenda.left):  # whose rows are on disk
-        checkpoints.remove(store.folder, config.run_id)
+    on_disk = {config.run_id for config in (*agenda.done, *agenda.left)}
+    for run_id in on_disk & checkpoints.run_ids(store.folder):
+        checkpoints.remove(store.folder, run_id)
     if not agenda.todo:
         watcher.planned(agenda, 0)
         return outcome

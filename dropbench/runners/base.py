@@ -25,7 +25,10 @@ from dropbench.run.result import EpochRecord, RunResult
 _log = logging.getLogger(__name__)
 
 OnProgress = Callable[[int, RunConfig, EpochRecord | None], None]
-"""Called with the worker's number, its run, and the epoch that just ended (None when the run starts)."""
+"""Called with the worker's number, its run, and the epoch that just ended (None when the run starts).
+
+Of a run that goes on from its checkpoint, the epochs of before are told after its start.
+"""
 
 ATTEMPTS = 2  # a run whose worker was killed is tried once more
 
