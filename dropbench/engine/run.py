@@ -18,11 +18,11 @@ from dropbench.dropout.control import (
     set_streams,
     set_strength,
 )
-from dropbench.engine import members, model_state, optim
+from dropbench.engine import members, optim
 from dropbench.engine.augmentation import Augmentation
 from dropbench.engine.batches import Examples
 from dropbench.engine.compiling import Compiled, compiled_for
-from dropbench.engine.device import describe, peak_memory_bytes, synchronise
+from dropbench.engine.device import describe, peak_memory_bytes
 from dropbench.engine.epoch import Part, Steps, steps_of
 from dropbench.engine.finite import what_is_not_finite
 from dropbench.engine.history import History
@@ -76,9 +76,9 @@ class Run:
     epoch_began: float = 0.0
     snapshots: list[members.Weights] = field(default_factory=list)
     before: Before = field(default_factory=Before)
-    _part: Part | None = None
+    part: Part | None = None
     """The part of the next epoch that was done before the run went on from a state."""
-    _order_before: Tree = None
+    order_before: Tree = None
     """The state of ``order`` before it drew the order of the epoch in progress."""
 
     @classmethod
@@ -157,14 +157,14 @@ class Run:
         set_strength(self.model, schedule_strength(self.config, number))
         self.model.train()
         steps = range(done, done + self.steps_per_epoch)
-        self._order_before = self.order.bit_generator.state
+        self.order_before = self.order.bit_generator.state
         self.steps.begin(
             drawn[self.order.permutation(len(drawn))],
             optim.learning_rates(self.config.optimizer, steps, self.total_steps),
         )
-        if self._part is not None:
-            self.steps.go_on(self._part)
-            self._part = None
+        if self.part is not None:
+            self.steps.go_on(self.part)
+            self.part = None
 
     def advance(self) -> None:
         """Do the next step of the epoch, without a wait for the device."""
@@ -182,47 +182,6 @@ class Run:
         self.steps_in_epoch, self.before.epoch_seconds = 0, 0.0
         images = len(self.parts.drawn)
         return loss / images, 100 * wrong / images, perf_counter() - self.epoch_began
-
-    def state(self) -> Tree:
-        """Return all that the rest of the run depends on, between any two steps; no tensor of it is copied.
-
-        Whatever a step comes to change must be here, or in the state of the part that it changes.
-        """
-        synchronise(self.device)
-        loss, wrong = self.steps.figures() if self.steps_in_epoch else (torch.zeros(()), torch.zeros(()))
-        return {
-            "model": model_state.state_of(self.model),
-            "optimizer": self.optimizer.state(),
-            "streams": [stream.position for stream in self.step.streams],
-            "order": self._order_before if self.steps_in_epoch else self.order.bit_generator.state,
-            "steps_done": self.steps_done,
-            "steps_in_epoch": self.steps_in_epoch,
-            "loss": loss,
-            "wrong": wrong,
-            "snapshots": self.snapshots,
-            "before": {
-                "epoch_seconds": perf_counter() - self.epoch_began if self.steps_in_epoch else 0.0,
-                "compile_seconds": self.compile_seconds,
-                "peak_memory_bytes": self.peak_memory_bytes,
-            },
-        }
-
-    def restore(self, state: Tree) -> None:
-        """Go on from a state; the run has done no step yet.
-
-        Raises:
-            KeyError, RuntimeError, TypeError, ValueError: if it is no state of such a run, which is spoiled.
-
-        """
-        model_state.restore(self.model, state["model"])
-        self.optimizer.restore(state["optimizer"])
-        for stream, position in zip(self.step.streams, state["streams"], strict=True):
-            stream.position = position
-        self.order.bit_generator.state = state["order"]
-        self.steps_done, self.steps_in_epoch = state["steps_done"], state["steps_in_epoch"]
-        self._part = Part(self.steps_in_epoch, state["loss"], state["wrong"])
-        self.snapshots = list(state["snapshots"])
-        self.before = Before(**state["before"])
 
     @property
     def compile_seconds(self) -> float:

@@ -10,6 +10,7 @@ import torch
 from dropbench.datasets.dataset import DataSet
 from dropbench.dropout.control import check_random_numbers
 from dropbench.dropout.lending import Loan, own_draws
+from dropbench.engine import run_state
 from dropbench.engine.checkpoint import Checkpoint, Checkpoints
 from dropbench.engine.device import in_progress, prepare_device
 from dropbench.engine.history import History
@@ -117,7 +118,7 @@ class Underway:
     def state(self) -> Tree:
         """Return all that the rest of the run depends on, between any two steps."""
         return {
-            "run": self.run.state(),
+            "run": run_state.state_of(self.run),
             "history": self.history.state(),
             "draws": self.loan.states,
             "started_at": self.started_at,
@@ -125,8 +126,8 @@ class Underway:
         }
 
     def restore(self, state: Tree) -> None:
-        """Go on from a state; raises what Run.restore does."""
-        self.run.restore(state["run"])
+        """Go on from a state; raises what dropbench.engine.run_state.restore does."""
+        run_state.restore(self.run, state["run"])
         self.history.restore(state["history"])
         self.loan.go_on(state["draws"])
         self.started_at, self.start = state["started_at"], self.start - state["seconds"]

@@ -25,6 +25,7 @@ from dropbench.engine import model_state
 from dropbench.engine.checkpoint import Checkpoint, Checkpoints
 from dropbench.engine.epoch import GraphSteps
 from dropbench.engine.run import Run
+from dropbench.engine.run_state import restore, state_of
 from dropbench.engine.stack import train_stacked
 from dropbench.engine.tensor_file import read_tensors, write_tensors
 from dropbench.engine.train import train, training
@@ -214,7 +215,7 @@ def test_steps_of_graphs_go_on_too(stop, blobs, monkeypatch):
     for _ in range(stop % first.steps_per_epoch):
         next(part)
     second = begun()
-    second.restore(together(*map(copy.deepcopy, apart(first.state())), CPU))
+    restore(second, together(*map(copy.deepcopy, apart(state_of(first))), CPU))
     assert [to_its_end(second.train_epoch())[:2] for _ in range(done, 3)] == expected[done:]
     for name, values in whole.weights().items():
         assert torch.equal(values, second.weights()[name])
