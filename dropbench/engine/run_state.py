@@ -28,6 +28,7 @@ def state_of(run: Run) -> Tree:
     return {
         "model": model_state.state_of(run.model),
         "optimizer": run.optimizer.state(),
+        "loss_scale": None if (scale := run.optimizer.loss_scale) is None else scale.state(),
         "streams": [stream.position for stream in run.step.streams],
         "order": run.order_before if within else run.order.bit_generator.state,
         "steps_done": run.steps_done,
@@ -48,6 +49,8 @@ def restore(run: Run, state: Tree) -> None:
     """
     model_state.restore(run.model, state["model"])
     run.optimizer.restore(state["optimizer"])
+    if run.optimizer.loss_scale is not None:
+        run.optimizer.loss_scale.restore(state["loss_scale"])
     for stream, position in zip(run.step.streams, state["streams"], strict=True):
         stream.position = position
     run.order.bit_generator.state = state["order"]

@@ -46,6 +46,7 @@ RUNS = {
     "mlp in fp32, snapshots": {**MLP, "precision": "fp32", "snapshots": 3, "l1": 1e-4},
     "patience": {**MLP, "epochs": 9, "patience": 1, "learning_rate": 2.0, "mc_samples": 3, "bootstrap": True},
     "cnn in bf16": {**CNN, "precision": "bf16", "p_drop_conv": 0.2},
+    "fp16": {**MLP, "precision": "fp16"},
     "adamw": {**CNN, "optimizer": "adamw", "clip_norm": 1.0},
     "muon": {**CNN, "optimizer": "muon"},
     "a class of torch that counts on the host": {**MLP, "optimizer": "torch.optim:NAdam"},
