@@ -1,6 +1,5 @@
 """A run while it trains, step by step, and what comes of it."""
 
-import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from time import perf_counter
@@ -22,10 +21,8 @@ from dropbench.engine import members, optim
 from dropbench.engine.augmentation import Augmentation
 from dropbench.engine.batches import Examples
 from dropbench.engine.compiling import Compiled, compiled_for
-from dropbench.engine.device import describe, peak_memory_bytes
+from dropbench.engine.device import peak_memory_bytes
 from dropbench.engine.epoch import Part, Steps, steps_of
-from dropbench.engine.finite import what_is_not_finite
-from dropbench.engine.history import History
 from dropbench.engine.inputs import Preparation, preparation
 from dropbench.engine.optimizers import optimizer_of
 from dropbench.engine.panel import measure_autoencoder, measure_predictor
@@ -37,7 +34,12 @@ from dropbench.engine.tree import Tree
 from dropbench.engine.turns import Turns
 from dropbench.models.build import build_model
 from dropbench.run.config import RunConfig
-from dropbench.run.result import MOST_TRAINING_IMAGES, EpochRecord, PanelRecord, RunResult, ood_split
+from dropbench.run.result import (
+    MOST_TRAINING_IMAGES,
+    EpochRecord,
+    PanelRecord,
+    ood_split,
+)
 from dropbench.run.streams import numpy_generator
 
 OodImages = tuple[str, np.ndarray]
@@ -218,19 +220,6 @@ class Run:
         examples = self.prepared.examples(inputs, targets)
         return Split(examples, torch.arange(len(targets), device=self.device))
 
-    def why_diverged(self, history: History) -> str:
-        """Return why a run diverged while it trained; empty if it did not.
-
-        Where the last epoch's loss is finite on the training examples alone, it says for how many of the
-        validation split the net predicts nothing finite.
-        """
-        message = history.message
-        if message and math.isfinite(history.records[-1].train_loss) and self.config.task != "reconstruct":
-            found = self.task.measure(self.model, {"val": self.validation}, self.config.optimizer.precision)
-            if wrong := what_is_not_finite(*found, self.data.noun):
-                message = f"{wrong}, in epoch {len(history.records)}"
-        return message
-
     def measure(
         self, panel: bool, ood: OodImages | None
     ) -> tuple[dict[str, float], dict[str, np.ndarray], list[PanelRecord]]:
@@ -267,47 +256,3 @@ class Run:
         """How many steps overflowed in fp16, and were skipped; None in other precisions. It waits."""
         scale = self.optimizer.loss_scale
         return None if scale is None else int(scale.overflows.item())
-
-    def result(
-        self, history: History, panel: bool, ood: OodImages | None, started_at: str, start: float
-    ) -> RunResult:
-        """Evaluate the net of a run that ended, and return all that came of the run.
-
-        It was started at the time ``started_at``, when perf_counter was ``start``.
-        """
-        if not isinstance(self.task, Predictor):
-            self.optimizer.release()  # its weights are kept, and it reconstructs in float32
-        history.best.restore(self.model)
-        set_strength(self.model, schedule_strength(self.config, history.tested_epoch))
-        message, drawn = self.why_diverged(history), self.parts.drawn
-        metrics, predictions, panel_records = ({}, {}, []) if message else self.measure(panel, ood)
-        if wrong := what_is_not_finite(metrics, predictions, self.data.noun):
-            message, metrics, predictions, panel_records = wrong, {}, {}, []
-        if message and self.optimizer.loss_scale is not None:
-            message += "; numbers in fp16 end at 65,504, and a run in fp32 may end well"
-        return RunResult(
-            config=self.config,
-            status="diverged" if message else "ok",
-            message=message,
-            metrics=metrics,
-            cost={
-                "images_per_second": len(drawn) * len(history.records) / history.train_seconds,
-                "seconds": perf_counter() - start,
-                "train_seconds": history.train_seconds,
-                "compile_seconds": self.compile_seconds,
-                "steps": self.steps_done,
-                "overflowed_steps": self.overflowed_steps,
-                "train_images": len(drawn),
-                "distinct_train_images": len(np.unique(drawn)),
-                "validation_images": len(self.parts.validation),
-                "test_images": len(self.data.test_targets),
-                "last_epoch": len(history.records),
-                "tested_epoch": history.tested_epoch,
-                "peak_memory_bytes": self.peak_memory_bytes,
-                "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
-            },
-            where={**describe(self.device), "stacked": 1, "started_at": started_at},
-            epochs=tuple(history.records),
-            predictions=predictions,
-            panel=tuple(panel_records),
-        )

@@ -101,6 +101,7 @@ class StackRunner:
                     extras.panel,
                     ood,
                     extras.graph,
+                    extras.nets,
                     extras.checkpoints,
                 ):
                     del begun[result.config.run_id]

@@ -3,6 +3,7 @@
 import os
 import signal
 
+import numpy as np
 import pytest
 import torch
 
@@ -46,9 +47,15 @@ def _one_thread():
 def test_pool_of_two_gives_the_numbers_of_one_process(blobs):
     wanted = configs(blobs, 4)
     epochs = []
-    pooled = list(ProcessRunner(CPU, 2, 1).run(wanted, lambda w, c, record: epochs.append((w, c, record))))
-    serial = list(SerialRunner(CPU, 1).run(wanted, silent))
+    nets = Extras(nets=frozenset({wanted[0].run_id}))
+    pooled = list(
+        ProcessRunner(CPU, 2, 1, nets).run(wanted, lambda w, c, record: epochs.append((w, c, record)))
+    )
+    serial = list(SerialRunner(CPU, 1, nets).run(wanted, silent))
     assert by_id(pooled) == by_id(serial)
+    (there,), (here,) = ([run.net for run in runs if run.net] for runs in (pooled, serial))
+    assert there.about == here.about
+    assert all(np.array_equal(array, there.weights[name]) for name, array in here.weights.items())
     assert len(epochs) == 4 * (1 + 2), "one call at the start of a run, one for each epoch"
     assert {worker for worker, _, _ in epochs} == {0, 1}
 
