@@ -27,6 +27,7 @@ from dropbench.runners.base import (
     Queue,
     turns_of_run,
 )
+from dropbench.runners.messages import Hearing, Said, saying
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class ProcessRunner:
         """Yield one result per config as the runs finish; closing the iterator stops the workers."""
         if self.device.type == "cpu":
             make_ready()
-        queue = Queue(configs)
+        queue, hearing = Queue(configs), Hearing()
         workers: list[_Worker] = []
         most = -(-self.jobs // self.abreast)
         try:
@@ -72,6 +73,9 @@ class ProcessRunner:
                         yield from worker.give_back(queue)
                         workers[worker.number] = worker = self._start(worker.number)
                     else:
+                        if isinstance(message, Said):
+                            hearing.hear(message)
+                            continue
                         if isinstance(message, DeviceLostError):
                             worker.lost = message.reason
                             continue
@@ -241,7 +245,8 @@ def _worker_main(
 
     try:
         prepare_process(threads, device)
-        for result in side_by_side(take, abreast):
-            connection.send(result)
+        with saying(lambda said: connection.send((0, said))):
+            for result in side_by_side(take, abreast):
+                connection.send(result)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         os._exit(0)  # the driver is gone

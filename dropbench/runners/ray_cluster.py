@@ -28,6 +28,7 @@ from dropbench.runners.base import (
     Queue,
     turns_of_run,
 )
+from dropbench.runners.messages import Hearing, Said, saying
 
 _START_ATTEMPTS = 3  # per actor, before the sweep stops with an error
 
@@ -53,6 +54,7 @@ class RayRunner:
         self._gpus = 0.0 if device.type == "cpu" else machine.gpus_per_run or 1.0
         self._data: dict[str, Any] = {}
         self._failed_starts = 0
+        self._hearing = Hearing()
         self._disconnects = not self._ray.is_initialized()
         if self._disconnects:
             self._connect(machine.ray_address)
@@ -68,6 +70,7 @@ class RayRunner:
     def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Generator[RunResult, None, None]:
         """Yield one result per config as the runs finish; closing the iterator stops the actors."""
         waiting = Queue(configs)
+        self._hearing = Hearing()
         actors: list[_Actor] = []
         try:
             actors += [self._start(number) for number in range(self.jobs)]
@@ -107,6 +110,9 @@ class RayRunner:
                     f"No worker starts on the Ray cluster ({error}).",
                     "Check that every node has the same version of dropbench installed.",
                 ) from error
+            return
+        if isinstance(message, Said):
+            self._hearing.hear(message)
             return
         if isinstance(message, EpochRecord) and task is not None:
             on_progress(actor.number, task.config, message)
@@ -189,16 +195,18 @@ class _RemoteWorker:
     def ready(self) -> bool:
         return True
 
-    def run(self, config: RunConfig, *data_sets: DataSet) -> Iterator[EpochRecord | RunResult]:
+    def run(self, config: RunConfig, *data_sets: DataSet) -> Iterator[EpochRecord | RunResult | Said]:
         """Yield the epochs of one run as they end, then its result; ``data_sets`` are those it needs."""
-        messages: queue.SimpleQueue[EpochRecord | RunResult | BaseException] = queue.SimpleQueue()
+        messages: queue.SimpleQueue[EpochRecord | RunResult | Said | BaseException] = queue.SimpleQueue()
 
         def work() -> None:
             try:
                 for data in data_sets:
                     cache.keep(data)
                 turns = turns_of_run(config, self._device, self._extras, messages.put)
-                messages.put(to_its_end(turns))
+                with saying(messages.put):
+                    result = to_its_end(turns)
+                messages.put(result)
             except BaseException as error:  # raised again below, so that it reaches the driver
                 messages.put(error)
 

@@ -102,6 +102,7 @@ class StackRunner:
                     ood,
                     extras.graph,
                     extras.nets,
+                    extras.checkpoints,
                 ):
                     del begun[result.config.run_id]
                     yield result
