@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from dropbench.catalog.models import InputShape
+from dropbench.dropout.control import set_strength
 from dropbench.dropout.layer import DropoutLayer
 from dropbench.dropout.registry import make_dropout
 from dropbench.dropout.residual import StochasticDepth
@@ -153,6 +154,7 @@ def check_images(
 
     wide = [each for each in model.modules() if isinstance(each, nn.Conv2d) and max(each.kernel_size) > 1]
     hooks = [each.register_forward_hook(look) for each in wide]
+    set_strength(model, 0.0)  # no shape depends on dropout, and a thinned net's drops in eval mode, too
     try:
         with torch.no_grad(), torch.device("meta"):
             made = model.eval()(torch.empty(2, *input_shape))
@@ -162,6 +164,7 @@ def check_images(
     finally:
         for hook in hooks:
             hook.remove()
+        set_strength(model, 1.0)
         model.train()
     if tuple(made.shape) != (2, outputs):
         raise UsageError(

@@ -194,12 +194,13 @@ def test_the_attention_of_timm_drops_by_its_site():
         {"model": CONVNEXT, "p_drop_head": 0.5, "dropout": "dropconnect"},
         {"model": RESNET, "p_drop_head": 0.5, "dropout": "concrete"},
         {"model": RESNET, "p_drop_head": 0.5, "joint": True},
+        {"model": RESNET, "p_drop_head": 0.5, "thinned": True},
     ],
     ids=str,
 )
 def test_a_net_trains(settings):
     data = images()
-    config = RunConfig(**settings, epochs=1, batch_size=16, **data.settings)
+    config = bound(data, **settings, epochs=1, batch_size=16)
     result = train(config, data, panel="mc_samples" not in settings)
     assert result.status == "ok", result.message
     assert math.isfinite(result.metrics["test_nll"])
