@@ -29,6 +29,12 @@ class UsageError(DropbenchError, ValueError):
     exit_code = 2
 
 
+class TimeLimitError(DropbenchError):
+    """The time limit of a call ended it before all of its runs (exit code 130, as of one interrupted)."""
+
+    exit_code = 130
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """Return the error for a ``name`` that is not among the ``known`` ones; it suggests the nearest."""
     known = list(known)

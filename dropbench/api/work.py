@@ -67,7 +67,7 @@ class Work:
         made = data_set(data, data_dir=data_dir, **keywords.of_source())
         of_runs = runs(keywords.on(made.settings))
         warn_of_what_is_in_vain(of_runs)
-        bench = Workbench.set_up(made, keywords.machine, panel)
+        bench = Workbench.set_up(made, keywords.machine, panel, keywords.deadline)
         return cls(bench, tuple(bench.bind(of_runs)), Path(out).expanduser(), keywords.policy)
 
     def agenda(self, with_predictions: bool = False) -> Agenda:
@@ -81,6 +81,7 @@ class Work:
 
         Raises:
             DropbenchError: if a result cannot be written.
+            TimeLimitError: if the time limit was over before all was done.
             KeyboardInterrupt: if the watcher wanted to stop before all was done.
 
         """

@@ -20,6 +20,7 @@ from dropbench.engine.graph import CudaLane
 from dropbench.engine.history import History
 from dropbench.engine.run import OodImages, Run
 from dropbench.engine.stacked_mlp import StackedMLP, release
+from dropbench.engine.turns import Halts, never
 from dropbench.models.parts import sizes
 from dropbench.run.blocks.data import NO_AUGMENTATION
 from dropbench.run.blocks.dropout import PHILOX
@@ -102,6 +103,7 @@ def train_stacked(
     panel: bool = False,
     ood: OodImages | None = None,
     graph: bool = True,
+    halts: Halts = never,
 ) -> Iterator[RunResult]:
     """Train runs that share a stack, ``slots`` at a time; yield each result when its run ends.
 
@@ -120,6 +122,7 @@ def train_stacked(
         panel: see dropbench.engine.train.train, as for ``ood`` and ``graph``.
         ood: out-of-distribution images.
         graph: replay the steps as CUDA graphs on CUDA.
+        halts: where it is true after a step, the iterator ends.
 
     """
     queue = iter(configs)
@@ -147,7 +150,9 @@ def train_stacked(
             if len(here) < len(members):
                 stack.keep(list(filled), [member.run for member in here])
             members = [*here]
-            for slot, (member, record) in enumerate(zip(here, _epoch(stack, here), strict=True)):
+            if (records := _epoch(stack, here, halts)) is None:
+                return
+            for slot, (member, record) in enumerate(zip(here, records, strict=True)):
                 on_progress(slot, member.run.config, record)
                 member.history.add(record, partial(stack.weights, slot, member.run))
                 if member.history.ended:
@@ -168,20 +173,23 @@ def _begun(config: RunConfig, data: DataSet, device: torch.device) -> _Member:
     return _Member(run, History(config), started_at, perf_counter() - start)
 
 
-def _epoch(stack: StackedMLP, members: list[_Member]) -> Iterator[EpochRecord]:
-    """Train all runs for an epoch, and yield the record of each."""
+def _epoch(stack: StackedMLP, members: list[_Member], halts: Halts) -> list[EpochRecord] | None:
+    """Train all runs for an epoch, and return their records; None if they were to halt before its end."""
     start = perf_counter()
     runs = [member.run for member in members]
     stack.begin_epoch(runs)
-    losses, errors = stack.train_epoch()
+    if (trained := stack.train_epoch(halts)) is None:
+        return None
     seconds = (perf_counter() - start) / len(runs)
     validated = stack.validate()
     share = (perf_counter() - start) / len(runs)
-    for member, loss, error, val_loss, val_error in zip(members, losses, errors, *validated, strict=True):
+    records = []
+    for member, loss, error, val_loss, val_error in zip(members, *trained, *validated, strict=True):
         member.seconds += share
         member.together = max(member.together, len(runs))
         number, p_drop = len(member.history.records) + 1, rates(member.run.model).get("hidden", 0.0)
-        yield EpochRecord(number, loss, error, val_loss, val_error, seconds, p_drop)
+        records.append(EpochRecord(number, loss, error, val_loss, val_error, seconds, p_drop))
+    return records
 
 
 def _ended(member: _Member, panel: bool, ood: OodImages | None) -> RunResult:

@@ -35,3 +35,7 @@ class LogWatcher:
     def wants_to_stop(self) -> bool:
         """Return False: a log takes no input that could ask it to stop."""
         return False
+
+    def wants_to_halt(self) -> bool:
+        """Return False, as wants_to_stop does."""
+        return False

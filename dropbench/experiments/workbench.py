@@ -4,6 +4,8 @@ import contextlib
 import functools
 import itertools
 import logging
+import math
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,13 +22,14 @@ from dropbench.engine.device import resolve_device, resolve_precision
 from dropbench.engine.inputs import white_of
 from dropbench.engine.panel import hidden_sites
 from dropbench.engine.penalties import check_compiles
-from dropbench.errors import UsageError
+from dropbench.errors import TimeLimitError, UsageError
 from dropbench.experiments.fits import check_fits, check_library_net
 from dropbench.experiments.trial import try_nets
 from dropbench.models.build import make_module
 from dropbench.results import predictions
 from dropbench.results.read import with_panel
 from dropbench.results.store import Store
+from dropbench.run import telling
 from dropbench.run.blocks.dropout import PROBABILITIES
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import AUTOMATIC, CAREFUL, Machine, Policy
@@ -54,6 +57,9 @@ class Watcher(Protocol):
     def wants_to_stop(self) -> bool:
         """Whether no further run is to be started."""
 
+    def wants_to_halt(self) -> bool:
+        """Whether the runs in progress are to stop, too, each at the end of its step."""
+
 
 @dataclass(frozen=True)
 class Workbench:
@@ -64,9 +70,13 @@ class Workbench:
     precision: str
     machine: Machine = AUTOMATIC
     extras: Extras = NO_EXTRAS
+    deadline: float = math.inf
+    """When the runs are to halt, by time.monotonic."""
 
     @classmethod
-    def set_up(cls, data: DataSet, machine: Machine, panel: bool = False) -> "Workbench":
+    def set_up(
+        cls, data: DataSet, machine: Machine, panel: bool = False, deadline: float = math.inf
+    ) -> "Workbench":
         """Build the workbench of a data set, with device and precision resolved.
 
         A warning is logged if test images are training images as well.
@@ -80,7 +90,8 @@ class Workbench:
         precision = resolve_precision(machine.precision, device, data.task)
         data.check_classes()
         warn_of_repeated_images(data)
-        return cls(data, device, precision, machine, Extras(machine.compile, panel, graph=machine.graph))
+        extras = Extras(machine.compile, panel, graph=machine.graph)
+        return cls(data, device, precision, machine, extras, deadline)
 
     def bind(self, configs: Iterable[RunConfig]) -> list[RunConfig]:
         """Set the data, the precision and the digests of the user's own code in every config.
@@ -245,10 +256,12 @@ def carry_out(
 
     ``with_predictions`` keeps the arrays of kept_arrays, too. A run that ended well before is repeated if it
     lacks one of these, or the panel where the bench asks for it; ``policy`` says which others are repeated.
-    When the watcher wants to stop, no further run is started, and those in progress are finished.
+    When the watcher wants to stop, no further run is started, and those in progress are finished. When it
+    wants to halt, or the bench's deadline has come, those stop too.
 
     Raises:
         DropbenchError: if a result cannot be written; results written before stay on disk.
+        TimeLimitError: if the deadline came before all runs were done.
         KeyboardInterrupt: if the watcher wanted to stop before all runs were done.
 
     """
@@ -269,14 +282,25 @@ def carry_out(
     runner, todo = with_stacks(runner, agenda.todo, configs, bench.data, bench.device, machine, bench.extras)
     watcher.planned(agenda, min(runner.jobs, len(todo)))
     lists = {"ok": outcome.ok, "diverged": outcome.diverged, "failed": outcome.failed}
-    wanted = itertools.takewhile(lambda config: not watcher.wants_to_stop(), todo)
-    with contextlib.closing(runner.run(wanted, watcher.progress)) as results:
+
+    def halts() -> bool:
+        return watcher.wants_to_halt() or time.monotonic() >= bench.deadline
+
+    wanted = itertools.takewhile(lambda config: not (watcher.wants_to_stop() or halts()), todo)
+    with contextlib.closing(runner.run(wanted, watcher.progress, halts)) as results:
         for result in results:
             store.append(result, with_predictions, again=policy.force)
             lists[result.status].append(result)
             watcher.finished(result)
             if policy.fail_fast and result.status == "failed":
                 return outcome
-    if len(outcome.ok) + len(outcome.unsuccessful) < len(agenda.todo):
-        raise KeyboardInterrupt
+    ended = len(outcome.ok) + len(outcome.unsuccessful)
+    if ended < len(agenda.todo):
+        if watcher.wants_to_stop() or watcher.wants_to_halt():
+            raise KeyboardInterrupt
+        raise TimeLimitError(
+            f"`time_limit={machine.time_limit}` is over: "
+            f"{telling.so_far(len(agenda.todo) + agenda.before, agenda.before + ended)}.",
+            "The same call goes on.",
+        )
     return outcome

@@ -35,6 +35,9 @@ class Counting:
     def wants_to_stop(self):
         return False
 
+    def wants_to_halt(self):
+        return False
+
 
 def test_a_thousand_runs_leak_nothing(blobs, tmp_path):
     bench = Workbench(blobs, torch.device("cpu"), "fp32", Machine(runner="process", jobs=1, threads=1))
