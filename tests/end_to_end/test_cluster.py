@@ -75,7 +75,7 @@ def test_an_array_that_puts_itself_into_the_queue_again_ends_with_every_run(tmp_
     tasks = [slurm.start(task) for task in TASKS]  # both at once, into one folder
     wait_for(lambda: rows_so_far(tmp_path) >= 1)
     for task in tasks:
-        task.send_signal(signal.SIGTERM)  # B: to the script alone
+        task.send_signal(signal.SIGUSR1)  # B: to the script alone
     for task in tasks:
         _, errors = task.communicate(timeout=60)
         assert task.returncode == 143, errors
