@@ -1,4 +1,4 @@
-"""The frame of a command that trains: what Ctrl-C does."""
+"""The frame of a command that trains: what Ctrl-C and other signals do."""
 
 import io
 import os
@@ -14,6 +14,8 @@ import typer
 from dropbench.cli import ending
 from dropbench.cli.console import err
 from dropbench.cli.finish import working
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
 
 
 class Interrupts(io.RawIOBase):
@@ -59,30 +61,26 @@ def wait_for(codes: list[int]) -> None:
         time.sleep(0.001)
 
 
-def send(folder: Path, numbers: list[int], codes: list[int]) -> ending.Progress:
+def send(folder: Path, names: list[str], codes: list[int]) -> ending.Progress:
     """Send signals to a command whose runs never halt, until it is ended; return its watcher."""
     with working(folder) as watcher:
-        for number in numbers:
+        for name in names:
             assert not codes
-            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), getattr(signal, name))
         wait_for(codes)
     return watcher
 
 
 @pytest.mark.parametrize(
-    ("numbers", "code"),
-    [
-        ([signal.SIGINT] * 3, 130),
-        ([signal.SIGTERM] * 2, 143),
-        ([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], 129),
-    ],
+    ("names", "code"),
+    [(["SIGINT"] * 3, 130), (["SIGTERM"] * 2, 143), (["SIGINT", "SIGTERM", "SIGHUP"], 129)],
 )
 def test_the_last_signal_ends_at_once_whatever_the_runs_do(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, left: list[int], numbers: list[int], code: int
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, left: list[int], names: list[str], code: int
 ) -> None:
     monkeypatch.setattr(ending.Progress, "in_hand", True)
     with pytest.raises(typer.Exit) as end:
-        send(tmp_path, numbers, left)
+        send(tmp_path, names, left)
     assert left == [end.value.exit_code] == [code]
 
 
@@ -92,14 +90,14 @@ def test_a_command_that_does_not_halt_is_ended_in_time(
     monkeypatch.setattr(ending.Progress, "in_hand", True)
     monkeypatch.setattr(ending, "SECONDS", 0.05)
     with pytest.raises(typer.Exit):
-        send(tmp_path, [signal.SIGTERM], left)
+        send(tmp_path, ["SIGTERM"], left)
     assert left == [143]
     assert "to go on: dropbench" in capfd.readouterr().err
 
 
 def test_before_any_run_a_signal_interrupts(tmp_path: Path, left: list[int]) -> None:
     with pytest.raises(typer.Exit) as end:
-        send(tmp_path, [signal.SIGHUP], left)
+        send(tmp_path, ["SIGHUP"], left)
     assert not left
     assert end.value.exit_code == 129
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
