@@ -226,6 +226,12 @@ class Run:
             self.model, task, splits, train, self.parts, self.snapshots, self.config
         )
 
+    @property
+    def overflowed_steps(self) -> int | None:
+        """How many steps overflowed in fp16, and were skipped; None in other precisions. It waits."""
+        scale = self.optimizer.loss_scale
+        return None if scale is None else int(scale.overflows.item())
+
     def result(
         self, history: History, panel: bool, ood: OodImages | None, started_at: str, start: float
     ) -> RunResult:
@@ -241,6 +247,8 @@ class Run:
         metrics, predictions, panel_records = ({}, {}, []) if message else self.measure(panel, ood)
         if wrong := what_is_not_finite(metrics, predictions, self.data.noun):
             message, metrics, predictions, panel_records = wrong, {}, {}, []
+        if message and self.optimizer.loss_scale is not None:
+            message += "; numbers in fp16 end at 65,504, and a run in fp32 may end well"
         return RunResult(
             config=self.config,
             status="diverged" if message else "ok",
@@ -252,6 +260,7 @@ class Run:
                 "train_seconds": history.train_seconds,
                 "compile_seconds": trained.seconds if isinstance(trained, Compiled) else 0.0,
                 "steps": self.steps_done,
+                "overflowed_steps": self.overflowed_steps,
                 "train_images": len(drawn),
                 "distinct_train_images": len(np.unique(drawn)),
                 "validation_images": len(self.parts.validation),

@@ -35,7 +35,8 @@ def stacks(config: RunConfig) -> bool:
     """Whether a run can be one of a stack.
 
     It is of the mlp that classifies images as they are, with ReLU, Bernoulli dropout and no penalty, by SGD
-    on the loss of its labels, whose gradients are not clipped.
+    on the loss of its labels, whose gradients are not clipped. It is not in fp16, where each run has a loss
+    scale of its own and skips other steps.
     """
     dropout, penalty, optimizer = config.dropout, config.penalty, config.optimizer
     return (
@@ -49,6 +50,7 @@ def stacks(config: RunConfig) -> bool:
         and not (dropout.thinned or dropout.boosting)
         and not (penalty.l1 or penalty.kl_sparsity)
         and optimizer.name == SGD
+        and optimizer.precision != "fp16"
         and not (optimizer.label_smoothing or optimizer.clip_norm or optimizer.snapshots)
     )
 

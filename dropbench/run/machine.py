@@ -27,8 +27,8 @@ class Machine(Block):
     )
     precision: str = setting(
         "auto",
-        help="Precision of matrix products; auto is bf16 where the hardware has it, but fp32 for a "
-        "regression; tf32 is for CUDA.",
+        help="Precision of matrix products; auto is bf16 where the hardware has it, or else fp16, with loss "
+        "scaling, on a GPU of compute capability 7.0 or more, but fp32 for a regression; tf32 is for CUDA.",
         flag="--precision",
         panel=PANEL,
         choices=("auto", *PRECISIONS),

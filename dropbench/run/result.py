@@ -139,10 +139,10 @@ class RunResult:
       as the model has them, and the learned drop probabilities; empty unless ``status`` is ok. ``train_`` is
       of at most 10,000 of the examples that the run trained on.
     - ``cost``: images_per_second, seconds, train_seconds, compile_seconds (not part of train_seconds; 0
-      without torch.compile, and if it gave up), steps, train_images, distinct_train_images (fewer under a
-      bootstrap), validation_images, test_images, last_epoch (the last one trained), tested_epoch (whose net
-      was evaluated: an earlier one with patience), parameters and peak_memory_bytes (None where the platform
-      does not report it).
+      without torch.compile, and if it gave up), steps, overflowed_steps (skipped in fp16; None in other
+      precisions), train_images, distinct_train_images (fewer under a bootstrap), validation_images,
+      test_images, last_epoch (the last one trained), tested_epoch (whose net was evaluated: an earlier one
+      with patience), parameters and peak_memory_bytes (None where the platform does not report it).
     - ``where``: the device, how many runs were trained together as one net (``stacked``), the software
       versions and the time of the start, as CSV cells.
     - ``predictions``: the arrays named by kept_arrays.

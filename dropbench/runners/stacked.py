@@ -138,7 +138,8 @@ def with_stacks(
     if (machine.stack or 1) > 1 and max(together.values(), default=0) < _FEWEST:
         _log.warning(
             f"`stack={machine.stack}` does nothing: only runs of the mlp that classify images, with ReLU and "
-            "Bernoulli dropout and without penalties, are stacked, where two or more have the same shapes."
+            "Bernoulli dropout, without penalties and not in fp16, are stacked, where two or more have the "
+            "same shapes."
         )
     untold = machine.stack is None and machine.jobs is None and machine.runner == "auto" and extras.graph
     by_rule = untold and device.type == "cuda" and torch.cuda.device_count() == 1

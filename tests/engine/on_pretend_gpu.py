@@ -32,7 +32,7 @@ from dropbench.run.result import RunResult
 SMALL = {"epochs": 2, "train_size": 72, "batch_size": 48}  # two batches, the second one smaller
 MLP = {"model": "mlp", "layers": (12, 12), **SMALL}
 CNN = {"model": "lecture-cnn", "width": 0.05, **SMALL}
-FULL_PRECISION, HALF = {"precision": "fp32"}, {"precision": "bf16"}
+FULL_PRECISION, HALF, SCALED = {"precision": "fp32"}, {"precision": "bf16"}, {"precision": "fp16"}
 
 
 @pytest.fixture(autouse=True)
@@ -198,8 +198,25 @@ def test_every_schedule(schedule, name, blobs):
         {"optimizer": "adamw", "clip_norm": 0.1, "label_smoothing": 0.1, "max_norm": 1.0, **HALF},
         {"optimizer": "muon", "clip_norm": 0.1},
         {"clip_norm": 0.1, "label_smoothing": 0.1, **HALF},
+        {"clip_norm": 0.1, "max_norm": 1.0, **SCALED},
+        {"optimizer": "adamw", "max_norm": 1.0, **SCALED},
+        {"optimizer": "muon", **SCALED},
     ],
-    ids=["penalties", "l1", "patience", "maxout", "cosine", "augmentation", "flips", "adamw", "muon", "clip"],
+    ids=[
+        *(
+            "penalties",
+            "l1",
+            "patience",
+            "maxout",
+            "cosine",
+            "augmentation",
+            "flips",
+            "adamw",
+            "muon",
+            "clip",
+        ),
+        *("fp16-sgd", "fp16-adamw", "fp16-muon"),
+    ],
 )
 def test_every_other_setting_of_a_step(fields, blobs):
     check(RunConfig(**MLP | fields, p_drop=0.3, p_drop_input=0.2), blobs)
