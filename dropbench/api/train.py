@@ -101,7 +101,8 @@ def train(
     Args:
         data: a data set, or its name.
         panel: also measure what dropout does to the hidden units.
-        out: the folder that the run is recorded in; nowhere unless told.
+        out: the folder that the run is recorded in; nowhere unless told. A run that was killed there goes on
+            from its checkpoint.
         data_dir: where torchvision's data sets are, or go when downloaded.
         watcher: sees the run happen; its end is logged unless given.
         settings: any setting of a run by its name, as ``p=0.5`` or ``dropout=0.5``, and of the machine.
@@ -118,9 +119,10 @@ def train(
             raise UsageError(f"`{name}` is for several runs.", "Leave it out, or call a sweep.")
     if keywords.machine.runner not in ("auto", "serial"):
         raise UsageError("`runner` is for several runs: one is carried out in this process.", "Leave it out.")
-    keywords = replace(
-        keywords, machine=replace(keywords.machine, runner="serial"), policy=Policy(force=True)
-    )
+    machine = replace(keywords.machine, runner="serial")
+    if out is None:  # no other call finds the folder
+        machine = replace(machine, checkpoint=False)
+    keywords = replace(keywords, machine=machine, policy=Policy(force=True))
     with contextlib.ExitStack() as stack:
         folder = Path(out if out is not None else stack.enter_context(tempfile.TemporaryDirectory()))
         work = Work.prepare(

@@ -18,12 +18,12 @@ from dropbench.dropout.control import (
     set_streams,
     set_strength,
 )
-from dropbench.engine import members, optim
+from dropbench.engine import members, model_state, optim
 from dropbench.engine.augmentation import Augmentation
 from dropbench.engine.batches import Examples
 from dropbench.engine.compiling import Compiled, compiled_for
-from dropbench.engine.device import describe, peak_memory_bytes
-from dropbench.engine.epoch import Steps, steps_of
+from dropbench.engine.device import describe, peak_memory_bytes, synchronise
+from dropbench.engine.epoch import Part, Steps, steps_of
 from dropbench.engine.finite import what_is_not_finite
 from dropbench.engine.history import History
 from dropbench.engine.inputs import Preparation, preparation
@@ -33,6 +33,7 @@ from dropbench.engine.penalties import Penalties, check_compiles
 from dropbench.engine.step import Step
 from dropbench.engine.task import Predictor, Split, Task
 from dropbench.engine.tasks import task_of
+from dropbench.engine.tree import Tree
 from dropbench.engine.turns import Turns
 from dropbench.models.build import build_model
 from dropbench.run.config import RunConfig
@@ -41,6 +42,16 @@ from dropbench.run.streams import numpy_generator
 
 OodImages = tuple[str, np.ndarray]
 """Out-of-distribution images: their name, and the images in the shape of the data set's own."""
+
+
+@dataclass
+class Before:
+    """The cost of a run before it went on from a state."""
+
+    epoch_seconds: float = 0.0
+    """Spent on the epoch in progress."""
+    compile_seconds: float = 0.0
+    peak_memory_bytes: int | None = None
 
 
 @dataclass
@@ -60,8 +71,15 @@ class Run:
     steps: Steps
     order: np.random.Generator
     steps_done: int = 0
+    steps_in_epoch: int = 0
+    """Those of ``steps_done`` that are of the epoch in progress."""
     epoch_began: float = 0.0
     snapshots: list[members.Weights] = field(default_factory=list)
+    before: Before = field(default_factory=Before)
+    _part: Part | None = None
+    """The part of the next epoch that was done before the run went on from a state."""
+    _order_before: Tree = None
+    """The state of ``order`` before it drew the order of the epoch in progress."""
 
     @classmethod
     def prepare(cls, config: RunConfig, data: DataSet, device: torch.device, graph: bool = False) -> "Run":
@@ -126,28 +144,33 @@ class Run:
     def train_epoch(self) -> Turns[tuple[float, float, float]]:
         """Train for the next epoch; return its mean loss, its error in percent and its seconds."""
         self.begin_epoch()
-        for _ in range(self.steps_per_epoch):
+        while self.steps_in_epoch < self.steps_per_epoch:
             self.advance()
             yield
         return self.end_epoch()
 
     def begin_epoch(self) -> None:
         """Set the drop probabilities of the next epoch, and copy its order of images to the device."""
-        self.epoch_began = perf_counter()
-        drawn, done = self.parts.drawn, self.steps_done
+        self.epoch_began = perf_counter() - self.before.epoch_seconds
+        drawn, done = self.parts.drawn, self.steps_done - self.steps_in_epoch
         number = done // self.steps_per_epoch + 1
         set_strength(self.model, schedule_strength(self.config, number))
         self.model.train()
         steps = range(done, done + self.steps_per_epoch)
+        self._order_before = self.order.bit_generator.state
         self.steps.begin(
             drawn[self.order.permutation(len(drawn))],
             optim.learning_rates(self.config.optimizer, steps, self.total_steps),
         )
+        if self._part is not None:
+            self.steps.go_on(self._part)
+            self._part = None
 
     def advance(self) -> None:
         """Do the next step of the epoch, without a wait for the device."""
         self.steps.advance()
         self.steps_done += 1
+        self.steps_in_epoch += 1
         cycles = self.config.optimizer.snapshots
         if cycles and self.steps_done * cycles % self.total_steps < cycles:
             with self.steps.working():
@@ -156,8 +179,62 @@ class Run:
     def end_epoch(self) -> tuple[float, float, float]:
         """Wait for the device; return the epoch's mean loss, its error in percent and its seconds."""
         loss, wrong = self.steps.end()
+        self.steps_in_epoch, self.before.epoch_seconds = 0, 0.0
         images = len(self.parts.drawn)
         return loss / images, 100 * wrong / images, perf_counter() - self.epoch_began
+
+    def state(self) -> Tree:
+        """Return all that the rest of the run depends on, between any two steps; no tensor of it is copied.
+
+        Whatever a step comes to change must be here, or in the state of the part that it changes.
+        """
+        synchronise(self.device)
+        loss, wrong = self.steps.figures() if self.steps_in_epoch else (torch.zeros(()), torch.zeros(()))
+        return {
+            "model": model_state.state_of(self.model),
+            "optimizer": self.optimizer.state(),
+            "streams": [stream.position for stream in self.step.streams],
+            "order": self._order_before if self.steps_in_epoch else self.order.bit_generator.state,
+            "steps_done": self.steps_done,
+            "steps_in_epoch": self.steps_in_epoch,
+            "loss": loss,
+            "wrong": wrong,
+            "snapshots": self.snapshots,
+            "before": {
+                "epoch_seconds": perf_counter() - self.epoch_began if self.steps_in_epoch else 0.0,
+                "compile_seconds": self.compile_seconds,
+                "peak_memory_bytes": self.peak_memory_bytes,
+            },
+        }
+
+    def restore(self, state: Tree) -> None:
+        """Go on from a state; the run has done no step yet.
+
+        Raises:
+            KeyError, RuntimeError, TypeError, ValueError: if it is no state of such a run, which is spoiled.
+
+        """
+        model_state.restore(self.model, state["model"])
+        self.optimizer.restore(state["optimizer"])
+        for stream, position in zip(self.step.streams, state["streams"], strict=True):
+            stream.position = position
+        self.order.bit_generator.state = state["order"]
+        self.steps_done, self.steps_in_epoch = state["steps_done"], state["steps_in_epoch"]
+        self._part = Part(self.steps_in_epoch, state["loss"], state["wrong"])
+        self.snapshots = list(state["snapshots"])
+        self.before = Before(**state["before"])
+
+    @property
+    def compile_seconds(self) -> float:
+        """The seconds that torch.compile took, 0 if it gave up."""
+        trained = self.step.trained
+        return self.before.compile_seconds + (trained.seconds if isinstance(trained, Compiled) else 0.0)
+
+    @property
+    def peak_memory_bytes(self) -> int | None:
+        """The peak memory of the run so far; see dropbench.engine.device.peak_memory_bytes."""
+        known = [peak_memory_bytes(self.device), self.before.peak_memory_bytes]
+        return max((peak for peak in known if peak is not None), default=None)
 
     def record(self, loss: float, error: float, seconds: float) -> EpochRecord:
         """Measure the validation split, and return it with the figures of the epoch that ended."""
@@ -243,7 +320,7 @@ class Run:
             self.optimizer.release()  # its weights are kept, and it reconstructs in float32
         history.best.restore(self.model)
         set_strength(self.model, schedule_strength(self.config, history.tested_epoch))
-        message, drawn, trained = self.why_diverged(history), self.parts.drawn, self.step.trained
+        message, drawn = self.why_diverged(history), self.parts.drawn
         metrics, predictions, panel_records = ({}, {}, []) if message else self.measure(panel, ood)
         if wrong := what_is_not_finite(metrics, predictions, self.data.noun):
             message, metrics, predictions, panel_records = wrong, {}, {}, []
@@ -258,7 +335,7 @@ class Run:
                 "images_per_second": len(drawn) * len(history.records) / history.train_seconds,
                 "seconds": perf_counter() - start,
                 "train_seconds": history.train_seconds,
-                "compile_seconds": trained.seconds if isinstance(trained, Compiled) else 0.0,
+                "compile_seconds": self.compile_seconds,
                 "steps": self.steps_done,
                 "overflowed_steps": self.overflowed_steps,
                 "train_images": len(drawn),
@@ -267,7 +344,7 @@ class Run:
                 "test_images": len(self.data.test_targets),
                 "last_epoch": len(history.records),
                 "tested_epoch": history.tested_epoch,
-                "peak_memory_bytes": peak_memory_bytes(self.device),
+                "peak_memory_bytes": self.peak_memory_bytes,
                 "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             },
             where={**describe(self.device), "stacked": 1, "started_at": started_at},

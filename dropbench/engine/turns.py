@@ -6,6 +6,7 @@ time, and one that waits for its own figures does not keep the others from their
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack
+from time import monotonic
 from typing import Protocol, TypeVar
 
 Result = TypeVar("Result")
@@ -19,6 +20,18 @@ Halts = Callable[[], bool]
 def never() -> bool:
     """Return False: nothing is to stop before its end."""
     return False
+
+
+def late(halts: Halts, seconds: float) -> Halts:
+    """Return what is true so many seconds after ``halts`` was seen to be true."""
+    since: list[float] = []
+
+    def is_late() -> bool:
+        if not since and halts():
+            since.append(monotonic())
+        return bool(since) and monotonic() - since[0] >= seconds
+
+    return is_late
 
 
 def to_its_end(work: Turns[Result]) -> Result:

@@ -18,6 +18,7 @@ from dropbench.catalog.user_code import is_user_code, library_of, source_key
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.repeated import warn_of_repeated_images
 from dropbench.datasets.split import split
+from dropbench.engine.checkpoint import Checkpoints
 from dropbench.engine.device import resolve_device, resolve_precision
 from dropbench.engine.inputs import white_of
 from dropbench.engine.panel import hidden_sites
@@ -26,7 +27,7 @@ from dropbench.errors import TimeLimitError, UsageError
 from dropbench.experiments.fits import check_fits, check_library_net
 from dropbench.experiments.trial import try_nets
 from dropbench.models.build import make_module
-from dropbench.results import predictions
+from dropbench.results import checkpoints, predictions
 from dropbench.results.read import with_panel
 from dropbench.results.store import Store
 from dropbench.run import telling
@@ -49,7 +50,10 @@ class Watcher(Protocol):
         """Take note of the agenda, which ``jobs`` workers are about to carry out; 0 if nothing is to do."""
 
     def progress(self, worker: int, config: RunConfig, record: EpochRecord | None) -> None:
-        """Take note that a worker started a run (``record`` is None) or ended an epoch of it."""
+        """Take note that a worker started a run (``record`` is None) or ended an epoch of it.
+
+        Of a run that goes on from its checkpoint, the epochs of before are told after its start.
+        """
 
     def finished(self, result: RunResult) -> None:
         """Take note of a run that ended and is on disk."""
@@ -129,6 +133,12 @@ class Workbench:
                 hidden_sites(model)
         try_nets(bound, data, self.extras.panel)
         return bound
+
+    def extras_into(self, folder: Path) -> Extras:
+        """Return the options of runs whose results, and states meanwhile, go into a folder."""
+        if not self.machine.checkpoint:
+            return self.extras
+        return replace(self.extras, checkpoints=Checkpoints(folder.absolute(), self.machine.checkpoint_every))
 
     def keeps(self, folder: Path, with_predictions: bool = False) -> Callable[[RunConfig], bool]:
         """Return a predicate: whether ``folder`` has everything this bench keeps of a run beside its row.
@@ -267,6 +277,9 @@ def carry_out(
     """
     agenda = make_agenda(configs, store.ended(), policy, bench.keeps(store.folder, with_predictions))
     outcome = Outcome(skipped=agenda.done, left=agenda.left)
+    on_disk = {config.run_id for config in (*agenda.done, *agenda.left)}
+    for run_id in on_disk & checkpoints.run_ids(store.folder):
+        checkpoints.remove(store.folder, run_id)
     if not agenda.todo:
         watcher.planned(agenda, 0)
         return outcome
@@ -278,9 +291,13 @@ def carry_out(
             "What is defined in this session has its runs in this process, one after another. Of a file, "
             "which other processes import, several go on at a time."
         )
-    runner = choose_runner(len(agenda.todo) + agenda.before, bench.device, machine, bench.extras, workload)
-    runner, todo = with_stacks(runner, agenda.todo, configs, bench.data, bench.device, machine, bench.extras)
+    extras = bench.extras_into(store.folder)
+    runner = choose_runner(len(agenda.todo) + agenda.before, bench.device, machine, extras, workload)
+    runner, todo = with_stacks(runner, agenda.todo, configs, bench.data, bench.device, machine, extras)
     watcher.planned(agenda, min(runner.jobs, len(todo)))
+    places = extras.checkpoints
+    if places is not None and (going_on := places.going_on(agenda.todo, bench.device)):
+        _log.info(telling.going_on(len(going_on)))
     lists = {"ok": outcome.ok, "diverged": outcome.diverged, "failed": outcome.failed}
 
     def halts() -> bool:
@@ -298,9 +315,6 @@ def carry_out(
     if ended < len(agenda.todo):
         if watcher.wants_to_stop() or watcher.wants_to_halt():
             raise KeyboardInterrupt
-        raise TimeLimitError(
-            f"`time_limit={machine.time_limit}` is over: "
-            f"{telling.so_far(len(agenda.todo) + agenda.before, agenda.before + ended)}.",
-            "The same call goes on.",
-        )
+        runs, before = len(agenda.todo) + agenda.before, agenda.before
+        raise TimeLimitError.after(machine.time_limit, telling.so_far(runs, before + ended))
     return outcome

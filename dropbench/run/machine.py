@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from dropbench.errors import UsageError
 from dropbench.run.blocks.optimizer import PRECISIONS
 from dropbench.run.grammar import check_duration, parse_duration
-from dropbench.run.setting import COUNT, POSITIVE, Block, setting
+from dropbench.run.setting import COUNT, NOT_NEGATIVE, POSITIVE, Block, setting
 
 PANEL, OUTPUT = "Machine", "Output"
 DEVICES = ("auto", "cpu", "cuda")
@@ -111,6 +111,22 @@ class Machine(Block):
         commands=("train", *OF_MANY_RUNS),
         says_default="none",
         canonical=check_duration,
+    )
+
+    checkpoint: bool = setting(
+        True,
+        help="Write the state of each run, from which the same command goes on after whatever ended it.",
+        flag="--checkpoint/--no-checkpoint",
+        panel=PANEL,
+        commands=("train", *OF_MANY_RUNS),
+    )
+    checkpoint_every: float = setting(
+        60.0,
+        help="The least seconds from one state of a run to the next; 0: after every epoch.",
+        flag="--checkpoint-every",
+        panel=PANEL,
+        commands=("train", *OF_MANY_RUNS),
+        range=NOT_NEGATIVE,
     )
 
     @property

@@ -13,6 +13,7 @@ import torch
 from dropbench.datasets import cache
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.ood import DERIVED, ood_images
+from dropbench.engine.checkpoint import Checkpoints
 from dropbench.engine.device import synchronise
 from dropbench.engine.run import OodImages
 from dropbench.engine.train import OnEpoch, training
@@ -24,7 +25,10 @@ from dropbench.run.result import EpochRecord, RunResult
 _log = logging.getLogger(__name__)
 
 OnProgress = Callable[[int, RunConfig, EpochRecord | None], None]
-"""Called with the worker's number, its run, and the epoch that just ended (None when the run starts)."""
+"""Called with the worker's number, its run, and the epoch that just ended (None when the run starts).
+
+Of a run that goes on from its checkpoint, the epochs of before are told after its start.
+"""
 
 ATTEMPTS = 2  # a run whose worker was killed is tried once more
 LOOK_SECONDS = 0.2  # between two looks at whether the runs are to halt
@@ -41,6 +45,7 @@ class Extras:
     ood: str = ""
     """Out-of-distribution images, as an argument of dropbench.datasets.ood.ood_images; empty: none."""
     graph: bool = True
+    checkpoints: Checkpoints | None = None
 
     @property
     def data_keys(self) -> tuple[str, ...]:
@@ -141,8 +146,19 @@ def turns_of_run(
     """
     try:
         data, ood = data_of(config, extras)
-        turns = training(config, data, device, on_epoch, extras.compiled, extras.panel, ood, extras.graph)
-        return (yield from turns)
+        return (
+            yield from training(
+                config,
+                data,
+                device,
+                on_epoch,
+                extras.compiled,
+                extras.panel,
+                ood,
+                extras.graph,
+                extras.checkpoints,
+            )
+        )
     except Exception as error:  # a sweep goes on after a failed run, whose row has the reason
         reason = _reason(error)
         check_device(device, reason)

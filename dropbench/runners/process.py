@@ -28,6 +28,7 @@ from dropbench.runners.base import (
     OnProgress,
     Queue,
 )
+from dropbench.runners.messages import Hearing, Said
 from dropbench.runners.signals import ENDING, signals_blocked
 from dropbench.runners.worker import carry_out_orders
 
@@ -58,7 +59,7 @@ class ProcessRunner:
         """Yield one result per config as the runs finish; closing the iterator stops the workers."""
         if self.device.type == "cpu":
             make_ready()
-        queue = Queue(configs)
+        queue, hearing = Queue(configs), Hearing()
         workers: list[_Worker] = []
         most = -(-self.jobs // self.abreast)
         try:
@@ -70,7 +71,7 @@ class ProcessRunner:
                 workers[place % most].assign(place // most, task, on_progress)
             while busy := {worker.connection: worker for worker in workers if worker.tasks}:
                 if halts():
-                    yield from _last_results(workers)
+                    yield from _last_results(workers, hearing)
                     return
                 for connection in wait(list(busy), LOOK_SECONDS):
                     worker = busy[connection]  # type: ignore[index]  # wait returns some of the connections
@@ -81,6 +82,9 @@ class ProcessRunner:
                         yield from worker.give_back(queue)
                         workers[worker.number] = worker = self._start(worker.number)
                     else:
+                        if isinstance(message, Said):
+                            hearing.hear(message)
+                            continue
                         if isinstance(message, DeviceLostError):
                             worker.lost = message.reason
                             continue
@@ -153,7 +157,7 @@ class _Worker:
         return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
 
 
-def _last_results(workers: list[_Worker]) -> Iterator[RunResult]:
+def _last_results(workers: list[_Worker], hearing: Hearing) -> Iterator[RunResult]:
     """Ask all workers to stop after their step, and yield the results of runs that end meanwhile.
 
     Those that take too long are killed.
@@ -170,7 +174,9 @@ def _last_results(workers: list[_Worker]) -> Iterator[RunResult]:
             except (EOFError, OSError):
                 left.remove(worker)
             else:
-                if isinstance(message, RunResult):
+                if isinstance(message, Said):
+                    hearing.hear(message)
+                elif isinstance(message, RunResult):
                     yield message
     _stop(left, seconds=0.0)
 

@@ -33,6 +33,7 @@ from dropbench.runners.base import (
     Queue,
     turns_of_run,
 )
+from dropbench.runners.messages import Hearing, Said, saying
 
 _START_ATTEMPTS = 3  # per actor, before the sweep stops with an error
 
@@ -59,6 +60,7 @@ class RayRunner:
         self._gpus = 0.0 if device.type == "cpu" else machine.gpus_per_run or 1.0
         self._data: dict[str, Any] = {}
         self._failed_starts = 0
+        self._hearing = Hearing()
         self._disconnects = not self._ray.is_initialized()
         if self._disconnects:
             self._connect(machine.ray_address)
@@ -76,6 +78,7 @@ class RayRunner:
     ) -> Generator[RunResult, None, None]:
         """Yield one result per config as the runs finish; closing the iterator stops the actors."""
         waiting = Queue(configs)
+        self._hearing = Hearing()
         actors: list[_Actor] = []
         try:
             actors += [self._start(number) for number in range(self.jobs)]
@@ -114,7 +117,9 @@ class RayRunner:
             except (StopIteration, self._ray.exceptions.RayError):  # it has stopped, or it died
                 left.remove(actor)
             else:
-                if isinstance(message, RunResult):
+                if isinstance(message, Said):
+                    self._hearing.hear(message)
+                elif isinstance(message, RunResult):
                     yield message
         for actor in actors:
             actor.task = None  # whoever still has one is killed
@@ -146,6 +151,9 @@ class RayRunner:
                     f"No worker starts on the Ray cluster ({error}).",
                     "Check that every node has the same version of dropbench installed.",
                 ) from error
+            return
+        if isinstance(message, Said):
+            self._hearing.hear(message)
             return
         if isinstance(message, EpochRecord) and task is not None:
             on_progress(actor.number, task.config, message)
@@ -240,12 +248,13 @@ class _RemoteWorker:
         self._stopping.set()
         self._ended.wait()
 
-    def run(self, config: RunConfig, *data_sets: DataSet) -> Iterator[EpochRecord | RunResult]:
+    def run(self, config: RunConfig, *data_sets: DataSet) -> Iterator[EpochRecord | RunResult | Said]:
         """Yield the epochs of one run as they end, then its result; ``data_sets`` are those it needs.
 
         There is no result if the run was stopped.
         """
-        messages: queue.SimpleQueue[EpochRecord | RunResult | BaseException | None] = queue.SimpleQueue()
+        messages: queue.SimpleQueue[EpochRecord | RunResult | Said | BaseException | None]
+        messages = queue.SimpleQueue()
         self._ended.clear()
 
         def work() -> None:
@@ -253,7 +262,9 @@ class _RemoteWorker:
                 for data in data_sets:
                     cache.keep(data)
                 turns = turns_of_run(config, self._device, self._extras, messages.put)
-                messages.put(until_halted(turns, self._stopping.is_set))
+                with saying(messages.put):
+                    result = until_halted(turns, self._stopping.is_set)
+                messages.put(result)
             except BaseException as error:  # raised again below, so that it reaches the driver
                 messages.put(error)
             finally:

@@ -101,7 +101,8 @@ class StackRunner:
             try:
                 data, ood = data_of(first, extras)
                 of_stack = begin(first), data, self._device, slots, on_progress
-                for result in train_stacked(*of_stack, extras.panel, ood, extras.graph, halts):
+                options = extras.panel, ood, extras.graph, extras.checkpoints
+                for result in train_stacked(*of_stack, *options, halts):
                     del begun[result.config.run_id]
                     yield result
             except Exception as error:  # the fault may lie in one run, and the others can have their results

@@ -12,6 +12,7 @@ from dropbench.engine.turns import Turns, side_by_side
 from dropbench.run.config import RunConfig
 from dropbench.run.result import EpochRecord, RunResult
 from dropbench.runners.base import DeviceLostError, Extras, turns_of_run
+from dropbench.runners.messages import saying
 from dropbench.runners.signals import leave_to_driver
 
 
@@ -91,6 +92,7 @@ def carry_out_orders(
         return None if order is None else work(*order)
 
     prepare_process(threads, device)
-    for result in side_by_side(take, abreast, orders.ended):
-        orders.answer(result)
+    with saying(lambda said: orders.answer((0, said))):
+        for result in side_by_side(take, abreast, orders.ended):
+            orders.answer(result)
     os._exit(0)  # nothing that is left in memory is of use to anybody

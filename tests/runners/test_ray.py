@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dropbench.datasets import cache
+from dropbench.engine.checkpoint import Checkpoints
 from dropbench.errors import DropbenchError
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import Machine
@@ -127,6 +128,33 @@ def test_an_actor_whose_device_is_lost_is_replaced(cluster, blobs, breaking, tol
     results = list(on_ray(cluster, 3, jobs=1).run(wanted, lambda worker, config, record: None))
     assert [result.status for result in results] == ["ok"] * 3
     assert breaking.error in " ".join(told)
+
+
+@pytest.mark.usefixtures("_one_thread")
+def test_a_run_whose_actor_is_killed_goes_on_where_the_folder_is_shared(cluster, blobs, tmp_path):
+    """Closing the runner kills its actors."""
+    (config,) = configs(blobs, 1, epochs=300)
+    extras, heard = Extras(checkpoints=Checkpoints(tmp_path, 0)), []
+
+    def stop(worker, config, record):
+        heard.append(record)
+        if record is not None and record.epoch == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        list(on_ray(cluster, 1, extras).run([config], stop))
+    (result,) = on_ray(cluster, 1, extras).run([config], lambda worker, config, record: None)
+    assert list(result.epochs[:3]) == heard[1:], "to their very seconds"
+    assert numbers([result]) == numbers(SerialRunner(CPU, 1).run([config], lambda *heard: None))
+
+
+def test_nodes_without_the_folder_say_so_once_and_keep_no_states(cluster, blobs, tmp_path, told):
+    extras = Extras(checkpoints=Checkpoints(tmp_path / "absent", 0))
+    results = list(on_ray(cluster, 4, extras).run(configs(blobs, 4), lambda *heard: None))
+    assert [result.status for result in results] == ["ok"] * 4
+    (sentence,) = told
+    assert "Checkpoints are not written" in sentence
+    assert not (tmp_path / "absent").exists()
 
 
 def test_actors_take_the_cpus_that_were_asked_for(cluster):
