@@ -195,13 +195,23 @@ def test_workers_end_with_their_driver_however_long_their_runs_are(tmp_path):
 
 
 @pytest.mark.parametrize("how", [("--jobs", "2"), ("--runner", "serial"), ("--stack", "2", "--jobs", "1")])
-def test_a_time_limit_stops_runs_in_hand_and_names_the_command(tmp_path, how):
-    began = time.monotonic()
-    done = dropbench(*LONG, *how, "--time-limit", "1.5s", cwd=tmp_path)
-    assert time.monotonic() - began > 1.5
-    assert done.returncode == 130
-    assert "--time-limit 1.5s is over: 0 of 4 runs have ended, 4 to go. To go on: dropbench" in done.stderr
+def test_runs_in_hand_keep_their_states_at_a_signal_and_at_the_end_of_a_time_limit(tmp_path, how):
+    def states():
+        return {path.name for path in (tmp_path / "results" / "checkpoints").glob("*.safetensors")}
+
+    process = start(*LONG, *how, "--checkpoint-every", "0", cwd=tmp_path)
+    wait_for(states)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate()
+    assert process.wait() == 143, errors
+    kept, began = states(), time.monotonic()
+    done = dropbench(*LONG, *how, "--time-limit", "1s", cwd=tmp_path)
+    assert done.returncode == 130, done.stderr
+    assert time.monotonic() - began > 1
+    assert re.search(rf"{len(kept)} runs? goe?s? on from", done.stderr)
+    assert "--time-limit 1s is over: 0 of 4 runs have ended, 4 to go. To go on: dropbench" in done.stderr
     assert "Traceback" not in done.stderr
+    assert states() >= kept
 
 
 def test_a_full_disk_stops_the_sweep_and_spoils_nothing(tmp_path, undisturbed):

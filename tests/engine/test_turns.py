@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from dropbench.engine.train import train, training
-from dropbench.engine.turns import Result, Take, Turns, side_by_side, to_its_end, until_halted, with_lent
+from dropbench.engine.turns import (
+    Result,
+    Take,
+    Turns,
+    late,
+    side_by_side,
+    to_its_end,
+    until_halted,
+    with_lent,
+)
 from dropbench.run.config import RunConfig
 
 CPU = torch.device("cpu")
@@ -113,6 +122,19 @@ def test_a_work_that_halts_has_no_result():
     assert until_halted(work("a", 3, log), lambda: len(log) == 2) is None
     assert log == ["a", "a", "a ends"]
     assert until_halted(work("b", 3, log), lambda: False) == "b"
+
+
+def test_late_is_so_long_after_what_was_seen(monkeypatch):
+    now, seen = [10.0], [False]
+    monkeypatch.setattr("dropbench.engine.turns.monotonic", lambda: now[0])
+    is_late = late(lambda: seen[0], 2.0)
+    assert not is_late()
+    now[0], seen[0] = 13.0, True
+    assert not is_late(), "it is seen just now"
+    now[0], seen[0] = 14.9, False
+    assert not is_late()
+    now[0] = 15.0
+    assert is_late()
 
 
 class Lender:
