@@ -188,17 +188,20 @@ def train_stacked(
                 return
             for slot, (member, record) in enumerate(zip(here, records, strict=True)):
                 member.history.add(record, partial(stack.weights, slot, member.run))
-                if member.checkpoint.is_due or halts():
+                if member.checkpoint.is_due:
                     member.checkpoint.write(partial(member.state, slot, stack))
                 on_progress(slot, member.run.config, record)
-            if halts():
-                return
             for slot, member in enumerate(here):
                 if member.history.ended:
                     result = _ended(member, panel, ood)
                     release(member.run)
                     members[slot] = None
                     yield result
+            if halts():
+                for slot, left in enumerate(members):
+                    if left is not None:
+                        left.checkpoint.write(partial(left.state, slot, stack))
+                return
 
 
 def _lane(device: torch.device, graph: bool) -> CudaLane | None:

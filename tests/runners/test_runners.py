@@ -18,6 +18,7 @@ from dropbench.runners.base import NO_EXTRAS, STOP_SECONDS, Extras, turns_of_run
 from dropbench.runners.choose import choose_runner, cores
 from dropbench.runners.process import ProcessRunner
 from dropbench.runners.serial import SerialRunner
+from dropbench.runners.stacked import StackRunner
 
 CPU = torch.device("cpu")
 
@@ -171,13 +172,13 @@ def test_closing_the_iterator_ends_the_workers(blobs):
 
 
 @pytest.mark.usefixtures("_one_thread")
-@pytest.mark.parametrize("kind", ["serial", "process", "abreast"])
+@pytest.mark.parametrize("kind", ["serial", "abreast", "stack"])
 def test_runs_that_halt_keep_their_states_and_one_that_ends_meanwhile_its_result(blobs, tmp_path, kind):
     extras, heard = Extras(checkpoints=Checkpoints(tmp_path, every=1e9)), []
     runner = {
         "serial": SerialRunner(CPU, 1, extras, jobs=2),
-        "process": ProcessRunner(CPU, 2, 1, extras),
         "abreast": ProcessRunner(CPU, 2, 1, extras, abreast=2),
+        "stack": StackRunner(SerialRunner(CPU, 1), [(3, 2)], CPU, 1, extras, SerialRunner(CPU, 1)),
     }[kind]
     wanted, (short,) = configs(blobs, 2, LONG), configs(blobs, 1)
 
