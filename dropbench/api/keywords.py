@@ -137,3 +137,16 @@ def _setting(name: str) -> str:
         return find_setting(name).name
     except UsageError:
         raise unknown_name("keyword", name, ["p", *known, *_MACHINE, *_POLICY]) from None
+
+
+def code_named(setting: str, value: Any) -> str | None:
+    """The name of a ``model`` or a ``dropout`` that is told by its name, or by what makes it; None of None.
+
+    Raises:
+        UsageError: if several are told.
+
+    """
+    if value is None:
+        return None
+    (name,) = Keywords({setting: values_of(setting, value)}).single().values()
+    return str(name)

@@ -1,10 +1,11 @@
 """The choreography of every call that trains: prepare, bind, carry out what is not done yet, look."""
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -16,8 +17,8 @@ from dropbench.catalog.models import TABLE, recipe_of
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.registry import inputs_of
 from dropbench.errors import UsageError
-from dropbench.experiments.watching import LogWatcher
-from dropbench.experiments.workbench import Agenda, Outcome, Watcher, Workbench, carry_out, make_agenda
+from dropbench.experiments.watching import LogWatcher, Watcher
+from dropbench.experiments.workbench import Agenda, Outcome, Workbench, carry_out, make_agenda
 from dropbench.report.folder import Report
 from dropbench.results.csv_file import read_rows
 from dropbench.results.read import latest, rows_of
@@ -76,8 +77,15 @@ class Work:
         ended = {row["run_id"]: row["status"] for row in rows}
         return make_agenda(self.runs, ended, self.policy, self.bench.keeps(self.out, with_predictions))
 
-    def carry_out(self, watcher: Watcher | None, with_predictions: bool = False) -> Outcome:
+    def carry_out(
+        self,
+        watcher: Watcher | None,
+        with_predictions: bool = False,
+        nets: Mapping[str, Path] = MappingProxyType({}),
+    ) -> Outcome:
         """Carry out what is not done yet; each run is on disk before the next is begun.
+
+        ``nets`` has the files that nets are written into, by run_id.
 
         Raises:
             DropbenchError: if a result cannot be written.
@@ -86,7 +94,13 @@ class Work:
 
         """
         return carry_out(
-            self.runs, self.bench, Store(self.out), watcher or LogWatcher(), self.policy, with_predictions
+            self.runs,
+            self.bench,
+            Store(self.out),
+            watcher or LogWatcher(),
+            self.policy,
+            with_predictions,
+            nets,
         )
 
     def with_runs(self, runs: Collection[RunConfig]) -> "Work":

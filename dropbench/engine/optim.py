@@ -13,8 +13,10 @@ import torch
 from torch import nn
 from torch.optim.sgd import sgd
 
+from dropbench.engine.halving import halved_parameters
 from dropbench.engine.loss_scale import LossScale
 from dropbench.engine.tree import Tree
+from dropbench.errors import UsageError
 from dropbench.kernels.sgd import Weights, sgd_step
 from dropbench.run.blocks.optimizer import CONSTANT, OptimizerSettings
 
@@ -62,8 +64,21 @@ class Optimizer(Protocol):
 
 
 def bounded_weights(model: nn.Module) -> list[torch.Tensor]:
-    """Return the weights that max-norm bounds: those of fully connected and convolutional layers."""
-    return [each.weight for each in model.modules() if isinstance(each, nn.Linear | nn.Conv2d)]
+    """Return the weights that max-norm bounds: those of fully connected and convolutional layers.
+
+    Raises:
+        UsageError: if one is computed from parameters, as by weight norm, so that no bound on it would last.
+
+    """
+    layers = [each for each in model.modules() if isinstance(each, nn.Linear | nn.Conv2d)]
+    for layer in layers:
+        if not isinstance(layer.weight, nn.Parameter):
+            raise UsageError(
+                f"The weights of a {type(layer).__name__} are computed from its parameters, as by weight "
+                "norm, and no bound on them lasts.",
+                "Leave out `max_norm`.",
+            )
+    return [layer.weight for layer in layers]
 
 
 def gradients_of(parameters: Iterable[nn.Parameter]) -> list[torch.Tensor]:
@@ -120,9 +135,8 @@ class SGD:
         self.momentum = momentum
         self.loss_scale = loss_scale
         self._clipped, self._largest_norm = list(clipped), largest_norm
-        layers = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-        bounded = set(bounded_weights(model))
-        halved = {each for layer in layers for each in layer.parameters(recurse=False)} if half else set()
+        bounded = set(bounded_weights(model)) if max_norm is not None else set()
+        halved = halved_parameters(model) if half else set()
         self._rate: Rate | None = None
         self._entries: list[_Entry] = []
         this = weakref.ref(self)  # a hook is a part of its parameter, which the optimizer holds

@@ -1,6 +1,5 @@
 """A run while it trains, step by step, and what comes of it."""
 
-import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from time import perf_counter
@@ -18,14 +17,12 @@ from dropbench.dropout.control import (
     set_streams,
     set_strength,
 )
-from dropbench.engine import members, model_state, optim
+from dropbench.engine import members, optim
 from dropbench.engine.augmentation import Augmentation
 from dropbench.engine.batches import Examples
 from dropbench.engine.compiling import Compiled, compiled_for
-from dropbench.engine.device import describe, peak_memory_bytes, synchronise
+from dropbench.engine.device import peak_memory_bytes
 from dropbench.engine.epoch import Part, Steps, steps_of
-from dropbench.engine.finite import what_is_not_finite
-from dropbench.engine.history import History
 from dropbench.engine.inputs import Preparation, preparation
 from dropbench.engine.optimizers import optimizer_of
 from dropbench.engine.panel import measure_autoencoder, measure_predictor
@@ -37,7 +34,12 @@ from dropbench.engine.tree import Tree
 from dropbench.engine.turns import Turns
 from dropbench.models.build import build_model
 from dropbench.run.config import RunConfig
-from dropbench.run.result import MOST_TRAINING_IMAGES, EpochRecord, PanelRecord, RunResult, ood_split
+from dropbench.run.result import (
+    MOST_TRAINING_IMAGES,
+    EpochRecord,
+    PanelRecord,
+    ood_split,
+)
 from dropbench.run.streams import numpy_generator
 
 OodImages = tuple[str, np.ndarray]
@@ -76,9 +78,9 @@ class Run:
     epoch_began: float = 0.0
     snapshots: list[members.Weights] = field(default_factory=list)
     before: Before = field(default_factory=Before)
-    _part: Part | None = None
+    part: Part | None = None
     """The part of the next epoch that was done before the run went on from a state."""
-    _order_before: Tree = None
+    order_before: Tree = None
     """The state of ``order`` before it drew the order of the epoch in progress."""
 
     @classmethod
@@ -157,14 +159,14 @@ class Run:
         set_strength(self.model, schedule_strength(self.config, number))
         self.model.train()
         steps = range(done, done + self.steps_per_epoch)
-        self._order_before = self.order.bit_generator.state
+        self.order_before = self.order.bit_generator.state
         self.steps.begin(
             drawn[self.order.permutation(len(drawn))],
             optim.learning_rates(self.config.optimizer, steps, self.total_steps),
         )
-        if self._part is not None:
-            self.steps.go_on(self._part)
-            self._part = None
+        if self.part is not None:
+            self.steps.go_on(self.part)
+            self.part = None
 
     def advance(self) -> None:
         """Do the next step of the epoch, without a wait for the device."""
@@ -182,47 +184,6 @@ class Run:
         self.steps_in_epoch, self.before.epoch_seconds = 0, 0.0
         images = len(self.parts.drawn)
         return loss / images, 100 * wrong / images, perf_counter() - self.epoch_began
-
-    def state(self) -> Tree:
-        """Return all that the rest of the run depends on, between any two steps; no tensor of it is copied.
-
-        Whatever a step comes to change must be here, or in the state of the part that it changes.
-        """
-        synchronise(self.device)
-        loss, wrong = self.steps.figures() if self.steps_in_epoch else (torch.zeros(()), torch.zeros(()))
-        return {
-            "model": model_state.state_of(self.model),
-            "optimizer": self.optimizer.state(),
-            "streams": [stream.position for stream in self.step.streams],
-            "order": self._order_before if self.steps_in_epoch else self.order.bit_generator.state,
-            "steps_done": self.steps_done,
-            "steps_in_epoch": self.steps_in_epoch,
-            "loss": loss,
-            "wrong": wrong,
-            "snapshots": self.snapshots,
-            "before": {
-                "epoch_seconds": perf_counter() - self.epoch_began if self.steps_in_epoch else 0.0,
-                "compile_seconds": self.compile_seconds,
-                "peak_memory_bytes": self.peak_memory_bytes,
-            },
-        }
-
-    def restore(self, state: Tree) -> None:
-        """Go on from a state; the run has done no step yet.
-
-        Raises:
-            KeyError, RuntimeError, TypeError, ValueError: if it is no state of such a run, which is spoiled.
-
-        """
-        model_state.restore(self.model, state["model"])
-        self.optimizer.restore(state["optimizer"])
-        for stream, position in zip(self.step.streams, state["streams"], strict=True):
-            stream.position = position
-        self.order.bit_generator.state = state["order"]
-        self.steps_done, self.steps_in_epoch = state["steps_done"], state["steps_in_epoch"]
-        self._part = Part(self.steps_in_epoch, state["loss"], state["wrong"])
-        self.snapshots = list(state["snapshots"])
-        self.before = Before(**state["before"])
 
     @property
     def compile_seconds(self) -> float:
@@ -258,19 +219,6 @@ class Run:
         """Return a split of examples that are not training examples, prepared like these."""
         examples = self.prepared.examples(inputs, targets)
         return Split(examples, torch.arange(len(targets), device=self.device))
-
-    def why_diverged(self, history: History) -> str:
-        """Return why a run diverged while it trained; empty if it did not.
-
-        Where the last epoch's loss is finite on the training examples alone, it says for how many of the
-        validation split the net predicts nothing finite.
-        """
-        message = history.message
-        if message and math.isfinite(history.records[-1].train_loss) and self.config.task != "reconstruct":
-            found = self.task.measure(self.model, {"val": self.validation}, self.config.optimizer.precision)
-            if wrong := what_is_not_finite(*found, self.data.noun):
-                message = f"{wrong}, in epoch {len(history.records)}"
-        return message
 
     def measure(
         self, panel: bool, ood: OodImages | None
@@ -308,47 +256,3 @@ class Run:
         """How many steps overflowed in fp16, and were skipped; None in other precisions. It waits."""
         scale = self.optimizer.loss_scale
         return None if scale is None else int(scale.overflows.item())
-
-    def result(
-        self, history: History, panel: bool, ood: OodImages | None, started_at: str, start: float
-    ) -> RunResult:
-        """Evaluate the net of a run that ended, and return all that came of the run.
-
-        It was started at the time ``started_at``, when perf_counter was ``start``.
-        """
-        if not isinstance(self.task, Predictor):
-            self.optimizer.release()  # its weights are kept, and it reconstructs in float32
-        history.best.restore(self.model)
-        set_strength(self.model, schedule_strength(self.config, history.tested_epoch))
-        message, drawn = self.why_diverged(history), self.parts.drawn
-        metrics, predictions, panel_records = ({}, {}, []) if message else self.measure(panel, ood)
-        if wrong := what_is_not_finite(metrics, predictions, self.data.noun):
-            message, metrics, predictions, panel_records = wrong, {}, {}, []
-        if message and self.optimizer.loss_scale is not None:
-            message += "; numbers in fp16 end at 65,504, and a run in fp32 may end well"
-        return RunResult(
-            config=self.config,
-            status="diverged" if message else "ok",
-            message=message,
-            metrics=metrics,
-            cost={
-                "images_per_second": len(drawn) * len(history.records) / history.train_seconds,
-                "seconds": perf_counter() - start,
-                "train_seconds": history.train_seconds,
-                "compile_seconds": self.compile_seconds,
-                "steps": self.steps_done,
-                "overflowed_steps": self.overflowed_steps,
-                "train_images": len(drawn),
-                "distinct_train_images": len(np.unique(drawn)),
-                "validation_images": len(self.parts.validation),
-                "test_images": len(self.data.test_targets),
-                "last_epoch": len(history.records),
-                "tested_epoch": history.tested_epoch,
-                "peak_memory_bytes": self.peak_memory_bytes,
-                "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
-            },
-            where={**describe(self.device), "stacked": 1, "started_at": started_at},
-            epochs=tuple(history.records),
-            predictions=predictions,
-            panel=tuple(panel_records),
-        )

@@ -1,7 +1,7 @@
 """Stacked runs: several runs that train as one net, each as it does alone but for the rounding of sums."""
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -20,7 +20,9 @@ from dropbench.engine.device import in_progress, prepare_device
 from dropbench.engine.evaluate import EVALUATION_BATCH
 from dropbench.engine.graph import CudaLane
 from dropbench.engine.history import History
+from dropbench.engine.members import Weights
 from dropbench.engine.run import OodImages, Run
+from dropbench.engine.run_result import result_of
 from dropbench.engine.stacked_mlp import StackedMLP, release
 from dropbench.engine.train import Underway, begun_or_restored
 from dropbench.engine.tree import Tree
@@ -129,6 +131,7 @@ def train_stacked(
     panel: bool = False,
     ood: OodImages | None = None,
     graph: bool = True,
+    nets: Collection[str] = (),
     checkpoints: Checkpoints | None = None,
     halts: Halts = never,
 ) -> Iterator[RunResult]:
@@ -149,6 +152,7 @@ def train_stacked(
         panel: see dropbench.engine.train.train, as for ``ood`` and ``graph``.
         ood: out-of-distribution images.
         graph: replay the steps as CUDA graphs on CUDA.
+        nets: the run_ids of those whose nets are returned, too.
         checkpoints: where states are written at the ends of epochs, and gone on from if they are there. They
             are those of runs alone: a run may go on without a stack, and in one at the end of an epoch.
         halts: where it is true after a step, the iterator ends, with the end of the epoch if that comes soon.
@@ -170,7 +174,8 @@ def train_stacked(
                     for record in begun.history.records:
                         on_progress(slot, config, record)
                     if begun.history.ended:  # before it went on from its checkpoint
-                        yield _ended(begun, panel, ood)
+                        weights = begun.underway.tested_weights() if config.run_id in nets else None
+                        yield _ended(begun, panel, ood, weights)
                         continue
                     if stack is None:
                         stack = StackedMLP(begun.run, slots, _lane(device, graph))
@@ -193,7 +198,10 @@ def train_stacked(
                 on_progress(slot, member.run.config, record)
             for slot, member in enumerate(here):
                 if member.history.ended:
-                    result = _ended(member, panel, ood)
+                    weights = None
+                    if member.run.config.run_id in nets:
+                        weights = member.history.best.weights or stack.weights(slot, member.run)
+                    result = _ended(member, panel, ood, weights)
                     release(member.run)
                     members[slot] = None
                     yield result
@@ -246,9 +254,10 @@ def _epoch(stack: StackedMLP, members: list[_Member], halts: Halts) -> list[Epoc
     return records
 
 
-def _ended(member: _Member, panel: bool, ood: OodImages | None) -> RunResult:
-    """Evaluate the net of a run that ended."""
-    result = member.run.result(member.history, panel, ood, member.underway.started_at, perf_counter())
+def _ended(member: _Member, panel: bool, ood: OodImages | None, weights: Weights | None) -> RunResult:
+    """Evaluate the net of a run that ended, with the ``weights`` that are to be kept."""
+    underway, now = member.underway, perf_counter()
+    result = result_of(member.run, member.history, panel, ood, underway.started_at, now, weights)
     seconds = member.seconds + (result.cost["seconds"] or 0.0)
     where = {**result.where, "stacked": member.together}
     return replace(result, cost={**result.cost, "seconds": seconds}, where=where)

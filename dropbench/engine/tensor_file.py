@@ -73,7 +73,8 @@ def _read(path: Path, with_tensors: bool) -> tuple[dict[str, torch.Tensor], dict
         with safetensors.safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             if with_tensors:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+                # Copies: the tensors would be maps of the file, whoever cuts it short later.
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  # no mapping
         about = json.loads(metadata[_ABOUT])
     except OSError as error:
         raise DropbenchError(f"Cannot read {path}: {error.strerror or error}.") from error

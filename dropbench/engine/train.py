@@ -10,10 +10,13 @@ import torch
 from dropbench.datasets.dataset import DataSet
 from dropbench.dropout.control import check_random_numbers
 from dropbench.dropout.lending import Loan, own_draws
+from dropbench.engine import run_state
 from dropbench.engine.checkpoint import Checkpoint, Checkpoints
 from dropbench.engine.device import in_progress, prepare_device
 from dropbench.engine.history import History
+from dropbench.engine.members import Weights
 from dropbench.engine.run import OodImages, Run
+from dropbench.engine.run_result import result_of
 from dropbench.engine.tree import Tree
 from dropbench.engine.turns import Turns, to_its_end, with_lent
 from dropbench.run.config import RunConfig
@@ -31,6 +34,7 @@ def train(
     panel: bool = False,
     ood: OodImages | None = None,
     graph: bool = True,
+    keep_net: bool = False,
     checkpoints: Checkpoints | None = None,
 ) -> RunResult:
     """Train the net of ``config`` on ``data``, and evaluate it on the test images once, at the end.
@@ -49,13 +53,16 @@ def train(
         ood: out-of-distribution images that a classifier predicts too.
         graph: replay the steps as CUDA graphs, where they can be: on CUDA, without torch.compile and without
             code of the user's own.
+        keep_net: return the net that was tested, too.
         checkpoints: where the run's state is written, and gone on from if it is there; None: nowhere.
 
     Raises:
         UsageError: if ``config`` does not fit ``data``, or draws its noise as only recorded runs do.
 
     """
-    return to_its_end(training(config, data, device, on_epoch, compiled, panel, ood, graph, checkpoints))
+    return to_its_end(
+        training(config, data, device, on_epoch, compiled, panel, ood, graph, keep_net, checkpoints)
+    )
 
 
 def training(
@@ -67,6 +74,7 @@ def training(
     panel: bool = False,
     ood: OodImages | None = None,
     graph: bool = True,
+    keep_net: bool = False,
     checkpoints: Checkpoints | None = None,
 ) -> Turns[RunResult]:
     """Return the turns of ``train``, each a step: between them other runs can be advanced.
@@ -100,7 +108,8 @@ def training(
             checkpoint.write(underway.state)
             raise
         with loan.lent():
-            return run.result(history, panel, ood, underway.started_at, underway.start)
+            weights = underway.tested_weights() if keep_net else None
+            return result_of(run, history, panel, ood, underway.started_at, underway.start, weights)
 
 
 @dataclass
@@ -114,10 +123,14 @@ class Underway:
     start: float
     """When perf_counter would have been if the run had never been interrupted."""
 
+    def tested_weights(self) -> Weights:
+        """Return the weights in float32 of the net that is tested."""
+        return self.history.best.weights or self.run.weights()
+
     def state(self) -> Tree:
         """Return all that the rest of the run depends on, between any two steps."""
         return {
-            "run": self.run.state(),
+            "run": run_state.state_of(self.run),
             "history": self.history.state(),
             "draws": self.loan.states,
             "started_at": self.started_at,
@@ -125,8 +138,8 @@ class Underway:
         }
 
     def restore(self, state: Tree) -> None:
-        """Go on from a state; raises what Run.restore does."""
-        self.run.restore(state["run"])
+        """Go on from a state; raises what dropbench.engine.run_state.restore does."""
+        run_state.restore(self.run, state["run"])
         self.history.restore(state["history"])
         self.loan.go_on(state["draws"])
         self.started_at, self.start = state["started_at"], self.start - state["seconds"]

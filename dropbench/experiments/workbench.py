@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from types import MappingProxyType
 
 import torch
 
@@ -25,7 +25,9 @@ from dropbench.engine.panel import hidden_sites
 from dropbench.engine.penalties import check_compiles
 from dropbench.errors import TimeLimitError, UsageError
 from dropbench.experiments.fits import check_fits, check_library_net
+from dropbench.experiments.keep import keep
 from dropbench.experiments.trial import try_nets
+from dropbench.experiments.watching import Watcher
 from dropbench.models.build import make_module
 from dropbench.results import checkpoints, predictions
 from dropbench.results.read import with_panel
@@ -34,35 +36,13 @@ from dropbench.run import telling
 from dropbench.run.blocks.dropout import PROBABILITIES
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import AUTOMATIC, CAREFUL, Machine, Policy
-from dropbench.run.result import EpochRecord, RunResult, kept_arrays
+from dropbench.run.result import RunResult, kept_arrays
 from dropbench.runners.base import NO_EXTRAS, Extras
 from dropbench.runners.choose import choose_runner
 from dropbench.runners.sharing import Workload
 from dropbench.runners.stacked import with_stacks
 
 _log = logging.getLogger(__name__)
-
-
-class Watcher(Protocol):
-    """Follows a set of runs as they are carried out; the progress display is a watcher."""
-
-    def planned(self, agenda: "Agenda", jobs: int) -> None:
-        """Take note of the agenda, which ``jobs`` workers are about to carry out; 0 if nothing is to do."""
-
-    def progress(self, worker: int, config: RunConfig, record: EpochRecord | None) -> None:
-        """Take note that a worker started a run (``record`` is None) or ended an epoch of it.
-
-        Of a run that goes on from its checkpoint, the epochs of before are told after its start.
-        """
-
-    def finished(self, result: RunResult) -> None:
-        """Take note of a run that ended and is on disk."""
-
-    def wants_to_stop(self) -> bool:
-        """Whether no further run is to be started."""
-
-    def wants_to_halt(self) -> bool:
-        """Whether the runs in progress are to stop, too, each at the end of its step."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +120,10 @@ class Workbench:
             return self.extras
         return replace(self.extras, checkpoints=Checkpoints(folder.absolute(), self.machine.checkpoint_every))
 
+    def workload(self, configs: Iterable[RunConfig]) -> Workload:
+        """Return the workload of runs on these data."""
+        return Workload.of(configs, self.data, self.extras.graph and not self.extras.compiled)
+
     def keeps(self, folder: Path, with_predictions: bool = False) -> Callable[[RunConfig], bool]:
         """Return a predicate: whether ``folder`` has everything this bench keeps of a run beside its row.
 
@@ -206,6 +190,11 @@ class Outcome:
     failed: list[RunResult] = field(default_factory=list)
 
     @property
+    def ended(self) -> int:
+        """The number of runs that ended, now or before."""
+        return len(self.skipped) + len(self.left) + len(self.ok) + len(self.unsuccessful)
+
+    @property
     def unsuccessful(self) -> list[RunResult]:
         """The runs carried out now that gave no metrics."""
         return [*self.diverged, *self.failed]
@@ -261,11 +250,13 @@ def carry_out(
     watcher: Watcher,
     policy: Policy = CAREFUL,
     with_predictions: bool = False,
+    nets: Mapping[str, Path] = MappingProxyType({}),
 ) -> Outcome:
     """Carry out the (bound) runs that have not ended before, and write each to disk as soon as it ends.
 
     ``with_predictions`` keeps the arrays of kept_arrays, too. A run that ended well before is repeated if it
     lacks one of these, or the panel where the bench asks for it; ``policy`` says which others are repeated.
+    ``nets`` has the files, by run_id, that nets are written into once their runs are recorded.
     When the watcher wants to stop, no further run is started, and those in progress are finished. When it
     wants to halt, or the bench's deadline has come, those stop too.
 
@@ -284,14 +275,14 @@ def carry_out(
         watcher.planned(agenda, 0)
         return outcome
     # Of all configs, so that a resumed command has the same number of threads, too.
-    workload = Workload.of(configs, bench.data, bench.extras.graph and not bench.extras.compiled)
+    workload = bench.workload(configs)
+    extras = replace(bench.extras_into(store.folder), nets=frozenset(nets))
     machine = _machine_for(configs, bench.machine)
     if machine != bench.machine and len(agenda.todo) > 1:
         _log.warning(
             "What is defined in this session has its runs in this process, one after another. Of a file, "
             "which other processes import, several go on at a time."
         )
-    extras = bench.extras_into(store.folder)
     runner = choose_runner(len(agenda.todo) + agenda.before, bench.device, machine, extras, workload)
     runner, todo = with_stacks(runner, agenda.todo, configs, bench.data, bench.device, machine, extras)
     watcher.planned(agenda, min(runner.jobs, len(todo)))
@@ -305,8 +296,11 @@ def carry_out(
 
     wanted = itertools.takewhile(lambda config: not (watcher.wants_to_stop() or halts()), todo)
     with contextlib.closing(runner.run(wanted, watcher.progress, halts)) as results:
-        for result in results:
-            store.append(result, with_predictions, again=policy.force)
+        for found in results:
+            store.append(found, with_predictions, again=policy.force)
+            if found.net is not None:
+                keep(nets[found.config.run_id], found.config.run_id, found.net)
+            result = replace(found, net=None)  # nets of many runs would fill the memory
             lists[result.status].append(result)
             watcher.finished(result)
             if policy.fail_fast and result.status == "failed":

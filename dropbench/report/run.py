@@ -10,14 +10,15 @@ from dropbench.report.table import Column, Row, Table, number
 from dropbench.run.result import RunResult
 from dropbench.run.telling import counted
 
-_SPLITS = {"train": "training", "val": "validation", "test": "test"}
-_METRICS = {
+SPLITS = {"train": "training", "val": "validation", "test": "test"}
+METRICS = {
     "error_percent": "error, %",
     "rmse": "RMSE",
     "nll": "NLL, nats",
     "brier": "Brier",
     "ece": "ECE",
     "coverage_error": "coverage error",
+    "reconstruction_error": "squared error of an image",
 }
 
 
@@ -33,15 +34,15 @@ class RunSubject(Subject):
         """The metrics of all splits with dropout off; of a run that did not end well, its message alone."""
         metrics = self.result.metrics
         rows: tuple[Row, ...] = tuple(
-            {"metric": name, **{title: metrics[f"{split}_{name}"] for split, title in _SPLITS.items()}}
-            for name in _METRICS
+            {"metric": name, **{title: metrics[f"{split}_{name}"] for split, title in SPLITS.items()}}
+            for name in METRICS
             if f"test_{name}" in metrics
         )
         regresses = "test_rmse" in metrics
         columns = (
-            Column("", lambda row: _METRICS[row["metric"]], left=True),
+            Column("", lambda row: METRICS[row["metric"]], left=True),
             # The root mean squared error is in the unit of the target, which may be of any size.
-            *(Column(title, number(title, ".5g" if regresses else ".4f")) for title in _SPLITS.values()),
+            *(Column(title, number(title, ".5g" if regresses else ".4f")) for title in SPLITS.values()),
         )
         status, message = self.result.status, self.result.message
         verdict = (f"The run {status}: {message}.",) if status != "ok" else _in_words(rows)

@@ -52,7 +52,7 @@ class Machine(Block):
         help="CPU threads of a run; on the CPU the same number gives the same bits, with the same stack.",
         flag="--threads",
         panel=PANEL,
-        commands=("train", *OF_MANY_RUNS),
+        commands=("train", *OF_MANY_RUNS, "predict"),
         says_default="cores / runs at a time",
         range=COUNT,
     )

@@ -45,6 +45,8 @@ class Extras:
     ood: str = ""
     """Out-of-distribution images, as an argument of dropbench.datasets.ood.ood_images; empty: none."""
     graph: bool = True
+    nets: frozenset[str] = frozenset()
+    """The run_ids of those whose nets come with their results."""
     checkpoints: Checkpoints | None = None
 
     @property
@@ -156,6 +158,7 @@ def turns_of_run(
                 extras.panel,
                 ood,
                 extras.graph,
+                config.run_id in extras.nets,
                 extras.checkpoints,
             )
         )

@@ -101,7 +101,7 @@ class StackRunner:
             try:
                 data, ood = data_of(first, extras)
                 of_stack = begin(first), data, self._device, slots, on_progress
-                options = extras.panel, ood, extras.graph, extras.checkpoints
+                options = extras.panel, ood, extras.graph, extras.nets, extras.checkpoints
                 for result in train_stacked(*of_stack, *options, halts):
                     del begun[result.config.run_id]
                     yield result

@@ -21,10 +21,11 @@ from hypothesis import strategies as st
 
 from dropbench.datasets.dataset import DataSet
 from dropbench.engine import checkpoint as module
-from dropbench.engine import model_state
+from dropbench.engine import loss_scale, model_state
 from dropbench.engine.checkpoint import Checkpoint, Checkpoints
 from dropbench.engine.epoch import GraphSteps
 from dropbench.engine.run import Run
+from dropbench.engine.run_state import restore, state_of
 from dropbench.engine.stack import train_stacked
 from dropbench.engine.tensor_file import read_tensors, write_tensors
 from dropbench.engine.train import train, training
@@ -45,6 +46,7 @@ RUNS = {
     "mlp in fp32, snapshots": {**MLP, "precision": "fp32", "snapshots": 3, "l1": 1e-4},
     "patience": {**MLP, "epochs": 9, "patience": 1, "learning_rate": 2.0, "mc_samples": 3, "bootstrap": True},
     "cnn in bf16": {**CNN, "precision": "bf16", "p_drop_conv": 0.2},
+    "fp16": {**MLP, "precision": "fp16"},
     "adamw": {**CNN, "optimizer": "adamw", "clip_norm": 1.0},
     "muon": {**CNN, "optimizer": "muon"},
     "a class of torch that counts on the host": {**MLP, "optimizer": "torch.optim:NAdam"},
@@ -117,18 +119,20 @@ def check_same(one: RunResult, other: RunResult) -> None:
     assert (one.status, one.message, one.metrics) == (other.status, other.message, other.metrics)
     curves = [[str(dataclasses.replace(each, seconds=0.0)) for each in run.epochs] for run in (one, other)]
     assert curves[0] == curves[1]
-    assert one.cost["steps"] == other.cost["steps"]
-    assert one.cost["tested_epoch"] == other.cost["tested_epoch"]
+    for name in ("steps", "tested_epoch", "overflowed_steps"):
+        assert one.cost[name] == other.cost[name]
     assert one.predictions.keys() == other.predictions.keys()
     for name, array in one.predictions.items():
         assert np.array_equal(array, other.predictions[name], equal_nan=True), name
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_run_stopped_twice_ends_as_one_that_was_not(name, blobs, tmp_path):
+def test_a_run_stopped_twice_ends_as_one_that_was_not(name, blobs, tmp_path, monkeypatch):
+    monkeypatch.setattr(loss_scale, "GOOD_STEPS", 1)  # so that it grows until a step overflows
     config, data = RunConfig(**RUNS[name]), made() if name == "regression" else blobs
     whole, place = train(config, data), Checkpoints(tmp_path, NEVER)
     assert whole.status == "ok"
+    assert name != "fp16" or whole.cost["overflowed_steps"]
     steps = int(whole.cost["steps"] or 0)
     first = np.random.default_rng(len(name)).integers(1, steps)
     stopped(config, data, place, first)
@@ -214,7 +218,7 @@ def test_steps_of_graphs_go_on_too(stop, blobs, monkeypatch):
     for _ in range(stop % first.steps_per_epoch):
         next(part)
     second = begun()
-    second.restore(together(*map(copy.deepcopy, apart(first.state())), CPU))
+    restore(second, together(*map(copy.deepcopy, apart(state_of(first))), CPU))
     assert [to_its_end(second.train_epoch())[:2] for _ in range(done, 3)] == expected[done:]
     for name, values in whole.weights().items():
         assert torch.equal(values, second.weights()[name])

@@ -91,7 +91,8 @@ def test_a_cluster_gives_the_numbers_of_one_process(cluster, blobs):
 @pytest.mark.usefixtures("_one_thread")
 def test_out_of_distribution_images_travel_too(cluster, blobs):
     other = cache.save(replace(blobs, test_inputs=255 - blobs.test_inputs, key=""))
-    extras, (config,) = Extras(ood=other.key), configs(blobs, 1)
+    (config,) = configs(blobs, 1)
+    extras = Extras(ood=other.key, nets=frozenset({config.run_id}))
 
     def nothing(worker, config, record):
         pass
@@ -101,6 +102,9 @@ def test_out_of_distribution_images_travel_too(cluster, blobs):
     name = ood_split(other.key)
     assert np.array_equal(there.predictions[name], here.predictions[name])
     assert not np.array_equal(there.predictions[name], there.predictions["test"])
+    assert here.net.weights
+    for name, array in here.net.weights.items():
+        assert np.array_equal(there.net.weights[name], array)
 
 
 def test_a_node_that_goes_away_costs_no_run(cluster, blobs):
@@ -144,7 +148,7 @@ def test_an_actor_whose_device_is_lost_is_replaced(cluster, blobs, breaking, tol
 @pytest.mark.usefixtures("_one_thread")
 def test_a_run_whose_actor_is_killed_goes_on_where_the_folder_is_shared(cluster, blobs, tmp_path):
     """Closing the runner kills its actors."""
-    (config,) = configs(blobs, 1, epochs=300)
+    (config,) = configs(blobs, 1, epochs=12)
     extras, heard = Extras(checkpoints=Checkpoints(tmp_path, 0)), []
 
     def stop(worker, config, record):

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 
+import numpy as np
 import pytest
 import torch
 
@@ -50,9 +51,15 @@ def _one_thread():
 def test_pool_of_two_gives_the_numbers_of_one_process(blobs):
     wanted = configs(blobs, 4)
     epochs = []
-    pooled = list(ProcessRunner(CPU, 2, 1).run(wanted, lambda w, c, record: epochs.append((w, c, record))))
-    serial = list(SerialRunner(CPU, 1).run(wanted, silent))
+    nets = Extras(nets=frozenset({wanted[0].run_id}))
+    pooled = list(
+        ProcessRunner(CPU, 2, 1, nets).run(wanted, lambda w, c, record: epochs.append((w, c, record)))
+    )
+    serial = list(SerialRunner(CPU, 1, nets).run(wanted, silent))
     assert by_id(pooled) == by_id(serial)
+    (there,), (here,) = ([run.net for run in runs if run.net] for runs in (pooled, serial))
+    assert there.about == here.about
+    assert all(np.array_equal(array, there.weights[name]) for name, array in here.weights.items())
     assert len(epochs) == 4 * (1 + 2), "one call at the start of a run, one for each epoch"
     assert {worker for worker, _, _ in epochs} == {0, 1}
 
@@ -186,14 +193,17 @@ def test_runs_that_halt_keep_their_states_and_one_that_ends_meanwhile_its_result
         if record is not None:
             heard.append(config.run_id)
 
-    def halts():
-        return {config.run_id for config in wanted} <= set(heard)
+    asked = []
 
-    began = time.monotonic()
+    def halts():
+        if {config.run_id for config in wanted} <= set(heard):
+            asked.append(time.monotonic())
+        return bool(asked)
+
     results = list(runner.run([short, *wanted], look, halts))
     assert [result.config.run_id for result in results] == [short.run_id]
     assert checkpoints.run_ids(tmp_path) - {short.run_id} == {config.run_id for config in wanted}
-    assert time.monotonic() - began < STOP_SECONDS, "nobody is waited for who has stopped"
+    assert time.monotonic() - asked[0] < STOP_SECONDS, "nobody is waited for who has stopped"
 
 
 def test_an_interrupted_driver_has_its_workers_keep_their_states(blobs, tmp_path):
