@@ -17,8 +17,9 @@ from dropbench.catalog.models import TABLE, recipe_of
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.registry import inputs_of
 from dropbench.errors import UsageError
+from dropbench.experiments.agenda import Agenda, make_agenda
 from dropbench.experiments.watching import LogWatcher, Watcher
-from dropbench.experiments.workbench import Agenda, Outcome, Workbench, carry_out, make_agenda
+from dropbench.experiments.workbench import Outcome, Workbench, carry_out
 from dropbench.report.folder import Report
 from dropbench.results.csv_file import read_rows
 from dropbench.results.read import latest, rows_of

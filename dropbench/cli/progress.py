@@ -18,7 +18,7 @@ from dropbench.run.config import RunConfig
 from dropbench.run.result import EpochRecord, RunResult
 
 if TYPE_CHECKING:
-    from dropbench.experiments.workbench import Agenda
+    from dropbench.experiments.agenda import Agenda
 
 
 _UNSEEN_SECONDS = 1.0

@@ -8,7 +8,7 @@ from dropbench.run.config import RunConfig
 from dropbench.run.result import EpochRecord, RunResult
 
 if TYPE_CHECKING:
-    from dropbench.experiments.workbench import Agenda
+    from dropbench.experiments.agenda import Agenda
 
 _log = logging.getLogger(__name__)
 

@@ -75,6 +75,7 @@ def carry_out_orders(
     leave_to_driver()
     os.environ.clear()  # a fork has the server's, as it was when that started
     os.environ.update(environment)
+    prepare_process(threads, device)
     orders = _Orders(connection)
 
     def work(place: int, config: RunConfig) -> Turns[tuple[int, RunResult]]:
@@ -91,7 +92,6 @@ def carry_out_orders(
         order = orders.take(may_wait)
         return None if order is None else work(*order)
 
-    prepare_process(threads, device)
     with saying(lambda said: orders.answer((0, said))):
         for result in side_by_side(take, abreast, orders.ended):
             orders.answer(result)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dropbench.experiments.workbench import Workbench, carry_out, make_agenda
+from dropbench.experiments.agenda import make_agenda
+from dropbench.experiments.workbench import Workbench, carry_out
 from dropbench.results.read import read_table
 from dropbench.results.schema import EPOCHS, RUNS
 from dropbench.results.store import Store
