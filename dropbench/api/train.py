@@ -16,7 +16,7 @@ from dropbench.api.keywords import sort_out
 from dropbench.api.work import Data, Done, Work, check_classifier
 from dropbench.errors import UsageError
 from dropbench.experiments.keep import check_states, check_target
-from dropbench.experiments.workbench import Watcher
+from dropbench.experiments.watching import Watcher
 from dropbench.report.folder import Report, panel_report
 from dropbench.report.run import RunSubject
 from dropbench.results.read import tidied

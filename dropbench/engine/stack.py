@@ -26,6 +26,7 @@ from dropbench.engine.run_result import result_of
 from dropbench.engine.stacked_mlp import StackedMLP, release
 from dropbench.engine.train import Underway, begun_or_restored
 from dropbench.engine.tree import Tree
+from dropbench.engine.turns import Halts, late, never
 from dropbench.errors import DropbenchError
 from dropbench.models.parts import sizes
 from dropbench.run.blocks.data import NO_AUGMENTATION
@@ -89,6 +90,10 @@ def bytes_of_a_slot(config: RunConfig, input_shape: InputShape, classes: int, tr
     return float(of_parameters + of_update + of_best + of_units + 8 * train_images)
 
 
+_EPOCH_SECONDS = 4.0
+"""Time for the end of an epoch where the runs are to halt: the states of a stack are between epochs."""
+
+
 @dataclass
 class _Member:
     """A run in a slot."""
@@ -128,6 +133,7 @@ def train_stacked(
     graph: bool = True,
     nets: Collection[str] = (),
     checkpoints: Checkpoints | None = None,
+    halts: Halts = never,
 ) -> Iterator[RunResult]:
     """Train runs that share a stack, ``slots`` at a time; yield each result when its run ends.
 
@@ -149,6 +155,7 @@ def train_stacked(
         nets: the run_ids of those whose nets are returned, too.
         checkpoints: where states are written at the ends of epochs, and gone on from if they are there. They
             are those of runs alone: a run may go on without a stack, and in one at the end of an epoch.
+        halts: where it is true after a step, the iterator ends, with the end of the epoch if that comes soon.
 
     """
     queue = iter(configs)
@@ -182,7 +189,9 @@ def train_stacked(
             if len(here) < len(members):
                 stack.keep(list(filled), [member.run for member in here])
             members = [*here]
-            for slot, (member, record) in enumerate(zip(here, _epoch(stack, here), strict=True)):
+            if (records := _epoch(stack, here, late(halts, _EPOCH_SECONDS))) is None:
+                return
+            for slot, (member, record) in enumerate(zip(here, records, strict=True)):
                 member.history.add(record, partial(stack.weights, slot, member.run))
                 if member.checkpoint.is_due:
                     member.checkpoint.write(partial(member.state, slot, stack))
@@ -196,6 +205,11 @@ def train_stacked(
                     release(member.run)
                     members[slot] = None
                     yield result
+            if halts():
+                for slot, left in enumerate(members):
+                    if left is not None:
+                        left.checkpoint.write(partial(left.state, slot, stack))
+                return
 
 
 def _lane(device: torch.device, graph: bool) -> CudaLane | None:
@@ -221,20 +235,23 @@ def _begun(
     return _Member(underway, checkpoint, perf_counter() - underway.start)
 
 
-def _epoch(stack: StackedMLP, members: list[_Member]) -> Iterator[EpochRecord]:
-    """Train all runs for an epoch, and yield the record of each."""
+def _epoch(stack: StackedMLP, members: list[_Member], halts: Halts) -> list[EpochRecord] | None:
+    """Train all runs for an epoch, and return their records; None if they were to halt before its end."""
     start = perf_counter()
     runs = [member.run for member in members]
     stack.begin_epoch(runs)
-    losses, errors = stack.train_epoch()
+    if (trained := stack.train_epoch(halts)) is None:
+        return None
     seconds = (perf_counter() - start) / len(runs)
     validated = stack.validate()
     share = (perf_counter() - start) / len(runs)
-    for member, loss, error, val_loss, val_error in zip(members, losses, errors, *validated, strict=True):
+    records = []
+    for member, loss, error, val_loss, val_error in zip(members, *trained, *validated, strict=True):
         member.seconds += share
         member.together = max(member.together, len(runs))
         number, p_drop = len(member.history.records) + 1, rates(member.run.model).get("hidden", 0.0)
-        yield EpochRecord(number, loss, error, val_loss, val_error, seconds, p_drop)
+        records.append(EpochRecord(number, loss, error, val_loss, val_error, seconds, p_drop))
+    return records
 
 
 def _ended(member: _Member, panel: bool, ood: OodImages | None, weights: Weights | None) -> RunResult:

@@ -22,6 +22,7 @@ from dropbench.engine.optim import learning_rates
 from dropbench.engine.run import Run
 from dropbench.engine.stacked_layer import Layer, Parameter
 from dropbench.engine.tree import Tree
+from dropbench.engine.turns import Halts, never
 from dropbench.kernels.batch import takes_images
 from dropbench.kernels.draws import NEVER, NO_DRAW, Chance, Draw
 from dropbench.kernels.stacked import Drops, drop, relu_drop, scaled
@@ -177,12 +178,17 @@ class StackedMLP:
         for figure in (self._place, self._loss, self._wrong):
             figure.zero_()
 
-    def train_epoch(self) -> tuple[list[float], list[float]]:
-        """Do the steps of an epoch; return the mean loss and the error in percent of each slot."""
+    def train_epoch(self, halts: Halts = never) -> tuple[list[float], list[float]] | None:
+        """Do the steps of an epoch; return the mean loss and the error in percent of each slot.
+
+        It is None if ``halts`` was true before the last step, where the epoch is left.
+        """
         images = self._orders.shape[1]
         if self._lane is not None:
             self._lane.begin()
         for start in range(0, images, self._batch_size):
+            if halts():
+                return None
             size = min(self._batch_size, images - start)
             if self._graphs is None:
                 self._step(size)

@@ -1,9 +1,11 @@
 """Where and how runs are carried out; nothing of it changes what their numbers mean."""
 
+import math
 from dataclasses import dataclass
 
 from dropbench.errors import UsageError
 from dropbench.run.blocks.optimizer import PRECISIONS
+from dropbench.run.grammar import check_duration, parse_duration
 from dropbench.run.setting import COUNT, NOT_NEGATIVE, POSITIVE, Block, setting
 
 PANEL, OUTPUT = "Machine", "Output"
@@ -100,6 +102,17 @@ class Machine(Block):
         range=POSITIVE,
     )
 
+    time_limit: str | None = setting(
+        None,
+        help="Stop in time: after so long the runs in progress stop at the end of their step, and the same "
+        "command goes on. As 55m, 1h30m or 90s, or as Slurm writes it: 1:30:00, 2-12.",
+        flag="--time-limit",
+        panel=PANEL,
+        commands=("train", *OF_MANY_RUNS),
+        says_default="none",
+        canonical=check_duration,
+    )
+
     checkpoint: bool = setting(
         True,
         help="Write the state of each run, from which the same command goes on after whatever ended it.",
@@ -115,6 +128,11 @@ class Machine(Block):
         commands=("train", *OF_MANY_RUNS),
         range=NOT_NEGATIVE,
     )
+
+    @property
+    def limit_seconds(self) -> float:
+        """The time limit in seconds, infinite where there is none."""
+        return math.inf if self.time_limit is None else parse_duration(self.time_limit)
 
     def check(self) -> None:
         """Refuse what fits no runner."""

@@ -65,6 +65,12 @@ def planned(todo: int, before: int, jobs: int) -> str:
     return ", ".join(told)
 
 
+def so_far(runs: int, ended: int) -> str:
+    """How many of the runs have ended, and how many wait."""
+    have = "has" if ended == 1 else "have"
+    return f"{ended:,} of {counted(runs, 'run')} {have} ended, {runs - ended:,} to go"
+
+
 def going_on(number: int) -> str:
     """How many runs do not begin, but go on where they were."""
     return (

@@ -17,7 +17,7 @@ from dropbench.engine.checkpoint import Checkpoints
 from dropbench.engine.device import synchronise
 from dropbench.engine.run import OodImages
 from dropbench.engine.train import OnEpoch, training
-from dropbench.engine.turns import Turns
+from dropbench.engine.turns import Halts, Turns, never
 from dropbench.errors import DropbenchError
 from dropbench.run.config import RunConfig
 from dropbench.run.result import EpochRecord, RunResult
@@ -31,6 +31,9 @@ Of a run that goes on from its checkpoint, the epochs of before are told after i
 """
 
 ATTEMPTS = 2  # a run whose worker was killed is tried once more
+LOOK_SECONDS = 0.2  # between two looks at whether the runs are to halt
+STOP_SECONDS = 8.0
+"""Time for workers to end their step and keep the states of their runs; they are killed then."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,14 @@ class Runner(Protocol):
 
     jobs: int
 
-    def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Generator[RunResult, None, None]:
+    def run(
+        self, configs: Iterable[RunConfig], on_progress: OnProgress, halts: Halts = never
+    ) -> Generator[RunResult, None, None]:
         """Yield one result per config, in the order in which the runs finish.
 
-        A config is taken only when a worker is free, so the caller can end ``configs`` early. Closing the
-        iterator stops the workers and the runs they are working on.
+        A config is taken only when a worker is free, so the caller can end ``configs`` early. Once ``halts``
+        is true, or when the iterator is closed, the runs in progress stop at the end of their step, and their
+        turns are closed. It takes at most about STOP_SECONDS.
         """
 
 

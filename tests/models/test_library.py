@@ -31,8 +31,9 @@ from dropbench.engine.tasks import Classify
 from dropbench.engine.train import train
 from dropbench.engine.variances import measured_layers
 from dropbench.errors import DropbenchError, UsageError
+from dropbench.experiments.agenda import Agenda
 from dropbench.experiments.trial import _to_try
-from dropbench.experiments.workbench import Agenda, Workbench
+from dropbench.experiments.workbench import Workbench
 from dropbench.models import zoo
 from dropbench.models.build import build_model, make_module
 from dropbench.models.library import check_images

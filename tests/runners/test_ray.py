@@ -9,6 +9,7 @@ import torch
 from dropbench.datasets import cache
 from dropbench.engine.checkpoint import Checkpoints
 from dropbench.errors import DropbenchError
+from dropbench.results import checkpoints
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import Machine
 from dropbench.run.result import ood_split
@@ -118,12 +119,22 @@ def test_a_node_that_goes_away_costs_no_run(cluster, blobs):
     assert {result.status for result in results} == {"ok"}
 
 
-def test_a_run_that_raises_has_failed_and_the_others_go_on(cluster, blobs):
-    good, bad = configs(blobs, 2)
-    bad = bad.replace(train_size=10_000)
-    results = numbers(on_ray(cluster, 2).run([bad, good], lambda worker, config, record: None))
+def test_a_run_that_raises_has_failed_and_the_others_go_on_until_they_halt(cluster, blobs, tmp_path):
+    good, bad, long = configs(blobs, 3)
+    bad, long, heard, ended = bad.replace(train_size=10_000), long.replace(epochs=100_000), set(), []
+    runner = on_ray(cluster, 3, Extras(checkpoints=Checkpoints(tmp_path, 1e9)))
+
+    def look(worker, config, record):
+        if record is not None:
+            heard.add(config.run_id)
+
+    for result in runner.run([bad, good, long], look, lambda: long.run_id in heard and len(ended) == 2):
+        ended.append(result)  # noqa: PERF402  # one at a time: what halts looks at it
+    results = numbers(ended)
+    assert results.keys() == {bad.run_id, good.run_id}
     assert results[bad.run_id][0] == "failed"
     assert results[good.run_id][0] == "ok"
+    assert long.run_id in checkpoints.run_ids(tmp_path)
 
 
 def test_an_actor_whose_device_is_lost_is_replaced(cluster, blobs, breaking, told):
