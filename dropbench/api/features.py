@@ -14,7 +14,7 @@ from dropbench.datasets.registry import default_data_dir, find_source
 from dropbench.errors import UsageError
 from dropbench.experiments.keep import check_target
 from dropbench.experiments.sweep import expand
-from dropbench.experiments.workbench import Watcher
+from dropbench.experiments.watching import Watcher
 from dropbench.report.folder import features_report
 from dropbench.run.config import RunConfig
 

@@ -1,5 +1,6 @@
 """The keywords of a call, sorted: settings of the runs, the machine, and the policy."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from numbers import Real
@@ -24,6 +25,13 @@ class Keywords:
     settings: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     machine: Machine = field(default_factory=Machine)
     policy: Policy = field(default_factory=Policy)
+    began: float = field(default_factory=time.monotonic)
+    """When the call began, by time.monotonic."""
+
+    @property
+    def deadline(self) -> float:
+        """When the time limit of the call is over, by time.monotonic."""
+        return self.began + self.machine.limit_seconds
 
     def single(self) -> dict[str, Any]:
         """The settings of one run; raises UsageError for a list."""

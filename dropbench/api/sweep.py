@@ -12,9 +12,10 @@ from dropbench.api.work import Data, Done, Work, check_classifier
 from dropbench.catalog.models import OF_OPTIMIZER
 from dropbench.engine.saved_net import read_kept, write_net
 from dropbench.errors import DropbenchError, UsageError
+from dropbench.experiments.agenda import Agenda
 from dropbench.experiments.keep import check_states, check_target, path_in, remove_from, run_of
 from dropbench.experiments.sweep import expand
-from dropbench.experiments.workbench import Agenda, Watcher
+from dropbench.experiments.watching import Watcher
 from dropbench.report.folder import Report, sweep_report
 from dropbench.report.render.picture import draw
 from dropbench.report.sweep.figures import error_figure

@@ -16,7 +16,7 @@ from dropbench.api.keywords import sort_out
 from dropbench.api.work import Data, Done, Work, check_classifier
 from dropbench.errors import UsageError
 from dropbench.experiments.keep import check_states, check_target
-from dropbench.experiments.workbench import Watcher
+from dropbench.experiments.watching import Watcher
 from dropbench.report.folder import Report, panel_report
 from dropbench.report.run import RunSubject
 from dropbench.results.read import tidied
@@ -108,7 +108,8 @@ def train(
         panel: also measure what dropout does to the hidden units.
         save: the file, ending in ``.safetensors``, that the tested net is written into: ``load_net`` and
             ``predict`` read it. A net that is there is replaced.
-        out: the folder that the run is recorded in; nowhere unless told.
+        out: the folder that the run is recorded in; nowhere unless told. A run that was killed there goes on
+            from its checkpoint.
         data_dir: where torchvision's data sets are, or go when downloaded.
         watcher: sees the run happen; its end is logged unless given.
         settings: any setting of a run by its name, as ``p=0.5`` or ``dropout=0.5``, and of the machine.
@@ -126,9 +127,10 @@ def train(
             raise UsageError(f"`{name}` is for several runs.", "Leave it out, or call a sweep.")
     if keywords.machine.runner not in ("auto", "serial"):
         raise UsageError("`runner` is for several runs: one is carried out in this process.", "Leave it out.")
-    keywords = replace(
-        keywords, machine=replace(keywords.machine, runner="serial"), policy=Policy(force=True)
-    )
+    machine = replace(keywords.machine, runner="serial")
+    if out is None:  # no other call finds the folder
+        machine = replace(machine, checkpoint=False)
+    keywords = replace(keywords, machine=machine, policy=Policy(force=True))
     with contextlib.ExitStack() as stack:
         folder = Path(out if out is not None else stack.enter_context(tempfile.TemporaryDirectory()))
         work = Work.prepare(

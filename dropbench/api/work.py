@@ -17,16 +17,10 @@ from dropbench.catalog.models import TABLE, recipe_of
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.registry import inputs_of
 from dropbench.errors import UsageError
+from dropbench.experiments.agenda import Agenda, make_agenda
 from dropbench.experiments.other_precisions import tell_other_precisions
-from dropbench.experiments.watching import LogWatcher
-from dropbench.experiments.workbench import (
-    Agenda,
-    Outcome,
-    Watcher,
-    Workbench,
-    carry_out,
-    make_agenda,
-)
+from dropbench.experiments.watching import LogWatcher, Watcher
+from dropbench.experiments.workbench import Outcome, Workbench, carry_out
 from dropbench.folders import of_home
 from dropbench.report.folder import Report
 from dropbench.results.csv_file import read_rows
@@ -77,7 +71,7 @@ class Work:
         made = data_set(data, data_dir=data_dir, **keywords.of_source())
         of_runs = runs(keywords.on(made.settings))
         warn_of_what_is_in_vain(of_runs)
-        bench = Workbench.set_up(made, keywords.machine, panel)
+        bench = Workbench.set_up(made, keywords.machine, panel, keywords.deadline)
         return cls(bench, tuple(bench.bind(of_runs)), of_home(out), keywords.policy)
 
     def agenda(self, with_predictions: bool = False) -> Agenda:
@@ -100,6 +94,7 @@ class Work:
 
         Raises:
             DropbenchError: if a result cannot be written.
+            TimeLimitError: if the time limit was over before all was done.
             KeyboardInterrupt: if the watcher wanted to stop before all was done.
 
         """

@@ -11,7 +11,7 @@ from dropbench.cli.options import OF_DATA, AsJson, DataDir, Keywords, option, ta
 from dropbench.errors import UsageError
 from dropbench.folders import cache_base
 from dropbench.run.blocks.data import PREPARE
-from dropbench.run.grammar import parse_age, parse_size
+from dropbench.run.grammar import parse_duration, parse_size
 
 if TYPE_CHECKING:
     from dropbench.report.table import Column
@@ -97,7 +97,7 @@ def size_text(size: float) -> str:
 def prune(
     older_than: Annotated[
         str | None,
-        option("--older-than", "Also remove the data sets that were not used for so long: 12h, 30d, 2w."),
+        option("--older-than", "Also remove the data sets that were not used for so long: 12h, 30d."),
     ] = None,
     to: Annotated[
         str | None,
@@ -128,7 +128,7 @@ def prune(
     found = entries()
     going = to_prune(
         found,
-        None if older_than is None else parse_age(older_than),
+        None if older_than is None else parse_duration(older_than, "older_than"),
         None if to is None else parse_size(to),
         everything,
     )

@@ -23,7 +23,7 @@ from dropbench.cli.options import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
-    from dropbench.experiments.workbench import Agenda
+    from dropbench.experiments.agenda import Agenda
 
 
 @takes("sweep", OF_RUNS, OF_MACHINE, OF_POLICY, lists=True, p_drop="0.1..0.8")

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import platform
-import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -150,20 +149,6 @@ def prepare_process(threads: int | None = None, device: torch.device | None = No
             raise UsageError(f"`threads` is {threads}.", "Write 1 or more.")
         torch.set_num_threads(threads)
     keep_memory()
-
-
-@contextlib.contextmanager
-def interrupts_ignored() -> Iterator[None]:
-    """Ignore Ctrl-C in this context, in this process and in those that are started in it."""
-    try:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not in the main thread, the only one that may set handlers
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def synchronise(device: torch.device) -> None:

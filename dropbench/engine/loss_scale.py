@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 import torch
 
+from dropbench.engine.tree import Tree
+
 FIRST = 2.0**16
 """The scale of the first step; this and what follows is as in torch.amp.GradScaler."""
 GROWTH, BACKOFF = 2.0, 0.5
@@ -69,3 +71,13 @@ class LossScale:
         """Count the step that ended, and choose the scale of the next one."""
         self.overflows += self.overflowed.long()
         torch._amp_update_scale_(self.scale, self.good_steps, self.overflowed, GROWTH, BACKOFF, GOOD_STEPS)
+
+    def state(self) -> Tree:
+        """Return what one step leaves to the next."""
+        return {"scale": self.scale, "good_steps": self.good_steps, "overflows": self.overflows}
+
+    def restore(self, state: Tree) -> None:
+        """Go on from a state, whose numbers are copied to where a graph finds them."""
+        self.scale.copy_(state["scale"])
+        self.good_steps.copy_(state["good_steps"])
+        self.overflows.copy_(state["overflows"])

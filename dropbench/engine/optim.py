@@ -15,6 +15,7 @@ from torch.optim.sgd import sgd
 
 from dropbench.engine.halving import halved_parameters
 from dropbench.engine.loss_scale import LossScale
+from dropbench.engine.tree import Tree
 from dropbench.errors import UsageError
 from dropbench.kernels.sgd import Weights, sgd_step
 from dropbench.run.blocks.optimizer import CONSTANT, OptimizerSettings
@@ -54,6 +55,12 @@ class Optimizer(Protocol):
 
     def snapshot(self, model: nn.Module) -> dict[str, torch.Tensor]:
         """Return a copy of the model's weights, in float32, and of its buffers, on the same device."""
+
+    def state(self) -> Tree:
+        """Return what the next step depends on beside the model's own tensors, none of it copied."""
+
+    def restore(self, state: Tree) -> None:
+        """Go on from a state; the model has its tensors again."""
 
 
 def bounded_weights(model: nn.Module) -> list[torch.Tensor]:
@@ -217,6 +224,22 @@ class SGD:
             entry.parameter.data = entry.weights.master.data
             entry.parameter.grad = None
         self._entries.clear()
+
+    def state(self) -> Tree:
+        """Return velocities, and the values in float32 of the parameters that are held in bfloat16."""
+        return {
+            "velocities": [entry.weights.velocity for entry in self._entries],
+            "masters": [entry.weights.master for entry in self._entries if entry.halved],
+        }
+
+    @torch.no_grad()
+    def restore(self, state: Tree) -> None:
+        """Go on with these velocities and values, which are copied to where a kernel finds them."""
+        halved = [entry for entry in self._entries if entry.halved]
+        for entry, velocity in zip(self._entries, state["velocities"], strict=True):
+            entry.weights.velocity.copy_(velocity)
+        for entry, master in zip(halved, state["masters"], strict=True):
+            entry.weights.master.copy_(master)
 
     def snapshot(self, model: nn.Module) -> dict[str, torch.Tensor]:
         """Return a copy of the model's weights, in float32, and of its buffers, on the same device."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from torch import nn
 
 from dropbench.engine.members import Weights
+from dropbench.engine.tree import Tree
 from dropbench.run.result import EpochRecord
 
 
@@ -27,6 +28,14 @@ class Best:
     def lost_patience(self, epoch: int) -> bool:
         """Whether ``epoch`` is the last to wait for a lower loss."""
         return self._patience is not None and epoch - self.epoch >= self._patience
+
+    def state(self) -> Tree:
+        """Return the best epoch, its loss and its net's weights."""
+        return {"epoch": self.epoch, "loss": self._loss, "weights": self.weights}
+
+    def go_on(self, state: Tree) -> None:
+        """Go on from a state."""
+        self.epoch, self._loss, self.weights = state["epoch"], state["loss"], state["weights"]
 
     def restore(self, model: nn.Module) -> None:
         """Give the model the weights of the best epoch, where they were kept."""

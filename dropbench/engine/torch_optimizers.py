@@ -10,6 +10,7 @@ from torch import nn
 from dropbench.catalog.optimizers import ADAMW, MUON, class_of, is_captured, takes
 from dropbench.engine.loss_scale import LossScale
 from dropbench.engine.optim import LARGEST_NORM, Rate, bounded_weights, gradients_of
+from dropbench.engine.tree import Tree
 
 _AS_ADAMW = "match_rms_adamw"
 _FUSED_ON_CPU_ALONE = "torch.optim:Adagrad"
@@ -117,6 +118,20 @@ class TorchOptimizer:
         """Do nothing more: all is updated by ``step``."""
         yield
 
+    def state(self) -> Tree:
+        """Return what torch's classes keep of each parameter."""
+        return {
+            "rest": None if self._rest is None else _state_of(self._rest),
+            "muon": None if self._muon is None else self._muon.state(),
+        }
+
+    def restore(self, state: Tree) -> None:
+        """Let torch's classes go on with what they kept."""
+        if self._rest is not None:
+            _restore(self._rest, state["rest"])
+        if self._muon is not None:
+            self._muon.restore(state["muon"])
+
     def release(self) -> None:
         """Forget the gradients; the net is trained no further."""
         self.zero_grad()
@@ -156,6 +171,36 @@ class _Muon:
         for matrix, update in moving:
             matrix.mul_(1 - learning_rate * self._decay).add_(update.view_as(matrix) * learning_rate)
             update.grad = None
+
+    def state(self) -> Tree:
+        """Return what torch's Muon keeps of each matrix."""
+        return _state_of(self._muon)
+
+    def restore(self, state: Tree) -> None:
+        """Let torch's Muon go on with what it kept."""
+        _restore(self._muon, state)
+
+
+def _state_of(optimizer: torch.optim.Optimizer) -> Tree:
+    """What a class of torch keeps of its parameters, in their order."""
+    return [dict(optimizer.state.get(each, {})) for each in _parameters_of(optimizer)]
+
+
+def _restore(optimizer: torch.optim.Optimizer, state: Tree) -> None:
+    """Let a class of torch go on with what it kept.
+
+    Its own load_state_dict would take the memory format of what was read, which is not always the parameter's
+    as its fused steps need it, and move to the device what some classes keep on the host.
+    """
+    for parameter, kept in zip(_parameters_of(optimizer), state, strict=True):
+        if kept:
+            optimizer.state[parameter] = {name: _laid_out(value, parameter) for name, value in kept.items()}
+
+
+def _laid_out(value: Tree, parameter: torch.Tensor) -> Tree:
+    if isinstance(value, torch.Tensor) and value.ndim and value.shape == parameter.shape:
+        return torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
+    return value
 
 
 def _parameters_of(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:

@@ -2,8 +2,7 @@
 
 import logging
 import random
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,20 +12,17 @@ from torch import nn
 from dropbench.catalog import user_code
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.split import largest_train_size
-from dropbench.dropout.control import set_streams, set_strength, tapped
-from dropbench.dropout.layer import DropoutLayer
-from dropbench.engine.inputs import white_of
+from dropbench.dropout.control import set_strength
 from dropbench.engine.panel import hidden_sites
 from dropbench.errors import UsageError
 from dropbench.experiments.dropout_calls import DropoutCalls
+from dropbench.experiments.tried_net import TriedNet, hint_for
 from dropbench.models.build import make_module
-from dropbench.models.gaussian import GaussianNet
 from dropbench.run.blocks.dropout import PROBABILITIES
 from dropbench.run.config import RunConfig
 from dropbench.run.telling import counted, listed
 
 _log = logging.getLogger(__name__)
-_EXAMPLES = 2
 MOST_TRIED = 100_000_000
 """Parameters of a library's net that is tried: with their gradients they take 0.8 GB."""
 
@@ -56,7 +52,7 @@ def try_nets(configs: Collection[RunConfig], data: DataSet, panel: bool = False)
 
 
 def _try_without_dropout(config: RunConfig, data: DataSet, panel: bool) -> None:
-    name, net = config.model.name, _Net(config, data)
+    name, net = config.model.name, TriedNet(config, data)
     if user_code.is_user_code(name):
         _refuse_common(name, net.model, make_module(data.input_shape, data.outputs, config))
     measured = hidden_sites(net.model) if panel else []
@@ -64,7 +60,7 @@ def _try_without_dropout(config: RunConfig, data: DataSet, panel: bool) -> None:
         if values.is_floating_point() and not values.isfinite().all():
             raise UsageError(
                 f"The model {name} starts with values in {parameter} that are not finite.",
-                _mend(name, "Look at how it is initialised."),
+                hint_for(name, "Look at how it is initialised."),
             )
     net.model.eval()
     calls = DropoutCalls()
@@ -74,12 +70,14 @@ def _try_without_dropout(config: RunConfig, data: DataSet, panel: bool) -> None:
     if not outputs.isfinite().all():
         raise UsageError(
             f"The model {name} puts out values that are not finite before it has learned anything.",
-            _mend(name, "Look for a logarithm, a root or a division in forward."),
+            hint_for(name, "Look for a logarithm, a root or a division in forward."),
         )
     if calls.found or not torch.equal(outputs, again):
         raise UsageError(
             f"The model {name} is random in evaluation: {listed(calls.found) or 'two passes differ'}.",
-            _mend(name, "Make a torch.nn.Dropout in __init__, or give the function training=self.training."),
+            hint_for(
+                name, "Make a torch.nn.Dropout in __init__, or give the function training=self.training."
+            ),
         )
     _warn_of_probabilities(name, outputs)
     calls, before = DropoutCalls(), _generators()
@@ -130,7 +128,7 @@ def _generators() -> tuple[Any, ...]:
 
 
 def _try_dropout(config: RunConfig, data: DataSet) -> None:
-    name, net = config.model.name, _Net(config, data)
+    name, net = config.model.name, TriedNet(config, data)
     set_strength(net.model, 1.0)
     _, arrived = net.pass_in_training()
     drops = {site: layer for site, layer in net.sites.items() if layer.p_drop}
@@ -138,7 +136,7 @@ def _try_dropout(config: RunConfig, data: DataSet) -> None:
     if len(unused) == len(drops):
         raise UsageError(
             f"The model {name} never uses its dropout {listed(unused)}.",
-            _mend(name, "Call it in forward, in training."),
+            hint_for(name, "Call it in forward, in training."),
         )
     if unused:
         _log.warning(f"The model {name} never uses its dropout {listed(unused)}.")
@@ -164,7 +162,7 @@ def _refuse_shared(name: str, arrived: Mapping[str, int], what: str) -> None:
     if shared := [site for site, count in arrived.items() if count > 1]:
         raise UsageError(
             f"The model {name} uses its dropout {listed(shared)} at several places.",
-            _mend(name, f"{what} needs a layer for each: make several in __init__."),
+            hint_for(name, f"{what} needs a layer for each: make several in __init__."),
         )
 
 
@@ -177,7 +175,7 @@ def _try_last_batches(configs: Iterable[RunConfig], data: DataSet) -> None:
             continue
         tried.add(config.model)
         with torch.random.fork_rng(devices=[]):
-            net = _Net(_without_dropout(config), data)
+            net = TriedNet(_without_dropout(config), data)
             net.model.train()
             try:
                 net.outputs(1)
@@ -203,92 +201,6 @@ def _drawn(config: RunConfig, data: DataSet) -> int:
     return config.data.train_size or largest_train_size(len(data.train_targets), data.validation)
 
 
-class _Net:
-    """A net on the CPU as a run has it, whose dropout is off, and normal inputs."""
-
-    def __init__(self, config: RunConfig, data: DataSet) -> None:
-        self.name, self._classes = config.model.name, data.outputs
-        self.model = make_module(data.input_shape, data.outputs, config)
-        self.model.to(memory_format=torch.channels_last)
-        set_streams(self.model, "mask", 0, 0)
-        set_strength(self.model, 0.0)
-        modules = self.model.named_modules()
-        self.sites = {name: each for name, each in modules if isinstance(each, DropoutLayer)}
-        """The dropout layers by their names."""
-        shape, generator = (_EXAMPLES, *data.input_shape), torch.Generator().manual_seed(0)
-        draw = torch.rand if white_of(data, config) else torch.randn
-        self._inputs = draw(shape, generator=generator)
-
-    def outputs(self, examples: int = _EXAMPLES) -> torch.Tensor:
-        """Return what the net makes of the first examples, ``(examples, outputs)``.
-
-        Raises:
-            UsageError: if it raises, or makes something else of them.
-
-        """
-        inputs = self._inputs[:examples]
-        net = self.model.net if isinstance(self.model, GaussianNet) else self.model
-        hint = _mend(self.name, "Its factory is told the shape of an input: make the net for that.")
-        outputs: Any = user_code.called(self.name, net, f"inputs {tuple(inputs.shape)}", inputs, hint=hint)
-        wanted = (examples, self._classes)
-        of_one = isinstance(self.model, GaussianNet) and isinstance(outputs, torch.Tensor)
-        if of_one and outputs.ndim and outputs.numel() == examples == len(outputs):
-            outputs = outputs.reshape(wanted)
-        if not isinstance(outputs, torch.Tensor) or outputs.shape != wanted:
-            is_tensor = isinstance(outputs, torch.Tensor)
-            found = f"outputs {tuple(outputs.shape)}" if is_tensor else f"a {type(outputs).__name__}"
-            raise UsageError(
-                f"The model {self.name} makes {found} of inputs {tuple(inputs.shape)}"
-                f"{' in training' if self.model.training else ''}; a tensor {wanted} is wanted, a number for "
-                f"each {'example' if of_one else 'class'}.",
-                _mend(
-                    self.name,
-                    "Its factory is told how many: give them to the last layer." if is_tensor else "",
-                ),
-            )
-        return outputs
-
-    def pass_in_training(self) -> tuple[torch.Tensor, Counter[str]]:
-        """Return the outputs in train mode, and how often units arrive at each dropout layer, by its name."""
-        arrived: Counter[str] = Counter()
-
-        def counts(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
-            def count(units: torch.Tensor) -> torch.Tensor:
-                arrived[name] += 1
-                return units
-
-            return count
-
-        self.model.train()
-        with tapped({layer: counts(name) for name, layer in self.sites.items() if not layer.within}):
-            return self.outputs(), arrived
-
-    def check_gradients(self, outputs: torch.Tensor) -> None:
-        """Warn of parameters that the outputs do not depend on; raise UsageError if they depend on none."""
-        if not outputs.requires_grad:
-            raise UsageError(
-                f"The outputs of the model {self.name} depend on no parameter that can be trained.",
-                _mend(self.name, "Parts of a net are attributes of its module, or in a torch.nn.ModuleList."),
-            )
-        net = self.model.net if isinstance(self.model, GaussianNet) else self.model
-        self._backward(outputs, "the gradient of its outputs")
-        own = [name for name, each in net.named_parameters() if each.requires_grad and each.grad is None]
-        if own:
-            _log.warning(
-                f"No gradient reaches {counted(len(own), 'parameter')} of the model {self.name}, so training "
-                f"changes nothing there: {listed(sorted(own))}."
-            )
-
-    def check_second_step(self) -> None:
-        """Raise UsageError if the net cannot be trained again, as one that keeps tensors of a step."""
-        self._backward(self.outputs(), "the gradient of its outputs in a second step")
-
-    def _backward(self, outputs: torch.Tensor, what: str) -> None:
-        weights = torch.linspace(0.5, 1.5, outputs.numel()).view_as(outputs)
-        backward = (outputs * weights).sum().backward
-        user_code.called(self.name, backward, what)
-
-
 def _to_try(configs: Iterable[RunConfig], data: DataSet) -> Iterable[RunConfig]:
     """The configs whose nets are neither dropbench's own nor larger than MOST_TRIED."""
     weights: dict[Any, int] = {}
@@ -308,11 +220,6 @@ def _weights(config: RunConfig, data: DataSet) -> int:
     with torch.device("meta"):  # shapes only, without memory or time
         net = make_module(data.input_shape, data.outputs, config)
     return sum(parameter.numel() for parameter in net.parameters())
-
-
-def _mend(name: str, hint: str) -> str:
-    """Say what to do about a fault of a net: ``hint`` is for whoever wrote it."""
-    return "Use another net; dropbench model list shows them." if user_code.library_of(name) else hint
 
 
 def _warn_of_probabilities(name: str, outputs: torch.Tensor) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from dropbench.catalog.models import InputShape
+from dropbench.dropout.control import set_strength
 from dropbench.dropout.layer import DropoutLayer
 from dropbench.dropout.registry import make_dropout
 from dropbench.dropout.residual import StochasticDepth
@@ -109,8 +110,22 @@ def _add_stochastic_depth(model: nn.Module, config: RunConfig) -> None:
         if (end := _END_OF_BRANCH.get(f"{type(module).__module__}.{type(module).__name__}"))
     ]
     for number, end in enumerate(ends, start=1):
-        site = _stochastic_depth(largest * number / len(ends), config)
-        put(model, end, nn.Sequential(model.get_submodule(end), site))
+        _end_with(model.get_submodule(end), _stochastic_depth(largest * number / len(ends), config))
+
+
+def _end_with(layer: nn.Module, site: StochasticDepth) -> None:
+    """Let ``site``, which becomes a submodule, take what ``layer`` puts out; the layer keeps its name."""
+    layer.add_module("stochastic_depth", site)
+    layer.__class__ = _ended(type(layer))
+
+
+def _ended(kind: type[nn.Module]) -> type[nn.Module]:
+    class Ended(kind):  # type: ignore[misc,valid-type]
+        def forward(self, units: torch.Tensor) -> torch.Tensor:
+            return cast(torch.Tensor, self.stochastic_depth(super().forward(units)))
+
+    Ended.__name__, Ended.__qualname__ = kind.__name__, kind.__qualname__
+    return cast(type[nn.Module], Ended)
 
 
 def _stochastic_depth(p_drop: float, config: RunConfig) -> StochasticDepth:
@@ -139,6 +154,7 @@ def check_images(
 
     wide = [each for each in model.modules() if isinstance(each, nn.Conv2d) and max(each.kernel_size) > 1]
     hooks = [each.register_forward_hook(look) for each in wide]
+    set_strength(model, 0.0)  # no shape depends on dropout, and a thinned net's drops in eval mode, too
     try:
         with torch.no_grad(), torch.device("meta"):
             made = model.eval()(torch.empty(2, *input_shape))
@@ -148,6 +164,7 @@ def check_images(
     finally:
         for hook in hooks:
             hook.remove()
+        set_strength(model, 1.0)
         model.train()
     if tuple(made.shape) != (2, outputs):
         raise UsageError(

@@ -67,7 +67,7 @@ _PATTERNS: dict[str, re.Pattern[str]] = {
 _NEEDED: dict[CsvTable, frozenset[str]] = {
     RUNS: frozenset({"run_id", "status"}),
     EPOCHS: frozenset({"run_id", "epoch"}),
-    COMPARISONS: frozenset({"comparison_id", "experiment_id", "arm", "members"}),
+    COMPARISONS: frozenset({"comparison_id", "arm", "members"}),
     DIFFERENCES: frozenset({"difference_id", "experiment_id", "arm", "loss", "difference"}),
     RELIABILITY: frozenset({"comparison_id", "bin", "examples"}),
     SPEED: frozenset({"speed_id", "item", "work", "contender", "unit", "values"}),

@@ -15,7 +15,7 @@ from filelock import FileLock
 import dropbench
 from dropbench.errors import DropbenchError
 from dropbench.locks import held
-from dropbench.results import predictions
+from dropbench.results import checkpoints, predictions
 from dropbench.results.csv_file import append_rows, is_torn, mend, read_new_rows, read_rows, widen
 from dropbench.results.read import finished_runs, latest, started_at
 from dropbench.results.rows import epoch_rows, panel_rows, run_row
@@ -57,21 +57,25 @@ class Store:
 
         Nothing is written if another sweep into this folder already wrote the run with status ``ok``, unless
         it was done ``again`` on purpose, or the folder lacks some of its panel or predictions. It is then
-        written as a whole, so that the row, panel and predictions come from the same training.
+        written as a whole, so that the row, panel and predictions come from the same training. The run's
+        checkpoint is removed afterwards.
 
         Raises:
             DropbenchError: if it cannot be written; the earlier rows are not changed.
 
         """
         with self._lock():
-            if not again and self._is_recorded(result, keep_predictions):
-                return
-            if keep_predictions and result.predictions:
-                predictions.save(self.folder, result.config.run_id, result.predictions)
-            if result.panel:
-                self._append(PANEL, panel_rows(result))
-            self._append(EPOCHS, epoch_rows(result))
-            self._append(RUNS, [{**run_row(result, git_commit()), "started_at": self._started(result)}])
+            if again or not self._is_recorded(result, keep_predictions):
+                self._append_run(result, keep_predictions)
+        checkpoints.remove(self.folder, result.config.run_id)
+
+    def _append_run(self, result: RunResult, keep_predictions: bool) -> None:
+        if keep_predictions and result.predictions:
+            predictions.save(self.folder, result.config.run_id, result.predictions)
+        if result.panel:
+            self._append(PANEL, panel_rows(result))
+        self._append(EPOCHS, epoch_rows(result))
+        self._append(RUNS, [{**run_row(result, git_commit()), "started_at": self._started(result)}])
 
     def _check_link(self, table: CsvTable) -> None:
         """Raise DropbenchError for a file that is a link out of the folder: rows belong into this one."""

@@ -108,7 +108,7 @@ def test_list_and_prune_say_how_much_there_is(own_cache, capsys):
     assert row["bytes"] == data_sets()[0].size
     for arguments, left in (
         (["--older-than", "50d"], 1),
-        (["--older-than", "4w", "--dry-run"], 1),
+        (["--older-than", "28d", "--dry-run"], 1),
         (["--to", "0"], 0),
     ):
         assert run(["data", "prune", *arguments]) == 0

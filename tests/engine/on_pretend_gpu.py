@@ -21,9 +21,10 @@ from dropbench.catalog.user_code import is_user_code
 from dropbench.datasets.dataset import DataSet
 from dropbench.engine import epoch, evaluate, monte_carlo
 from dropbench.engine import run as engine_run
+from dropbench.engine.checkpoint import Checkpoints
 from dropbench.engine.stack import train_stacked
 from dropbench.engine.step import Step
-from dropbench.engine.train import train
+from dropbench.engine.train import train, training
 from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
 from dropbench.kernels import compiled
 from dropbench.run.config import RunConfig
@@ -265,6 +266,29 @@ def test_a_stack_of_runs(blobs):
     assert [event for event in gpu.events if "_step" in event.within] == []
     assert {event.kind for event in gpu.events if {"train_epoch", "validate"} & event.within} == {"download"}
     assert [str(event) for event in gpu.events if event.kind == "wait"] == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"patience": 2, "epochs": 3, **HALF},
+        {"optimizer": "muon", "snapshots": 2},
+    ],
+    ids=["sgd", "muon"],
+)
+def test_a_run_that_is_stopped_goes_on_on_its_device(fields, blobs, tmp_path):
+    """Stopped in the second epoch; its state is copied from the device and to it outside of the steps."""
+    config, place = RunConfig(**MLP | fields, p_drop=0.3), Checkpoints(tmp_path, 1e9)
+    with compiled.switched_off():
+        expected = train(config, blobs)
+        with pretending() as gpu:
+            turns = training(config, blobs, DEVICE, checkpoints=place)
+            for _ in range(3):
+                next(turns)
+            turns.close()
+            found = train(config, blobs, DEVICE, checkpoints=place)
+    assert_same(found, expected)
+    assert [str(event) for event in gpu.events if "advance" in event.within] == []
 
 
 # The pretend GPU itself

@@ -29,9 +29,11 @@ from dropbench.engine.panel import errors_without_units
 from dropbench.engine.task import Split
 from dropbench.engine.tasks import Classify
 from dropbench.engine.train import train
+from dropbench.engine.variances import measured_layers
 from dropbench.errors import DropbenchError, UsageError
+from dropbench.experiments.agenda import Agenda
 from dropbench.experiments.trial import _to_try
-from dropbench.experiments.workbench import Agenda, Workbench
+from dropbench.experiments.workbench import Workbench
 from dropbench.models import zoo
 from dropbench.models.build import build_model, make_module
 from dropbench.models.library import check_images
@@ -137,14 +139,16 @@ def test_a_resnet_of_torchvision_without_its_branches_is_its_shortcuts(net):
     made = build_model(SHAPE, 3, RunConfig(model=f"torchvision:{net}", p_drop_residual=1 - 1e-6)).eval()
     last = max(layer.p_drop for layer in dropout_layers(made) if layer.site == "residual")
     assert last == 1 - 1e-6
-    arrived, left = [], []
-    made.layer4[-1].register_forward_hook(
-        lambda block, given, out: (arrived.append(given[0]), left.append(out))
-    )
+    seen = []
+    made.layer4[-1].register_forward_hook(lambda block, given, out: seen.append((given[0], out)))
     set_streams(made, "mc", 0, 0)
     with torch.no_grad(), monte_carlo(made):
         made(torch.linspace(-1, 1, 4 * 3 * 32 * 32).view(4, *SHAPE))
-    assert torch.equal(left[0], arrived[0].relu())
+    ((arrived, left),) = seen
+    assert torch.equal(left, arrived.relu())
+    plain = build_model(SHAPE, 3, RunConfig(model=f"torchvision:{net}"))
+    assert measured_layers(made).keys() == measured_layers(plain).keys(), "so a sweep compares them by name"
+    assert all(map(torch.equal, made.state_dict().values(), plain.state_dict().values()))
 
 
 def passed(net: nn.Module, seed: int) -> torch.Tensor:
@@ -191,12 +195,13 @@ def test_the_attention_of_timm_drops_by_its_site():
         {"model": CONVNEXT, "p_drop_head": 0.5, "dropout": "dropconnect"},
         {"model": RESNET, "p_drop_head": 0.5, "dropout": "concrete"},
         {"model": RESNET, "p_drop_head": 0.5, "joint": True},
+        {"model": RESNET, "p_drop_head": 0.5, "thinned": True},
     ],
     ids=str,
 )
 def test_a_net_trains(settings):
     data = images()
-    config = RunConfig(**settings, epochs=1, batch_size=16, **data.settings)
+    config = bound(data, **settings, epochs=1, batch_size=16)
     result = train(config, data, panel="mc_samples" not in settings)
     assert result.status == "ok", result.message
     assert math.isfinite(result.metrics["test_nll"])
@@ -258,7 +263,7 @@ def faulty(request, monkeypatch):
         def forward(self, inputs):
             return request.param(self.fc(self.conv(inputs).mean((2, 3))))
 
-    def faulty_net(pretrained=False, num_classes=1000, in_chans=3):
+    def faulty_net(num_classes, **more):
         return Faulty(num_classes)
 
     monkeypatch.setitem(timm.models._registry._model_entrypoints, "faulty_net", faulty_net)

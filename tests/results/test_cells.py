@@ -63,7 +63,7 @@ def test_every_number_is_one(table):
         (RUNS, "test_images", "-3"),
         (RUNS, "threads", "2.5"),
         *((EPOCHS, "epoch", bad) for bad in ("", "0", "1.5")),
-        *((COMPARISONS, name, "") for name in ("arm", "seed", "members", "experiment_id")),
+        *((COMPARISONS, name, "") for name in ("arm", "seed", "members")),
         (COMPARISONS, "member_run_ids", "abc ../../x"),
         (COMPARISONS, "foreign_auroc", "1.01"),
         *((PANEL, "layer", bad) for bad in ("x", "-1", "1.5")),
