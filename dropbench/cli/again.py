@@ -6,8 +6,8 @@ import sys
 from dropbench.run.shell import command_line, quoted
 
 PREFIX = "DROPBENCH_"
-WITHOUT_FLAG = ("DROPBENCH_CACHE_DIR",)
-"""Variables that no flag sets."""
+PLACES = ("DROPBENCH_CACHE_DIR", "DROPBENCH_DATA_DIR")
+"""Variables of a user's folders, which say nothing of a command."""
 
 
 def command_again() -> str:
@@ -15,6 +15,6 @@ def command_again() -> str:
     told = [
         f"{name}={quoted(value)}"
         for name, value in sorted(os.environ.items())
-        if name.startswith(PREFIX) and name not in WITHOUT_FLAG and value
+        if name.startswith(PREFIX) and name not in PLACES and value
     ]
     return " ".join([*told, command_line(["dropbench", *sys.argv[1:]])])

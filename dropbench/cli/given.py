@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from dropbench.cli.again import PREFIX, WITHOUT_FLAG
+from dropbench.cli.again import PLACES, PREFIX
 from dropbench.errors import UsageError
 from dropbench.run.config import SETTINGS
 
@@ -37,7 +37,7 @@ def check_given(main: Any, arguments: Sequence[str]) -> None:
 
 
 def _warn_of_variables(main: Any) -> None:
-    known = {name for each in _commands(main) for name in _variables(each)} | set(WITHOUT_FLAG)
+    known = {name for each in _commands(main) for name in _variables(each)} | set(PLACES)
     for name in sorted(os.environ):
         if name.startswith(PREFIX) and name not in known:
             near = get_close_matches(name, known, n=1, cutoff=0.8)

@@ -231,9 +231,9 @@ def carry_out(
         KeyboardInterrupt: if the watcher wanted to stop before all runs were done.
 
     """
-    before = store.ended()
-    agenda = make_agenda(configs, before, policy, bench.keeps(store.folder, with_predictions))
-    tell_other_precisions(agenda.todo, before)
+    recorded = store.ended()
+    agenda = make_agenda(configs, recorded, policy, bench.keeps(store.folder, with_predictions))
+    tell_other_precisions(agenda.todo, recorded)
     outcome = Outcome(skipped=agenda.done, left=agenda.left)
     on_disk = {config.run_id for config in (*agenda.done, *agenda.left)}
     for run_id in on_disk & checkpoints.run_ids(store.folder):
