@@ -3,6 +3,13 @@
 The calls are imported when they are first used, so that importing the package costs no torch.
 """
 
+import sys
+
+if sys.argv[:1] == ["-m"] and not sys.flags.safe_path and sys.orig_argv[-len(sys.argv)].endswith(__name__):
+    # For python -m dropbench, the working folder comes first: none of its files is to stand before the
+    # standard library's, as none does for the command dropbench.
+    sys.path.append(sys.path.pop(0))
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

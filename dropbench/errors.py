@@ -1,7 +1,13 @@
 """Errors meant for the user: one line that says what is wrong and what to do about it."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+
+def on_one_line(text: str) -> str:
+    """Return a text with a space for each line break and what surrounds it; other spaces stay."""
+    return re.sub(r"[ \t]*[\n\r\t\v\f\x1c-\x1e\x85\u2028\u2029]\s*", " ", text).strip()
 
 
 class DropbenchError(Exception):
@@ -20,7 +26,7 @@ class DropbenchError(Exception):
 
     def __str__(self) -> str:
         """Return message and hint on one line, even if a file name or a library's text had line breaks."""
-        return " ".join(f"{self.message} {self.hint}".split())
+        return on_one_line(f"{self.message} {self.hint}")
 
 
 class UsageError(DropbenchError, ValueError):

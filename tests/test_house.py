@@ -24,7 +24,8 @@ LEVELS = (
     {"kernels"},
     {"run"},
     {"catalog"},
-    {"errors", "folders"},
+    {"folders", "locks"},
+    {"errors", "files"},
     {"__init__"},
 )
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}

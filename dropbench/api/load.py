@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from dropbench.api.shown import Shown
+from dropbench.folders import of_home
 from dropbench.report.folder import KINDS, Choice, Report, load_report
 from dropbench.results.read import rows_of
 from dropbench.run.grammar import parse_names
@@ -53,6 +54,6 @@ def load(
 
     """
     kinds = parse_names(only) if isinstance(only, str) else tuple(only)
-    found = Results(Path(folder).expanduser(), Choice(kinds, metric or "", reference))
+    found = Results(of_home(folder), Choice(kinds, metric or "", reference))
     _ = found.report  # read now, so that what is missing is told now
     return found

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from dropbench.api.keywords import code_named
 from dropbench.engine.ready_net import ReadyNet
 from dropbench.engine.saved_net import SavedNet
+from dropbench.folders import of_home
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,4 +32,4 @@ def load_net(path: Path | str, *, model: Any = None, dropout: Any = None) -> "nn
 
     """
     names = code_named("model", model), code_named("dropout", dropout)
-    return ReadyNet(SavedNet.read(Path(path).expanduser(), *names)).eval()
+    return ReadyNet(SavedNet.read(of_home(path), *names)).eval()

@@ -21,6 +21,7 @@ from dropbench.errors import UsageError, unknown_name
 from dropbench.experiments.keep import check_folder_of
 from dropbench.experiments.prediction import Predicted, Prediction
 from dropbench.experiments.prediction import predict as predicted
+from dropbench.folders import of_home
 from dropbench.report.folder import Report
 from dropbench.report.prediction import PredictionSubject
 from dropbench.report.render.export import write_text
@@ -88,7 +89,7 @@ class Predictions(Shown):
             DropbenchError: if it cannot be written.
 
         """
-        path = Path(path).expanduser()
+        path = of_home(path)
         write_text(path, self.frame.to_csv(index=False, lineterminator="\n"))
         return path
 
@@ -161,9 +162,9 @@ def predict(
         if name not in (*OPTIONS, *_MACHINE):
             raise unknown_name("keyword", name, (*OPTIONS, *_MACHINE))
     if csv is not None:
-        check_folder_of(Path(csv).expanduser().absolute())
+        check_folder_of(of_home(csv).absolute())
     names = code_named("model", model), code_named("dropout", dropout)
-    saved = SavedNet.read(Path(path).expanduser(), *names)
+    saved = SavedNet.read(of_home(path), *names)
     if csv is not None and saved.config.task == "reconstruct":
         raise UsageError("An autoencoder predicts no target.", "Leave out `csv`.")
     told = {name: value for name, value in settings.items() if name in OPTIONS and value is not None}

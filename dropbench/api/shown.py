@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from dropbench.folders import of_home
 from dropbench.report.folder import Report
 from dropbench.report.page.build import render
 from dropbench.report.page.notebook import fragment
@@ -40,7 +41,7 @@ class Shown:
             DropbenchError: if it cannot be written.
 
         """
-        path = Path(path).expanduser()
+        path = of_home(path)
         write_text(path, render(self.report))
         return path
 

@@ -18,8 +18,10 @@ from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.registry import inputs_of
 from dropbench.errors import UsageError
 from dropbench.experiments.agenda import Agenda, make_agenda
+from dropbench.experiments.other_precisions import tell_other_precisions
 from dropbench.experiments.watching import LogWatcher, Watcher
 from dropbench.experiments.workbench import Outcome, Workbench, carry_out
+from dropbench.folders import of_home
 from dropbench.report.folder import Report
 from dropbench.results.csv_file import read_rows
 from dropbench.results.read import latest, rows_of
@@ -70,13 +72,15 @@ class Work:
         of_runs = runs(keywords.on(made.settings))
         warn_of_what_is_in_vain(of_runs)
         bench = Workbench.set_up(made, keywords.machine, panel, keywords.deadline)
-        return cls(bench, tuple(bench.bind(of_runs)), Path(out).expanduser(), keywords.policy)
+        return cls(bench, tuple(bench.bind(of_runs)), of_home(out), keywords.policy)
 
     def agenda(self, with_predictions: bool = False) -> Agenda:
         """Which of the runs would be carried out; nothing is written."""
         rows = latest(read_rows(self.out, RUNS), RUNS)
         ended = {row["run_id"]: row["status"] for row in rows}
-        return make_agenda(self.runs, ended, self.policy, self.bench.keeps(self.out, with_predictions))
+        agenda = make_agenda(self.runs, ended, self.policy, self.bench.keeps(self.out, with_predictions))
+        tell_other_precisions(agenda.todo, ended)
+        return agenda
 
     def carry_out(
         self,

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from dropbench.errors import UsageError
+from dropbench.folders import of_home
 
 ENDING = ".py"
 _beside: dict[str, dict[str, ModuleType]] = {}
@@ -25,7 +25,7 @@ def load_file(path: str) -> ModuleType:
         UsageError: if there is no such file, or if it cannot be read.
 
     """
-    file = Path(path).expanduser().absolute()
+    file = of_home(path).absolute()
     if not file.is_file():
         what = "is a folder, no file" if file.is_dir() else "is not there"
         raise UsageError(f"{path} {what}.", f"Paths begin in {os.getcwd()}.")

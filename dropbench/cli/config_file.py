@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dropbench.cli.paths import parse_path
 from dropbench.errors import UsageError, unknown_name
 
 
@@ -79,5 +80,7 @@ ConfigFile = Annotated[
         callback=_read,
         is_eager=True,
         envvar="DROPBENCH_CONFIG",
+        metavar="PATH",
+        parser=parse_path,
     ),
 ]

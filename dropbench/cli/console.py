@@ -11,10 +11,31 @@ from rich.console import Console
 from rich.text import Text
 
 from dropbench.cli.spoken import spoken
+from dropbench.errors import on_one_line
 
 if TYPE_CHECKING:
     from dropbench.report.table import Table
 
+
+def _open_streams() -> None:
+    """Give a process that was started without a stream the one that goes nowhere.
+
+    Else the next files that it opens would be the streams of all that writes by their numbers.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is not None:
+            continue
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
+        os.set_inheritable(number, True)
+        stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115  # for good
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+_open_streams()
 # What reads a pipe has no width to respect: tables are not folded for it.
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True, highlight=False)
@@ -86,4 +107,5 @@ def plain_progress() -> bool:
 
 
 def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in " ".join(text.split()))
+    """The text on one line: several spaces stay, since a path may have them."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in on_one_line(text))

@@ -1,6 +1,8 @@
 """The frame of a training command: its progress, and how it ends."""
 
-import shlex
+import importlib.util
+import logging
+import os
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from dropbench.cli.again import command_again
 from dropbench.cli.console import present, tell
 from dropbench.cli.ending import answering
 from dropbench.cli.progress import LiveProgress, PlainProgress, Progress, watching
@@ -18,6 +21,7 @@ from dropbench.run import telling
 if TYPE_CHECKING:
     from dropbench.api.work import Done
     from dropbench.experiments.workbench import Outcome
+    from dropbench.report.folder import Report
 
 FAILED_RUNS = 3
 
@@ -28,7 +32,7 @@ def working(folder: Path) -> "Iterator[PlainProgress | LiveProgress]":
 
     A signal that ends them ends the command with 128 and its number, the time limit with that of Ctrl-C.
     """
-    again = f"to go on: {shlex.join(['dropbench', *sys.argv[1:]])}"
+    again = f"to go on: {command_again()}"
     with watching() as watcher:
 
         def last_words(name: str) -> str:
@@ -50,13 +54,24 @@ def so_far(watcher: Progress) -> str:
 
 def conclude(done: "Done", as_json: bool, written: str, formats: Collection[str] = ("png",)) -> None:
     """Show the tables, draw the pictures, say where everything is, and exit with 3 if runs gave no result."""
-    from dropbench.report.pictures import save_pictures
-
     present(done.tables, as_json)
-    for picture in save_pictures(done.report, done.out, formats):
+    for picture in draw_pictures(done.report, done.out, formats):
         tell(f"picture: {picture}")
     tell(written)
     exit_for(done.outcome)
+
+
+def draw_pictures(report: "Report", folder: Path, formats: Collection[str]) -> list[Path]:
+    """Draw the pictures of a report into a folder, whatever the user's matplotlib is set to."""
+    from dropbench.report.pictures import save_pictures
+
+    if "matplotlib" not in sys.modules and (found := importlib.util.find_spec("matplotlib")) is not None:
+        # It reads these when it is imported, and does not import with a setting that it does not know.
+        os.environ["MPLBACKEND"] = "agg"
+        own = Path(*(found.submodule_search_locations or ())[:1]) / "mpl-data" / "matplotlibrc"
+        os.environ["MATPLOTLIBRC"] = str(own)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it keeps its fonts concerns nobody
+    return save_pictures(report, folder, formats)
 
 
 def exit_for(outcome: "Outcome") -> None:

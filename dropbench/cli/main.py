@@ -24,6 +24,7 @@ from dropbench.cli import (
     verify,
 )
 from dropbench.cli.console import fail, tell, tell_what_is_logged
+from dropbench.cli.given import check_given
 from dropbench.errors import DropbenchError
 
 app = typer.Typer(
@@ -99,7 +100,9 @@ def run(arguments: list[str]) -> int:
     """Carry out one command and return its exit code."""
     tell_what_is_logged()
     try:
-        code = typer.main.get_command(app)(arguments, prog_name="dropbench", standalone_mode=False)
+        command = typer.main.get_command(app)
+        check_given(command, arguments)
+        code = command(arguments, prog_name="dropbench", standalone_mode=False)
     except DropbenchError as error:
         fail(str(error))
         return error.exit_code

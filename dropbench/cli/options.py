@@ -11,6 +11,7 @@ import typer
 from dropbench.catalog.forms import FORMS
 from dropbench.catalog.models import defaults_of
 from dropbench.cli.config_file import ConfigFile
+from dropbench.cli.paths import parse_path
 from dropbench.run import machine
 from dropbench.run.blocks import data, dropout, model, optimizer
 from dropbench.run.config import SETTINGS
@@ -38,6 +39,11 @@ def option(flag: str, help: str, panel: str | None = None, **more: Any) -> Any:
     )
 
 
+def path_option(flag: str, help: str, panel: str | None = None, **more: Any) -> Any:
+    """An option whose value is a path, in which ~ is the home folder wherever it is told."""
+    return option(flag, help, panel, **{"metavar": "PATH", **more}, parser=parse_path)
+
+
 Data = Annotated[
     str,
     option(
@@ -49,7 +55,7 @@ Data = Annotated[
 ]
 DataDir = Annotated[
     Path | None,
-    option(
+    path_option(
         "--data-dir",
         "Folder that torchvision's data sets are in, or go to when downloaded.",
         DATA,
@@ -69,14 +75,14 @@ Panel = Annotated[
 ]
 Save = Annotated[
     Path | None,
-    option(
+    path_option(
         "--save",
         "Write the tested net into FILE.safetensors, for dropbench predict; its settings into FILE.json.",
         OUTPUT,
         metavar="FILE",
     ),
 ]
-Out = Annotated[Path, option("--out", "Folder of the CSV files.", OUTPUT)]
+Out = Annotated[Path, path_option("--out", "Folder of the CSV files.", OUTPUT)]
 AsJson = Annotated[bool, option("--json", "Print the result as JSON.", OUTPUT)]
 
 Keywords = Mapping[str, Any]

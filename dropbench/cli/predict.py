@@ -16,8 +16,10 @@ from dropbench.cli.options import (
     DataDir,
     Keywords,
     option,
+    path_option,
     takes,
 )  # fmt: skip
+from dropbench.cli.paths import parse_path
 from dropbench.run.blocks.data import PREDICT
 
 _EXECUTED = "Executed only if it is named here."
@@ -26,7 +28,10 @@ _EXECUTED = "Executed only if it is named here."
 @takes(PREDICT, OF_DATA, OF_MACHINE)
 def predict(
     file: Annotated[
-        Path, typer.Argument(help="The net: a file of train --save or sweep --save-best.", metavar="FILE")
+        Path,
+        typer.Argument(
+            help="The net: a file of train --save or sweep --save-best.", metavar="FILE", parser=parse_path
+        ),
     ],
     data: Annotated[
         str | None,
@@ -52,7 +57,7 @@ def predict(
     ] = 0,
     csv: Annotated[
         Path | None,
-        option(
+        path_option(
             "--csv",
             "Write a row for each example: its label, the prediction, a probability for each class.",
             OUTPUT,

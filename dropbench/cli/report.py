@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from dropbench.cli.console import out, tell
-from dropbench.cli.options import option
+from dropbench.cli.options import option, path_option
+from dropbench.cli.paths import parse_path
 from dropbench.errors import UsageError
 from dropbench.run.grammar import parse_names, parse_probability
 
@@ -19,7 +20,11 @@ def report(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="A folder that dropbench wrote results into.", envvar="DROPBENCH_OUT", show_envvar=False
+            help="A folder that dropbench wrote results into.",
+            envvar="DROPBENCH_OUT",
+            show_envvar=False,
+            parser=parse_path,
+            metavar="[FOLDER]",
         ),
     ] = Path("results"),
     only: Annotated[
@@ -50,7 +55,7 @@ def report(
     ] = "p=0",
     diff: Annotated[
         Path | None,
-        option(
+        path_option(
             "--diff",
             f"Compare FOLDER with this older one, seed by seed; exit code {WORSE} if a setting has become "
             "significantly worse.",
@@ -60,7 +65,7 @@ def report(
     ] = None,
     export_to: Annotated[
         Path | None,
-        option(
+        path_option(
             "--export",
             "Also write the tables: FILE.md, .csv, .json or .tex; - is stdout, instead of the tables.",
             _WRITE,
@@ -73,13 +78,13 @@ def report(
     ] = None,
     html: Annotated[
         Path | None,
-        option(
+        path_option(
             "--html", "Also write a page, one file that works offline; - is stdout.", _WRITE, metavar="FILE"
         ),
     ] = None,
     pictures: Annotated[
         Path | None,
-        option(
+        path_option(
             "--pictures",
             "Also write all pictures into the folder DIR.",
             _WRITE,
@@ -101,9 +106,9 @@ def report(
 
         dropbench report --diff old new --metric nll
     """
+    from dropbench.cli.finish import draw_pictures
     from dropbench.report.diff import diff_tables
     from dropbench.report.folder import KINDS, Choice, load_report
-    from dropbench.report.pictures import save_pictures
     from dropbench.report.render.export import STDOUT, export, exporter_for, write_text
     from dropbench.report.render.picture import check_formats
     from dropbench.report.render.terminal import show
@@ -152,7 +157,7 @@ def report(
         if path not in (None, STDOUT):
             tell(f"written: {path}")
     if pictures is not None:
-        for path in save_pictures(found, pictures, formats):
+        for path in draw_pictures(found, pictures, formats):
             tell(f"written: {path}")
 
 

@@ -18,6 +18,7 @@ from dropbench.cli.options import (
     Panel,
     Seeds,
     option,
+    path_option,
     takes,
 )  # fmt: skip
 
@@ -41,7 +42,7 @@ def sweep(
     panel: Panel = False,
     save_best: Annotated[
         Path | None,
-        option(
+        path_option(
             "--save-best",
             "Write the net of the setting that is best on validation, of its first seed, into "
             "FILE.safetensors, for dropbench predict.",

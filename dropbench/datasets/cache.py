@@ -11,11 +11,13 @@ import contextlib
 import hashlib
 import io
 import json
+import logging
 import os
+import re
 import shutil
 import tempfile
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,16 @@ from filelock import FileLock
 
 from dropbench.datasets.column import Column
 from dropbench.datasets.dataset import ARRAYS, DataSet, pixel_sums
+from dropbench.datasets.in_use import take, unused
 from dropbench.errors import DropbenchError
+from dropbench.files import write_whole
 from dropbench.folders import cache_base
+from dropbench.locks import held
 
+_log = logging.getLogger(__name__)
 _SUMS = "pixel_sums.npy"
 _META = "meta.json"
+_KEY = re.compile(r"[0-9a-f]{8,64}")
 _CHECKED = 64  # images whose sums are computed again when the set is loaded
 DECODER_VERSION = 2  # increase it when a source is decoded to different arrays than before
 _BLOCK = 1 << 20  # bytes of a file that are read at once
@@ -74,9 +81,29 @@ def find(source_fingerprint: str) -> DataSet | None:
     """Return the data set decoded from the source with this fingerprint, or None if it is not cached."""
     # If an entry is missing or incomplete, the source is simply decoded again.
     with contextlib.suppress(OSError, ValueError, EOFError, KeyError, TypeError):
-        told = json.loads((cache_folder() / "sources" / source_fingerprint).read_text(encoding="utf-8"))
-        return _load(told["key"], told)
+        note = cache_folder() / "sources" / source_fingerprint
+        told = json.loads(note.read_text(encoding="utf-8"))
+        data = _load(_checked_key(told["key"]), told)
+        if told.get("stamp") != (stamp := _stamp(data.key)):
+            # Not as it was left: somebody copied the cache, or put a folder of this name there.
+            if data.digest() != data.key:
+                _log.warning(f"The cached data set {data.key} is not what its name says; it is made again.")
+                return None
+            with contextlib.suppress(OSError):  # where the cache cannot be written, it is checked each time
+                write_whole(note, _as_json(data, key=data.key, stamp=stamp))
+        return data
     return None
+
+
+def _checked_key(key: str) -> str:
+    if not _KEY.fullmatch(key):
+        raise ValueError(f"{key!r} is no digest")
+    return key
+
+
+def _stamp(key: str) -> str:
+    """A digest of what the file system says of a cached data set's arrays; see fingerprint."""
+    return fingerprint(key, [_array_file(cache_folder() / key, name) for name in ARRAYS])
 
 
 def save(data: DataSet) -> DataSet:
@@ -91,9 +118,9 @@ def save(data: DataSet) -> DataSet:
     key = data.digest()
     with _writing():
         cache_folder().mkdir(parents=True, exist_ok=True)
-        with FileLock(cache_folder() / f"{key}.lock"):
+        with held(FileLock(cache_folder() / f"{key}.lock"), f"the cached data set {key}"):
             if _is_undamaged(key):
-                _write_file(cache_folder() / key / _META, _as_json(data))  # names may be others
+                write_whole(cache_folder() / key / _META, _as_json(data))  # names may be others
             else:
                 _write_folder(data, cache_folder() / key)
     return _load(key, _meta(data)).called(data.name, data.told)
@@ -115,7 +142,7 @@ def remember(source_fingerprint: str, data: DataSet) -> None:
     with _writing():
         sources = cache_folder() / "sources"
         sources.mkdir(parents=True, exist_ok=True)
-        _write_file(sources / source_fingerprint, _as_json(data, key=data.key))
+        write_whole(sources / source_fingerprint, _as_json(data, key=data.key, stamp=_stamp(data.key)))
 
 
 def keep(data: DataSet) -> None:
@@ -127,9 +154,9 @@ def keep(data: DataSet) -> None:
     """
     with _writing():
         cache_folder().mkdir(parents=True, exist_ok=True)
-        with FileLock(cache_folder() / f"{data.key}.lock"):
+        with held(FileLock(cache_folder() / f"{data.key}.lock"), f"the cached data set {data.key}"):
             folder = cache_folder() / data.key
-            if not all(_array_file(folder, name).is_file() for name in ARRAYS):  # older ones had other names
+            if not _is_undamaged(data.key):
                 _write_folder(data, folder)
 
 
@@ -157,13 +184,15 @@ def load(key: str) -> DataSet:
         OSError, ValueError, EOFError, KeyError: if it is not cached, or its files are damaged.
 
     """
-    return _load(key, json.loads((cache_folder() / key / _META).read_text(encoding="utf-8")))
+    folder = cache_folder() / _checked_key(key)
+    return _load(key, json.loads((folder / _META).read_text(encoding="utf-8")))
 
 
 def _load(key: str, meta: Mapping[str, Any]) -> DataSet:
     folder = cache_folder() / key
     # Mode "c" is copy-on-write: pages are shared until written, and torch gets the writable array it needs.
     arrays = {name: np.load(_array_file(folder, name), mmap_mode="c", allow_pickle=False) for name in ARRAYS}
+    take(folder / _META, arrays[ARRAYS[0]])
     columns = tuple(Column(name, tuple(values), missing) for name, values, missing in meta.get("columns", []))
     data = DataSet(
         name=meta["name"],
@@ -178,6 +207,35 @@ def _load(key: str, meta: Mapping[str, Any]) -> DataSet:
         # The property has its value from now on; dataclasses.replace makes a set without it.
         vars(data)["pixel_sums"] = _pixel_sums(folder / _SUMS, data.train_inputs)
     return data
+
+
+def free(key: str) -> AbstractContextManager[bool]:
+    """Yield whether no process uses a cached data set; if so, none can begin to in this context."""
+    return unused(cache_folder() / key / _META)
+
+
+def last_used(key: str) -> float:
+    """Return when a cached data set was last loaded, in seconds since 1970."""
+    for file in (cache_folder() / key / _META, cache_folder() / key):
+        with contextlib.suppress(OSError):
+            return file.stat().st_mtime
+    return 0.0
+
+
+def name_of(key: str) -> str:
+    """Return the name of a cached data set; empty if that cannot be read."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return str(json.loads((cache_folder() / key / _META).read_text(encoding="utf-8"))["name"])
+    return ""
+
+
+def saved_keys() -> list[str]:
+    """Return the keys of the data sets in the cache."""
+    with contextlib.suppress(OSError):
+        return sorted(
+            f.name for f in cache_folder().iterdir() if _KEY.fullmatch(f.name) and not f.is_symlink()
+        )
+    return []
 
 
 def _meta(data: DataSet) -> dict[str, Any]:
@@ -206,7 +264,7 @@ def _pixel_sums(file: Path, images: np.ndarray) -> np.ndarray:
     stream = io.BytesIO()
     np.save(stream, sums, allow_pickle=False)
     with contextlib.suppress(OSError):  # where the cache cannot be written, each process computes them
-        _write_file(file, stream.getvalue())
+        write_whole(file, stream.getvalue())
     return sums
 
 
@@ -218,19 +276,6 @@ def _look_right(sums: np.ndarray, images: np.ndarray) -> bool:
 
 def _array_file(folder: Path, name: str) -> Path:
     return folder / f"{name}.npy"
-
-
-def _write_file(file: Path, content: bytes) -> None:
-    """Write a file that is never seen in part: whichever process is the last, its content is whole."""
-    partial = file.with_name(f"{file.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        with partial.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())  # or a power cut could leave the name without the content
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _write_folder(data: DataSet, folder: Path) -> None:

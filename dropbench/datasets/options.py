@@ -8,6 +8,7 @@ from typing import Any
 
 from dropbench.datasets.column import Column
 from dropbench.errors import UsageError
+from dropbench.folders import of_home
 from dropbench.run.blocks.data import CLASSIFICATION, CROP, TEST_SHARE
 
 _LARGEST_SIDE = 10_000
@@ -69,7 +70,7 @@ class SourceOptions:
 
 def resolved(path: str) -> Path:
     """Return a path that was told as an absolute one, with ``~`` expanded."""
-    return Path(path).expanduser().resolve()
+    return of_home(path).resolve()
 
 
 def shown(path: str) -> str:

@@ -16,6 +16,7 @@ from dropbench.datasets.options import NO_OPTIONS, SourceOptions
 from dropbench.datasets.source import Source
 from dropbench.datasets.torchvision_sets import TORCHVISION_SETS
 from dropbench.errors import UsageError, unknown_name
+from dropbench.folders import of_home
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ SOURCES: dict[str, Source] = {source.name: source for source in (EmbeddedDigits(
 
 def default_data_dir() -> Path:
     """Return ``$DROPBENCH_DATA_DIR``, or the platform's folder for an application's data."""
-    return Path(os.environ.get("DROPBENCH_DATA_DIR") or user_data_path("dropbench"))
+    return of_home(os.environ.get("DROPBENCH_DATA_DIR") or user_data_path("dropbench"), "DROPBENCH_DATA_DIR")
 
 
 def is_known(name: str) -> bool:
@@ -109,7 +110,7 @@ def prepare(name: str, data_dir: Path | None = None, options: SourceOptions = NO
 
     """
     source = find_source(name, options)
-    data_dir = data_dir or default_data_dir()
+    data_dir = of_home(data_dir or default_data_dir())
     identity = f"{source.identity}{options.identity_of_columns}"
     data = _cached(source, identity, data_dir).called(source.name, options.told)
     for note in data.notes:

@@ -16,6 +16,7 @@ from dropbench.run.config import RunConfig
 
 CONTEXT = 1e9
 """Bytes of a process without a run: its CUDA context, and what cuBLAS and cuDNN keep for themselves."""
+_PROCESS = 0.3e9  # bytes of a process on the CPU, of which forks share most of torch
 _OF_A_PARAMETER = 4 + 4 + 4 + 2 + 4  # bytes: master, gradient, velocity, half, and those of the best epoch
 _LEAST_OF_A_PARAMETER = 4 + 4 + 4  # bytes: master, gradient, velocity
 _OF_A_UNIT = 4 + 4  # bytes: the unit, which the backward pass needs, and its gradient
@@ -43,30 +44,43 @@ class Need:
         return operations / time if time else there
 
 
-def least_memory(config: RunConfig, input_shape: InputShape, outputs: int, examples: int) -> float:
-    """Return bytes that no run of ``config`` does without, on any device.
+def least_memory(
+    config: RunConfig, input_shape: InputShape, outputs: int, examples: int
+) -> tuple[float, float]:
+    """Return bytes that no run of ``config`` does without, on any device: those that runs share, and its own.
 
-    They are those of the weights with their gradients and velocities, of the largest of a batch's layers with
-    its gradient, and of the inputs of the ``examples`` of all splits together.
+    Runs share the inputs of the ``examples`` of all splits together. A run's own are the weights with their
+    gradients and velocities, and the largest of a batch's layers with its gradient.
     """
     parameters, shapes, _ = _traced(config, input_shape, outputs, examples)
-    return parameters * _LEAST_OF_A_PARAMETER + shapes.largest * _OF_A_UNIT + examples * _bytes(input_shape)
+    return examples * _bytes(input_shape), parameters * _LEAST_OF_A_PARAMETER + shapes.largest * _OF_A_UNIT
+
+
+def usual_memory(config: RunConfig, input_shape: InputShape, outputs: int, examples: int) -> float:
+    """Estimate the bytes of a run's own on the CPU: its process, weights, a batch's units, an evaluation."""
+    parameters, shapes, batch = _traced(config, input_shape, outputs, examples)
+    return _PROCESS + _of_run(config, input_shape, examples, parameters, shapes, batch)
 
 
 def need_of(config: RunConfig, input_shape: InputShape, outputs: int, examples: int) -> Need:
     """Estimate the need of a run of ``config`` on a data set of ``examples``, of all splits together."""
     parameters, shapes, batch = _traced(config, input_shape, outputs, examples)
-    places = math.prod(input_shape[1:])
+    data = examples * (_bytes(input_shape) + 8)  # 8 bytes are a target
+    own = _of_run(config, input_shape, examples, parameters, shapes, batch)
+    return Need(CONTEXT + data + own, tuple(shapes.products))
+
+
+def _of_run(
+    config: RunConfig, input_shape: InputShape, examples: int, parameters: int, shapes: "_Shapes", batch: int
+) -> float:
+    """The bytes of a run's weights with what belongs to them, of a batch's units, and of an evaluation's."""
     second_moment = 4 if config.optimizer.name != SGD else 0
-    evaluated = min(examples, _EVALUATED // places)
-    memory = (
-        CONTEXT
-        + examples * (_bytes(input_shape) + 8)  # 8 bytes are a target
-        + parameters * (_OF_A_PARAMETER + second_moment + 4 * config.optimizer.snapshots)
+    evaluated = min(examples, _EVALUATED // math.prod(input_shape[1:]))
+    return (
+        parameters * (_OF_A_PARAMETER + second_moment + 4 * config.optimizer.snapshots)
         + shapes.units * _OF_A_UNIT
         + 2 * shapes.largest * 4 * evaluated / batch  # a layer's units are made of those before it
     )
-    return Need(memory, tuple(shapes.products))
 
 
 def _bytes(input_shape: InputShape) -> int:

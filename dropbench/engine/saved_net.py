@@ -6,8 +6,6 @@ Its metadata say how the net is built again, and how examples are prepared for i
 
 import json
 import logging
-import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +29,7 @@ from dropbench.engine.task import Task
 from dropbench.engine.tasks import task_with
 from dropbench.engine.tensor_file import read_tensors, write_tensors
 from dropbench.errors import DropbenchError, UsageError
+from dropbench.files import write_whole
 from dropbench.models.build import make_module
 from dropbench.run.config import RunConfig
 from dropbench.run.result import KeptNet
@@ -86,13 +85,9 @@ def write_net(path: Path, net: KeptNet) -> None:
     """
     write_tensors(path, {name: torch.from_numpy(array) for name, array in net.weights.items()}, net.about)
     beside = json_of(path)
-    partial = beside.with_name(f".{beside.name}.{secrets.token_hex(8)}.partial")
+    text = json.dumps(net.about, indent=2, ensure_ascii=False) + "\n"
     try:
-        try:
-            partial.write_text(json.dumps(net.about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            os.replace(partial, beside)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_whole(beside, text.encode())
     except OSError as error:
         raise DropbenchError(f"Cannot write {beside}: {error.strerror or error}.") from error
 

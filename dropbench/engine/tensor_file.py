@@ -1,8 +1,6 @@
 """Files of tensors, which are written whole or not at all, and execute nothing when they are read."""
 
 import json
-import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import safetensors.torch
 import torch
 
 from dropbench.errors import DropbenchError
+from dropbench.files import write_whole
 
 _ABOUT = "dropbench"
 
@@ -32,17 +31,7 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], about: Mappin
     content = safetensors.torch.save(copies, {_ABOUT: json.dumps(about)})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A name of its own for each writer, which nobody can have prepared.
-        partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
-        with open(partial, "xb") as file:
-            try:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-                os.replace(partial, path)
-            except BaseException:
-                os.unlink(partial)
-                raise
+        write_whole(path, content)
     except OSError as error:
         raise DropbenchError(f"Cannot write {path}: {error.strerror or error}.") from error
 

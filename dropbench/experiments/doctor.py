@@ -140,9 +140,8 @@ def _machine() -> Iterator[Finding]:
     machine, granted = os.cpu_count() or 1, cpu_count()
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
     value = f"{usable} of the machine's {machine}"
-    if granted < usable:  # a sweep starts a worker for each usable core; it does not look at quotas
-        mend = f"Use `jobs={granted}`, or set DROPBENCH_JOBS={granted}."
-        yield Finding("cores", f"{value}, but a container's quota grants only {granted}", "note", mend)
+    if granted < usable:  # dropbench.runners.choose looks at it, too
+        yield Finding("cores", f"{value}, of which a container's quota grants {granted}", "note")
     else:
         yield Finding("cores", value, "ok" if usable == machine else "note")
 

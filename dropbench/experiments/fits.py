@@ -1,6 +1,7 @@
 """Whether a net is of a size that this machine can train, asked before anything is made."""
 
 import logging
+import math
 
 import torch
 from torch import nn
@@ -10,7 +11,7 @@ from dropbench.catalog.user_code import library_of
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.memory import available_memory_bytes, too_much
 from dropbench.datasets.registry import takes
-from dropbench.engine.need import least_memory
+from dropbench.engine.need import least_memory, usual_memory
 from dropbench.errors import UsageError
 from dropbench.models import zoo
 from dropbench.models.library import check_images
@@ -24,11 +25,15 @@ _SETTINGS_OF_SIZE = ("layers", "width")
 _USUAL_SIDE = 64  # pixels of larger images, which are the first thing to change
 
 
-def check_fits(config: RunConfig, data: DataSet, model: nn.Module, device: torch.device) -> None:
+def check_fits(
+    config: RunConfig, data: DataSet, model: nn.Module, device: torch.device, jobs: int = 1
+) -> None:
     """Raise UsageError for a net that is very large by mere default, or larger than the memory.
 
-    Nets with code of the user's own are left to the user. ``model`` is the net of ``config`` on the device
-    ``meta``: no memory is taken.
+    So are ``jobs`` runs at a time, each in a process of its own; they share the data. Where they need more
+    than there is by an estimate, but perhaps not by the least, a warning is logged. Nets with code of the
+    user's own are left to the user. ``model`` is the net of ``config`` on the device ``meta``: no memory is
+    taken.
     """
     if config.with_user_code:
         return
@@ -38,9 +43,24 @@ def check_fits(config: RunConfig, data: DataSet, model: nn.Module, device: torch
     if weights > MOST_WEIGHTS and not any(name in config.told for name in sized):
         raise UsageError(f"{net}.", _hint(config, data))
     examples = len(data.train_targets) + len(data.test_targets)
-    needed = least_memory(config, data.input_shape, data.outputs, examples)
-    if told := too_much(needed, _memory(device)):
+    shared, own = least_memory(config, data.input_shape, data.outputs, examples)
+    there = _memory(device)
+    if told := too_much(shared + own, there):
         raise UsageError(f"{net}, and to train it takes at least {told}.", _hint(config, data))
+    if told := too_much(shared + jobs * own, there):
+        fitting = math.floor(((there or 0) - shared) / own)
+        raise UsageError(
+            f"{net}, and {jobs} at a time take at least {told}.", f"Write `jobs={fitting}`, or a smaller net."
+        )
+    if device.type == "cpu":
+        usual = usual_memory(config, data.input_shape, data.outputs, examples)
+        if told := too_much(shared + jobs * usual, there):
+            fitting = math.floor(((there or 0) - shared) / usual)
+            at_a_time = f"{jobs} at a time take" if jobs > 1 else "to train it takes"
+            fewer = f"`jobs={fitting}` or " if jobs > 1 and fitting else ""
+            _log.warning(
+                f"{net}, and {at_a_time} about {told}. Should it fail, write {fewer}a smaller `batch_size`."
+            )
 
 
 def _memory(device: torch.device) -> int | None:

@@ -6,7 +6,7 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -27,6 +27,7 @@ from dropbench.errors import TimeLimitError, UsageError
 from dropbench.experiments.agenda import make_agenda
 from dropbench.experiments.fits import check_fits, check_library_net
 from dropbench.experiments.keep import keep
+from dropbench.experiments.other_precisions import tell_other_precisions
 from dropbench.experiments.trial import try_nets
 from dropbench.experiments.watching import Watcher
 from dropbench.models.build import make_module
@@ -39,7 +40,7 @@ from dropbench.run.config import RunConfig
 from dropbench.run.machine import AUTOMATIC, CAREFUL, Machine, Policy
 from dropbench.run.result import RunResult, kept_arrays
 from dropbench.runners.base import NO_EXTRAS, Extras
-from dropbench.runners.choose import choose_runner
+from dropbench.runners.choose import choose_runner, shares
 from dropbench.runners.sharing import Workload
 from dropbench.runners.stacked import with_stacks
 
@@ -109,7 +110,7 @@ class Workbench:
                 model = make_module(data.input_shape, data.outputs, config)
             if library_of(config.model.name):
                 check_library_net(config, data, model)
-            check_fits(config, data, model, self.device)
+            check_fits(config, data, model, self.device, self._at_a_time(bound))
             if self.extras.panel:
                 hidden_sites(model)
         try_nets(bound, data, self.extras.panel)
@@ -124,6 +125,12 @@ class Workbench:
     def workload(self, configs: Iterable[RunConfig]) -> Workload:
         """Return the workload of runs on these data."""
         return Workload.of(configs, self.data, self.extras.graph and not self.extras.compiled)
+
+    def _at_a_time(self, configs: Collection[RunConfig]) -> int:
+        """Return how many of the runs go on at a time: on a GPU what fits is found when they begin."""
+        if self.device.type != "cpu" or self.machine.runner == "ray":
+            return 1
+        return shares(len(configs), self.device, _machine_for(configs, self.machine))[0]
 
     def keeps(self, folder: Path, with_predictions: bool = False) -> Callable[[RunConfig], bool]:
         """Return a predicate: whether ``folder`` has everything this bench keeps of a run beside its row.
@@ -224,7 +231,9 @@ def carry_out(
         KeyboardInterrupt: if the watcher wanted to stop before all runs were done.
 
     """
-    agenda = make_agenda(configs, store.ended(), policy, bench.keeps(store.folder, with_predictions))
+    recorded = store.ended()
+    agenda = make_agenda(configs, recorded, policy, bench.keeps(store.folder, with_predictions))
+    tell_other_precisions(agenda.todo, recorded)
     outcome = Outcome(skipped=agenda.done, left=agenda.left)
     on_disk = {config.run_id for config in (*agenda.done, *agenda.left)}
     for run_id in on_disk & checkpoints.run_ids(store.folder):

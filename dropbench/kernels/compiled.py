@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
+from dropbench.errors import DropbenchError
 from dropbench.kernels import cache
+from dropbench.locks import check_locks
 
 numba: Any = None
 prange: Any = range
@@ -230,9 +232,10 @@ def _one_process_at_a_time() -> Iterator[bool]:
     folder = cache.folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        check_locks(folder / "lock", "the compiled kernels")
         lock = FileLock(folder / "lock", timeout=_WAIT_FOR_OTHERS)
         lock.acquire()
-    except (OSError, Timeout, NotImplementedError):  # the last where a file system knows no locks
+    except (OSError, Timeout, DropbenchError):  # the last where a file system knows no locks
         _state.cached = False
         yield False
         return

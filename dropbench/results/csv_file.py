@@ -1,18 +1,20 @@
 """Reading and appending to one CSV file, which may be cut off at any byte without losing other rows."""
 
+import codecs
 import contextlib
 import csv
 import io
 import logging
-import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from dropbench.errors import DropbenchError
+from dropbench.files import write_whole
+from dropbench.results.cells import fault_of, typed
 from dropbench.results.schema import SCHEMA_VERSION, CsvTable
-from dropbench.run.result import STATUSES
+from dropbench.run.telling import listed
 
 _log = logging.getLogger(__name__)
 
@@ -20,8 +22,8 @@ _log = logging.getLogger(__name__)
 def read_rows(folder: Path, table: CsvTable) -> list[dict[str, Any]]:
     """Return the rows of a file, numbers as floats (an empty cell is NaN); [] if there is no file.
 
-    Rows with another schema version, an unknown status, a wrong number of cells, or text where a number
-    belongs are left out, with a warning. Columns may be in any order; unknown ones are ignored, and those
+    Rows with another schema version, a wrong number of cells, or a cell of another kind or out of its range
+    are left out, with a warning. Columns may be in any order; unknown ones are ignored, and those
     that an older dropbench did not write yet are empty. Files saved by spreadsheets are read as well: with a
     byte order mark, semicolons, decimal commas, or TRUE for True.
 
@@ -76,6 +78,7 @@ def _parse(path: Path, text: str, table: CsvTable) -> list[dict[str, Any]]:
             f"{path} has no column {missing[0]!r}.", "It was not written by dropbench; use another folder."
         )
     rows: list[dict[str, Any]] = []
+    faults: list[str] = []
     other_versions: set[str] = set()
     from_spreadsheet = _is_from_spreadsheet(text)
     for number, cells in enumerate(lines[1:], start=2):
@@ -93,14 +96,12 @@ def _parse(path: Path, text: str, table: CsvTable) -> list[dict[str, Any]]:
         if by_name["schema_version"] != str(SCHEMA_VERSION):
             other_versions.add(by_name["schema_version"])
             continue
-        row = _typed(by_name, table)
-        if by_name.get("status", "ok") not in STATUSES:
-            status = by_name["status"]
-            _log.warning(f"{path}: row {number} has the unknown status {status!r}; it is left out.")
-        elif row is None:
-            _log.warning(f"{path}: row {number} has text where a number belongs; it is left out.")
+        if fault := fault_of(by_name, table):
+            faults.append(f"row {number}, {fault}")
         else:
-            rows.append(row)
+            rows.append(typed(by_name, table))
+    if faults:
+        _log.warning(f"{path}: left out: {listed(faults, most=3)}.")
     if other_versions:
         versions = ", ".join(sorted(other_versions))
         _log.warning(
@@ -121,6 +122,12 @@ def append_rows(folder: Path, table: CsvTable, rows: Iterable[Mapping[str, Any]]
     try:
         with path.open("ab", buffering=0) as file:  # a buffer would be flushed again when the file is closed
             before = file.tell()
+            if before and not _has_own_header(path, table):
+                raise DropbenchError(
+                    f"{path} has other columns than at the start: another version of dropbench writes there, "
+                    "too.",
+                    "Run the same command again, with the version that the others have.",
+                )
             rest = ((_line(table.columns) if before == 0 else "") + text).encode()
             try:
                 while rest:
@@ -134,6 +141,12 @@ def append_rows(folder: Path, table: CsvTable, rows: Iterable[Mapping[str, Any]]
             f"Cannot write {path}: {error.strerror or error}.",
             "Its earlier rows are unchanged; the same command continues where it stopped.",
         ) from error
+
+
+def _has_own_header(path: Path, table: CsvTable) -> bool:
+    header = _line(table.columns).encode()
+    with path.open("rb") as file:
+        return file.read(len(codecs.BOM_UTF8) + len(header)).removeprefix(codecs.BOM_UTF8).startswith(header)
 
 
 def is_torn(folder: Path, table: CsvTable) -> bool:
@@ -206,10 +219,8 @@ def widen(folder: Path, table: CsvTable) -> None:
         if len(cells) == len(header)
     )
     text = _line(table.columns) + "".join(_line(row.get(name) for name in table.columns) for row in rows)
-    partial = path.with_suffix(".partial")
     try:
-        partial.write_bytes(text.encode())
-        os.replace(partial, path)
+        write_whole(path, text.encode())
     except OSError as error:
         raise DropbenchError(f"Cannot write {path}: {error.strerror or error}.") from error
 
@@ -266,17 +277,6 @@ def _read(path: Path) -> str:
         return ""
     except OSError as error:
         raise DropbenchError(f"Cannot read {path}: {error.strerror or error}.") from error
-
-
-def _typed(cells: dict[str, str], table: CsvTable) -> dict[str, Any] | None:
-    row: dict[str, Any] = {name: cells.get(name, "") for name in table.text_columns}
-    try:
-        for name in table.number_columns:
-            cell = cells.get(name)
-            row[name] = float(cell) if cell else math.nan
-    except ValueError:
-        return None
-    return row
 
 
 def _line(cells: Iterable[Any]) -> str:

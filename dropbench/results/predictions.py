@@ -1,6 +1,5 @@
 """The arrays that are saved beside the CSV files, one compressed file for each run."""
 
-import os
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dropbench.errors import DropbenchError
+from dropbench.files import write_whole
 from dropbench.run.result import OOD
 
 
@@ -54,7 +54,6 @@ def save(folder: Path, run_id: str, arrays: Mapping[str, np.ndarray]) -> None:
 
     """
     path = path_of(folder, run_id)
-    partial = path.with_suffix(".partial")
     others = {name for name in names(folder, run_id) - arrays.keys() if name.startswith(OOD)}
     if others:
         before = load(folder, run_id)
@@ -62,8 +61,6 @@ def save(folder: Path, run_id: str, arrays: Mapping[str, np.ndarray]) -> None:
     write: Callable[..., None] = np.savez_compressed
     try:
         path.parent.mkdir(exist_ok=True)
-        with partial.open("wb") as file:
-            write(file, **arrays)
-        os.replace(partial, path)
+        write_whole(path, lambda file: write(file, **arrays))
     except OSError as error:
         raise DropbenchError(f"Cannot write {path}: {error.strerror or error}.") from error

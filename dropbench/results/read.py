@@ -31,11 +31,11 @@ def _replaces(row: dict[str, Any], other: dict[str, Any], started: str) -> bool:
     ok, other_ok = (bool(each.get("status", "ok") == "ok") for each in (row, other))
     if ok is not other_ok:
         return bool(ok)
-    time, before = (_started(each.get(started, "")) for each in (row, other))
+    time, before = (started_at(each.get(started, "")) for each in (row, other))
     return time is None or before is None or time >= before
 
 
-def _started(cell: str) -> datetime | None:
+def started_at(cell: str) -> datetime | None:
     """The time in a cell, of several the last; None where it has none that is understood."""
     try:
         times = [datetime.fromisoformat(time) for time in cell.split()]

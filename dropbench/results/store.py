@@ -2,9 +2,11 @@
 
 import contextlib
 import functools
+import logging
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,15 @@ from filelock import FileLock
 
 import dropbench
 from dropbench.errors import DropbenchError
+from dropbench.locks import held
 from dropbench.results import checkpoints, predictions
 from dropbench.results.csv_file import append_rows, is_torn, mend, read_new_rows, read_rows, widen
-from dropbench.results.read import finished_runs, latest
+from dropbench.results.read import finished_runs, latest, started_at
 from dropbench.results.rows import epoch_rows, panel_rows, run_row
 from dropbench.results.schema import EPOCHS, PANEL, RUNS, TABLES, CsvTable
 from dropbench.run.result import RunResult
+
+_log = logging.getLogger(__name__)
 
 
 class Store:
@@ -43,6 +48,7 @@ class Store:
         self._read_up_to = 0
         with self._lock():
             for table in TABLES:
+                self._check_link(table)
                 mend(folder, table)
                 widen(folder, table)
 
@@ -69,7 +75,15 @@ class Store:
         if result.panel:
             self._append(PANEL, panel_rows(result))
         self._append(EPOCHS, epoch_rows(result))
-        self._append(RUNS, [run_row(result, git_commit())])
+        self._append(RUNS, [{**run_row(result, git_commit()), "started_at": self._started(result)}])
+
+    def _check_link(self, table: CsvTable) -> None:
+        """Raise DropbenchError for a file that is a link out of the folder: rows belong into this one."""
+        path = self.folder / table.file_name
+        if path.is_symlink() and not path.resolve().is_relative_to(self.folder.resolve()):
+            raise DropbenchError(
+                f"{path} is a link to {path.resolve()}.", "Put the file itself there, or name another `out`."
+            )
 
     def append_rows(self, table: CsvTable, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write rows that do not belong to one run, with the commit of dropbench that measured them."""
@@ -102,6 +116,27 @@ class Store:
             )
         )
 
+    def _started(self, result: RunResult) -> Any:
+        """Return when a run started, but a second after its earlier rows where a clock says otherwise.
+
+        Of two rows of a run the one that started later counts, and machines have clocks of their own.
+        """
+        started = result.where.get("started_at", "")
+        run_id = result.config.run_id
+        if run_id not in self._read_new_statuses() or (mine := started_at(started)) is None:
+            return started
+        times = [
+            started_at(row["started_at"]) for row in read_rows(self.folder, RUNS) if row["run_id"] == run_id
+        ]
+        before = max((time for time in times if time is not None), default=None)
+        if before is None or before < mine:
+            return started
+        _log.warning(
+            f"A row of run {run_id} says that it started at {before.isoformat()}, which is later than now by "
+            "this machine's clock: one of the two is wrong. The run that ended now counts."
+        )
+        return (before + timedelta(seconds=1)).isoformat()
+
     def _recorded_panel(self, run_id: str) -> set[tuple[Any, ...]]:
         rows = read_rows(self.folder, PANEL)
         return {_panel_key(row) for row in rows if row["run_id"] == run_id}
@@ -115,7 +150,7 @@ class Store:
                 "Run the same command again; it starts from the beginning.",
             )
         try:
-            with self._file_lock:
+            with held(self._file_lock, str(self.folder)):
                 yield
         except PermissionError as error:
             lock = Path(self._file_lock.lock_file)

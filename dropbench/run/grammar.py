@@ -93,6 +93,23 @@ def parse_bounds(text: str, name: str = "max_norm") -> tuple[float | None, ...]:
     return _trials(text, name, bound)
 
 
+_BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BYTES |= {f"{unit}i": 1024**power for power, unit in enumerate("kmgt", start=1)}
+
+
+def parse_size(text: str, name: str = "to") -> int:
+    """Bytes of a size: ``500MB``, ``5GB``, ``2GiB``, ``0``.
+
+    Raises:
+        UsageError: for another text.
+
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", text.strip().lower())
+    if found is None or found[2] not in _BYTES:
+        raise UsageError(f"`{name}` is {text.strip()!r}.", "Write a size, like 500MB or 5GB.")
+    return int(float(found[1]) * _BYTES[found[2]])
+
+
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _WITH_UNITS = re.compile("".join(rf"(?:(?P<{unit}>\d+(?:\.\d+)?){unit})?" for unit in _UNITS))
 _OF_SLURM = re.compile(

@@ -22,6 +22,8 @@ coverage error; see dropbench.engine.gaussian.gaussian_metrics.
 """
 
 
+LONGEST_MESSAGE = 2_000
+"""Letters of a message that are kept."""
 MOST_TRAINING_IMAGES = 10_000
 """Training images that the trained net is measured on."""
 
@@ -175,3 +177,9 @@ class RunResult:
     predictions: dict[str, np.ndarray] = field(default_factory=dict)
     panel: tuple[PanelRecord, ...] = ()
     net: KeptNet | None = None
+
+    def __post_init__(self) -> None:
+        """Shorten a message that nobody would read to its end: it is a cell of runs.csv."""
+        if len(self.message) > LONGEST_MESSAGE:
+            cut = len(self.message) - LONGEST_MESSAGE
+            object.__setattr__(self, "message", f"{self.message[:LONGEST_MESSAGE]}… and {cut:,} more letters")

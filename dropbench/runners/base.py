@@ -30,6 +30,7 @@ OnProgress = Callable[[int, RunConfig, EpochRecord | None], None]
 Of a run that goes on from its checkpoint, the epochs of before are told after its start.
 """
 
+LESS_MEMORY = "Lower `batch_size`, the sizes of layers, `jobs` or `stack`."
 ATTEMPTS = 2  # a run whose worker was killed is tried once more
 LOOK_SECONDS = 0.2  # between two looks at whether the runs are to halt
 STOP_SECONDS = 8.0
@@ -132,7 +133,9 @@ class Queue:
             self._retries.append(task)
             _log.warning(f"A worker process died ({reason}). Another one tries its run once more.")
             return
-        hint = "; out of memory?" if reason == "SIGKILL" else ""  # so the system ends what takes too much
+        hint = (
+            f"; out of memory? {LESS_MEMORY}" if reason == "SIGKILL" else ""
+        )  # so the system ends what takes too much
         message = f"its worker process died {ATTEMPTS} times ({reason}){hint}"
         yield RunResult(config=task.config, status="failed", message=message)
 
@@ -185,11 +188,22 @@ def data_of(config: RunConfig, extras: Extras) -> tuple[DataSet, OodImages | Non
 
 def _reason(error: Exception) -> str:
     """Why a run failed: the exception, or where memory did not do how much was wanted and what takes less."""
-    wanted = re.search(r"you tried to allocate (\d+) bytes", str(error))
-    if wanted is None and not isinstance(error, MemoryError):
-        return f"{type(error).__name__}: {error}"
-    more = f": {int(wanted[1]) / 1e9:,.1f} GB more were wanted" if wanted else ""
-    return f"not enough memory{more}. Lower `batch_size`, the sizes of layers, `jobs` or `stack`."
+    said = str(error)
+    on_gpu = isinstance(error, torch.OutOfMemoryError) or re.search(_GPU_IS_FULL, said) is not None
+    wanted = _WANTED.search(said)
+    if not on_gpu and not isinstance(error, MemoryError) and not re.search(_MEMORY_IS_FULL, said):
+        return f"{type(error).__name__}: {said}"
+    size = float(wanted[1]) * _UNITS[wanted[2]] if wanted else 0
+    more = f": {size / 1e9:,.{1 if size > 1e9 else 3}f} GB more were wanted" if size else ""
+    return f"not enough memory{' of the GPU' if on_gpu else ''}{more}. {LESS_MEMORY}"
+
+
+_GPU_IS_FULL = (
+    r"CUDA(?: error:)? out of memory|(?:CUBLAS|CUDNN|CUSOLVER)_STATUS_ALLOC_FAILED|cudaErrorMemoryAll"
+)
+_MEMORY_IS_FULL = r"you tried to allocate \d+ bytes|std::bad_alloc"
+_WANTED = re.compile(r"(?:tried to allocate|Unable to allocate) ([\d.]+) (bytes|[KMGT]iB)", re.IGNORECASE)
+_UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
 
 @functools.lru_cache(maxsize=1)

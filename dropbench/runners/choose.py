@@ -1,6 +1,10 @@
 """The choice of a runner, and of its numbers of workers and threads."""
 
+import contextlib
+import math
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
@@ -11,10 +15,35 @@ from dropbench.runners.process import ProcessRunner
 from dropbench.runners.serial import SerialRunner
 from dropbench.runners.sharing import Workload
 
+_OF_CLUSTER = ("SLURM_CPUS_PER_TASK", "NSLOTS")
+"""Variables with the cores that Slurm and Grid Engine granted."""
+
 
 def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of cores that this process may use: by its system, its container and its cluster."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    granted = (number for name in _OF_CLUSTER if (number := _number(os.environ.get(name, ""))))
+    return min([here, *granted, *_of_container()])
+
+
+def _of_container() -> Iterator[int]:
+    """The cores that a container's quotas grant, as numbers of whole ones."""
+    with contextlib.suppress(OSError, ValueError):  # no container; "max" is no limit
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        yield max(1, math.ceil(int(quota) / int(period)))
+    with contextlib.suppress(OSError, ValueError):  # the same of older systems; -1 is no limit
+        folder = Path("/sys/fs/cgroup/cpu")
+        quota, period = (
+            (folder / f"cpu.cfs_{name}_us").read_text(encoding="ascii") for name in ("quota", "period")
+        )
+        if int(quota) > 0:
+            yield max(1, math.ceil(int(quota) / int(period)))
+
+
+def _number(text: str) -> int:
+    """The whole number in a variable; 0 where there is none above 0."""
+    first = text.split(",")[0].strip()  # OMP_NUM_THREADS may have one for each level
+    return int(first) if first.isdecimal() else 0
 
 
 def shares(
@@ -27,7 +56,9 @@ def shares(
     jobs = 1
     if machine.runner != "serial":
         jobs = min(machine.jobs or _most(device, workload), max(runs, 1))
-    return jobs, machine.threads or max(1, cores() // jobs)
+    threads = max(1, cores() // jobs)
+    most = _number(os.environ.get("OMP_NUM_THREADS", "")) or threads
+    return jobs, machine.threads or min(threads, most)
 
 
 def _most(device: torch.device, workload: Workload | None) -> int:

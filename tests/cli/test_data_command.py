@@ -66,7 +66,7 @@ def test_list_has_every_set_and_every_form_with_its_example(capsys):
 
 
 def test_list_as_json_has_the_same(capsys):
-    sets, forms = json.loads(said(capsys, "list", "--json"))["tables"]
+    sets, forms, _ = json.loads(said(capsys, "list", "--json"))["tables"]
     assert {row["name"] for row in sets["rows"]} == set(SOURCES)
     assert {row["form"] for row in forms["rows"]} == {form.name for form in FORMS.values()}
 

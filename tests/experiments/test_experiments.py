@@ -8,6 +8,7 @@ from experiments.quiet import MLP, Quiet
 
 from dropbench.engine.train import train
 from dropbench.errors import UsageError
+from dropbench.experiments.other_precisions import tell_other_precisions
 from dropbench.experiments.sweep import expand
 from dropbench.experiments.workbench import Workbench, carry_out
 from dropbench.results.read import read_table
@@ -127,3 +128,15 @@ def test_config_that_does_not_fit_is_refused_before_anything_is_written(bench):
     tiny = replace(bench.data, train_inputs=bench.data.train_inputs[:, :, :7])
     with pytest.raises(UsageError, match="8×8"):
         replace(bench, data=tiny).bind([RunConfig()])
+
+
+def test_runs_that_are_there_in_another_precision_are_told(told):
+    todo = [RunConfig(seed=seed, precision="fp32") for seed in range(3)]
+    ended = {
+        todo[0].replace(precision="bf16").run_id: "ok",
+        todo[1].replace(precision="bf16").run_id: "failed",
+    }
+    tell_other_precisions(todo, ended)
+    assert told == ["1 run of those to do is here in bf16 already; `precision=bf16` goes on with it."]
+    tell_other_precisions(todo, {todo[0].run_id: "ok"})
+    assert len(told) == 1

@@ -11,6 +11,7 @@ from dropbench.errors import UsageError
 from dropbench.experiments import fits
 from dropbench.experiments.workbench import Workbench
 from dropbench.run.config import RunConfig
+from dropbench.run.machine import Machine
 
 CPU = torch.device("cpu")
 
@@ -78,7 +79,7 @@ def test_nets_of_usual_size_fit_a_small_machine(memory, shape):
 def test_what_needs_more_memory_than_there_is_is_told_with_both(memory):
     data = photos("folder:x", 400, 400, image_size="400")
     config = RunConfig(width=0.5)
-    needed = least_memory(config, data.input_shape, 2, 16)
+    needed = sum(least_memory(config, data.input_shape, 2, 16))
     memory(needed + 1)
     assert bound(data, width=0.5)
     memory(needed - 1)
@@ -90,7 +91,27 @@ def test_what_needs_more_memory_than_there_is_is_told_with_both(memory):
 def test_the_least_memory_is_that_of_the_weights_and_the_inputs_and_less_than_a_gpu_is_asked_for():
     config = RunConfig(model="mlp", layers=(300, 200), batch_size=10)
     weights = (28 * 28 + 1) * 300 + 301 * 200 + 201 * 10
-    least = least_memory(config, (1, 28, 28), 10, 1000)
+    shared, own = least_memory(config, (1, 28, 28), 10, 1000)
+    least = shared + own
+    assert shared == 1000 * 28 * 28
     rest = least - 12 * weights - 1000 * 28 * 28
     assert 10 * 300 * 8 <= rest <= 10 * 28 * 28 * 8
     assert least < need_of(config, (1, 28, 28), 10, 1000).memory_bytes
+
+
+def test_runs_at_a_time_are_counted_and_share_the_data(memory, told):
+    data = photos("arrays", 28, 28)
+    settings = {"model": "mlp", "layers": (100,), "batch_size": 8}
+    shared, own = least_memory(RunConfig(**settings), data.input_shape, 2, 16)
+    runs = [RunConfig(**settings, seed=seed) for seed in range(8)]
+    bench = Workbench(data, CPU, "fp32", Machine(jobs=4))
+    memory(shared + 3 * own)
+    with pytest.raises(UsageError, match=r"4 at a time take at least .* `jobs=3`"):
+        bench.bind(runs)
+    memory(shared + 5 * own)
+    bench.bind(runs)
+    assert "4 at a time take about" in told[-1], "by the estimate, which has what the least leaves out"
+    told.clear()
+    memory(1e12)
+    bench.bind(runs)
+    assert told == []

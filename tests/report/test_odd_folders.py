@@ -3,14 +3,19 @@
 import csv
 import random
 
+import matplotlib
 import pytest
 from report.test_report import runs
 
 from dropbench.errors import DropbenchError, UsageError
 from dropbench.report.folder import KINDS, Choice, load_report
 from dropbench.report.page.build import render
-from dropbench.results.schema import RUNS
+from dropbench.report.render import as_csv, picture
+from dropbench.report.table import Table
+from dropbench.results.csv_file import append_rows, read_rows
+from dropbench.results.schema import EPOCHS, RUNS
 from dropbench.results.store import Store
+from dropbench.run.result import EpochRecord
 
 ERRORS = {0.0: [4.25, 5.5, 4.75], 0.5: [3.125, 3.5, 3.25]}
 
@@ -134,3 +139,45 @@ def test_a_part_an_order_and_a_reference_can_be_chosen(tmp_path, told):
     assert by_p[0.2]["difference_to_reference"] == pytest.approx(-0.9)
     assert {row["test_nll"] for row in rows(metric="nll")} == {0.1}
     assert set(KINDS) >= {"sweep", "comparison"}
+
+
+@pytest.mark.parametrize(
+    "text", ["=cmd|' /C calc'!A0", "+1+cmd()", "-2+3", "@SUM(A1)", "\tx", "＝1+1", " =1"]
+)
+def test_text_that_a_spreadsheet_would_carry_out_is_text_in_the_export(text):
+    row = {"label": text, "difference": -0.5, "p": "-0.5", "name": "a=b"}
+    _, cells = csv.reader(as_csv.render([Table("k", "=title", (), (row,))]).splitlines())
+    assert cells == ["'=title", f"'{text}", "-0.5", "-0.5", "a=b"]
+
+
+@pytest.mark.parametrize("lost", ["all", "some"])
+def test_runs_without_their_epochs_are_counted(tmp_path, lost, told):
+    runs(tmp_path, ERRORS)
+    ids = [row["run_id"] for row in read_rows(tmp_path, RUNS)]
+    record = EpochRecord(1, 0.5, 50.0, 0.25, 25.0, 1.0)
+    kept = [] if lost == "all" else ids[:4]
+    append_rows(
+        tmp_path, EPOCHS, [{"run_id": run_id, "schema_version": 1, **vars(record)} for run_id in kept]
+    )
+    (subject,) = load_report(tmp_path).subjects
+    assert len(subject.figures) == (1 if lost == "all" else 3)
+    (sentence,) = told
+    assert f"nothing of {6 - len(kept)} of 6 runs" in sentence
+
+
+def test_a_picture_is_the_same_whatever_matplotlib_is_set_to(tmp_path, monkeypatch):
+    """As a notebook, a style or a matplotlibrc sets it."""
+    monkeypatch.setattr(picture, "DOTS_PER_INCH", 30)  # which takes less time
+    runs(tmp_path, {0.0: [4.0], 0.5: [3.0]})
+    figure = load_report(tmp_path).subjects[0].figures[0]
+    before = picture.render(figure, "png")
+    theirs = {
+        "savefig.bbox": "tight",
+        "figure.dpi": 30,
+        "font.size": 30,
+        "axes.facecolor": "red",
+        "axes.grid": True,
+    }
+    with matplotlib.rc_context(theirs):
+        assert picture.render(figure, "png") == before
+        assert matplotlib.rcParams["font.size"] == 30

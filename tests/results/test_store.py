@@ -4,6 +4,7 @@ import contextlib
 import csv
 import math
 import re
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -25,7 +26,11 @@ from dropbench.run.result import METRIC_NAMES, EpochRecord, RunResult
 
 def result(seed: int = 0, status: str = "ok", message: str = "", **fields: object) -> RunResult:
     config = RunConfig(seed=seed, p_drop=0.3, **fields)
-    measured = {f"{split}_{name}": 1.0 + seed for split in ("val", "test") for name in METRIC_NAMES}
+    measured = {
+        f"{split}_{name}": 1.0 + seed if name == "error_percent" else 0.25
+        for split in ("val", "test")
+        for name in METRIC_NAMES
+    }
     cost = {
         "images_per_second": 1.5,
         "seconds": 2.0,
@@ -253,7 +258,7 @@ def test_a_row_of_an_unknown_status_is_left_out_and_told(tmp_path, told):
     path = tmp_path / "runs.csv"
     path.write_text(path.read_text().replace(",ok,", ",okay,", 1))
     assert len(read_table(tmp_path, RUNS)) == 1
-    assert told == [f"{path}: row 2 has the unknown status 'okay'; it is left out."]
+    assert told == [f"{path}: left out: row 2, its status is 'okay'."]
 
 
 def test_a_file_with_other_line_ends_is_read_and_taken_up(tmp_path, told):
@@ -285,7 +290,7 @@ def test_a_lock_that_may_not_be_written_is_named_with_its_owner(tmp_path, monkey
     lock = tmp_path / ".dropbench.lock"
     lock.touch()
 
-    def refuse(*_):
+    def refuse(*_, **__):
         raise PermissionError(13, "Permission denied", str(lock))
 
     monkeypatch.setattr(FileLock, "acquire", refuse)
@@ -297,3 +302,50 @@ def test_folder_that_cannot_be_one_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DropbenchError, match="Cannot write into"):
         Store(tmp_path / "file" / "results")
+
+
+def test_the_run_that_ended_last_counts_whatever_the_clocks_say(tmp_path, told):
+    """Another machine's clock is an hour ahead; --force does its run again here."""
+    ahead, now = "2026-01-02T11:00:00+01:00", "2026-01-02T09:00:00+00:00"
+    for nll, hour in ((0.5, ahead), (0.75, now)):
+        made = result()
+        metrics, where = {**made.metrics, "test_nll": nll}, {**made.where, "started_at": hour}
+        Store(tmp_path).append(replace(made, metrics=metrics, where=where), again=True)
+    assert read_table(tmp_path, RUNS)["test_nll"].tolist() == [0.75]
+    assert "one of the two is wrong" in told[-1]
+    path = tmp_path / "runs.csv"
+    header, *lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([header, *reversed(lines)]))
+    assert read_table(tmp_path, RUNS)["test_nll"].tolist() == [0.75]
+
+
+def test_rows_are_not_written_under_the_columns_of_another_version(tmp_path):
+    store = Store(tmp_path)
+    store.append(result(0))
+    path = tmp_path / "runs.csv"
+    header, row = path.read_text().splitlines()
+    path.write_text(f"{header},of_tomorrow\n{row},1\n")
+    before = path.read_bytes()
+    with pytest.raises(DropbenchError, match="another version"):
+        store.append(result(1))
+    assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")
+@pytest.mark.parametrize("name", ["runs.csv", "panel.csv", ".dropbench.lock"])
+def test_a_link_out_of_the_folder_is_refused_and_its_target_untouched(tmp_path, name):
+    (tmp_path / "theirs").write_text("mine\n")
+    folder = tmp_path / "results"
+    folder.mkdir()
+    (folder / name).symlink_to(tmp_path / "theirs")
+    with pytest.raises(DropbenchError, match="is a link"):
+        Store(folder)
+    assert (tmp_path / "theirs").read_text() == "mine\n"
+
+
+def test_a_message_of_200000_letters_is_shortened_and_its_row_is_read(tmp_path, told):
+    Store(tmp_path).append(result(0, "failed", 'ValueError: x"y,\n' * 20_000))
+    (row,) = read_rows(tmp_path, RUNS)
+    assert row["status"] == "failed"
+    assert len(row["message"]) < 3_000
+    assert told == []

@@ -15,6 +15,7 @@ from dropbench.errors import UsageError
 from dropbench.results import checkpoints
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import Machine
+from dropbench.runners import choose
 from dropbench.runners.base import NO_EXTRAS, STOP_SECONDS, Extras, turns_of_run
 from dropbench.runners.choose import choose_runner, cores
 from dropbench.runners.process import ProcessRunner
@@ -108,6 +109,15 @@ def test_failure_is_a_result_and_the_others_go_on(blobs):
     [
         (RuntimeError("can't allocate memory: you tried to allocate 49152000000 bytes. Error 12"), "49.2 GB"),
         (MemoryError(), "not enough memory"),
+        (
+            torch.OutOfMemoryError(
+                "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 15.77 GiB of "
+                "which 1.20 GiB is free. Process 7 has 14.5 GiB memory in use."
+            ),
+            "not enough memory of the GPU: 21.5 GB more were wanted.",
+        ),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), "of the GPU. "),
+        (MemoryError("Unable to allocate 7.45 GiB for an array with shape (1,)"), "8.0 GB more"),
         (RuntimeError("all else"), "RuntimeError: all else"),
     ],
 )
@@ -260,3 +270,31 @@ def test_nothing_is_begun_after_the_configs_stop(blobs):
     for result in ProcessRunner(CPU, 2, 1).run(give(), silent):
         results.append(result)  # noqa: PERF402  # one at a time: giving looks at it
     assert len(results) == len(given) < len(wanted)
+
+
+@pytest.mark.parametrize(
+    ("variables", "jobs", "threads"),
+    [
+        ({}, 8, 1),
+        ({"SLURM_CPUS_PER_TASK": "2"}, 2, 1),
+        ({"NSLOTS": "4", "OMP_NUM_THREADS": "1"}, 4, 1),
+        ({"SLURM_CPUS_PER_TASK": "64"}, 8, 1),
+        ({"SLURM_CPUS_PER_TASK": "", "OMP_NUM_THREADS": "many"}, 8, 1),
+    ],
+)
+def test_a_cluster_grants_the_cores(monkeypatch, variables, jobs, threads):
+    for name in ("SLURM_CPUS_PER_TASK", "NSLOTS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(choose.os, "sched_getaffinity", lambda _: range(8), raising=False)
+    monkeypatch.setattr(choose, "_of_container", lambda: iter(()))
+    assert choose.shares(100, CPU, Machine()) == (jobs, threads)
+
+
+@pytest.mark.parametrize(("omp", "threads"), [("1", 1), ("3,2", 3), ("", 8), ("64", 8)])
+def test_a_run_has_no_more_threads_than_openmp_is_told(monkeypatch, omp, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", omp)
+    monkeypatch.setattr(choose, "cores", lambda: 8)
+    assert choose.shares(1, CPU, Machine()) == (1, threads)
+    assert choose.shares(1, CPU, Machine(threads=5)) == (1, 5)

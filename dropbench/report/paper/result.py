@@ -2,7 +2,6 @@
 
 import logging
 import math
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +15,7 @@ from dropbench.report.scale import LOG, Logit, Scale, infer_examples
 from dropbench.report.significance import Tested, compare
 from dropbench.report.statistics import Estimate, mean_interval
 from dropbench.results.schema import PAPER, PAPER_TOLD
+from dropbench.run.shell import command_line
 from dropbench.run.telling import data_name
 
 _log = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ class PaperResult:
         fields = self.fields
         told = {name: str(fields[name]) for name in ("scale", "data", "precision")}
         flags = [word for name, value in told.items() for word in (f"--{name}", value)]
-        return shlex.join(["dropbench", "paper", str(fields["paper"]), *flags, "--seeds", str(self.seeds)])
+        return command_line(["dropbench", "paper", str(fields["paper"]), *flags, "--seeds", str(self.seeds)])
 
 
 def find_papers(rows: pd.DataFrame) -> list[PaperResult]:

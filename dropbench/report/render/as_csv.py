@@ -1,11 +1,20 @@
-"""CSV: the numbers of every table at full precision, with a column that names the table."""
+"""CSV: the numbers of every table at full precision, with a column that names the table.
+
+Text that a spreadsheet would take for a formula has an apostrophe before it.
+"""
 
 import csv
 import io
 import math
+import re
 from collections.abc import Sequence
+from typing import Any
 
 from dropbench.report.table import Table
+
+_OF_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""How formulas begin in spreadsheets, some of which take the wide letters of Japanese for the others."""
+_NUMBER = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?")
 
 
 def render(tables: Sequence[Table]) -> str:
@@ -16,5 +25,17 @@ def render(tables: Sequence[Table]) -> str:
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({k: "" if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()})
+        writer.writerow({name: _cell(value) for name, value in row.items()})
     return buffer.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float) and math.isnan(value):
+        return ""
+    if (
+        not isinstance(value, str)
+        or not value.lstrip(" ").startswith(_OF_FORMULAS)
+        or _NUMBER.fullmatch(value)
+    ):
+        return value
+    return f"'{value}"

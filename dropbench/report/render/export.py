@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dropbench.errors import DropbenchError, UsageError
+from dropbench.files import write_over
 from dropbench.report.render import as_csv, as_json, as_latex, as_markdown
 from dropbench.report.table import Table
 
@@ -52,6 +53,6 @@ def write_text(path: Path, text: str) -> None:
         sys.stdout.write(text)
         return
     try:
-        path.write_text(text, encoding="utf-8")
+        write_over(path, text.encode("utf-8", errors="backslashreplace"))
     except OSError as error:
         raise DropbenchError(f"Cannot write {path}: {error.strerror or error}.") from error

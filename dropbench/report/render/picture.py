@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dropbench.errors import DropbenchError, unknown_name
+from dropbench.files import write_whole
 from dropbench.report.figure import Axis, Figure, Images, Series, Subplot, log_ticks, tick_text
 from dropbench.report.style import REFERENCE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_LEFT_ALONE = ("backend", "backend_fallback", "interactive", "toolbar", "timezone", "webagg.port")
+"""Settings of matplotlib that change no picture in a file, and are not to be changed while it runs."""
 FORMATS = {"png": "Description", "svg": "Description", "pdf": "Subject"}
 """The endings of pictures, and what each calls the words that describe it."""
 DOTS_PER_INCH = 300  # of what is not drawn in lines: fit for print
@@ -43,7 +46,7 @@ def save(figure: Figure, path: Path) -> Path:
     content = render(figure, path.suffix[1:])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        write_whole(path, content)
     except OSError as error:
         raise DropbenchError(f"Cannot write {path}: {error.strerror or error}.") from error
     return path
@@ -51,7 +54,15 @@ def save(figure: Figure, path: Path) -> Path:
 
 def render(figure: Figure, form: str) -> bytes:
     """A figure as the content of a file of this format, with its words as the description."""
-    from matplotlib.figure import Figure as Canvas  # here, as all of matplotlib: a table needs none of it
+    from matplotlib import rc_context, rcParamsDefault  # here, as all of matplotlib: a table needs none of it
+
+    own = {name: value for name, value in rcParamsDefault.items() if name not in _LEFT_ALONE}
+    with rc_context(own):  # a style of the user's own would be of no picture that has these sizes
+        return _rendered(figure, form)
+
+
+def _rendered(figure: Figure, form: str) -> bytes:
+    from matplotlib.figure import Figure as Canvas
 
     canvas = Canvas(figsize=figure.size, layout="constrained")  # without pyplot, which would keep it
     rows = -(-len(figure.subplots) // figure.columns)

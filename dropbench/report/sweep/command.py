@@ -1,6 +1,5 @@
 """The commands that make a sweep or a comparison again, from what its runs were told."""
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,6 +10,7 @@ from dropbench.catalog.optimizers import SGD
 from dropbench.report.comparison.comparison import Comparison
 from dropbench.report.sweep.sweep import AXES, EITHER, SETTING, Setting, Sweep, typed
 from dropbench.run.config import SETTINGS
+from dropbench.run.shell import command_line
 from dropbench.run.telling import usual
 
 # A command has one of these for all its runs.
@@ -25,7 +25,7 @@ def sweep_commands(sweep: Sweep, *more: str) -> list[str]:
     if instead := _of_session([sweep.fields["model"], *_values(sweep.settings, "dropout")]):
         return [instead]
     return [
-        shlex.join([*_sweep_command(replace(sweep, settings=tuple(group))), *more])
+        command_line([*_sweep_command(replace(sweep, settings=tuple(group))), *more])
         for group in _of_one_command(sweep.settings)
     ]
 
@@ -44,7 +44,7 @@ def comparison_command(comparison: Comparison) -> str:
     if fields["mc_samples"]:
         command += ["--mc-samples", f"{fields['mc_samples']:.0f}"]
     command += ["--ood", fields["foreign"] or "none", "--seeds", str(comparison.seeds)]
-    return shlex.join([*command, *_where(values)])
+    return command_line([*command, *_where(values)])
 
 
 def _of_session(names: Iterable[str]) -> str:

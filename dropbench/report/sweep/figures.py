@@ -1,5 +1,6 @@
 """The figures of a sweep: the metric against p, and the curves of training."""
 
+import logging
 import math
 from collections.abc import Sequence
 
@@ -21,8 +22,10 @@ from dropbench.report.statistics import mean_interval
 from dropbench.report.style import DOTTED, Style, line_style
 from dropbench.report.sweep.lines import axis_of, horizontal_axis, lines_of, sweep_picture_title
 from dropbench.report.sweep.sweep import Setting, Sweep, mean_of
+from dropbench.run import telling
 from dropbench.run.blocks.data import REGRESSION
 
+_log = logging.getLogger(__name__)
 _MOST_CURVES = 8
 _FEW = 3
 """Lines of test examples that each have one of training examples beside it, and bands for intervals."""
@@ -108,6 +111,10 @@ def curve_figures(sweep: Sweep, epochs: pd.DataFrame) -> list[Figure]:
         run_id: number for number, setting in enumerate(settings) for run_id in setting.run_ids.values()
     }
     rows = epochs[epochs["run_id"].isin(by_run)]
+    if lacking := len(by_run) - rows["run_id"].nunique():
+        runs = telling.counted(len(by_run), "run")
+        what = "there are no curves" if rows.empty else "their curves are those of the others"
+        _log.warning(f"epochs.csv has nothing of {lacking:,} of {runs} of {sweep.fields['model']}: {what}.")
     if rows.empty:
         return []
     means = (
