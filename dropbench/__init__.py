@@ -11,12 +11,25 @@ if TYPE_CHECKING:
     from dropbench.api.data import data as data
     from dropbench.api.features import features as features
     from dropbench.api.load import load as load
+    from dropbench.api.load_net import load_net as load_net
     from dropbench.api.paper import paper as paper
+    from dropbench.api.predict import predict as predict
     from dropbench.api.sweep import sweep as sweep
     from dropbench.api.train import train as train
 
 __version__ = "0.2.0.dev0"
-__all__ = ["__version__", "compare", "data", "features", "load", "paper", "sweep", "train"]
+__all__ = [
+    "__version__",
+    "compare",
+    "data",
+    "features",
+    "load",
+    "load_net",
+    "paper",
+    "predict",
+    "sweep",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

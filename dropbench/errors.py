@@ -29,6 +29,17 @@ class UsageError(DropbenchError, ValueError):
     exit_code = 2
 
 
+class TimeLimitError(DropbenchError):
+    """The time limit of a call ended it before all of its runs (exit code 130, as of one interrupted)."""
+
+    exit_code = 130
+
+    @classmethod
+    def after(cls, limit: str | None, so_far: str) -> "TimeLimitError":
+        """Return the error of a time limit that is over, with how far the runs came until then."""
+        return cls(f"`time_limit={limit}` is over: {so_far}.", "The same call goes on.")
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """Return the error for a ``name`` that is not among the ``known`` ones; it suggests the nearest."""
     known = list(known)

@@ -14,8 +14,7 @@ from dropbench.errors import UsageError
 from dropbench.experiments.bagging.compare import carry_out_comparison, default_ood, ood_key, row_ids
 from dropbench.experiments.bagging.cost import boosting_step, narrowed
 from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
-from dropbench.experiments.watching import LogWatcher
-from dropbench.experiments.workbench import Watcher
+from dropbench.experiments.watching import LogWatcher, Watcher
 from dropbench.report.folder import comparison_report
 from dropbench.results.store import Store
 from dropbench.run.config import RunConfig

@@ -65,7 +65,7 @@ def data(
     if isinstance(source, str | Path):
         if any(array is not None for array in (y_train, x_test, y_test, x_val, y_val)):
             raise UsageError(f"{source} is a data set by itself.", "Leave out the arrays.")
-        return prepare(str(source), None if data_dir is None else Path(data_dir), _options(options))
+        return prepare(str(source), None if data_dir is None else Path(data_dir), options_of(options))
     given = {"x_train": source, "y_train": y_train, "x_test": x_test, "y_test": y_test}
     given |= {"x_val": x_val, "y_val": y_val}
     there = {called: array for called, array in given.items() if array is not None}
@@ -78,7 +78,7 @@ def data(
     for called, array in there.items():
         if np.ma.is_masked(array):
             raise UsageError(f"{called} has masked values.", "Fill them, or take the examples out.")
-    how = _options(options)
+    how = options_of(options)
     try:
         arrays = [Stored.of(*each) for each in there.items()]
     except (ValueError, TypeError) as error:  # lists of other lengths, or tensors on a GPU
@@ -102,7 +102,8 @@ def _kept(data: DataSet) -> DataSet:
     return cache.save(data)
 
 
-def _options(told: Mapping[str, Any]) -> SourceOptions:
+def options_of(told: Mapping[str, Any]) -> SourceOptions:
+    """Return options of a data set, told by their names; raise UsageError for one that there is not."""
     for name in told:
         if name not in OPTIONS:
             raise unknown_name("option of a data set", name, OPTIONS)

@@ -1,5 +1,6 @@
 """The keywords of a call, sorted: settings of the runs, the machine, and the policy."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from numbers import Real
@@ -24,6 +25,13 @@ class Keywords:
     settings: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     machine: Machine = field(default_factory=Machine)
     policy: Policy = field(default_factory=Policy)
+    began: float = field(default_factory=time.monotonic)
+    """When the call began, by time.monotonic."""
+
+    @property
+    def deadline(self) -> float:
+        """When the time limit of the call is over, by time.monotonic."""
+        return self.began + self.machine.limit_seconds
 
     def single(self) -> dict[str, Any]:
         """The settings of one run; raises UsageError for a list."""
@@ -129,3 +137,16 @@ def _setting(name: str) -> str:
         return find_setting(name).name
     except UsageError:
         raise unknown_name("keyword", name, ["p", *known, *_MACHINE, *_POLICY]) from None
+
+
+def code_named(setting: str, value: Any) -> str | None:
+    """The name of a ``model`` or a ``dropout`` that is told by its name, or by what makes it; None of None.
+
+    Raises:
+        UsageError: if several are told.
+
+    """
+    if value is None:
+        return None
+    (name,) = Keywords({setting: values_of(setting, value)}).single().values()
+    return str(name)

@@ -16,8 +16,7 @@ from dropbench.errors import UsageError
 from dropbench.experiments.paper.definition import find
 from dropbench.experiments.paper.estimate import Bench, Images, estimate
 from dropbench.experiments.paper.run import PaperExperiment, carry_out_paper
-from dropbench.experiments.watching import LogWatcher
-from dropbench.experiments.workbench import Watcher
+from dropbench.experiments.watching import LogWatcher, Watcher
 from dropbench.report.folder import paper_report
 from dropbench.results.store import Store
 from dropbench.run.config import SETTINGS

@@ -1,7 +1,8 @@
 """Sweeps: the error against p, or against any other setting."""
 
+import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 from dropbench.api.keywords import Keywords, sort_out
 from dropbench.api.work import Data, Done, Work, check_classifier
 from dropbench.catalog.models import OF_OPTIMIZER
+from dropbench.engine.saved_net import read_kept, write_net
 from dropbench.errors import DropbenchError, UsageError
+from dropbench.experiments.agenda import Agenda
+from dropbench.experiments.keep import check_states, check_target, path_in, remove_from, run_of
 from dropbench.experiments.sweep import expand
-from dropbench.experiments.workbench import Agenda, Watcher
+from dropbench.experiments.watching import Watcher
 from dropbench.report.folder import Report, sweep_report
 from dropbench.report.render.picture import draw
 from dropbench.report.sweep.figures import error_figure
@@ -19,10 +23,13 @@ from dropbench.report.sweep.subject import SweepSubject
 from dropbench.report.sweep.sweep import EITHER, Setting, Sweep, mean_of, typed
 from dropbench.run import telling
 from dropbench.run.config import RunConfig
+from dropbench.run.machine import Policy
+from dropbench.runners.choose import shares
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_log = logging.getLogger(__name__)
 P_DEFAULT = "0.1..0.8"
 SEEDS = 3
 
@@ -42,6 +49,17 @@ class SweepDone(Done):
         if not found:
             raise DropbenchError("No run of the sweep ended well.", "See message in runs.csv.")
         return min(found, key=lambda pair: mean_of(pair[0].val(pair[1])))
+
+    @property
+    def best_run(self) -> str:
+        """The run_id of the best setting's first seed that ended well.
+
+        Raises:
+            DropbenchError: if no run ended well.
+
+        """
+        run_ids = self._best[1].run_ids
+        return run_ids[min(run_ids)]
 
     @cached_property
     def best(self) -> dict[str, Any]:
@@ -99,6 +117,7 @@ def sweep(
     seeds: int = SEEDS,
     baseline: bool = True,
     panel: bool = False,
+    save_best: Path | str | None = None,
     out: Path | str = "results",
     data_dir: Path | str | None = None,
     watcher: Watcher | None = None,
@@ -116,6 +135,8 @@ def sweep(
         seeds: how many, from 0 on; every setting runs on the same.
         baseline: add the net without any dropout, the reference of the differences.
         panel: also measure what dropout does to the hidden units.
+        save_best: the file, ending in ``.safetensors``, that the net of the best setting is written into:
+            of ``best``, and of its first seed that ended well. A net that is there is replaced.
         out: the folder of the results.
         data_dir: where torchvision's data sets are, or go when downloaded.
         watcher: sees the runs happen; they are logged unless given.
@@ -127,13 +148,62 @@ def sweep(
         DropbenchError: if the data are not to be had, or a result cannot be written.
 
     """
+    target = None if save_best is None else check_target(save_best, "save_best")
     work = prepare_sweep(
         data, p=p, seeds=seeds, baseline=baseline, panel=panel, out=out, data_dir=data_dir, **settings
     )
-    outcome = work.carry_out(watcher)
-    report = partial(sweep_report, work.out, work.run_ids, panel)
-    varied = telling.telling(work.runs)
-    return SweepDone(work.out, work.run_ids, outcome, report, tuple(n for n in varied if n != "seed"))
+    nets: dict[str, Path] = {}
+    if target is not None:
+        check_states(work.runs, work.bench.data, "save_best")
+        first = (run.run_id for run in work.runs if run.repetition.seed == 0)
+        nets = {run_id: path_in(work.out, run_id) for run_id in first}
+    outcome = work.carry_out(watcher, nets=nets)
+
+    def done() -> SweepDone:
+        report = partial(sweep_report, work.out, work.run_ids, panel)
+        varied = tuple(name for name in telling.telling(work.runs) if name != "seed")
+        return SweepDone(work.out, work.run_ids, outcome, report, varied)
+
+    if target is not None:
+        _save_best(work, done(), target, watcher)
+    return done()
+
+
+def _save_best(work: Work, done: SweepDone, target: Path, watcher: Watcher | None) -> None:
+    """Write the net of the best run; train it again where its net was not kept."""
+    try:
+        run_id = done.best_run
+    except DropbenchError as error:
+        _log.warning(f"{target.name} is not written: {error.message}")
+        return
+    try:
+        write_net(target, read_kept(path_in(work.out, run_id)))
+    except DropbenchError:
+        if run_of(target) != run_id and not _train_again(work, run_id, target, watcher):
+            return
+    of = next(run for run in work.runs if run.run_id == run_id)
+    words = telling.label(of, telling.telling(work.runs))
+    _log.info(f"The net of run {run_id} ({words}), the best on validation, is in {target}.")
+    if done.outcome.ended == len(work.run_ids):  # else the others may be wanted when the sweep goes on
+        remove_from(work.out, work.run_ids)
+
+
+def _train_again(work: Work, run_id: str, target: Path, watcher: Watcher | None) -> bool:
+    """Train a run again to have its net, with as many threads as in the sweep, and record it anew."""
+    bench, (run,) = work.bench, [run for run in work.runs if run.run_id == run_id]
+    _log.info(f"The net of run {run_id} was not kept when it was trained: it is trained again.")
+    _, threads = shares(len(work.run_ids), bench.device, bench.machine, bench.workload(work.runs))
+    machine = bench.machine if bench.machine.runner == "ray" else replace(bench.machine, threads=threads)
+    again = replace(
+        work,
+        bench=replace(bench, machine=replace(machine, stack=None)),
+        runs=(run,),
+        policy=Policy(force=True),
+    )
+    outcome = again.carry_out(watcher, nets={run_id: target})
+    if outcome.unsuccessful:
+        _log.warning(f"The run {outcome.unsuccessful[0].status} this time, so {target.name} is not written.")
+    return not outcome.unsuccessful
 
 
 def sweep_agenda(data: Data = "mnist5k", **told: Any) -> Agenda:

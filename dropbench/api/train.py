@@ -1,6 +1,7 @@
 """One run."""
 
 import contextlib
+import logging
 import math
 import tempfile
 from collections.abc import Mapping
@@ -14,7 +15,8 @@ import pandas as pd
 from dropbench.api.keywords import sort_out
 from dropbench.api.work import Data, Done, Work, check_classifier
 from dropbench.errors import UsageError
-from dropbench.experiments.workbench import Watcher
+from dropbench.experiments.keep import check_states, check_target
+from dropbench.experiments.watching import Watcher
 from dropbench.report.folder import Report, panel_report
 from dropbench.report.run import RunSubject
 from dropbench.results.read import tidied
@@ -25,6 +27,8 @@ from dropbench.run import telling
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import Policy
 from dropbench.run.result import RunResult
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ def train(
     data: Data = "mnist5k",
     *,
     panel: bool = False,
+    save: Path | str | None = None,
     out: Path | str | None = None,
     data_dir: Path | str | None = None,
     watcher: Watcher | None = None,
@@ -101,7 +106,10 @@ def train(
     Args:
         data: a data set, or its name.
         panel: also measure what dropout does to the hidden units.
-        out: the folder that the run is recorded in; nowhere unless told.
+        save: the file, ending in ``.safetensors``, that the tested net is written into: ``load_net`` and
+            ``predict`` read it. A net that is there is replaced.
+        out: the folder that the run is recorded in; nowhere unless told. A run that was killed there goes on
+            from its checkpoint.
         data_dir: where torchvision's data sets are, or go when downloaded.
         watcher: sees the run happen; its end is logged unless given.
         settings: any setting of a run by its name, as ``p=0.5`` or ``dropout=0.5``, and of the machine.
@@ -112,22 +120,29 @@ def train(
 
     """
     keywords = sort_out(settings)
+    target = None if save is None else check_target(save, "save")
     check_classifier(keywords.single().get("model", RunConfig().model.name))
     for name in ("jobs", "stack", "ray_address", "gpus_per_run"):
         if getattr(keywords.machine, name) is not None:
             raise UsageError(f"`{name}` is for several runs.", "Leave it out, or call a sweep.")
     if keywords.machine.runner not in ("auto", "serial"):
         raise UsageError("`runner` is for several runs: one is carried out in this process.", "Leave it out.")
-    keywords = replace(
-        keywords, machine=replace(keywords.machine, runner="serial"), policy=Policy(force=True)
-    )
+    machine = replace(keywords.machine, runner="serial")
+    if out is None:  # no other call finds the folder
+        machine = replace(machine, checkpoint=False)
+    keywords = replace(keywords, machine=machine, policy=Policy(force=True))
     with contextlib.ExitStack() as stack:
         folder = Path(out if out is not None else stack.enter_context(tempfile.TemporaryDirectory()))
         work = Work.prepare(
             lambda on_data: [RunConfig(**on_data.single())], data, keywords, folder, data_dir, panel
         )
-        outcome = work.carry_out(watcher)
+        if target is not None:
+            check_states(work.runs, work.bench.data, "save")
+        nets = {} if target is None else dict.fromkeys(work.run_ids, target)
+        outcome = work.carry_out(watcher, nets=nets)
         (result,) = [*outcome.ok, *outcome.unsuccessful]
+        if target is not None and result.status != "ok":
+            _log.warning(f"The run {result.status}, so {target.name} is not written.")
         panels = panel_report(work.out, work.run_ids).subjects if panel else ()
     return RunDone(
         work.out, work.run_ids, outcome, lambda: Report(work.out, (RunSubject(result), *panels)), result

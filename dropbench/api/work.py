@@ -1,10 +1,11 @@
 """The choreography of every call that trains: prepare, bind, carry out what is not done yet, look."""
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -16,8 +17,9 @@ from dropbench.catalog.models import TABLE, recipe_of
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.registry import inputs_of
 from dropbench.errors import UsageError
-from dropbench.experiments.watching import LogWatcher
-from dropbench.experiments.workbench import Agenda, Outcome, Watcher, Workbench, carry_out, make_agenda
+from dropbench.experiments.agenda import Agenda, make_agenda
+from dropbench.experiments.watching import LogWatcher, Watcher
+from dropbench.experiments.workbench import Outcome, Workbench, carry_out
 from dropbench.report.folder import Report
 from dropbench.results.csv_file import read_rows
 from dropbench.results.read import latest, rows_of
@@ -67,7 +69,7 @@ class Work:
         made = data_set(data, data_dir=data_dir, **keywords.of_source())
         of_runs = runs(keywords.on(made.settings))
         warn_of_what_is_in_vain(of_runs)
-        bench = Workbench.set_up(made, keywords.machine, panel)
+        bench = Workbench.set_up(made, keywords.machine, panel, keywords.deadline)
         return cls(bench, tuple(bench.bind(of_runs)), Path(out).expanduser(), keywords.policy)
 
     def agenda(self, with_predictions: bool = False) -> Agenda:
@@ -76,16 +78,30 @@ class Work:
         ended = {row["run_id"]: row["status"] for row in rows}
         return make_agenda(self.runs, ended, self.policy, self.bench.keeps(self.out, with_predictions))
 
-    def carry_out(self, watcher: Watcher | None, with_predictions: bool = False) -> Outcome:
+    def carry_out(
+        self,
+        watcher: Watcher | None,
+        with_predictions: bool = False,
+        nets: Mapping[str, Path] = MappingProxyType({}),
+    ) -> Outcome:
         """Carry out what is not done yet; each run is on disk before the next is begun.
+
+        ``nets`` has the files that nets are written into, by run_id.
 
         Raises:
             DropbenchError: if a result cannot be written.
+            TimeLimitError: if the time limit was over before all was done.
             KeyboardInterrupt: if the watcher wanted to stop before all was done.
 
         """
         return carry_out(
-            self.runs, self.bench, Store(self.out), watcher or LogWatcher(), self.policy, with_predictions
+            self.runs,
+            self.bench,
+            Store(self.out),
+            watcher or LogWatcher(),
+            self.policy,
+            with_predictions,
+            nets,
         )
 
     def with_runs(self, runs: Collection[RunConfig]) -> "Work":

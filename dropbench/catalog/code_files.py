@@ -58,19 +58,28 @@ def neighbours_of(file: str) -> Iterator[None]:
     the same names.
     """
     folder = os.path.dirname(file)
-    before = set(sys.modules)
+    found = _beside.setdefault(folder, {})
+    replaced = {name: sys.modules[name] for name in found if name in sys.modules}
+    before = set(sys.modules) - set(replaced)
     sys.path.append(folder)
-    sys.modules.update(_beside.get(folder, {}))
+    sys.modules.update(found)
     try:
         yield
     finally:
         sys.path.reverse()  # the last of those that are alike is this one
         sys.path.remove(folder)
         sys.path.reverse()
-        found = _beside.setdefault(folder, {})
         for name in set(sys.modules) - before:
-            if os.path.dirname(getattr(sys.modules[name], "__file__", None) or "").startswith(folder):
+            if name.partition(".")[0] not in before and _lies_in(folder, name):
                 found[name] = sys.modules.pop(name)
+        sys.modules.update(replaced)
+
+
+def _lies_in(folder: str, name: str) -> bool:
+    """Whether an imported module was found in ``folder`` itself, not in an environment somewhere below it."""
+    module, top = sys.modules[name], os.path.join(folder, name.partition(".")[0])
+    places = [getattr(module, "__file__", None), *(getattr(module, "__path__", None) or ())]
+    return any(str(place).startswith((f"{top}.", f"{top}{os.sep}")) or place == top for place in places)
 
 
 class _Loader(SourceFileLoader):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from dropbench.catalog.registry import Registry
 from dropbench.catalog.user_code import is_user_code
+from dropbench.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ VARIANTS = Registry(
     },
 )
 _OWN = Variant("", "a module of the user's own")
+_STOCHASTIC_DEPTH = ("stochasticdepth", "droppath")
 
 
 def variant_of(name: str) -> Variant:
@@ -86,4 +88,9 @@ def variant_of(name: str) -> Variant:
     """
     if is_user_code(name):
         return _OWN
+    if name.lower().replace("-", "").replace("_", "") in _STOCHASTIC_DEPTH:
+        raise UsageError(
+            "Stochastic depth is no kind of dropout but a place of it, the residual branches.",
+            "Write `p_drop_residual=0.2` and a net of torchvision or timm: `model=torchvision:resnet18`.",
+        )
     return VARIANTS.find(name)

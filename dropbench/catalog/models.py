@@ -13,7 +13,7 @@ from dropbench.catalog.code_files import ENDING
 from dropbench.catalog.optimizers import ADAMW, MUON, OPTIMIZERS, SGD, rate_of_class, rates_like
 from dropbench.catalog.registry import Registry
 from dropbench.catalog.user_code import is_user_code, library_of
-from dropbench.errors import UsageError
+from dropbench.errors import UsageError, unknown_name
 
 InputShape = tuple[int, ...]
 """The shape of an example as a net sees it: ``(channels, height, width)`` of an image, or ``(features,)``."""
@@ -161,13 +161,14 @@ def defaults_of(setting: str) -> dict[Any, list[str]]:
     An optimizer stands for most of the models with it.
     """
     found: dict[Any, list[str]] = {}
-    for model, recipe in RECIPES.items():
+    recipes = {**RECIPES, "a net of torchvision or timm": _LIBRARY, "one of your own": _OWN}
+    for model, recipe in recipes.items():
         found.setdefault(getattr(recipe, setting), []).append(model)
         of_tables = recipe.default(setting, TABLE)
         if of_tables != getattr(recipe, setting):
             found.setdefault(of_tables, []).append(f"{model} on tables")
     for optimizer in [name for name in OPTIMIZERS if name != SGD and setting in OF_OPTIMIZER]:
-        values = {model: each.default(setting, IMAGES, optimizer) for model, each in RECIPES.items()}
+        values = {model: each.default(setting, IMAGES, optimizer) for model, each in recipes.items()}
         most = Counter(values.values()).most_common(1)[0][0]
         if most is not None:
             found.setdefault(most, []).append(optimizer)
@@ -192,4 +193,8 @@ def recipe_of(model: str) -> Recipe:
         raise UsageError(f"{model} is a file, no model.", f"Write {model}:NAME, its function or class.")
     if library_of(model):
         return _LIBRARY
-    return RECIPES.find(model)
+    if model not in RECIPES:
+        error = unknown_name("model", model, RECIPES)
+        error.hint += " Others are torchvision:NAME, timm:NAME and file.py:NAME."
+        raise error
+    return RECIPES[model]

@@ -31,11 +31,7 @@ def name_of(made_by: Any, setting: str) -> str:
     """
     whole = made_by.func if isinstance(made_by, functools.partial) else made_by
     if not inspect.isclass(whole) and not inspect.isroutine(whole):
-        raise UsageError(
-            f"`{setting}` is {_article(type(whole).__name__)} that is made already, and every run begins "
-            "with one of its own.",
-            "Write what makes it: a class, or a function.",
-        )
+        raise UsageError(*made_already(f"`{setting}`", whole))
     module, name = whole.__module__ or SESSION, whole.__qualname__
     if whole is made_by and _imported(module, name) is made_by:
         return f"{module}:{name}"
@@ -43,6 +39,15 @@ def name_of(made_by: Any, setting: str) -> str:
         name = f"{name.rpartition('.')[2].strip('<>')}-{digest_of(made_by)[:6]}"
     _objects[f"{SESSION}:{name}"] = made_by
     return f"{SESSION}:{name}"
+
+
+def made_already(named: str, made: Any) -> tuple[str, str]:
+    """Return what is wrong with an object in the place of what makes one, and what to do."""
+    what = f"{named} is {_article(type(made).__name__)} that is made already"
+    return (
+        f"{what}, and every run begins with one of its own.",
+        "Write what makes it: a class, or a function.",
+    )
 
 
 def is_of_session(name: str) -> bool:

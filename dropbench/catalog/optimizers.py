@@ -47,6 +47,7 @@ _RATES_LIKE = {
 """Classes whose steps are as long as those of an optimizer that recipes have a rate for."""
 _RATES = {"ASGD": 0.01, "Adadelta": 1.0, "Adafactor": 0.01, "Adagrad": 0.01, "Rprop": 0.01}
 """The learning rates of the other classes: torch's own."""
+_SPARSE = "SparseAdam"
 _SET_BY_SETTINGS = {"lr": "learning_rate", "weight_decay": "weight_decay"}
 _SET_BY_DROPBENCH = ("params", "foreach", "fused", "capturable", "differentiable", "maximize")
 _OF_BOTH = ("adjust_lr_fn",)  # of muon: one learning rate is for its matrices and for the rest
@@ -74,6 +75,17 @@ def is_captured(name: str) -> bool:
 
 
 @functools.cache
+def _classes() -> dict[str, Any]:
+    """The classes of torch by their names, in alphabetical order."""
+    module = import_module(LIBRARY)
+    return {
+        known: each
+        for known, each in sorted(vars(module).items())
+        if inspect.isclass(each) and issubclass(each, module.Optimizer) and each is not module.Optimizer
+    }
+
+
+@functools.cache
 def class_of(name: str) -> Any:
     """Return the class of torch.
 
@@ -85,22 +97,30 @@ def class_of(name: str) -> Any:
         OPTIMIZERS[name].factory.partition(":") if name in OPTIMIZERS else name.partition(":")
     )
     if library != LIBRARY:
-        raise unknown_name("optimizer", name, [*OPTIMIZERS, f"{LIBRARY}:Class"])
-    module = import_module(LIBRARY)
-    classes: dict[str, Any] = {
-        known: each
-        for known, each in sorted(vars(module).items())
-        if inspect.isclass(each) and issubclass(each, module.Optimizer) and each is not module.Optimizer
-    }
+        error = unknown_name("optimizer", name, [*OPTIMIZERS, f"{LIBRARY}:Class"])
+        written = name.rpartition(".")[2].lower()
+        near = [each for each in _classes() if each.lower() == written]
+        if near:
+            error.hint = f"Write {LIBRARY}:{near[0]}."
+        raise error
+    classes = _classes()
+    refused = [known for known, each in classes.items() if known == _SPARSE or _evaluates_anew(each)]
     if attribute not in classes:
-        raise unknown_name(f"optimizer of {LIBRARY}", attribute, classes)
+        raise unknown_name(
+            f"optimizer of {LIBRARY}", attribute, [each for each in classes if each not in refused]
+        )
     found = classes[attribute]
     others = "Use sgd, adamw, muon, or another class of torch.optim."
-    if inspect.signature(found.step).parameters["closure"].default is inspect.Parameter.empty:
+    if _evaluates_anew(found):
         raise UsageError(f"{name} evaluates the loss several times in a step, as no run does.", others)
-    if attribute == "SparseAdam":
+    if attribute == _SPARSE:
         raise UsageError(f"{name} takes sparse gradients alone, and no net here has them.", others)
     return found
+
+
+def _evaluates_anew(kind: Any) -> bool:
+    """Whether a step of a class evaluates the loss itself, as that of L-BFGS does."""
+    return inspect.signature(kind.step).parameters["closure"].default is inspect.Parameter.empty
 
 
 @functools.cache

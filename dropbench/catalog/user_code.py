@@ -5,8 +5,8 @@ import inspect
 import os
 import sys
 import sysconfig
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -65,7 +65,9 @@ def load(name: str) -> Any:
     found: Any = module
     for part in attribute.split("."):
         if not hasattr(found, part):
-            public = [known for known in vars(found) if not known.startswith("_")]
+            public = [known for known, each in vars(found).items() if known[0] != "_" and callable(each)]
+            if not public:
+                raise UsageError(f"There is no {part} in {source}, nor any other function or class.")
             raise unknown_name(f"name in {source}", part, public)
         found = getattr(found, part)
     return found
@@ -82,7 +84,8 @@ def _module(name: str, source: str, attribute: str) -> ModuleType:
     if not is_file and here not in sys.path:  # last, so that no file in it shadows an installed module
         sys.path.append(here)
     try:
-        return load_file(source) if is_file else import_module(source)
+        with _aside():
+            return load_file(source) if is_file else import_module(source)
     except UsageError:
         raise
     except ModuleNotFoundError as error:
@@ -93,38 +96,52 @@ def _module(name: str, source: str, attribute: str) -> ModuleType:
                 "Run the command in the folder that contains it, or write file.py:Name.",
             ) from error
         raise UsageError(f"{source} imports {missing!r}, which is not installed.") from error
-    except Exception as error:  # the user's module may raise anything
-        raise _error_in_user_code(f"Importing {source}", error) from error
+    except (Exception, SystemExit) as error:  # the user's module may raise anything
+        hint = ""
+        if is_file and "relative import" in str(error):
+            hint = "It is a part of a package: write package.module:Name, in the folder of the package."
+        elif isinstance(error, SystemExit):
+            hint = 'A script has what it does below: if __name__ == "__main__".'
+        raise _error_in_user_code(f"Importing {source}", error, hint) from error
 
 
-def _surroundings(name: str) -> AbstractContextManager[None]:
-    """Return the context in which code of ``name`` finds the modules that it imports while it is called."""
+@contextmanager
+def _surroundings(name: str) -> Iterator[None]:
+    """Let code of ``name`` find the modules that it imports while it is called, in this context."""
     source = name.rpartition(":")[0]
-    if not source.endswith(ENDING):
-        return nullcontext()
-    return neighbours_of(str(Path(source).expanduser().absolute()))
+    is_file = source.endswith(ENDING)
+    with neighbours_of(str(Path(source).expanduser().absolute())) if is_file else nullcontext(), _aside():
+        yield
+
+
+def _aside() -> AbstractContextManager[Any]:
+    """Return the context in which what the user's code prints is a message: stdout is for results."""
+    return redirect_stdout(sys.stderr)
 
 
 def make(name: str, kind: type[T], hint: str, factory: Callable[..., Any], *arguments: Any) -> T:
     """Call ``factory`` with the arguments and return the result; ``name`` is its name in errors.
 
     Raises:
-        UsageError: if it raises, or returns something that is not a ``kind``; ``hint`` says how it is called.
+        UsageError: if it raises, if it is a ``kind`` itself, or if what it returns is none; ``hint`` says how
+            it is called.
 
     """
+    if isinstance(factory, kind):
+        raise UsageError(*objects.made_already(name, factory))
     try:
         with _surroundings(name):
             made = factory(*arguments)
     except UsageError:  # raised by dropbench itself, called from the user's code
         raise
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise _error_in_user_code(name, error, hint) from error
     if not isinstance(made, kind):
         raise UsageError(f"{name} returned {type(made).__name__}, not a torch.nn.{kind.__name__}.", hint)
     return made
 
 
-def called(name: str, module: Callable[..., T], what: str, *arguments: Any) -> T:
+def called(name: str, module: Callable[..., T], what: str, *arguments: Any, hint: str = "") -> T:
     """Return what a module of the user's code ``name`` makes of the arguments, which are ``what`` in errors.
 
     Raises:
@@ -132,15 +149,17 @@ def called(name: str, module: Callable[..., T], what: str, *arguments: Any) -> T
 
     """
     try:
-        with _surroundings(name):
+        with _aside():
             return module(*arguments)
     except UsageError:
         raise
-    except Exception as error:  # the user's code may raise anything
-        raise _error_in_user_code(f"The model {name}, given {what},", error) from error
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
+        if isinstance(error, ModuleNotFoundError):
+            hint = hint or "Import it where the file begins."
+        raise _error_in_user_code(f"The model {name}, given {what},", error, hint) from error
 
 
-def _error_in_user_code(what: str, error: Exception, hint: str = "") -> UsageError:
+def _error_in_user_code(what: str, error: BaseException, hint: str = "") -> UsageError:
     """Return an error that names an exception of the user's code, with the file and line that it came from.
 
     It is the last line that is the user's own, where there is one, and not a library's that it calls.
@@ -159,7 +178,7 @@ def is_users(file: str) -> bool:
     return not file.startswith((*_NOT_THE_USERS, "<frozen"))
 
 
-def shortened(error: Exception) -> str:
+def shortened(error: BaseException) -> str:
     """Return the first line of an exception's message, without the end of a long one."""
     lines = str(error).strip().splitlines() or [""]
     return lines[0].rstrip(".:") if len(lines[0]) <= _LONGEST else f"{lines[0][:_LONGEST]}…"

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import select
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -53,6 +54,19 @@ def fail(sentence: str) -> None:
     """The one line that says why the command ends."""
     line = Text.assemble(("Error: ", "bold red"), _printable(spoken(sentence)))
     err.print(line, soft_wrap=True)
+
+
+def let_go_of_closed_streams() -> None:
+    """Write to nowhere from now on what a terminal that was closed, or a pipe without a reader, would get."""
+    if not hasattr(select, "poll"):  # Windows, which tells no process that its console closes
+        return
+    for descriptor in (1, 2):
+        poll = select.poll()
+        poll.register(descriptor, 0)
+        if poll.poll(0):  # asked for nothing, it tells of errors alone
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)
 
 
 def present(tables: "Sequence[Table]", as_json: bool) -> None:

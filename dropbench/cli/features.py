@@ -13,6 +13,7 @@ from dropbench.cli.options import (
     DataDir,
     Keywords,
     Out,
+    Save,
     Seeds,
     option,
     takes,
@@ -27,6 +28,7 @@ def features(
     data_dir: DataDir = None,
     units: Annotated[int, option("--units", "Number of hidden units.", MODEL, min=1)] = 256,
     seeds: Seeds = 1,
+    save: Save = None,
     folder: Out = Path("results"),
     as_json: AsJson = False,
     *,
@@ -49,7 +51,14 @@ def features(
 
     with working(folder) as watcher:
         done = db.features(
-            data, units=units, seeds=seeds, out=folder, data_dir=data_dir, watcher=watcher, **given
+            data,
+            units=units,
+            seeds=seeds,
+            save=save,
+            out=folder,
+            data_dir=data_dir,
+            watcher=watcher,
+            **given,
         )
     written = f"runs: {folder / 'runs.csv'}; the hidden units: {folder / 'panel.csv'}"
     conclude(done, as_json, written, ("png", "svg"))

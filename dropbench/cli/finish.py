@@ -1,75 +1,51 @@
-"""The frame of a training command: its progress, Ctrl-C, and how it ends."""
+"""The frame of a training command: its progress, and how it ends."""
 
 import shlex
-import signal
 import sys
-import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from queue import SimpleQueue
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import typer
 
 from dropbench.cli.console import present, tell
+from dropbench.cli.ending import answering
 from dropbench.cli.progress import LiveProgress, PlainProgress, Progress, watching
+from dropbench.errors import TimeLimitError
 from dropbench.run import telling
 
 if TYPE_CHECKING:
     from dropbench.api.work import Done
     from dropbench.experiments.workbench import Outcome
 
-INTERRUPTED, FAILED_RUNS = 130, 3
+FAILED_RUNS = 3
 
 
 @contextmanager
 def working(folder: Path) -> "Iterator[PlainProgress | LiveProgress]":
-    """Show the runs; the first Ctrl-C finishes those in hand, a second one ends at once."""
-    with watching() as watcher, _resumable(folder, watcher):
-        yield watcher
+    """Show the runs, and end them in order at Ctrl-C, SIGTERM, SIGHUP and the end of the time limit.
 
-
-@contextmanager
-def _resumable(folder: Path, watcher: Progress) -> Iterator[None]:
-    def stop(signum: int, frame: FrameType | None) -> None:
-        watcher.stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        to_tell.put("Interrupted: the runs in hand are finished first. Ctrl-C again ends at once.")
-
-    with _teller() as to_tell:
-        before = signal.signal(signal.SIGINT, stop)
-        try:
-            yield
-        except KeyboardInterrupt:
-            again = shlex.join(["dropbench", *sys.argv[1:]])
-            to_tell.put(f"Interrupted. Every finished run is in {folder / 'runs.csv'}; to go on: {again}")
-            raise typer.Exit(INTERRUPTED) from None
-        finally:
-            signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _teller() -> "Iterator[SimpleQueue[str | None]]":
-    """A queue of sentences to tell, from a signal handler too; all are told when the context ends.
-
-    A handler may run in the midst of a message's write to stderr, which then refuses another one. It may put
-    something into a SimpleQueue, even in the midst of another put.
+    A signal that ends them ends the command with 128 and its number, the time limit with that of Ctrl-C.
     """
-    sentences: SimpleQueue[str | None] = SimpleQueue()
+    again = f"to go on: {shlex.join(['dropbench', *sys.argv[1:]])}"
+    with watching() as watcher:
 
-    def tell_all() -> None:
-        while (sentence := sentences.get()) is not None:
-            tell(sentence)
+        def last_words(name: str) -> str:
+            said = filter(None, (f"{name}.", so_far(watcher)))
+            return f"{' '.join(said)} Every run that ended is in {folder / 'runs.csv'}; {again}"
 
-    thread = threading.Thread(target=tell_all, daemon=True)
-    thread.start()
-    try:
-        yield sentences
-    finally:
-        sentences.put(None)
-        thread.join()
+        with answering(watcher, last_words):
+            try:
+                yield watcher
+            except TimeLimitError as error:
+                tell(f"{error.message} {again[0].upper()}{again[1:]}")
+                raise typer.Exit(error.exit_code) from None
+
+
+def so_far(watcher: Progress) -> str:
+    """How many runs have ended, as a sentence; empty before there are any."""
+    return f"{words}." if (words := watcher.so_far()) else ""
 
 
 def conclude(done: "Done", as_json: bool, written: str, formats: Collection[str] = ("png",)) -> None:

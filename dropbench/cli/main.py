@@ -16,6 +16,7 @@ from dropbench.cli import (
     features,
     models,
     paper,
+    predict,
     report,
     speed,
     sweep,
@@ -36,6 +37,7 @@ app.command("sweep")(sweep.sweep)
 app.command("compare-bagging")(compare_bagging.compare_bagging)
 app.command("features")(features.features)
 app.command("paper")(paper.paper)
+app.command("predict")(predict.predict)
 app.command("verify")(verify.verify)
 app.command("speed")(speed.speed)
 app.command("report")(report.report)

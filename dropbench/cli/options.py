@@ -67,6 +67,15 @@ Panel = Annotated[
         OUTPUT,
     ),
 ]
+Save = Annotated[
+    Path | None,
+    option(
+        "--save",
+        "Write the tested net into FILE.safetensors, for dropbench predict; its settings into FILE.json.",
+        OUTPUT,
+        metavar="FILE",
+    ),
+]
 Out = Annotated[Path, option("--out", "Folder of the CSV files.", OUTPUT)]
 AsJson = Annotated[bool, option("--json", "Print the result as JSON.", OUTPUT)]
 

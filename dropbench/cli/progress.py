@@ -18,7 +18,7 @@ from dropbench.run.config import RunConfig
 from dropbench.run.result import EpochRecord, RunResult
 
 if TYPE_CHECKING:
-    from dropbench.experiments.workbench import Agenda
+    from dropbench.experiments.agenda import Agenda
 
 
 _UNSEEN_SECONDS = 1.0
@@ -26,20 +26,53 @@ _OTHER_LINES = 4  # of the terminal: the bar of all runs, one more bar, and room
 
 
 class Progress:
-    """Base of both displays: it knows whether somebody wants the runs to stop."""
+    """Base of both displays: it knows how many runs ended, and whether somebody wants the others to stop."""
 
     def __init__(self) -> None:
-        self._stopping = False
+        self._stopping = self._halting = False
         self.names: tuple[str, ...] = ()
         """The settings that tell one run from the others."""
+        self._runs = self._before = self._ended = 0
+        self._begun = False
+
+    def planned(self, plan: "Agenda", jobs: int) -> None:
+        """Take note of the runs to do, and of those that were done before."""
+        self.names = telling.telling(plan.todo)
+        self._runs, self._before = len(plan.todo), plan.before
+
+    def progress(self, worker: int, config: RunConfig, record: EpochRecord | None) -> None:
+        """Take note that runs have begun."""
+        self._begun = True
+
+    def finished(self, result: RunResult) -> None:
+        """Count the run."""
+        self._ended += 1
+
+    @property
+    def in_hand(self) -> bool:
+        """Whether runs are in progress."""
+        return self._begun and self._ended < self._runs
+
+    def so_far(self) -> str:
+        """How many runs have ended, in words; empty before there are any."""
+        runs = self._runs + self._before
+        return telling.so_far(runs, self._ended + self._before) if runs else ""
 
     def stop(self) -> None:
         """Have no further run begun."""
         self._stopping = True
 
+    def halt(self) -> None:
+        """Have the runs in hand stop after their step."""
+        self._halting = True
+
     def wants_to_stop(self) -> bool:
         """Whether no further run is to be begun."""
         return self._stopping
+
+    def wants_to_halt(self) -> bool:
+        """Whether the runs in hand are to stop after their step."""
+        return self._halting
 
 
 @contextmanager
@@ -76,24 +109,16 @@ def _tell_lacking(plan: "Agenda") -> None:
 class PlainProgress(Progress):
     """One line on stderr per finished run."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._total = self._ended = 0
-
     def planned(self, plan: "Agenda", jobs: int) -> None:
         """Say how much there is to do, and what of it a second time."""
-        self.names = telling.telling(plan.todo)
-        self._total = len(plan.todo)
+        super().planned(plan, jobs)
         tell(telling.planned(len(plan.todo), plan.before, jobs))
         _tell_lacking(plan)
 
-    def progress(self, worker: int, config: RunConfig, record: EpochRecord | None) -> None:
-        """Epochs are not told: a log wants one line a run."""
-
     def finished(self, result: RunResult) -> None:
         """Say how the run ended."""
-        self._ended += 1
-        tell(f"[{self._ended}/{self._total}] {telling.outcome(result, self.names)}")
+        super().finished(result)
+        tell(f"[{self._ended}/{self._runs}] {telling.outcome(result, self.names)}")
 
 
 class LiveProgress(Progress):
@@ -115,12 +140,11 @@ class LiveProgress(Progress):
         self._read: TaskID | None = None
         self._began = 0.0
         self._workers: dict[int, TaskID] = {}
-        self._runs = self._ended = self._bad = 0
+        self._bad = 0
 
     def planned(self, plan: "Agenda", jobs: int) -> None:
         """Start the bar of all runs, measured in epochs; one run has only its own."""
-        self.names = telling.telling(plan.todo)
-        self._runs = len(plan.todo)
+        super().planned(plan, jobs)
         if self._read is not None:
             self.bars.remove_task(self._read)
         if plan.before:
@@ -144,6 +168,7 @@ class LiveProgress(Progress):
 
     def progress(self, worker: int, config: RunConfig, record: EpochRecord | None) -> None:
         """Move a worker's bar, and with it that of all runs."""
+        super().progress(worker, config, record)
         if record is None:
             if worker in self._workers:
                 self.bars.remove_task(self._workers.pop(worker))
@@ -167,7 +192,7 @@ class LiveProgress(Progress):
 
     def finished(self, result: RunResult) -> None:
         """Count the run; say at once why one gave no result."""
-        self._ended += 1
+        super().finished(result)
         if result.status != "ok":
             self._bad += 1
             self.bars.console.print(Text(telling.outcome(result, self.names), style="red"), soft_wrap=True)

@@ -22,7 +22,7 @@ from dropbench.cli.options import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
-    from dropbench.experiments.workbench import Agenda
+    from dropbench.experiments.agenda import Agenda
 
 
 @takes("sweep", OF_RUNS, OF_MACHINE, OF_POLICY, lists=True, p_drop="0.1..0.8")
@@ -39,6 +39,16 @@ def sweep(
     ] = True,
     seeds: Seeds = 3,
     panel: Panel = False,
+    save_best: Annotated[
+        Path | None,
+        option(
+            "--save-best",
+            "Write the net of the setting that is best on validation, of its first seed, into "
+            "FILE.safetensors, for dropbench predict.",
+            OUTPUT,
+            metavar="FILE",
+        ),
+    ] = None,
     dry_run: Annotated[bool, option("--dry-run", "List what would run and what is done.", OUTPUT)] = False,
     folder: Out = Path("results"),
     as_json: AsJson = False,
@@ -82,7 +92,7 @@ def sweep(
         _list(sweep_agenda(data, **told))
         return
     with working(folder) as watcher:
-        done = db.sweep(data, watcher=watcher, **told)
+        done = db.sweep(data, watcher=watcher, save_best=save_best, **told)
     conclude(done, as_json, f"runs: {folder / 'runs.csv'}")
 
 

@@ -14,6 +14,7 @@ from dropbench.cli.options import (
     Keywords,
     Out,
     Panel,
+    Save,
     takes,
 )  # fmt: skip
 
@@ -26,6 +27,7 @@ def train(
     data: Data = "mnist5k",
     data_dir: DataDir = None,
     panel: Panel = False,
+    save: Save = None,
     folder: Out = Path("results"),
     as_json: AsJson = False,
     *,
@@ -37,18 +39,22 @@ def train(
 
         dropbench train --p 0.5
 
+        dropbench train --p 0.5 --save net.safetensors
+
         dropbench train --data mnist --model mlp --layers 800,800 --p 0.5 --p-input 0.2 --max-norm 3
     """
     import dropbench as db
     from dropbench.cli.finish import exit_for, working
 
     with working(folder) as watcher:
-        done = db.train(data, panel=panel, out=folder, data_dir=data_dir, watcher=watcher, **given)
+        done = db.train(data, panel=panel, save=save, out=folder, data_dir=data_dir, watcher=watcher, **given)
     if as_json:
         out.print_json(json.dumps(_finite(_content(done.result))), highlight=False)
     elif done.result.status == "ok":
         present(done.tables, as_json=False)
     tell(f"recorded as run {done.result.config.run_id} in {folder / 'runs.csv'}")
+    if save is not None and done.result.status == "ok":
+        tell(f"net: {save}")
     exit_for(done.outcome)
 
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from dropbench.datasets.column import Column
 from dropbench.errors import UsageError
 from dropbench.run.blocks.data import CLASSIFICATION, CROP, TEST_SHARE
 
 _LARGEST_SIDE = 10_000
+_NO_OPTIONS = {"columns", "given"}  # the fields that no user tells
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,8 @@ class SourceOptions:
     image_size: str = ""
     fit: str = CROP
     skip_unreadable: bool = False
+    columns: tuple[Column, ...] = ()
+    """The columns that a table is to have, those of a net, whatever its own rows hold; empty: its own."""
     given: frozenset[str] = frozenset()
     """The names of the options that were told, those with an unusual value among them."""
 
@@ -30,7 +34,7 @@ class SourceOptions:
         """Raise UsageError for an image size that is none."""
         _ = self.height_and_width
         unusual = {each.name for each in fields(self) if getattr(self, each.name) != each.default}
-        object.__setattr__(self, "given", self.given | (unusual - {"given"}))
+        object.__setattr__(self, "given", self.given | (unusual - _NO_OPTIONS))
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "SourceOptions":
@@ -42,6 +46,11 @@ class SourceOptions:
     def told(self) -> dict[str, Any]:
         """The options that were told, by their names."""
         return {name: getattr(self, name) for name in OPTIONS if name in self.given}
+
+    @property
+    def identity_of_columns(self) -> str:
+        """Text that tells tables with these columns from others; empty where a table has its own."""
+        return repr(self.columns) if self.columns else ""
 
     @property
     def height_and_width(self) -> tuple[int, int] | None:
@@ -68,5 +77,5 @@ def shown(path: str) -> str:
     return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
-OPTIONS = tuple(each.name for each in fields(SourceOptions) if each.name != "given")
+OPTIONS = tuple(each.name for each in fields(SourceOptions) if each.name not in _NO_OPTIONS)
 NO_OPTIONS = SourceOptions()

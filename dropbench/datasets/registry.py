@@ -110,22 +110,23 @@ def prepare(name: str, data_dir: Path | None = None, options: SourceOptions = NO
     """
     source = find_source(name, options)
     data_dir = data_dir or default_data_dir()
-    data = _cached(source, data_dir).called(source.name, options.told)
+    identity = f"{source.identity}{options.identity_of_columns}"
+    data = _cached(source, identity, data_dir).called(source.name, options.told)
     for note in data.notes:
         _log.warning(note)
     return data
 
 
-def _cached(source: Source, data_dir: Path) -> DataSet:
-    """Load a data set from the cache, or decode it."""
+def _cached(source: Source, identity: str, data_dir: Path) -> DataSet:
+    """Load a data set from the cache, where ``identity`` tells it from others, or decode it."""
     if not source.files(data_dir):
         source.fetch(data_dir)
     files = source.files(data_dir)
-    fingerprint = cache.fingerprint(source.identity, files)
+    fingerprint = cache.fingerprint(identity, files)
     known = cache.find(fingerprint)
     if known is not None:
         return known
-    content = cache.content_fingerprint(source.identity, files)
+    content = cache.content_fingerprint(identity, files)
     data = cache.find(content)
     if data is None:
         data = source.decode(data_dir)

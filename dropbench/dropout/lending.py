@@ -47,6 +47,17 @@ class Loan:
             self._states = [generator.get_state() for generator in self._generators]
             self._set(before)
 
+    @property
+    def states(self) -> list[torch.Tensor] | None:
+        """The states that the next loan begins with; None before the first one."""
+        return self._states
+
+    def go_on(self, states: list[torch.Tensor] | None) -> None:
+        """Let the next loan begin with these states, of the same generators."""
+        if states is not None and len(states) != len(self._generators):
+            raise ValueError(f"{len(states)} states are not those of {len(self._generators)} generators")
+        self._states = states
+
     def _set(self, states: list[torch.Tensor]) -> None:
         for generator, state in zip(self._generators, states, strict=True):
             generator.set_state(state)

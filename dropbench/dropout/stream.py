@@ -55,6 +55,12 @@ class Counters:
         for stream, base in zip(self._streams, self._bases, strict=True):
             stream.base, stream.base_position = base, stream.position
 
+    def go_on(self) -> None:
+        """Move the counters to where the streams are, which were set in the meantime."""
+        for stream, base in zip(self._streams, self._bases, strict=True):
+            base.fill_(stream.position)
+            stream.base_position = stream.position
+
     def begin(self) -> None:
         """Let the streams go on from where the counters are, whatever was drawn in vain."""
         for stream in self._streams:

@@ -1,7 +1,7 @@
 """Dropout within a torch module that has a drop probability of its own, as attention has."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -56,12 +56,21 @@ def _controlled(kind: type[nn.Module]) -> type[nn.Module]:
 
     class Controlled(kind):  # type: ignore[misc,valid-type]
         def forward(self, *given: Any, **named: Any) -> Any:
-            like = next(each for each in (*given, *named.values()) if isinstance(each, torch.Tensor))
+            like = next(_tensors((*given, *named.values())))
             run = functools.partial(super().forward, *given, **named)
             return getattr(self, SITE)(self, run, like)
 
     Controlled.__name__, Controlled.__qualname__ = kind.__name__, kind.__qualname__
     return cast(type[nn.Module], Controlled)
+
+
+def _tensors(given: Iterable[Any]) -> Iterator[torch.Tensor]:
+    """The tensors among these, and in tuples among them, as a packed sequence is one."""
+    for each in given:
+        if isinstance(each, torch.Tensor):
+            yield each
+        elif isinstance(each, tuple):
+            yield from _tensors(each)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import platform
-import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -40,7 +39,10 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_precision(name: str, device: torch.device, task: str = CLASSIFICATION) -> str:
-    """Return ``fp32``, ``tf32`` or ``bf16``; ``auto`` is bf16 if the hardware computes it faster than fp32.
+    """Return one of PRECISIONS; ``auto`` is bf16 if the hardware computes it faster than fp32.
+
+    Where a GPU does not, ``auto`` is fp16 from compute capability 7.0 on, which has tensor cores for it. Most
+    older GPUs compute fp16 no faster than fp32, and CPUs slower. Told by name, fp16 is for all devices.
 
     For a regression ``auto`` is fp32: numbers in bf16 have three digits, and rounded predictions would be off
     by more than a small noise level. The classes that a classifier tells apart do not need more.
@@ -60,14 +62,24 @@ def resolve_precision(name: str, device: torch.device, task: str = CLASSIFICATIO
     if task == REGRESSION:
         return "fp32"
     if device.type == "cuda":
-        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
+        capability = torch.cuda.get_device_capability(device)
+        if capability >= (8, 0):
+            return "bf16"
+        return "fp16" if capability >= (7, 0) else "fp32"
     # Other processors emulate bf16, which is several times slower than fp32.
     return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
 
 
+def dtype_of(precision: str) -> torch.dtype:
+    """Return the dtype of what goes into matrix products in a precision; in tf32 it is float32, too."""
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
+
+
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Return a context in which matrix products have ``precision``; weights, optimizer and loss stay fp32."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    dtype = dtype_of(precision)
+    narrow = dtype != torch.float32
+    return torch.autocast(device.type, dtype=dtype if narrow else torch.bfloat16, enabled=narrow)
 
 
 def allow_tf32(allowed: bool) -> None:
@@ -137,20 +149,6 @@ def prepare_process(threads: int | None = None, device: torch.device | None = No
             raise UsageError(f"`threads` is {threads}.", "Write 1 or more.")
         torch.set_num_threads(threads)
     keep_memory()
-
-
-@contextlib.contextmanager
-def interrupts_ignored() -> Iterator[None]:
-    """Ignore Ctrl-C in this context, in this process and in those that are started in it."""
-    try:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not in the main thread, the only one that may set handlers
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def synchronise(device: torch.device) -> None:

@@ -1,8 +1,10 @@
 """The steps of an epoch, done one after another without a wait for the device until its end."""
 
 import functools
+import itertools
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +15,17 @@ from dropbench.dropout.control import dropout_layers
 from dropbench.dropout.stream import Counters
 from dropbench.engine.graph import WARM_UP, CudaLane, Graphs, Lane
 from dropbench.engine.step import Step
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part of an epoch that was done before its run went on from a state."""
+
+    steps: int
+    loss: torch.Tensor
+    """The sum of the losses over images, a scalar."""
+    wrong: torch.Tensor
+    """The number of wrong predictions, a scalar."""
 
 
 class Steps(Protocol):
@@ -26,6 +39,12 @@ class Steps(Protocol):
             rates: the learning rate of each step, float32 ``(steps,)``.
 
         """
+
+    def go_on(self, part: Part) -> None:
+        """Go on after a part of the epoch that has begun; the streams are where the part ended."""
+
+    def figures(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return both sums of the epoch so far, which the device may still be at work on."""
 
     def advance(self) -> None:
         """Do the next step, without a wait for the device."""
@@ -52,6 +71,16 @@ class EagerSteps:
         self._batches = zip(batches, rates.tolist(), strict=True)
         self._loss = torch.zeros((), device=self._device)
         self._wrong = torch.zeros((), device=self._device)
+
+    def go_on(self, part: Part) -> None:
+        """Pass over the batches of the part."""
+        self._batches = itertools.islice(self._batches, part.steps, None)
+        self._loss.copy_(part.loss)
+        self._wrong.copy_(part.wrong)
+
+    def figures(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return both sums."""
+        return self._loss, self._wrong
 
     def advance(self) -> None:
         """Do the next step."""
@@ -109,6 +138,19 @@ class GraphSteps:
             figure.zero_()
         self._left = len(order)
         self._lane.begin()
+
+    def go_on(self, part: Part) -> None:
+        """Set the number of the step and the counters of its draws."""
+        with self._lane.working():
+            self._number.fill_(part.steps)
+            self._loss.copy_(part.loss)
+            self._wrong.copy_(part.wrong)
+            self._counters.go_on()
+        self._left -= min(self._left, part.steps * len(self._in_batch))
+
+    def figures(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return both sums, which change in the lane."""
+        return self._loss, self._wrong
 
     def advance(self) -> None:
         """Do the next step, or replay it."""

@@ -1,5 +1,8 @@
 """Which runs hold their weights and images in bfloat16."""
 
+import torch
+from torch import nn
+
 from dropbench.catalog.dropouts import variant_of
 from dropbench.catalog.optimizers import SGD
 from dropbench.catalog.user_code import is_user_code, library_of
@@ -29,3 +32,15 @@ def halves_weights(config: RunConfig) -> bool:
 def halves_inputs(config: RunConfig) -> bool:
     """Whether the net sees inputs in bfloat16, which its first layer would round them to."""
     return halves_weights(config) and config.task != "reconstruct"
+
+
+def halved_parameters(model: nn.Module) -> set[nn.Parameter]:
+    """Return the parameters that are held in bfloat16: those of fully connected and convolutional layers."""
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    return {each for layer in layers for each in layer.parameters(recurse=False)}
+
+
+def halve(model: nn.Module) -> None:
+    """Round a trained net's weights as they are while it trains, so that it predicts as it did then."""
+    for parameter in halved_parameters(model):
+        parameter.data = parameter.data.to(torch.bfloat16)

@@ -1,10 +1,12 @@
 """The preparation of inputs for a net, fitted on the training examples of a run's split alone."""
 
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
+from dropbench.datasets.column import Column
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.encoding import TableEncoder
 from dropbench.engine.batches import (
@@ -22,6 +24,9 @@ from dropbench.run.config import RunConfig
 class Preparation(Protocol):
     """The protocol of a preparation, which is the same for the examples of all splits."""
 
+    def stored(self) -> dict[str, Any]:
+        """Return what was fitted, as JSON can hold it, to the last bit."""
+
     def examples(self, inputs: np.ndarray, targets: np.ndarray) -> Examples:
         """Return the examples whose inputs are those of the data set, or of the same shape, on the device."""
 
@@ -33,6 +38,13 @@ class ImagePreparation:
         self.normalisation = normalisation
         self._device = device
         self._half = half
+
+    def stored(self) -> dict[str, Any]:
+        """Return mean and deviation of each channel, in the unit of the images."""
+        return {
+            "mean": self.normalisation.mean.flatten().tolist(),
+            "deviation": self.normalisation.deviation.flatten().tolist(),
+        }
 
     def examples(self, inputs: np.ndarray, targets: np.ndarray) -> ImageExamples:
         """Return images ``(examples, channels, height, width)`` with their targets."""
@@ -46,6 +58,10 @@ class TablePreparation:
         self._encoder = encoder
         self._device = device
         self._half = half
+
+    def stored(self) -> dict[str, Any]:
+        """Return the numbers of the encoder."""
+        return dict(self._encoder.stored())
 
     def examples(self, inputs: np.ndarray, targets: np.ndarray) -> Examples:
         """Return rows ``(examples, columns)`` with their targets."""
@@ -77,7 +93,26 @@ def preparation(data: DataSet, train: np.ndarray, config: RunConfig, device: tor
     """
     half = halves_inputs(config)
     if data.columns:
-        return TablePreparation(TableEncoder(data.columns, data.train_inputs[train]), device, half)
+        return TablePreparation(TableEncoder.fitted(data.columns, data.train_inputs[train]), device, half)
     if white := white_of(data, config):
         return ImagePreparation(pixel_values(data.input_shape[0], device, white), device, half)
     return ImagePreparation(measure(data.train_inputs, train, device, data.pixel_sums), device, half)
+
+
+def stored_preparation(
+    stored: Mapping[str, Any], columns: Sequence[Column], config: RunConfig, device: torch.device
+) -> Preparation:
+    """Return the preparation of what ``stored`` returned, of a table with ``columns`` or of images.
+
+    Raises:
+        KeyError, TypeError, ValueError: if it is none.
+
+    """
+    half = halves_inputs(config)
+    if columns:
+        return TablePreparation(TableEncoder.of_stored(columns, stored), device, half)
+    mean, deviation = (
+        torch.tensor(stored[name], dtype=torch.float32, device=device).reshape(-1, 1, 1)
+        for name in ("mean", "deviation")
+    )
+    return ImagePreparation(Normalisation(mean, deviation), device, half)

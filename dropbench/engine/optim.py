@@ -4,7 +4,7 @@ import functools
 import math
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -13,6 +13,10 @@ import torch
 from torch import nn
 from torch.optim.sgd import sgd
 
+from dropbench.engine.halving import halved_parameters
+from dropbench.engine.loss_scale import LossScale
+from dropbench.engine.tree import Tree
+from dropbench.errors import UsageError
 from dropbench.kernels.sgd import Weights, sgd_step
 from dropbench.run.blocks.optimizer import CONSTANT, OptimizerSettings
 
@@ -30,7 +34,12 @@ class Optimizer(Protocol):
     """The protocol of an optimizer, which holds what it knows of a model's parameters.
 
     A step reads nothing back from the device. What it needs there is made before the first one, or in it.
+
+    Where there is a ``loss_scale``, the gradients are those of the scaled loss, and ``step`` unscales them
+    first of all. A step that overflowed changes neither weights nor what the optimizer knows of them.
     """
+
+    loss_scale: LossScale | None
 
     def zero_grad(self) -> None:
         """Set all gradients to None."""
@@ -47,10 +56,34 @@ class Optimizer(Protocol):
     def snapshot(self, model: nn.Module) -> dict[str, torch.Tensor]:
         """Return a copy of the model's weights, in float32, and of its buffers, on the same device."""
 
+    def state(self) -> Tree:
+        """Return what the next step depends on beside the model's own tensors, none of it copied."""
+
+    def restore(self, state: Tree) -> None:
+        """Go on from a state; the model has its tensors again."""
+
 
 def bounded_weights(model: nn.Module) -> list[torch.Tensor]:
-    """Return the weights that max-norm bounds: those of fully connected and convolutional layers."""
-    return [each.weight for each in model.modules() if isinstance(each, nn.Linear | nn.Conv2d)]
+    """Return the weights that max-norm bounds: those of fully connected and convolutional layers.
+
+    Raises:
+        UsageError: if one is computed from parameters, as by weight norm, so that no bound on it would last.
+
+    """
+    layers = [each for each in model.modules() if isinstance(each, nn.Linear | nn.Conv2d)]
+    for layer in layers:
+        if not isinstance(layer.weight, nn.Parameter):
+            raise UsageError(
+                f"The weights of a {type(layer).__name__} are computed from its parameters, as by weight "
+                "norm, and no bound on them lasts.",
+                "Leave out `max_norm`.",
+            )
+    return [layer.weight for layer in layers]
+
+
+def gradients_of(parameters: Iterable[nn.Parameter]) -> list[torch.Tensor]:
+    """Return the gradients of those parameters that have one."""
+    return [each.grad for each in parameters if each.grad is not None]
 
 
 @dataclass
@@ -82,6 +115,8 @@ class SGD:
     The gradients of the ``clipped`` parameters are scaled down where their Euclidean norm, of all together,
     exceeds ``largest_norm`` (Pascanu et al. 2013).
 
+    With a ``loss_scale`` all weights are in float32, and ``half`` is False.
+
     It calls torch's own fused step as a function. Creating the class torch.optim.SGD would import
     torch._dynamo, which costs every worker about a second and 150 MB.
     """
@@ -95,12 +130,13 @@ class SGD:
         half: bool = False,
         clipped: Iterable[nn.Parameter] = (),
         largest_norm: float = LARGEST_NORM,
+        loss_scale: LossScale | None = None,
     ) -> None:
         self.momentum = momentum
+        self.loss_scale = loss_scale
         self._clipped, self._largest_norm = list(clipped), largest_norm
-        layers = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-        bounded = set(bounded_weights(model))
-        halved = {each for layer in layers for each in layer.parameters(recurse=False)} if half else set()
+        bounded = set(bounded_weights(model)) if max_norm is not None else set()
+        halved = halved_parameters(model) if half else set()
         self._rate: Rate | None = None
         self._entries: list[_Entry] = []
         this = weakref.ref(self)  # a hook is a part of its parameter, which the optimizer holds
@@ -124,6 +160,8 @@ class SGD:
     @torch.no_grad()
     def step(self, learning_rate: Rate) -> None:
         """Update the parameters that have a gradient by one step."""
+        if self.loss_scale is not None:
+            self.loss_scale.unscale(gradients_of(entry.parameter for entry in self._entries))
         if self._clipped:
             nn.utils.clip_grad_norm_(self._clipped, self._largest_norm)  # without a wait for the device
         rest = []
@@ -134,15 +172,18 @@ class SGD:
                 rest.append(entry)
         for decay in sorted({entry.weight_decay for entry in rest}):
             self._step([entry for entry in rest if entry.weight_decay == decay], decay, learning_rate)
+        if self.loss_scale is not None:
+            self.loss_scale.update()
 
     @contextmanager
     def updating(self, learning_rate: Rate) -> Iterator[None]:
         """Update a parameter as soon as a backward pass in this context has its whole gradient.
 
         The gradient is then still in a cache, and its memory is free for the next one. ``step`` afterwards
-        updates what no kernel takes, and all where gradients are clipped by the norm of all.
+        updates what no kernel takes, and all where gradients are clipped by the norm of all, or where one
+        that overflowed lets the whole step be skipped.
         """
-        self._rate = None if self._clipped else learning_rate
+        self._rate = None if self._clipped or self.loss_scale is not None else learning_rate
         try:
             yield
         finally:
@@ -155,6 +196,7 @@ class SGD:
 
     def _step(self, entries: list[_Entry], weight_decay: float, learning_rate: Rate) -> None:
         """Do what sgd_step does, by torch's own operations."""
+        scale = self.loss_scale
         sgd(
             [entry.weights.master for entry in entries],
             [cast(torch.Tensor, entry.parameter.grad).to(entry.weights.master.dtype) for entry in entries],
@@ -166,10 +208,13 @@ class SGD:
             nesterov=False,
             maximize=False,
             fused=True,
+            found_inf=None if scale is None else scale.overflowed,  # then the kernel does nothing
         )
         for entry in entries:
             if entry.max_norm is not None:
-                entry.weights.master.renorm_(p=2, dim=0, maxnorm=entry.max_norm)
+                master = entry.weights.master
+                with nullcontext() if scale is None else scale.putting_back([master]):
+                    master.renorm_(p=2, dim=0, maxnorm=entry.max_norm)
             if entry.halved:
                 entry.parameter.copy_(entry.weights.master)
 
@@ -179,6 +224,22 @@ class SGD:
             entry.parameter.data = entry.weights.master.data
             entry.parameter.grad = None
         self._entries.clear()
+
+    def state(self) -> Tree:
+        """Return velocities, and the values in float32 of the parameters that are held in bfloat16."""
+        return {
+            "velocities": [entry.weights.velocity for entry in self._entries],
+            "masters": [entry.weights.master for entry in self._entries if entry.halved],
+        }
+
+    @torch.no_grad()
+    def restore(self, state: Tree) -> None:
+        """Go on with these velocities and values, which are copied to where a kernel finds them."""
+        halved = [entry for entry in self._entries if entry.halved]
+        for entry, velocity in zip(self._entries, state["velocities"], strict=True):
+            entry.weights.velocity.copy_(velocity)
+        for entry, master in zip(halved, state["masters"], strict=True):
+            entry.weights.master.copy_(master)
 
     def snapshot(self, model: nn.Module) -> dict[str, torch.Tensor]:
         """Return a copy of the model's weights, in float32, and of its buffers, on the same device."""

@@ -5,6 +5,7 @@ from torch import nn
 from dropbench.catalog.optimizers import SGD, options_of
 from dropbench.engine import optim
 from dropbench.engine.halving import halves_weights
+from dropbench.engine.loss_scale import LossScale
 from dropbench.engine.torch_optimizers import TorchOptimizer
 from dropbench.models.gaussian import GaussianNet
 from dropbench.run.config import RunConfig
@@ -15,12 +16,16 @@ def optimizer_of(config: RunConfig, model: nn.Module) -> optim.Optimizer:
 
     A bound on the norm of the gradients is on those of all parameters. In a regression it is on those of the
     net, and there is always one; the gradient of the noise level has a bound of its own.
+
+    In fp16 it has a loss scale, on the device of the model.
     """
     settings = config.optimizer
     bounded = model.net if isinstance(model, GaussianNet) else model
     clips = settings.clip_norm is not None or bounded is not model
     clipped = list(bounded.parameters()) if clips else []
     largest = optim.LARGEST_NORM if settings.clip_norm is None else settings.clip_norm
+    device = next(model.parameters()).device
+    loss_scale = LossScale(device) if settings.precision == "fp16" else None
     if settings.name == SGD:
         return optim.SGD(
             model,
@@ -30,6 +35,7 @@ def optimizer_of(config: RunConfig, model: nn.Module) -> optim.Optimizer:
             half=halves_weights(config),
             clipped=clipped,
             largest_norm=largest,
+            loss_scale=loss_scale,
         )
     return TorchOptimizer(
         model,
@@ -39,4 +45,5 @@ def optimizer_of(config: RunConfig, model: nn.Module) -> optim.Optimizer:
         settings.max_norm,
         clipped=clipped,
         largest_norm=largest,
+        loss_scale=loss_scale,
     )

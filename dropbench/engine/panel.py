@@ -15,6 +15,7 @@ from dropbench.engine.device import autocast
 from dropbench.engine.evaluate import evaluation_batch, outputs_of
 from dropbench.engine.task import Predictor, Split
 from dropbench.engine.units import measure_activations
+from dropbench.engine.variances import measure_variances
 from dropbench.errors import UsageError
 from dropbench.run.config import RunConfig
 from dropbench.run.result import HISTOGRAM_BINS, SHARES, PanelRecord
@@ -47,15 +48,20 @@ def measure_predictor(
 ) -> list[PanelRecord]:
     """Return the panel of a classifier, or of a net for a regression.
 
-    Besides the measures of dropbench.engine.units for each hidden layer, it has two errors. They are in
-    percent, ``…_error_percent``, or root mean squared ones in the unit of the target, ``…_rmse``:
+    It has the measures of dropbench.engine.units for each hidden layer, the variances of
+    dropbench.engine.variances, and two errors. They are in percent, ``…_error_percent``, or root mean squared
+    ones in the unit of the target, ``…_rmse``:
 
     - ``train_…``: the error of the trained net on its training examples, with no unit dropped.
     - ``test_…`` (WITHOUT_UNITS): the test error after a share ``at`` of the units of every hidden layer was
       removed at random and the other units were left unchanged; mean over five choices.
     """
     error = task.error_on(model, train, config.optimizer.precision)
-    records = [PanelRecord(f"train_{task.error}", "", 0.0, error), *_measure_units(model, test, config)]
+    records = [
+        PanelRecord(f"train_{task.error}", "", 0.0, error),
+        *_measure_units(model, test, config),
+        *measure_variances(model, train, config),
+    ]
     errors = errors_without_units(model, task, test, config)
     # They come last, ending with the largest share: if that row was written, the panel is complete.
     return records + [PanelRecord(f"test_{task.error}", "", share, error) for share, error in errors.items()]
@@ -125,13 +131,14 @@ def errors_without_units(
     """Return the test error for each of SHARES of hidden units removed; the mean over REPEATS choices.
 
     If the net allows it (see copies_fit), all choices are evaluated at once, as one larger batch from the
-    first hidden site on. The layers before that site (a CNN's convolutions) are then computed once.
+    first hidden site on. The layers before that site (a CNN's convolutions) are then computed once. So it is
+    with the head of a library's net, whose classifier sees nothing else.
     """
     device = test.positions.device
     generator = torch_generator(config.repetition.seed, "panel", config.repetition.member, device=device)
     choices = [share for share in SHARES for _ in range(REPEATS if share else 1)]
-    at_once = len(choices) if copies_fit(config) else 1
     sites = hidden_sites(model)
+    at_once = len(choices) if copies_fit(config) or sites[0].site == "head" else 1
     masks: dict[DropoutLayer, torch.Tensor] = {}  # for all choices, drawn when a site's units are first seen
     chosen = slice(0)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from torch import nn
 
 from dropbench.engine.members import Weights
+from dropbench.engine.tree import Tree
 from dropbench.run.result import EpochRecord
 
 
@@ -16,18 +17,27 @@ class Best:
         self.epoch = 0
         self._patience = patience
         self._loss = math.inf
-        self._weights: Weights = {}
+        self.weights: Weights = {}
+        """The weights of that net, in float32."""
 
     def see(self, record: EpochRecord, weights: Callable[[], Weights]) -> None:
         """Keep the net's weights if its validation loss is the lowest yet."""
         if self._patience is not None and record.val_loss < self._loss:
-            self.epoch, self._loss, self._weights = record.epoch, record.val_loss, weights()
+            self.epoch, self._loss, self.weights = record.epoch, record.val_loss, weights()
 
     def lost_patience(self, epoch: int) -> bool:
         """Whether ``epoch`` is the last to wait for a lower loss."""
         return self._patience is not None and epoch - self.epoch >= self._patience
 
+    def state(self) -> Tree:
+        """Return the best epoch, its loss and its net's weights."""
+        return {"epoch": self.epoch, "loss": self._loss, "weights": self.weights}
+
+    def go_on(self, state: Tree) -> None:
+        """Go on from a state."""
+        self.epoch, self._loss, self.weights = state["epoch"], state["loss"], state["weights"]
+
     def restore(self, model: nn.Module) -> None:
         """Give the model the weights of the best epoch, where they were kept."""
-        if self._weights:
-            model.load_state_dict(self._weights)
+        if self.weights:
+            model.load_state_dict(self.weights)

@@ -1,6 +1,5 @@
 """A run while it trains, step by step, and what comes of it."""
 
-import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from time import perf_counter
@@ -22,10 +21,8 @@ from dropbench.engine import members, optim
 from dropbench.engine.augmentation import Augmentation
 from dropbench.engine.batches import Examples
 from dropbench.engine.compiling import Compiled, compiled_for
-from dropbench.engine.device import describe, peak_memory_bytes
-from dropbench.engine.epoch import Steps, steps_of
-from dropbench.engine.finite import what_is_not_finite
-from dropbench.engine.history import History
+from dropbench.engine.device import peak_memory_bytes
+from dropbench.engine.epoch import Part, Steps, steps_of
 from dropbench.engine.inputs import Preparation, preparation
 from dropbench.engine.optimizers import optimizer_of
 from dropbench.engine.panel import measure_autoencoder, measure_predictor
@@ -33,14 +30,30 @@ from dropbench.engine.penalties import Penalties, check_compiles
 from dropbench.engine.step import Step
 from dropbench.engine.task import Predictor, Split, Task
 from dropbench.engine.tasks import task_of
+from dropbench.engine.tree import Tree
 from dropbench.engine.turns import Turns
 from dropbench.models.build import build_model
 from dropbench.run.config import RunConfig
-from dropbench.run.result import MOST_TRAINING_IMAGES, EpochRecord, PanelRecord, RunResult, ood_split
+from dropbench.run.result import (
+    MOST_TRAINING_IMAGES,
+    EpochRecord,
+    PanelRecord,
+    ood_split,
+)
 from dropbench.run.streams import numpy_generator
 
 OodImages = tuple[str, np.ndarray]
 """Out-of-distribution images: their name, and the images in the shape of the data set's own."""
+
+
+@dataclass
+class Before:
+    """The cost of a run before it went on from a state."""
+
+    epoch_seconds: float = 0.0
+    """Spent on the epoch in progress."""
+    compile_seconds: float = 0.0
+    peak_memory_bytes: int | None = None
 
 
 @dataclass
@@ -60,8 +73,15 @@ class Run:
     steps: Steps
     order: np.random.Generator
     steps_done: int = 0
+    steps_in_epoch: int = 0
+    """Those of ``steps_done`` that are of the epoch in progress."""
     epoch_began: float = 0.0
     snapshots: list[members.Weights] = field(default_factory=list)
+    before: Before = field(default_factory=Before)
+    part: Part | None = None
+    """The part of the next epoch that was done before the run went on from a state."""
+    order_before: Tree = None
+    """The state of ``order`` before it drew the order of the epoch in progress."""
 
     @classmethod
     def prepare(cls, config: RunConfig, data: DataSet, device: torch.device, graph: bool = False) -> "Run":
@@ -126,28 +146,33 @@ class Run:
     def train_epoch(self) -> Turns[tuple[float, float, float]]:
         """Train for the next epoch; return its mean loss, its error in percent and its seconds."""
         self.begin_epoch()
-        for _ in range(self.steps_per_epoch):
+        while self.steps_in_epoch < self.steps_per_epoch:
             self.advance()
             yield
         return self.end_epoch()
 
     def begin_epoch(self) -> None:
         """Set the drop probabilities of the next epoch, and copy its order of images to the device."""
-        self.epoch_began = perf_counter()
-        drawn, done = self.parts.drawn, self.steps_done
+        self.epoch_began = perf_counter() - self.before.epoch_seconds
+        drawn, done = self.parts.drawn, self.steps_done - self.steps_in_epoch
         number = done // self.steps_per_epoch + 1
         set_strength(self.model, schedule_strength(self.config, number))
         self.model.train()
         steps = range(done, done + self.steps_per_epoch)
+        self.order_before = self.order.bit_generator.state
         self.steps.begin(
             drawn[self.order.permutation(len(drawn))],
             optim.learning_rates(self.config.optimizer, steps, self.total_steps),
         )
+        if self.part is not None:
+            self.steps.go_on(self.part)
+            self.part = None
 
     def advance(self) -> None:
         """Do the next step of the epoch, without a wait for the device."""
         self.steps.advance()
         self.steps_done += 1
+        self.steps_in_epoch += 1
         cycles = self.config.optimizer.snapshots
         if cycles and self.steps_done * cycles % self.total_steps < cycles:
             with self.steps.working():
@@ -156,8 +181,21 @@ class Run:
     def end_epoch(self) -> tuple[float, float, float]:
         """Wait for the device; return the epoch's mean loss, its error in percent and its seconds."""
         loss, wrong = self.steps.end()
+        self.steps_in_epoch, self.before.epoch_seconds = 0, 0.0
         images = len(self.parts.drawn)
         return loss / images, 100 * wrong / images, perf_counter() - self.epoch_began
+
+    @property
+    def compile_seconds(self) -> float:
+        """The seconds that torch.compile took, 0 if it gave up."""
+        trained = self.step.trained
+        return self.before.compile_seconds + (trained.seconds if isinstance(trained, Compiled) else 0.0)
+
+    @property
+    def peak_memory_bytes(self) -> int | None:
+        """The peak memory of the run so far; see dropbench.engine.device.peak_memory_bytes."""
+        known = [peak_memory_bytes(self.device), self.before.peak_memory_bytes]
+        return max((peak for peak in known if peak is not None), default=None)
 
     def record(self, loss: float, error: float, seconds: float) -> EpochRecord:
         """Measure the validation split, and return it with the figures of the epoch that ended."""
@@ -181,19 +219,6 @@ class Run:
         """Return a split of examples that are not training examples, prepared like these."""
         examples = self.prepared.examples(inputs, targets)
         return Split(examples, torch.arange(len(targets), device=self.device))
-
-    def why_diverged(self, history: History) -> str:
-        """Return why a run diverged while it trained; empty if it did not.
-
-        Where the last epoch's loss is finite on the training examples alone, it says for how many of the
-        validation split the net predicts nothing finite.
-        """
-        message = history.message
-        if message and math.isfinite(history.records[-1].train_loss) and self.config.task != "reconstruct":
-            found = self.task.measure(self.model, {"val": self.validation}, self.config.optimizer.precision)
-            if wrong := what_is_not_finite(*found, self.data.noun):
-                message = f"{wrong}, in epoch {len(history.records)}"
-        return message
 
     def measure(
         self, panel: bool, ood: OodImages | None
@@ -226,43 +251,8 @@ class Run:
             self.model, task, splits, train, self.parts, self.snapshots, self.config
         )
 
-    def result(
-        self, history: History, panel: bool, ood: OodImages | None, started_at: str, start: float
-    ) -> RunResult:
-        """Evaluate the net of a run that ended, and return all that came of the run.
-
-        It was started at the time ``started_at``, when perf_counter was ``start``.
-        """
-        if not isinstance(self.task, Predictor):
-            self.optimizer.release()  # its weights are kept, and it reconstructs in float32
-        history.best.restore(self.model)
-        set_strength(self.model, schedule_strength(self.config, history.tested_epoch))
-        message, drawn, trained = self.why_diverged(history), self.parts.drawn, self.step.trained
-        metrics, predictions, panel_records = ({}, {}, []) if message else self.measure(panel, ood)
-        if wrong := what_is_not_finite(metrics, predictions, self.data.noun):
-            message, metrics, predictions, panel_records = wrong, {}, {}, []
-        return RunResult(
-            config=self.config,
-            status="diverged" if message else "ok",
-            message=message,
-            metrics=metrics,
-            cost={
-                "images_per_second": len(drawn) * len(history.records) / history.train_seconds,
-                "seconds": perf_counter() - start,
-                "train_seconds": history.train_seconds,
-                "compile_seconds": trained.seconds if isinstance(trained, Compiled) else 0.0,
-                "steps": self.steps_done,
-                "train_images": len(drawn),
-                "distinct_train_images": len(np.unique(drawn)),
-                "validation_images": len(self.parts.validation),
-                "test_images": len(self.data.test_targets),
-                "last_epoch": len(history.records),
-                "tested_epoch": history.tested_epoch,
-                "peak_memory_bytes": peak_memory_bytes(self.device),
-                "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
-            },
-            where={**describe(self.device), "stacked": 1, "started_at": started_at},
-            epochs=tuple(history.records),
-            predictions=predictions,
-            panel=tuple(panel_records),
-        )
+    @property
+    def overflowed_steps(self) -> int | None:
+        """How many steps overflowed in fp16, and were skipped; None in other precisions. It waits."""
+        scale = self.optimizer.loss_scale
+        return None if scale is None else int(scale.overflows.item())

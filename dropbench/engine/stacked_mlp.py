@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 import numpy as np
@@ -20,7 +20,9 @@ from dropbench.engine.halving import halves_weights
 from dropbench.engine.members import Weights
 from dropbench.engine.optim import learning_rates
 from dropbench.engine.run import Run
-from dropbench.engine.stacked_layer import Layer
+from dropbench.engine.stacked_layer import Layer, Parameter
+from dropbench.engine.tree import Tree
+from dropbench.engine.turns import Halts, never
 from dropbench.kernels.batch import takes_images
 from dropbench.kernels.draws import NEVER, NO_DRAW, Chance, Draw
 from dropbench.kernels.stacked import Drops, drop, relu_drop, scaled
@@ -107,11 +109,18 @@ class StackedMLP:
             self._lend(slot, run)
 
     def take(self, slot: int, run: Run) -> None:
-        """Put the net of a run that begins into a slot, whose weights the run's own model has from now on."""
+        """Put the net of a run into a slot, whose weights the run's own model has from now on.
+
+        The run's optimizer is released: the stack updates the weights, and goes on with its velocities.
+        """
+        velocities = run.optimizer.state()["velocities"]
+        run.optimizer.release()
         settings = run.config.optimizer
         normalisation = cast(ImageExamples, run.train_examples).normalisation
         for layer, linear in zip(self._layers, linear_layers(run.model), strict=True):
             layer.take(slot, linear)
+        for part, velocity in zip(self._parts, velocities, strict=True):
+            part.velocity[slot] = velocity
         self._validation[slot] = run.positions(run.parts.validation)
         self._settings.momentum[slot] = settings.momentum or 0.0
         self._settings.weight_decay[slot] = settings.weight_decay
@@ -128,12 +137,28 @@ class StackedMLP:
 
     def weights(self, slot: int, run: Run) -> Weights:
         """Return a copy of a net's weights in float32, by their names in the run's own model."""
-        masters = [part.master[slot] for layer in self._layers for part in layer.parts]
-        copies = (master.detach().clone() for master in masters)
+        copies = (part.master[slot].detach().clone() for part in self._parts)
         return {
             name: copy.view(parameter.shape)
             for (name, parameter), copy in zip(run.model.named_parameters(), copies, strict=True)
         }
+
+    def optimizer_state(self, slot: int, run: Run) -> Tree:
+        """Return the state that the run's own optimizer would have; see dropbench.engine.optim.SGD.state."""
+        shapes = [parameter.shape for parameter in run.model.parameters()]
+
+        def of_slot(values: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+            return [value[slot].view(shape) for value, shape in zip(values, shapes, strict=True)]
+
+        return {
+            "velocities": of_slot(part.velocity for part in self._parts),
+            "masters": of_slot(part.master for part in self._parts) if self._half else [],
+        }
+
+    @property
+    def _parts(self) -> list[Parameter]:
+        """The weights and biases, in the order of a model's parameters."""
+        return [part for layer in self._layers for part in layer.parts]
 
     def begin_epoch(self, runs: Sequence[Run]) -> None:
         """Copy to the device the next epoch of each slot's run: its order, rates, chances and draws."""
@@ -153,12 +178,17 @@ class StackedMLP:
         for figure in (self._place, self._loss, self._wrong):
             figure.zero_()
 
-    def train_epoch(self) -> tuple[list[float], list[float]]:
-        """Do the steps of an epoch; return the mean loss and the error in percent of each slot."""
+    def train_epoch(self, halts: Halts = never) -> tuple[list[float], list[float]] | None:
+        """Do the steps of an epoch; return the mean loss and the error in percent of each slot.
+
+        It is None if ``halts`` was true before the last step, where the epoch is left.
+        """
         images = self._orders.shape[1]
         if self._lane is not None:
             self._lane.begin()
         for start in range(0, images, self._batch_size):
+            if halts():
+                return None
             size = min(self._batch_size, images - start)
             if self._graphs is None:
                 self._step(size)
@@ -176,7 +206,7 @@ class StackedMLP:
         logits = self._logits(images, training=True)
         of_images = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), reduction="none")
         losses = of_images.view(self.slots, size).mean(1)
-        parameters = [part for layer in self._layers for part in layer.parts]
+        parameters = self._parts
         gradients = torch.autograd.grad(losses.sum(), [part.used for part in parameters])
         with torch.no_grad():
             rates = self._rates.index_select(1, self._place)[:, :, None]

@@ -53,6 +53,8 @@ class Step:
             loss = self.task.loss(outputs.float(), inputs, targets)
             objective = boosting_objective(thinned.float(), outputs.float(), targets)
         objective = self.task.objective(objective, outputs.float(), targets, self.penalties.total())
+        if (scale := self.optimizer.loss_scale) is not None:
+            objective = scale.scaled(objective)
         self.optimizer.zero_grad()
         with self.optimizer.updating(learning_rate):
             objective.backward()  # type: ignore[no-untyped-call]

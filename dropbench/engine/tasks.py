@@ -159,6 +159,11 @@ def task_of(config: RunConfig, training_targets: np.ndarray) -> Task:
     ``training_targets`` ``(examples,)`` are those of its training split, not of a bootstrap of it, so that
     members of an ensemble share what a regression takes of them.
     """
-    if config.task == "regress":
-        return Regress(Scale.of(training_targets))
+    return task_with(config, Scale.of(training_targets) if config.task == "regress" else None)
+
+
+def task_with(config: RunConfig, scale: Scale | None) -> Task:
+    """Return the task of a run; a regression needs the ``scale`` of its targets, and no other has one."""
+    if scale is not None:
+        return Regress(scale)
     return Reconstruct() if config.task == "reconstruct" else Classify(config.optimizer.label_smoothing)

@@ -54,10 +54,27 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         DropbenchError: if there is no such file, or it is damaged or not one of dropbench's.
 
     """
+    return _read(path, with_tensors=True)
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """Return what was written about the tensors of a file, without reading these.
+
+    Raises:
+        DropbenchError: as read_tensors does; a file that is too short is noticed, too.
+
+    """
+    return _read(path, with_tensors=False)[1]
+
+
+def _read(path: Path, with_tensors: bool) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    tensors: dict[str, torch.Tensor] = {}
     try:
         with safetensors.safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+            if with_tensors:
+                # Copies: the tensors would be maps of the file, whoever cuts it short later.
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  # no mapping
         about = json.loads(metadata[_ABOUT])
     except OSError as error:
         raise DropbenchError(f"Cannot read {path}: {error.strerror or error}.") from error

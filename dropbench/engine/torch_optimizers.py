@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from dropbench.catalog.optimizers import ADAMW, MUON, class_of, is_captured, takes
-from dropbench.engine.optim import LARGEST_NORM, Rate, bounded_weights
+from dropbench.engine.loss_scale import LossScale
+from dropbench.engine.optim import LARGEST_NORM, Rate, bounded_weights, gradients_of
+from dropbench.engine.tree import Tree
 
 _AS_ADAMW = "match_rms_adamw"
 _FUSED_ON_CPU_ALONE = "torch.optim:Adagrad"
@@ -28,6 +30,10 @@ class TorchOptimizer:
 
     On CUDA every number of a step lies on the device, where the class can do that
     (dropbench.catalog.optimizers.is_captured).
+
+    With a ``loss_scale``, a step that overflowed changes nothing. Classes but AdamW, Adam and Muon still
+    count it among their steps if it is the first one, in which they make their state, or if the count is on
+    the host.
     """
 
     def __init__(
@@ -39,7 +45,9 @@ class TorchOptimizer:
         max_norm: float | None = None,
         clipped: Iterable[nn.Parameter] = (),
         largest_norm: float = LARGEST_NORM,
+        loss_scale: LossScale | None = None,
     ) -> None:
+        self.loss_scale = loss_scale
         self._parameters = list(model.parameters())
         self._clipped, self._largest_norm = list(clipped), largest_norm
         self._max_norm = max_norm
@@ -56,6 +64,10 @@ class TorchOptimizer:
         if name == MUON:
             name, options = ADAMW, {}
         self._rest = made(name, groups, self._parameters[0].device, options) if groups else None
+        self._skips = loss_scale is not None and is_captured(name)
+        """Whether the kernels of torch's class skip a step themselves: those of Adam and AdamW do."""
+        if self._rest is not None and self._skips:
+            self._rest.found_inf = loss_scale.overflowed  # type: ignore[attr-defined,union-attr]
 
     def zero_grad(self) -> None:
         """Set all gradients to None."""
@@ -65,8 +77,24 @@ class TorchOptimizer:
     @torch.no_grad()
     def step(self, learning_rate: Rate) -> None:
         """Update the parameters that have a gradient by one step."""
+        scale, gradients = self.loss_scale, gradients_of(self._parameters)
+        if scale is not None:
+            scale.unscale(gradients)
         if self._clipped:
             nn.utils.clip_grad_norm_(self._clipped, self._largest_norm)  # without a wait for the device
+        if scale is None:
+            self._update(learning_rate)
+            return
+        with scale.putting_back(self._put_back()):
+            # Of zeros the state that a class makes in its first step is the one that it starts from.
+            scale.silence(gradients)
+            if self._rest is not None and not self._skips:
+                scale.silence(_parameters_of(self._rest))
+            self._update(learning_rate)
+        scale.update()
+
+    def _update(self, learning_rate: Rate) -> None:
+        """Do the step of gradients that are as they should be."""
         if self._muon is not None:
             self._muon.step(learning_rate)
         if self._rest is not None:
@@ -76,10 +104,33 @@ class TorchOptimizer:
         for weight in self._bounded:
             weight.renorm_(p=2, dim=0, maxnorm=cast(float, self._max_norm))
 
+    def _put_back(self) -> list[torch.Tensor]:
+        """Return what a step changes, but for what torch's class leaves alone if it overflowed."""
+        tensors = list(self._bounded)
+        if self._muon is not None:
+            tensors += self._muon.tensors()
+        if self._rest is not None and not self._skips:
+            tensors += _changed_by(self._rest)
+        return list(dict.fromkeys(tensors))
+
     @contextmanager
     def updating(self, learning_rate: Rate) -> Iterator[None]:
         """Do nothing more: all is updated by ``step``."""
         yield
+
+    def state(self) -> Tree:
+        """Return what torch's classes keep of each parameter."""
+        return {
+            "rest": None if self._rest is None else _state_of(self._rest),
+            "muon": None if self._muon is None else self._muon.state(),
+        }
+
+    def restore(self, state: Tree) -> None:
+        """Let torch's classes go on with what they kept."""
+        if self._rest is not None:
+            _restore(self._rest, state["rest"])
+        if self._muon is not None:
+            self._muon.restore(state["muon"])
 
     def release(self) -> None:
         """Forget the gradients; the net is trained no further."""
@@ -104,6 +155,12 @@ class _Muon:
         updates = [update for _, update in self._pairs]
         self._muon = class_of(MUON)(updates, lr=1.0, weight_decay=0.0, adjust_lr_fn=_AS_ADAMW, **options)
 
+    def tensors(self) -> list[torch.Tensor]:
+        """Return what a step changes: the matrices and the moments."""
+        changed = _changed_by(self._muon)
+        updates = {update for _, update in self._pairs}
+        return [matrix for matrix, _ in self._pairs] + [each for each in changed if each not in updates]
+
     def step(self, learning_rate: Rate) -> None:
         """Update the matrices that have a gradient."""
         moving = [pair for pair in self._pairs if pair[0].grad is not None]
@@ -114,6 +171,49 @@ class _Muon:
         for matrix, update in moving:
             matrix.mul_(1 - learning_rate * self._decay).add_(update.view_as(matrix) * learning_rate)
             update.grad = None
+
+    def state(self) -> Tree:
+        """Return what torch's Muon keeps of each matrix."""
+        return _state_of(self._muon)
+
+    def restore(self, state: Tree) -> None:
+        """Let torch's Muon go on with what it kept."""
+        _restore(self._muon, state)
+
+
+def _state_of(optimizer: torch.optim.Optimizer) -> Tree:
+    """What a class of torch keeps of its parameters, in their order."""
+    return [dict(optimizer.state.get(each, {})) for each in _parameters_of(optimizer)]
+
+
+def _restore(optimizer: torch.optim.Optimizer, state: Tree) -> None:
+    """Let a class of torch go on with what it kept.
+
+    Its own load_state_dict would take the memory format of what was read, which is not always the parameter's
+    as its fused steps need it, and move to the device what some classes keep on the host.
+    """
+    for parameter, kept in zip(_parameters_of(optimizer), state, strict=True):
+        if kept:
+            optimizer.state[parameter] = {name: _laid_out(value, parameter) for name, value in kept.items()}
+
+
+def _laid_out(value: Tree, parameter: torch.Tensor) -> Tree:
+    if isinstance(value, torch.Tensor) and value.ndim and value.shape == parameter.shape:
+        return torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
+    return value
+
+
+def _parameters_of(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    return [each for group in optimizer.param_groups for each in group["params"]]
+
+
+def _changed_by(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    """The parameters of an optimizer, and its state on their device."""
+    parameters = _parameters_of(optimizer)
+    of_state = [value for each in parameters for value in optimizer.state.get(each, {}).values()]
+    device = parameters[0].device
+    state = [each for each in of_state if isinstance(each, torch.Tensor) and each.device == device]
+    return [*parameters, *state]
 
 
 def _inner_matrices(model: nn.Module) -> list[nn.Parameter]:

@@ -5,13 +5,33 @@ time, and one that waits for its own figures does not keep the others from their
 """
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
+from time import monotonic
 from typing import Protocol, TypeVar
 
 Result = TypeVar("Result")
 Turns = Generator[None, None, Result]
 Take = Callable[[bool], Turns[Result] | None]
 """Takes the next work, or None if there is none now; the argument tells whether it may wait for one."""
+Halts = Callable[[], bool]
+"""Tells between two turns whether what is in progress is to stop there."""
+
+
+def never() -> bool:
+    """Return False: nothing is to stop before its end."""
+    return False
+
+
+def late(halts: Halts, seconds: float) -> Halts:
+    """Return what is true so many seconds after ``halts`` was seen to be true."""
+    since: list[float] = []
+
+    def is_late() -> bool:
+        if not since and halts():
+            since.append(monotonic())
+        return bool(since) and monotonic() - since[0] >= seconds
+
+    return is_late
 
 
 def to_its_end(work: Turns[Result]) -> Result:
@@ -23,29 +43,38 @@ def to_its_end(work: Turns[Result]) -> Result:
             return end.value  # type: ignore[no-any-return]  # the generator's result
 
 
-def side_by_side(take: Take[Result], abreast: int) -> Iterator[Result]:
+def until_halted(work: Turns[Result], halts: Halts) -> Result | None:
+    """Do the turns of a work; return its result, or None if it was to halt before, and was closed."""
+    works = iter([work])
+    return next(side_by_side(lambda may_wait: next(works, None), 1, halts), None)
+
+
+def side_by_side(take: Take[Result], abreast: int, halts: Halts = never) -> Iterator[Result]:
     """Do up to ``abreast`` works at a time, a turn of each in turn; yield their results as they end.
 
     A work is taken when there is room for it, and ``take`` is told whether it may wait for one: only where
-    none is in progress. If it returns None then, all is done. Closing the iterator closes the works in
-    progress.
+    none is in progress. If it returns None then, all is done. Once ``halts`` is true no turn is begun any
+    more. The iterator then ends, and at its end, or when it is closed, it closes the works in progress.
     """
     going: list[Turns[Result]] = []
     try:
         while True:
-            while len(going) < abreast and (work := take(not going)) is not None:
+            while len(going) < abreast and not halts() and (work := take(not going)) is not None:
                 going.append(work)
             if not going:
                 return
             for work in list(going):
+                if halts():
+                    return
                 try:
                     next(work)
                 except StopIteration as end:
                     going.remove(work)
                     yield end.value
     finally:
-        for work in going:
-            work.close()
+        with ExitStack() as closing:  # each is closed, whatever another one raises
+            for work in going:
+                closing.callback(work.close)
 
 
 class Lent(Protocol):

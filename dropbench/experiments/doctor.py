@@ -232,7 +232,10 @@ def _training(device_name: str, precision_name: str, data_dir: Path | None) -> I
     device = resolve_device(device_name)
     yield Finding("device", f"{device.type} ({describe(device)['device_name']})")
     best = resolve_precision("auto", device)
-    needed = "compute capability 8.0 or more" if device.type == "cuda" else "AMX or AVX512-BF16"
+    gpu = device.type == "cuda"
+    needed = (
+        f"compute capability {'8.0' if best != 'fp32' else '7.0'} or more" if gpu else "AMX or AVX512-BF16"
+    )
     why = f"auto takes {best}, since the hardware {'has' if best == 'bf16' else 'lacks'} {needed}"
     try:
         precision = resolve_precision(precision_name, device)
@@ -241,9 +244,9 @@ def _training(device_name: str, precision_name: str, data_dir: Path | None) -> I
             raise
         yield Finding("precision", error.message, "problem", "Use `precision=auto`.")
         return
-    emulated = precision == "bf16" and best != "bf16"
-    mend = "Use `precision=auto`: fp32 is faster here." if emulated else ""
-    yield Finding("precision", f"{precision}; {why}", "ok" if best == "bf16" else "note", mend)
+    fast = {"bf16": best == "bf16", "fp16": gpu and best != "fp32"}.get(precision, True)
+    mend = "" if fast else f"Use `precision=auto`: {best} is faster here."
+    yield Finding("precision", f"{precision}; {why}", "ok" if fast and best != "fp32" else "note", mend)
     by_kernels, value = how_done(device)
     yield Finding("kernels", value[:LONGEST], "ok" if by_kernels else "note")
     data = prepare("mnist5k", data_dir)

@@ -32,7 +32,7 @@ class DropoutCalls(TorchFunctionMode):
     ) -> Any:
         """Call the function, and note the call."""
         name = getattr(func, "__name__", "").rstrip("_")
-        if name in _PARAMETERS or name.endswith("dropout"):
+        if name in _PARAMETERS or "dropout" in name:  # also of maps: dropout2d, feature_dropout
             told = dict(zip(_PARAMETERS.get(name, _OF_DROPOUT), args, strict=False)) | (kwargs or {})
             p = told.get("dropout_p", told.get("p", 0.0))
             if p and told.get("training", told.get("train", True)):

@@ -1,33 +1,36 @@
-"""The trial of a net of the user's own on two examples, before the first run: faults are told at once."""
+"""The trial of a foreign net on two examples, before the first run: faults are told at once."""
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+import random
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from torch import nn
 
 from dropbench.catalog import user_code
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.split import largest_train_size
-from dropbench.dropout.control import set_streams, set_strength, tapped
-from dropbench.dropout.layer import DropoutLayer
-from dropbench.engine.inputs import white_of
+from dropbench.dropout.control import set_strength
 from dropbench.engine.panel import hidden_sites
 from dropbench.errors import UsageError
 from dropbench.experiments.dropout_calls import DropoutCalls
+from dropbench.experiments.tried_net import TriedNet, hint_for
 from dropbench.models.build import make_module
-from dropbench.models.gaussian import GaussianNet
+from dropbench.run.blocks.dropout import PROBABILITIES
 from dropbench.run.config import RunConfig
 from dropbench.run.telling import counted, listed
 
 _log = logging.getLogger(__name__)
-_EXAMPLES = 2
+MOST_TRIED = 100_000_000
+"""Parameters of a library's net that is tried: with their gradients they take 0.8 GB."""
 
 
 def try_nets(configs: Collection[RunConfig], data: DataSet, panel: bool = False) -> None:
-    """Try each of the user's own nets among these runs on the CPU; log warnings of what a net may not mean.
+    """Try each net among these runs that is the user's own or a library's; log what a net may not mean.
 
+    It is tried on the CPU. A library's net of more than MOST_TRIED parameters is left out, which is logged.
     Nothing is drawn from torch's default generators, nor from the streams of a run.
 
     Raises:
@@ -35,26 +38,30 @@ def try_nets(configs: Collection[RunConfig], data: DataSet, panel: bool = False)
             a last batch of one want more of it.
 
     """
-    own = [config for config in configs if user_code.is_user_code(config.model.name)]
+    foreign = list(_to_try(configs, data))
     nets: dict[Any, RunConfig] = {}
-    for config in own:
+    for config in foreign:
         nets.setdefault((config.model, config.data.pixels, config.task), config)
     for config in nets.values():
         with torch.random.fork_rng(devices=[]):
             _try_without_dropout(_without_dropout(config), data, panel)
-    for config in _with_dropout(own):
+    for config in _with_dropout(foreign):
         with torch.random.fork_rng(devices=[]):
             _try_dropout(config, data)
-    _try_last_batches(own, data)
+    _try_last_batches(foreign, data)
 
 
 def _try_without_dropout(config: RunConfig, data: DataSet, panel: bool) -> None:
-    name, net = config.model.name, _Net(config, data)
-    if panel:
-        hidden_sites(net.model)
+    name, net = config.model.name, TriedNet(config, data)
+    if user_code.is_user_code(name):
+        _refuse_common(name, net.model, make_module(data.input_shape, data.outputs, config))
+    measured = hidden_sites(net.model) if panel else []
     for parameter, values in [*net.model.named_parameters(), *net.model.named_buffers()]:
         if values.is_floating_point() and not values.isfinite().all():
-            raise UsageError(f"The model {name} starts with values in {parameter} that are not finite.")
+            raise UsageError(
+                f"The model {name} starts with values in {parameter} that are not finite.",
+                hint_for(name, "Look at how it is initialised."),
+            )
     net.model.eval()
     calls = DropoutCalls()
     with torch.no_grad(), calls:
@@ -62,31 +69,66 @@ def _try_without_dropout(config: RunConfig, data: DataSet, panel: bool) -> None:
     net.outputs(1)
     if not outputs.isfinite().all():
         raise UsageError(
-            f"The model {name} puts out values that are not finite before it has learned anything."
+            f"The model {name} puts out values that are not finite before it has learned anything.",
+            hint_for(name, "Look for a logarithm, a root or a division in forward."),
         )
     if calls.found or not torch.equal(outputs, again):
         raise UsageError(
             f"The model {name} is random in evaluation: {listed(calls.found) or 'two passes differ'}.",
-            "Make a torch.nn.Dropout in __init__, or give the function training=self.training.",
+            hint_for(
+                name, "Make a torch.nn.Dropout in __init__, or give the function training=self.training."
+            ),
         )
     _warn_of_probabilities(name, outputs)
-    calls, before = DropoutCalls(), torch.get_rng_state()
+    calls, before = DropoutCalls(), _generators()
     with calls:
         outputs, arrived = net.pass_in_training()
-    if panel:
-        _refuse_shared(name, arrived, "The panel")
+    _refuse_shared(
+        name, {site: arrived[site] for site in arrived if net.sites[site] in measured}, "The panel"
+    )
     if calls.found:
+        mend = "" if user_code.library_of(name) else "; a torch.nn.Dropout made in __init__ is a site"
         _log.warning(
             f"The model {name} drops in every run, also in those without dropout: {listed(calls.found)}. "
-            "No `p` reaches that; a torch.nn.Dropout made in __init__ is a site."
+            f"No `p` reaches that{mend}."
         )
-    elif not torch.equal(before, torch.get_rng_state()):
+    elif before != _generators():
         _log.warning(f"The model {name} draws random numbers in training, also in runs without dropout.")
     net.check_gradients(outputs)
+    net.check_second_step()
+
+
+def _refuse_common(name: str, model: nn.Module, other: nn.Module) -> None:
+    """Raise UsageError if two nets of a factory have in common what training changes."""
+    changed = {id(each) for each in _changed_by_training(model).values()}
+    common = [place for place, each in _changed_by_training(other).items() if id(each) in changed]
+    if common:
+        raise UsageError(
+            f"Every run would go on with the {listed(sorted(common))} that another run has trained: the nets "
+            f"that {name} makes have them in common.",
+            "Make them in the factory, or put copy.deepcopy of them into the net.",
+        )
+
+
+def _changed_by_training(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The parameters that are trained, and the statistics of batch-norm, by their names."""
+    trained: dict[str, torch.Tensor] = {
+        name: each for name, each in model.named_parameters() if each.requires_grad
+    }
+    for place, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._NormBase):
+            trained |= {f"{place}.{name}": each for name, each in module.named_buffers()}
+    return trained
+
+
+def _generators() -> tuple[Any, ...]:
+    """The states of the generators that a net may draw from: torch's, numpy's and Python's."""
+    _, keys, position, *_ = np.random.get_state()  # which nets use
+    return torch.get_rng_state().numpy().tobytes(), np.asarray(keys).tobytes(), position, random.getstate()
 
 
 def _try_dropout(config: RunConfig, data: DataSet) -> None:
-    name, net = config.model.name, _Net(config, data)
+    name, net = config.model.name, TriedNet(config, data)
     set_strength(net.model, 1.0)
     _, arrived = net.pass_in_training()
     drops = {site: layer for site, layer in net.sites.items() if layer.p_drop}
@@ -94,10 +136,18 @@ def _try_dropout(config: RunConfig, data: DataSet) -> None:
     if len(unused) == len(drops):
         raise UsageError(
             f"The model {name} never uses its dropout {listed(unused)}.",
-            "Call it in forward, in training.",
+            hint_for(name, "Call it in forward, in training."),
         )
     if unused:
         _log.warning(f"The model {name} never uses its dropout {listed(unused)}.")
+    still = [site for site, layer in drops.items() if not layer.training]
+    in_eval = (
+        f"The model {name} is trained with its dropout {listed(still)} in eval mode, where it does nothing."
+    )
+    if len(still) == len(drops):
+        raise UsageError(in_eval, "Let its method train put it into training mode.")
+    if still:
+        _log.warning(in_eval)
     if config.dropout.thinned:
         _refuse_shared(name, arrived, "A thinned net")
     inside = [site.rpartition(".")[0] for site, layer in drops.items() if layer.within]
@@ -112,7 +162,7 @@ def _refuse_shared(name: str, arrived: Mapping[str, int], what: str) -> None:
     if shared := [site for site, count in arrived.items() if count > 1]:
         raise UsageError(
             f"The model {name} uses its dropout {listed(shared)} at several places.",
-            f"{what} needs a layer for each: make several in __init__.",
+            hint_for(name, f"{what} needs a layer for each: make several in __init__."),
         )
 
 
@@ -125,7 +175,7 @@ def _try_last_batches(configs: Iterable[RunConfig], data: DataSet) -> None:
             continue
         tried.add(config.model)
         with torch.random.fork_rng(devices=[]):
-            net = _Net(_without_dropout(config), data)
+            net = TriedNet(_without_dropout(config), data)
             net.model.train()
             try:
                 net.outputs(1)
@@ -151,78 +201,25 @@ def _drawn(config: RunConfig, data: DataSet) -> int:
     return config.data.train_size or largest_train_size(len(data.train_targets), data.validation)
 
 
-class _Net:
-    """A net on the CPU as a run has it, whose dropout is off, and normal inputs."""
+def _to_try(configs: Iterable[RunConfig], data: DataSet) -> Iterable[RunConfig]:
+    """The configs whose nets are neither dropbench's own nor larger than MOST_TRIED."""
+    weights: dict[Any, int] = {}
+    for config in configs:
+        if user_code.is_user_code(config.model.name):
+            yield config
+        elif user_code.library_of(config.model.name):
+            if config.model not in weights:
+                weights[config.model] = _weights(config, data)
+                if weights[config.model] > MOST_TRIED:
+                    _log.info(f"The net {config.model.name} is too large to be tried on two examples first.")
+            if weights[config.model] <= MOST_TRIED:
+                yield config
 
-    def __init__(self, config: RunConfig, data: DataSet) -> None:
-        self.name, self._classes = config.model.name, data.outputs
-        self.model = make_module(data.input_shape, data.outputs, config)
-        self.model.to(memory_format=torch.channels_last)
-        set_streams(self.model, "mask", 0, 0)
-        set_strength(self.model, 0.0)
-        modules = self.model.named_modules()
-        self.sites = {name: each for name, each in modules if isinstance(each, DropoutLayer)}
-        """The dropout layers by their names."""
-        shape, generator = (_EXAMPLES, *data.input_shape), torch.Generator().manual_seed(0)
-        draw = torch.rand if white_of(data, config) else torch.randn
-        self._inputs = draw(shape, generator=generator)
 
-    def outputs(self, examples: int = _EXAMPLES) -> torch.Tensor:
-        """Return what the net makes of the first examples, ``(examples, outputs)``.
-
-        Raises:
-            UsageError: if it raises, or makes something else of them.
-
-        """
-        inputs = self._inputs[:examples]
-        net = self.model.net if isinstance(self.model, GaussianNet) else self.model
-        outputs: Any = user_code.called(self.name, net, f"inputs {tuple(inputs.shape)}", inputs)
-        wanted = (examples, self._classes)
-        of_one = isinstance(self.model, GaussianNet) and isinstance(outputs, torch.Tensor)
-        if of_one and outputs.ndim and outputs.numel() == examples == len(outputs):
-            outputs = outputs.reshape(wanted)
-        if not isinstance(outputs, torch.Tensor) or outputs.shape != wanted:
-            is_tensor = isinstance(outputs, torch.Tensor)
-            found = f"outputs {tuple(outputs.shape)}" if is_tensor else f"a {type(outputs).__name__}"
-            raise UsageError(
-                f"The model {self.name} makes {found} of inputs {tuple(inputs.shape)}"
-                f"{' in training' if self.model.training else ''}; a tensor {wanted} is wanted, a number for "
-                f"each {'example' if of_one else 'class'}.",
-                "Its factory is told how many: give them to the last layer." if is_tensor else "",
-            )
-        return outputs
-
-    def pass_in_training(self) -> tuple[torch.Tensor, Counter[str]]:
-        """Return the outputs in train mode, and how often units arrive at each dropout layer, by its name."""
-        arrived: Counter[str] = Counter()
-
-        def counts(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
-            def count(units: torch.Tensor) -> torch.Tensor:
-                arrived[name] += 1
-                return units
-
-            return count
-
-        self.model.train()
-        with tapped({layer: counts(name) for name, layer in self.sites.items() if not layer.within}):
-            return self.outputs(), arrived
-
-    def check_gradients(self, outputs: torch.Tensor) -> None:
-        """Warn of parameters that the outputs do not depend on; raise UsageError if they depend on none."""
-        if not outputs.requires_grad:
-            raise UsageError(
-                f"The outputs of the model {self.name} depend on no parameter that can be trained.",
-                "Parts of a net are attributes of its module, or in a torch.nn.ModuleList.",
-            )
-        net = self.model.net if isinstance(self.model, GaussianNet) else self.model
-        weights = torch.linspace(0.5, 1.5, outputs.numel()).view_as(outputs)
-        (outputs * weights).sum().backward()  # type: ignore[no-untyped-call]
-        own = [name for name, each in net.named_parameters() if each.requires_grad and each.grad is None]
-        if own:
-            _log.warning(
-                f"No gradient reaches {counted(len(own), 'parameter')} of the model {self.name}, so training "
-                f"changes nothing there: {listed(sorted(own))}."
-            )
+def _weights(config: RunConfig, data: DataSet) -> int:
+    with torch.device("meta"):  # shapes only, without memory or time
+        net = make_module(data.input_shape, data.outputs, config)
+    return sum(parameter.numel() for parameter in net.parameters())
 
 
 def _warn_of_probabilities(name: str, outputs: torch.Tensor) -> None:
@@ -240,7 +237,7 @@ def _warn_of_probabilities(name: str, outputs: torch.Tensor) -> None:
 
 
 def _without_dropout(config: RunConfig) -> RunConfig:
-    return config.replace(p_drop=0.0, p_drop_input=0.0, p_drop_conv=0.0)
+    return config.replace(**dict.fromkeys(PROBABILITIES.values(), 0.0))
 
 
 def _with_dropout(configs: Iterable[RunConfig]) -> Iterable[RunConfig]:
@@ -249,7 +246,7 @@ def _with_dropout(configs: Iterable[RunConfig]) -> Iterable[RunConfig]:
     for config in configs:
         if not config.without_dropout:
             dropout = config.dropout
-            sites = tuple(map(bool, (dropout.p_drop, dropout.p_drop_input, dropout.p_drop_conv)))
+            sites = tuple(bool(dropout.p_at(site)) for site in PROBABILITIES)
             kind = (dropout.variant, dropout.convention, dropout.thinned)
             found.setdefault((config.model, config.data.pixels, config.task, kind, sites), config)
     return found.values()

@@ -4,10 +4,12 @@ import contextlib
 import functools
 import itertools
 import logging
+import math
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from types import MappingProxyType
 
 import torch
 
@@ -16,43 +18,32 @@ from dropbench.catalog.user_code import is_user_code, library_of, source_key
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.repeated import warn_of_repeated_images
 from dropbench.datasets.split import split
+from dropbench.engine.checkpoint import Checkpoints
 from dropbench.engine.device import resolve_device, resolve_precision
 from dropbench.engine.inputs import white_of
 from dropbench.engine.panel import hidden_sites
 from dropbench.engine.penalties import check_compiles
-from dropbench.errors import UsageError
+from dropbench.errors import TimeLimitError, UsageError
+from dropbench.experiments.agenda import make_agenda
 from dropbench.experiments.fits import check_fits, check_library_net
+from dropbench.experiments.keep import keep
 from dropbench.experiments.trial import try_nets
+from dropbench.experiments.watching import Watcher
 from dropbench.models.build import make_module
-from dropbench.results import predictions
+from dropbench.results import checkpoints, predictions
 from dropbench.results.read import with_panel
 from dropbench.results.store import Store
+from dropbench.run import telling
 from dropbench.run.blocks.dropout import PROBABILITIES
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import AUTOMATIC, CAREFUL, Machine, Policy
-from dropbench.run.result import EpochRecord, RunResult, kept_arrays
+from dropbench.run.result import RunResult, kept_arrays
 from dropbench.runners.base import NO_EXTRAS, Extras
 from dropbench.runners.choose import choose_runner
 from dropbench.runners.sharing import Workload
 from dropbench.runners.stacked import with_stacks
 
 _log = logging.getLogger(__name__)
-
-
-class Watcher(Protocol):
-    """Follows a set of runs as they are carried out; the progress display is a watcher."""
-
-    def planned(self, agenda: "Agenda", jobs: int) -> None:
-        """Take note of the agenda, which ``jobs`` workers are about to carry out; 0 if nothing is to do."""
-
-    def progress(self, worker: int, config: RunConfig, record: EpochRecord | None) -> None:
-        """Take note that a worker started a run (``record`` is None) or ended an epoch of it."""
-
-    def finished(self, result: RunResult) -> None:
-        """Take note of a run that ended and is on disk."""
-
-    def wants_to_stop(self) -> bool:
-        """Whether no further run is to be started."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +55,13 @@ class Workbench:
     precision: str
     machine: Machine = AUTOMATIC
     extras: Extras = NO_EXTRAS
+    deadline: float = math.inf
+    """When the runs are to halt, by time.monotonic."""
 
     @classmethod
-    def set_up(cls, data: DataSet, machine: Machine, panel: bool = False) -> "Workbench":
+    def set_up(
+        cls, data: DataSet, machine: Machine, panel: bool = False, deadline: float = math.inf
+    ) -> "Workbench":
         """Build the workbench of a data set, with device and precision resolved.
 
         A warning is logged if test images are training images as well.
@@ -80,7 +75,8 @@ class Workbench:
         precision = resolve_precision(machine.precision, device, data.task)
         data.check_classes()
         warn_of_repeated_images(data)
-        return cls(data, device, precision, machine, Extras(machine.compile, panel, graph=machine.graph))
+        extras = Extras(machine.compile, panel, graph=machine.graph)
+        return cls(data, device, precision, machine, extras, deadline)
 
     def bind(self, configs: Iterable[RunConfig]) -> list[RunConfig]:
         """Set the data, the precision and the digests of the user's own code in every config.
@@ -118,6 +114,16 @@ class Workbench:
                 hidden_sites(model)
         try_nets(bound, data, self.extras.panel)
         return bound
+
+    def extras_into(self, folder: Path) -> Extras:
+        """Return the options of runs whose results, and states meanwhile, go into a folder."""
+        if not self.machine.checkpoint:
+            return self.extras
+        return replace(self.extras, checkpoints=Checkpoints(folder.absolute(), self.machine.checkpoint_every))
+
+    def workload(self, configs: Iterable[RunConfig]) -> Workload:
+        """Return the workload of runs on these data."""
+        return Workload.of(configs, self.data, self.extras.graph and not self.extras.compiled)
 
     def keeps(self, folder: Path, with_predictions: bool = False) -> Callable[[RunConfig], bool]:
         """Return a predicate: whether ``folder`` has everything this bench keeps of a run beside its row.
@@ -185,52 +191,14 @@ class Outcome:
     failed: list[RunResult] = field(default_factory=list)
 
     @property
+    def ended(self) -> int:
+        """The number of runs that ended, now or before."""
+        return len(self.skipped) + len(self.left) + len(self.ok) + len(self.unsuccessful)
+
+    @property
     def unsuccessful(self) -> list[RunResult]:
         """The runs carried out now that gave no metrics."""
         return [*self.diverged, *self.failed]
-
-
-@dataclass(frozen=True)
-class Agenda:
-    """A set of runs, sorted into those to do and those that ended before.
-
-    - ``todo``: to be carried out.
-    - ``done``: ended well before.
-    - ``left``: diverged or failed before, and are not retried.
-    - ``lacking``: the part of ``todo`` that ended well before, but without everything that is to be kept now.
-    """
-
-    todo: list[RunConfig] = field(default_factory=list)
-    done: list[RunConfig] = field(default_factory=list)
-    left: list[RunConfig] = field(default_factory=list)
-    lacking: list[RunConfig] = field(default_factory=list)
-
-    @property
-    def before(self) -> int:
-        """The number of runs that ended before and are not repeated."""
-        return len(self.done) + len(self.left)
-
-
-def make_agenda(
-    configs: Iterable[RunConfig],
-    ended: Mapping[str, str],
-    policy: Policy,
-    is_complete: Callable[[RunConfig], bool] = lambda config: True,
-) -> Agenda:
-    """Sort ``configs``, without duplicates, into an agenda.
-
-    ``ended`` maps the run_id of each run that ended before to its status. ``is_complete`` tells whether a run
-    that ended well has everything that is to be kept now; Workbench.keeps returns such a predicate.
-    """
-    agenda = Agenda()
-    for run_id, config in {config.run_id: config for config in configs}.items():
-        status = ended.get(run_id)
-        if status == "ok" and not is_complete(config):
-            agenda.lacking.append(config)
-            status = None
-        to_do = policy.force or status is None or (policy.retry_failed and status != "ok")
-        (agenda.todo if to_do else agenda.done if status == "ok" else agenda.left).append(config)
-    return agenda
 
 
 def carry_out(
@@ -240,43 +208,65 @@ def carry_out(
     watcher: Watcher,
     policy: Policy = CAREFUL,
     with_predictions: bool = False,
+    nets: Mapping[str, Path] = MappingProxyType({}),
 ) -> Outcome:
     """Carry out the (bound) runs that have not ended before, and write each to disk as soon as it ends.
 
     ``with_predictions`` keeps the arrays of kept_arrays, too. A run that ended well before is repeated if it
     lacks one of these, or the panel where the bench asks for it; ``policy`` says which others are repeated.
-    When the watcher wants to stop, no further run is started, and those in progress are finished.
+    ``nets`` has the files, by run_id, that nets are written into once their runs are recorded.
+    When the watcher wants to stop, no further run is started, and those in progress are finished. When it
+    wants to halt, or the bench's deadline has come, those stop too.
 
     Raises:
         DropbenchError: if a result cannot be written; results written before stay on disk.
+        TimeLimitError: if the deadline came before all runs were done.
         KeyboardInterrupt: if the watcher wanted to stop before all runs were done.
 
     """
     agenda = make_agenda(configs, store.ended(), policy, bench.keeps(store.folder, with_predictions))
     outcome = Outcome(skipped=agenda.done, left=agenda.left)
+    on_disk = {config.run_id for config in (*agenda.done, *agenda.left)}
+    for run_id in on_disk & checkpoints.run_ids(store.folder):
+        checkpoints.remove(store.folder, run_id)
     if not agenda.todo:
         watcher.planned(agenda, 0)
         return outcome
     # Of all configs, so that a resumed command has the same number of threads, too.
-    workload = Workload.of(configs, bench.data, bench.extras.graph and not bench.extras.compiled)
+    workload = bench.workload(configs)
+    extras = replace(bench.extras_into(store.folder), nets=frozenset(nets))
     machine = _machine_for(configs, bench.machine)
     if machine != bench.machine and len(agenda.todo) > 1:
         _log.warning(
             "What is defined in this session has its runs in this process, one after another. Of a file, "
             "which other processes import, several go on at a time."
         )
-    runner = choose_runner(len(agenda.todo) + agenda.before, bench.device, machine, bench.extras, workload)
-    runner, todo = with_stacks(runner, agenda.todo, configs, bench.data, bench.device, machine, bench.extras)
+    runner = choose_runner(len(agenda.todo) + agenda.before, bench.device, machine, extras, workload)
+    runner, todo = with_stacks(runner, agenda.todo, configs, bench.data, bench.device, machine, extras)
     watcher.planned(agenda, min(runner.jobs, len(todo)))
+    places = extras.checkpoints
+    if places is not None and (going_on := places.going_on(agenda.todo, bench.device)):
+        _log.info(telling.going_on(len(going_on)))
     lists = {"ok": outcome.ok, "diverged": outcome.diverged, "failed": outcome.failed}
-    wanted = itertools.takewhile(lambda config: not watcher.wants_to_stop(), todo)
-    with contextlib.closing(runner.run(wanted, watcher.progress)) as results:
-        for result in results:
-            store.append(result, with_predictions, again=policy.force)
+
+    def halts() -> bool:
+        return watcher.wants_to_halt() or time.monotonic() >= bench.deadline
+
+    wanted = itertools.takewhile(lambda config: not (watcher.wants_to_stop() or halts()), todo)
+    with contextlib.closing(runner.run(wanted, watcher.progress, halts)) as results:
+        for found in results:
+            store.append(found, with_predictions, again=policy.force)
+            if found.net is not None:
+                keep(nets[found.config.run_id], found.config.run_id, found.net)
+            result = replace(found, net=None)  # nets of many runs would fill the memory
             lists[result.status].append(result)
             watcher.finished(result)
             if policy.fail_fast and result.status == "failed":
                 return outcome
-    if len(outcome.ok) + len(outcome.unsuccessful) < len(agenda.todo):
-        raise KeyboardInterrupt
+    ended = len(outcome.ok) + len(outcome.unsuccessful)
+    if ended < len(agenda.todo):
+        if watcher.wants_to_stop() or watcher.wants_to_halt():
+            raise KeyboardInterrupt
+        runs, before = len(agenda.todo) + agenda.before, agenda.before
+        raise TimeLimitError.after(machine.time_limit, telling.so_far(runs, before + ended))
     return outcome

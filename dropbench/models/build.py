@@ -8,13 +8,14 @@ import torch
 from torch import nn
 
 from dropbench.catalog import user_code
-from dropbench.catalog.models import RECIPES, InputShape
+from dropbench.catalog.models import RECIPES, InputShape, recipe_of
 from dropbench.dropout.control import schedule_strength
 from dropbench.dropout.stream import Stream
 from dropbench.models.gaussian import GaussianNet
 from dropbench.models.initialise import correct, initialise
 from dropbench.models.lazy import materialise
 from dropbench.models.library import make_net
+from dropbench.models.narrow import spare_narrow_maps
 from dropbench.models.sites import check_sites, place_sites
 from dropbench.run.blocks.model import CORRECTED, TORCH
 from dropbench.run.config import RunConfig
@@ -27,8 +28,9 @@ def make_module(input_shape: InputShape, classes: int, config: RunConfig) -> nn.
     """Return the model of ``config`` with torch's own initialisation, drawn from the run's stream.
 
     In a model of the user's own, torch's dropout layers become sites (dropbench.models.sites), and lazy
-    parameters get their shapes. For a regression, whose ``classes`` are 1, the model is the net within a
-    GaussianNet.
+    parameters get their shapes. In bfloat16, models that are not dropbench's have no stride longer than a map
+    is wide (dropbench.models.narrow). For a regression, whose ``classes`` are 1, the model is the net within
+    a GaussianNet.
 
     Raises:
         UsageError: if the model cannot take images of ``input_shape`` ``(channels, height, width)``, or if it
@@ -46,16 +48,22 @@ def make_module(input_shape: InputShape, classes: int, config: RunConfig) -> nn.
             module_name, _, attribute = RECIPES[config.model.name].factory.partition(":")
             factory = cast(ModelFactory, getattr(import_module(module_name), attribute))
             model = factory(input_shape, classes, config)
+    if config.optimizer.precision == "bf16" and not recipe_of(config.model.name).factory:
+        spare_narrow_maps(model)
     return GaussianNet(model) if config.task == "regress" else model
 
 
 def _own_model(input_shape: InputShape, classes: int, config: RunConfig) -> nn.Module:
-    hint = "A model of your own is called as factory((channels, height, width), classes, config)."
+    names = "(channels, height, width), classes" if len(input_shape) > 1 else "(columns,), outputs"
+    hint = f"A model of your own is called as factory({names}, config): here {input_shape} and {classes}."
     factory = user_code.load(config.model.name)
     model = user_code.make(config.model.name, nn.Module, hint, factory, input_shape, classes, config)
     materialise(model, input_shape, config.model.name)
     place_sites(model, config)
-    where = 'Put torch.nn.Dropout or make_dropout(config, "input") where units are to be dropped.'
+    where = (
+        "Sites of `p_drop` are its Dropout layers, and those of `p_drop_conv` its Dropout2d layers; "
+        'for `p_drop_input` it has a make_dropout(config, "input").'
+    )
     check_sites(model, config, where)
     return model
 

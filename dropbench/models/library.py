@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from dropbench.catalog.models import InputShape
+from dropbench.dropout.control import set_strength
 from dropbench.dropout.layer import DropoutLayer
 from dropbench.dropout.registry import make_dropout
 from dropbench.dropout.residual import StochasticDepth
@@ -17,6 +18,12 @@ from dropbench.run.config import RunConfig
 
 _STOCHASTIC_DEPTH = {"StochasticDepth": "p", "DropPath": "drop_prob"}
 """torchvision's and timm's modules for it, with the attribute that has the probability."""
+
+_END_OF_BRANCH = {
+    "torchvision.models.resnet.BasicBlock": "bn2",
+    "torchvision.models.resnet.Bottleneck": "bn3",
+}
+"""The last layer of a residual branch, by the blocks of torchvision that have no stochastic depth."""
 
 
 class Headed(nn.Module):
@@ -39,8 +46,8 @@ def make_net(input_shape: InputShape, outputs: int, config: RunConfig) -> nn.Mod
 
     Its Dropout layers are hidden sites, its Dropout2d layers conv sites. Where it has stochastic depth, this
     is the site ``residual``: the layer with the largest probability gets that of ``config``, each other its
-    share of it. The input of its classifier is the site ``head``. On the device ``meta`` it has no weights,
-    so that none are loaded.
+    share of it. torchvision's ResNets, which have none, get it as Huang et al. (2016) have it. The input of
+    its classifier is the site ``head``. On the device ``meta`` it has no weights, so that none are loaded.
 
     Raises:
         UsageError: if there is no such net, if it cannot take inputs of ``input_shape`` ``(channels, height,
@@ -61,6 +68,7 @@ def make_net(input_shape: InputShape, outputs: int, config: RunConfig) -> nn.Mod
     _use_modules_for_attention(model)
     place_sites(model, config)
     _replace_stochastic_depth(model, config)
+    _add_stochastic_depth(model, config)
     layer = model.get_submodule(classifier)
     put(model, classifier, Headed(make_dropout(config, "head", before=layer), layer))
     check_sites(
@@ -85,9 +93,45 @@ def _replace_stochastic_depth(model: nn.Module, config: RunConfig) -> None:
     largest = max(found.values(), default=0.0)
     for name, own in found.items():
         share = own / largest if largest else 0.0
-        site = StochasticDepth(config.dropout.p_drop_residual * share, config.dropout.convention)
-        site.site = "residual"
-        put(model, name, site)
+        put(model, name, _stochastic_depth(config.dropout.p_drop_residual * share, config))
+
+
+def _add_stochastic_depth(model: nn.Module, config: RunConfig) -> None:
+    """Put stochastic depth at the end of the branches of torchvision's ResNets, if ``config`` wants it.
+
+    Of L blocks, block l leaves out its branch with l/L times the probability of ``config``.
+    """
+    largest = config.dropout.p_drop_residual
+    if not largest:  # the sites that there are decide about the masks of the head: see set_streams
+        return
+    ends = [
+        f"{name}.{end}"
+        for name, module in model.named_modules()
+        if (end := _END_OF_BRANCH.get(f"{type(module).__module__}.{type(module).__name__}"))
+    ]
+    for number, end in enumerate(ends, start=1):
+        _end_with(model.get_submodule(end), _stochastic_depth(largest * number / len(ends), config))
+
+
+def _end_with(layer: nn.Module, site: StochasticDepth) -> None:
+    """Let ``site``, which becomes a submodule, take what ``layer`` puts out; the layer keeps its name."""
+    layer.add_module("stochastic_depth", site)
+    layer.__class__ = _ended(type(layer))
+
+
+def _ended(kind: type[nn.Module]) -> type[nn.Module]:
+    class Ended(kind):  # type: ignore[misc,valid-type]
+        def forward(self, units: torch.Tensor) -> torch.Tensor:
+            return cast(torch.Tensor, self.stochastic_depth(super().forward(units)))
+
+    Ended.__name__, Ended.__qualname__ = kind.__name__, kind.__qualname__
+    return cast(type[nn.Module], Ended)
+
+
+def _stochastic_depth(p_drop: float, config: RunConfig) -> StochasticDepth:
+    site = StochasticDepth(p_drop, config.dropout.convention)
+    site.site = "residual"
+    return site
 
 
 def check_images(
@@ -110,6 +154,7 @@ def check_images(
 
     wide = [each for each in model.modules() if isinstance(each, nn.Conv2d) and max(each.kernel_size) > 1]
     hooks = [each.register_forward_hook(look) for each in wide]
+    set_strength(model, 0.0)  # no shape depends on dropout, and a thinned net's drops in eval mode, too
     try:
         with torch.no_grad(), torch.device("meta"):
             made = model.eval()(torch.empty(2, *input_shape))
@@ -119,6 +164,7 @@ def check_images(
     finally:
         for hook in hooks:
             hook.remove()
+        set_strength(model, 1.0)
         model.train()
     if tuple(made.shape) != (2, outputs):
         raise UsageError(

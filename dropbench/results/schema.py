@@ -65,6 +65,7 @@ RUNS = _table(
         "train_seconds",
         "compile_seconds",
         "steps",
+        "overflowed_steps",
         "train_images",
         "distinct_train_images",
         "validation_images",

@@ -12,7 +12,7 @@ from filelock import FileLock
 
 import dropbench
 from dropbench.errors import DropbenchError
-from dropbench.results import predictions
+from dropbench.results import checkpoints, predictions
 from dropbench.results.csv_file import append_rows, is_torn, mend, read_new_rows, read_rows, widen
 from dropbench.results.read import finished_runs, latest
 from dropbench.results.rows import epoch_rows, panel_rows, run_row
@@ -51,21 +51,25 @@ class Store:
 
         Nothing is written if another sweep into this folder already wrote the run with status ``ok``, unless
         it was done ``again`` on purpose, or the folder lacks some of its panel or predictions. It is then
-        written as a whole, so that the row, panel and predictions come from the same training.
+        written as a whole, so that the row, panel and predictions come from the same training. The run's
+        checkpoint is removed afterwards.
 
         Raises:
             DropbenchError: if it cannot be written; the earlier rows are not changed.
 
         """
         with self._lock():
-            if not again and self._is_recorded(result, keep_predictions):
-                return
-            if keep_predictions and result.predictions:
-                predictions.save(self.folder, result.config.run_id, result.predictions)
-            if result.panel:
-                self._append(PANEL, panel_rows(result))
-            self._append(EPOCHS, epoch_rows(result))
-            self._append(RUNS, [run_row(result, git_commit())])
+            if again or not self._is_recorded(result, keep_predictions):
+                self._append_run(result, keep_predictions)
+        checkpoints.remove(self.folder, result.config.run_id)
+
+    def _append_run(self, result: RunResult, keep_predictions: bool) -> None:
+        if keep_predictions and result.predictions:
+            predictions.save(self.folder, result.config.run_id, result.predictions)
+        if result.panel:
+            self._append(PANEL, panel_rows(result))
+        self._append(EPOCHS, epoch_rows(result))
+        self._append(RUNS, [run_row(result, git_commit())])
 
     def append_rows(self, table: CsvTable, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write rows that do not belong to one run, with the commit of dropbench that measured them."""

@@ -93,6 +93,41 @@ def parse_bounds(text: str, name: str = "max_norm") -> tuple[float | None, ...]:
     return _trials(text, name, bound)
 
 
+_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_WITH_UNITS = re.compile("".join(rf"(?:(?P<{unit}>\d+(?:\.\d+)?){unit})?" for unit in _UNITS))
+_OF_SLURM = re.compile(
+    r"(?P<d>\d+)-(?P<h>\d+)(?::(?P<m>\d+)(?::(?P<s>\d+))?)?|(?:(?P<h_>\d+):)?(?P<m_>\d+):(?P<s_>\d+)"
+)
+_DURATIONS = "Write a time with its unit, as 55m, 1h30m or 90s, or as H:MM:SS, M:SS or D-HH:MM:SS."
+
+
+def parse_duration(text: str, name: str = "time_limit") -> float:
+    """Seconds of a time: ``55m``, ``1h30m``, ``1.5h``, ``90s``, ``2d``, or in the forms of Slurm.
+
+    These are ``M:SS``, ``H:MM:SS``, ``D-HH``, ``D-HH:MM`` and ``D-HH:MM:SS``. A number without a unit is
+    none of them: it is minutes to Slurm, and seconds to others.
+
+    Raises:
+        UsageError: for another text, or no time at all.
+
+    """
+    written = "".join(text.split()).lower()
+    found = _WITH_UNITS.fullmatch(written) or _OF_SLURM.fullmatch(written)
+    if found is None or not written:
+        raise UsageError(f"`{name}`: {text.strip()!r} is no time.", _DURATIONS)
+    parts = {unit.rstrip("_"): float(number) for unit, number in found.groupdict().items() if number}
+    if not (seconds := sum(_UNITS[unit] * number for unit, number in parts.items())):
+        raise UsageError(f"`{name}` is {text.strip()}.", "Write a time above 0.")
+    return seconds
+
+
+def check_duration(value: object) -> str:
+    """Return a time as text without spaces; raises UsageError for what parse_duration does not read."""
+    text = str(value)
+    parse_duration(text)
+    return "".join(text.split())
+
+
 def only(values: Sequence[Value], name: str) -> Value:
     """The one value of a list, for commands that carry out one run; raises UsageError for more."""
     if len(values) != 1:

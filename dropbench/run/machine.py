@@ -1,10 +1,12 @@
 """Where and how runs are carried out; nothing of it changes what their numbers mean."""
 
+import math
 from dataclasses import dataclass
 
 from dropbench.errors import UsageError
 from dropbench.run.blocks.optimizer import PRECISIONS
-from dropbench.run.setting import COUNT, POSITIVE, Block, setting
+from dropbench.run.grammar import check_duration, parse_duration
+from dropbench.run.setting import COUNT, NOT_NEGATIVE, POSITIVE, Block, setting
 
 PANEL, OUTPUT = "Machine", "Output"
 DEVICES = ("auto", "cpu", "cuda")
@@ -25,8 +27,8 @@ class Machine(Block):
     )
     precision: str = setting(
         "auto",
-        help="Precision of matrix products; auto is bf16 where the hardware has it, but fp32 for a "
-        "regression; tf32 is for CUDA.",
+        help="Precision of matrix products; auto is bf16 where the hardware has it, or else fp16, with loss "
+        "scaling, on a GPU of compute capability 7.0 or more, but fp32 for a regression; tf32 is for CUDA.",
         flag="--precision",
         panel=PANEL,
         choices=("auto", *PRECISIONS),
@@ -50,7 +52,7 @@ class Machine(Block):
         help="CPU threads of a run; on the CPU the same number gives the same bits, with the same stack.",
         flag="--threads",
         panel=PANEL,
-        commands=("train", *OF_MANY_RUNS),
+        commands=("train", *OF_MANY_RUNS, "predict"),
         says_default="cores / runs at a time",
         range=COUNT,
     )
@@ -99,6 +101,38 @@ class Machine(Block):
         says_default="1",
         range=POSITIVE,
     )
+
+    time_limit: str | None = setting(
+        None,
+        help="Stop in time: after so long the runs in progress stop at the end of their step, and the same "
+        "command goes on. As 55m, 1h30m or 90s, or as Slurm writes it: 1:30:00, 2-12.",
+        flag="--time-limit",
+        panel=PANEL,
+        commands=("train", *OF_MANY_RUNS),
+        says_default="none",
+        canonical=check_duration,
+    )
+
+    checkpoint: bool = setting(
+        True,
+        help="Write the state of each run, from which the same command goes on after whatever ended it.",
+        flag="--checkpoint/--no-checkpoint",
+        panel=PANEL,
+        commands=("train", *OF_MANY_RUNS),
+    )
+    checkpoint_every: float = setting(
+        60.0,
+        help="The least seconds from one state of a run to the next; 0: after every epoch.",
+        flag="--checkpoint-every",
+        panel=PANEL,
+        commands=("train", *OF_MANY_RUNS),
+        range=NOT_NEGATIVE,
+    )
+
+    @property
+    def limit_seconds(self) -> float:
+        """The time limit in seconds, infinite where there is none."""
+        return math.inf if self.time_limit is None else parse_duration(self.time_limit)
 
     def check(self) -> None:
         """Refuse what fits no runner."""

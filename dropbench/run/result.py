@@ -53,6 +53,10 @@ RMSE_WITHOUT_UNITS = "test_rmse"
 WITHOUT_UNITS = ERROR_WITHOUT_UNITS, RMSE_WITHOUT_UNITS
 SHARES = tuple(tenth / 10 for tenth in range(10))
 """The shares of hidden units that are removed to measure WITHOUT_UNITS."""
+TRAINING_VARIANCE, TEST_VARIANCE = "input_variance_training", "input_variance_test"
+"""The measures of a layer's input, with dropout and without; see dropbench.engine.variances."""
+RUNNING_VARIANCE = "running_variance"
+"""The variance that a batch-norm layer keeps from training."""
 HISTOGRAM_BINS = 40
 """Bins of an autoencoder's activation histograms."""
 
@@ -62,8 +66,8 @@ class PanelRecord:
     """One measured value of the panel, which shows what dropout did to the units.
 
     dropbench.engine.panel describes the measures. ``layer`` is the number of the hidden site, counted from 1,
-    or empty for the whole net. ``at`` is the share of units removed, or the number of a histogram bin; it is
-    0 for all other measures.
+    or empty for the whole net; for variances it is the name of the layer in the net. ``at`` is the share of
+    units removed, or the number of a histogram bin; it is 0 for all other measures.
     """
 
     measure: str
@@ -132,6 +136,18 @@ def kept_arrays(config: RunConfig, ood: str = "") -> frozenset[str]:
 
 
 @dataclass(frozen=True)
+class KeptNet:
+    """The net that a run tested, to be written to a file.
+
+    - ``weights``: parameters in float32, and buffers, by their names in the net.
+    - ``about``: what JSON can hold of it, from which it is built again; see dropbench.engine.saved_net.
+    """
+
+    weights: dict[str, np.ndarray]
+    about: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class RunResult:
     """The outcome of one run.
 
@@ -139,13 +155,14 @@ class RunResult:
       as the model has them, and the learned drop probabilities; empty unless ``status`` is ok. ``train_`` is
       of at most 10,000 of the examples that the run trained on.
     - ``cost``: images_per_second, seconds, train_seconds, compile_seconds (not part of train_seconds; 0
-      without torch.compile, and if it gave up), steps, train_images, distinct_train_images (fewer under a
-      bootstrap), validation_images, test_images, last_epoch (the last one trained), tested_epoch (whose net
-      was evaluated: an earlier one with patience), parameters and peak_memory_bytes (None where the platform
-      does not report it).
+      without torch.compile, and if it gave up), steps, overflowed_steps (skipped in fp16; None in other
+      precisions), train_images, distinct_train_images (fewer under a bootstrap), validation_images,
+      test_images, last_epoch (the last one trained), tested_epoch (whose net was evaluated: an earlier one
+      with patience), parameters and peak_memory_bytes (None where the platform does not report it).
     - ``where``: the device, how many runs were trained together as one net (``stacked``), the software
       versions and the time of the start, as CSV cells.
     - ``predictions``: the arrays named by kept_arrays.
+    - ``net``: the net that was tested, where it is to be kept and the run ended ok.
     """
 
     config: RunConfig
@@ -157,3 +174,4 @@ class RunResult:
     epochs: tuple[EpochRecord, ...] = ()
     predictions: dict[str, np.ndarray] = field(default_factory=dict)
     panel: tuple[PanelRecord, ...] = ()
+    net: KeptNet | None = None

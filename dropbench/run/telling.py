@@ -65,6 +65,21 @@ def planned(todo: int, before: int, jobs: int) -> str:
     return ", ".join(told)
 
 
+def so_far(runs: int, ended: int) -> str:
+    """How many of the runs have ended, and how many wait."""
+    have = "has" if ended == 1 else "have"
+    return f"{ended:,} of {counted(runs, 'run')} {have} ended, {runs - ended:,} to go"
+
+
+def going_on(number: int) -> str:
+    """How many runs do not begin, but go on where they were."""
+    return (
+        "1 run goes on from its checkpoint"
+        if number == 1
+        else f"{number:,} runs go on from their checkpoints"
+    )
+
+
 def data_name(data: str) -> str:
     """The name of a data set in a title: of one with a path its form and the path's last part."""
     form, colon, path = data.partition(":")

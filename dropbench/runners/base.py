@@ -13,10 +13,11 @@ import torch
 from dropbench.datasets import cache
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.ood import DERIVED, ood_images
+from dropbench.engine.checkpoint import Checkpoints
 from dropbench.engine.device import synchronise
 from dropbench.engine.run import OodImages
 from dropbench.engine.train import OnEpoch, training
-from dropbench.engine.turns import Turns
+from dropbench.engine.turns import Halts, Turns, never
 from dropbench.errors import DropbenchError
 from dropbench.run.config import RunConfig
 from dropbench.run.result import EpochRecord, RunResult
@@ -24,9 +25,15 @@ from dropbench.run.result import EpochRecord, RunResult
 _log = logging.getLogger(__name__)
 
 OnProgress = Callable[[int, RunConfig, EpochRecord | None], None]
-"""Called with the worker's number, its run, and the epoch that just ended (None when the run starts)."""
+"""Called with the worker's number, its run, and the epoch that just ended (None when the run starts).
+
+Of a run that goes on from its checkpoint, the epochs of before are told after its start.
+"""
 
 ATTEMPTS = 2  # a run whose worker was killed is tried once more
+LOOK_SECONDS = 0.2  # between two looks at whether the runs are to halt
+STOP_SECONDS = 8.0
+"""Time for workers to end their step and keep the states of their runs; they are killed then."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,9 @@ class Extras:
     ood: str = ""
     """Out-of-distribution images, as an argument of dropbench.datasets.ood.ood_images; empty: none."""
     graph: bool = True
+    nets: frozenset[str] = frozenset()
+    """The run_ids of those whose nets come with their results."""
+    checkpoints: Checkpoints | None = None
 
     @property
     def data_keys(self) -> tuple[str, ...]:
@@ -69,11 +79,14 @@ class Runner(Protocol):
 
     jobs: int
 
-    def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Generator[RunResult, None, None]:
+    def run(
+        self, configs: Iterable[RunConfig], on_progress: OnProgress, halts: Halts = never
+    ) -> Generator[RunResult, None, None]:
         """Yield one result per config, in the order in which the runs finish.
 
-        A config is taken only when a worker is free, so the caller can end ``configs`` early. Closing the
-        iterator stops the workers and the runs they are working on.
+        A config is taken only when a worker is free, so the caller can end ``configs`` early. Once ``halts``
+        is true, or when the iterator is closed, the runs in progress stop at the end of their step, and their
+        turns are closed. It takes at most about STOP_SECONDS.
         """
 
 
@@ -135,8 +148,20 @@ def turns_of_run(
     """
     try:
         data, ood = data_of(config, extras)
-        turns = training(config, data, device, on_epoch, extras.compiled, extras.panel, ood, extras.graph)
-        return (yield from turns)
+        return (
+            yield from training(
+                config,
+                data,
+                device,
+                on_epoch,
+                extras.compiled,
+                extras.panel,
+                ood,
+                extras.graph,
+                config.run_id in extras.nets,
+                extras.checkpoints,
+            )
+        )
     except Exception as error:  # a sweep goes on after a failed run, whose row has the reason
         reason = _reason(error)
         check_device(device, reason)

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -13,20 +14,23 @@ from multiprocessing.process import BaseProcess
 
 import torch
 
-from dropbench.engine.device import interrupts_ignored, prepare_process
-from dropbench.engine.turns import Turns, side_by_side
+from dropbench.engine.turns import Halts, never
 from dropbench.kernels.ready import make_ready
 from dropbench.run.config import RunConfig
-from dropbench.run.result import EpochRecord, RunResult
+from dropbench.run.result import RunResult
 from dropbench.runners.base import (
+    LOOK_SECONDS,
     NO_EXTRAS,
+    STOP_SECONDS,
     Attempt,
     DeviceLostError,
     Extras,
     OnProgress,
     Queue,
-    turns_of_run,
 )
+from dropbench.runners.messages import Hearing, Said
+from dropbench.runners.signals import ENDING, signals_blocked
+from dropbench.runners.worker import carry_out_orders
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +41,7 @@ class ProcessRunner:
     On CUDA the workers are distributed over the GPUs. A worker has ``abreast`` runs in progress, a step of
     each in turn. One that dies (out of memory, a signal) or ends since a run left its device unusable is
     replaced, and its run is tried once more before it counts as failed; of several, each is tried alone.
+    A worker stops at the end of its step when it is asked to, or when the driver is gone.
     """
 
     def __init__(
@@ -48,30 +53,38 @@ class ProcessRunner:
         self.extras = extras
         self.abreast = abreast
 
-    def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Generator[RunResult, None, None]:
+    def run(
+        self, configs: Iterable[RunConfig], on_progress: OnProgress, halts: Halts = never
+    ) -> Generator[RunResult, None, None]:
         """Yield one result per config as the runs finish; closing the iterator stops the workers."""
         if self.device.type == "cpu":
             make_ready()
-        queue = Queue(configs)
+        queue, hearing = Queue(configs), Hearing()
         workers: list[_Worker] = []
         most = -(-self.jobs // self.abreast)
         try:
             for place in range(self.jobs):  # the first run of each worker, then the second of each
-                if (task := queue.take()) is None:
+                if halts() or (task := queue.take()) is None:
                     break
                 if len(workers) < most:
                     workers.append(self._start(len(workers)))
                 workers[place % most].assign(place // most, task, on_progress)
             while busy := {worker.connection: worker for worker in workers if worker.tasks}:
-                for connection in wait(list(busy)):
+                if halts():
+                    yield from _last_results(workers, hearing)
+                    return
+                for connection in wait(list(busy), LOOK_SECONDS):
                     worker = busy[connection]  # type: ignore[index]  # wait returns some of the connections
                     try:
                         place, message = worker.connection.recv()
                     except (EOFError, OSError):
-                        worker.stop()
+                        _stop([worker], seconds=0.0)
                         yield from worker.give_back(queue)
                         workers[worker.number] = worker = self._start(worker.number)
                     else:
+                        if isinstance(message, Said):
+                            hearing.hear(message)
+                            continue
                         if isinstance(message, DeviceLostError):
                             worker.lost = message.reason
                             continue
@@ -82,8 +95,7 @@ class ProcessRunner:
                         yield message
                     worker.fill(queue, on_progress)
         finally:
-            for worker in workers:
-                worker.stop()
+            _stop(workers)
 
     def _start(self, number: int) -> "_Worker":
         device = self.device
@@ -126,11 +138,6 @@ class _Worker:
         with contextlib.suppress(OSError):
             self.connection.send((place, task.config))
 
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.join()
-        self.connection.close()
-
     def give_back(self, queue: Queue) -> Iterator[RunResult]:
         """Put back the runs of a worker that died, or yield the one as failed that had its last attempt.
 
@@ -150,8 +157,47 @@ class _Worker:
         return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
 
 
+def _last_results(workers: list[_Worker], hearing: Hearing) -> Iterator[RunResult]:
+    """Ask all workers to stop after their step, and yield the results of runs that end meanwhile.
+
+    Those that take too long are killed.
+    """
+    for worker in workers:
+        with contextlib.suppress(OSError):  # it died
+            worker.connection.send(None)
+    end = time.monotonic() + STOP_SECONDS
+    left = list(workers)
+    while left and (ready := wait([each.connection for each in left], max(0.0, end - time.monotonic()))):
+        for worker in [each for each in left if each.connection in ready]:
+            try:
+                _, message = worker.connection.recv()
+            except (EOFError, OSError):
+                left.remove(worker)
+            else:
+                if isinstance(message, Said):
+                    hearing.hear(message)
+                elif isinstance(message, RunResult):
+                    yield message
+    _stop(left, seconds=0.0)
+
+
+def _stop(workers: list[_Worker], seconds: float = STOP_SECONDS) -> None:
+    """Have all workers stop after their step, and kill those that take longer than so many seconds."""
+    end = time.monotonic() + seconds
+    try:
+        for worker in workers:
+            worker.connection.close()
+        for worker in workers:
+            worker.process.join(max(0.0, end - time.monotonic()))
+    finally:  # at once where another Ctrl-C ends the wait
+        for worker in workers:
+            worker.process.kill()
+        for worker in workers:
+            worker.process.join()
+
+
 def _start(device: torch.device, arguments: tuple[object, ...]) -> BaseProcess:
-    """Start a worker with the arguments of _worker_main, which ignores Ctrl-C from the start.
+    """Start a worker with the arguments of carry_out_orders; signals are the driver's from the start.
 
     It is forked where that is safe and spawned elsewhere.
 
@@ -162,18 +208,18 @@ def _start(device: torch.device, arguments: tuple[object, ...]) -> BaseProcess:
     """
     if sys.platform != "linux" or device.type == "cuda":
         spawned = multiprocessing.get_context("spawn").Process(
-            target=_worker_main, args=arguments, daemon=True
+            target=carry_out_orders, args=arguments, daemon=True
         )
-        with interrupts_ignored(), _main_left_out():
+        with signals_blocked(*ENDING), _main_left_out():
             spawned.start()
         return spawned
     from multiprocessing import forkserver  # here, since not every platform has it
 
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    with interrupts_ignored(), _safe_path():
+    context.set_forkserver_preload([carry_out_orders.__module__])
+    with signals_blocked(*ENDING), _safe_path():
         forkserver.ensure_running()
-    forked = context.Process(target=_worker_main, args=arguments, daemon=True)
+    forked = context.Process(target=carry_out_orders, args=arguments, daemon=True)
     with _main_left_out():
         forked.start()  # the first waits until torch is imported, and the driver hears Ctrl-C in that time
     return forked
@@ -208,40 +254,3 @@ def _safe_path() -> Iterator[None]:
         del os.environ["PYTHONSAFEPATH"]
         if before is not None:
             os.environ["PYTHONSAFEPATH"] = before
-
-
-def _worker_main(
-    connection: Connection,
-    device: torch.device,
-    threads: int,
-    extras: Extras,
-    abreast: int,
-    environment: dict[str, str],
-) -> None:
-    """Run a worker: receive configs, send their epochs and their results, until the driver is gone.
-
-    Each config comes with its place among the runs in progress, and so does what is sent of it.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the driver reacts to Ctrl-C
-    os.environ.clear()  # a fork has the server's, as it was when that started
-    os.environ.update(environment)
-
-    def work(place: int, config: RunConfig) -> Turns[tuple[int, RunResult]]:
-        def on_epoch(record: EpochRecord) -> None:
-            connection.send((place, record))
-
-        try:
-            return place, (yield from turns_of_run(config, device, extras, on_epoch))
-        except DeviceLostError as error:
-            connection.send((place, error))
-            os._exit(1)  # without cleaning up, which would call the lost device
-
-    def take(may_wait: bool) -> Turns[tuple[int, RunResult]] | None:
-        return work(*connection.recv()) if may_wait or connection.poll() else None
-
-    try:
-        prepare_process(threads, device)
-        for result in side_by_side(take, abreast):
-            connection.send(result)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        os._exit(0)  # the driver is gone

@@ -3,9 +3,12 @@
 import logging
 import os
 import queue
+import signal
 import socket
 import threading
+import time
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,14 +16,16 @@ import torch
 from dropbench.datasets import cache
 from dropbench.datasets.dataset import DataSet
 from dropbench.engine.device import prepare_process
-from dropbench.engine.turns import to_its_end
+from dropbench.engine.turns import Halts, never, until_halted
 from dropbench.errors import DropbenchError
 from dropbench.kernels.ready import make_ready
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import Machine
 from dropbench.run.result import EpochRecord, RunResult
 from dropbench.runners.base import (
+    LOOK_SECONDS,
     NO_EXTRAS,
+    STOP_SECONDS,
     Attempt,
     DeviceLostError,
     Extras,
@@ -28,6 +33,7 @@ from dropbench.runners.base import (
     Queue,
     turns_of_run,
 )
+from dropbench.runners.messages import Hearing, Said, saying
 
 _START_ATTEMPTS = 3  # per actor, before the sweep stops with an error
 
@@ -46,13 +52,15 @@ class RayRunner:
     """
 
     def __init__(self, runs: int, device: torch.device, machine: Machine, extras: Extras = NO_EXTRAS) -> None:
-        self._ray = _import_ray()
+        with _own_handler_kept():
+            self._ray = _import_ray()
         self._device = device
         self._extras = extras
         self._threads = machine.threads or 1
         self._gpus = 0.0 if device.type == "cpu" else machine.gpus_per_run or 1.0
         self._data: dict[str, Any] = {}
         self._failed_starts = 0
+        self._hearing = Hearing()
         self._disconnects = not self._ray.is_initialized()
         if self._disconnects:
             self._connect(machine.ray_address)
@@ -65,13 +73,16 @@ class RayRunner:
             )
         self.jobs = min(machine.jobs or room, room, runs)
 
-    def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Generator[RunResult, None, None]:
+    def run(
+        self, configs: Iterable[RunConfig], on_progress: OnProgress, halts: Halts = never
+    ) -> Generator[RunResult, None, None]:
         """Yield one result per config as the runs finish; closing the iterator stops the actors."""
         waiting = Queue(configs)
+        self._hearing = Hearing()
         actors: list[_Actor] = []
         try:
             actors += [self._start(number) for number in range(self.jobs)]
-            while True:
+            while not halts():
                 for actor in actors:
                     if actor.idle and (task := waiting.take()):
                         self._assign(actor, task, on_progress)
@@ -79,16 +90,49 @@ class RayRunner:
                 if any(actor.idle for actor in actors) and not any(actor.task for actor in actors):
                     return
                 yield from self._handle_message(actors, waiting, on_progress)
+            yield from self._last_results(actors)
         finally:
-            for actor in actors:
-                self._ray.kill(actor.handle)
-            self._disconnect()
+            try:
+                stopping = [actor.handle.stop.remote() for actor in actors if actor.task]
+                if stopping:
+                    self._ray.wait(stopping, num_returns=len(stopping), timeout=STOP_SECONDS)
+            finally:  # at once where another Ctrl-C ends the wait
+                for actor in actors:
+                    self._ray.kill(actor.handle)
+                self._disconnect()
+
+    def _last_results(self, actors: list["_Actor"]) -> Iterator[RunResult]:
+        """Have all actors stop after their step, and yield the results of runs that end meanwhile."""
+        end, left = time.monotonic() + STOP_SECONDS, [actor for actor in actors if actor.task]
+        for actor in left:
+            actor.handle.stop.remote()
+        while left:
+            pending = [actor.pending for actor in left]
+            ready, _ = self._ray.wait(pending, num_returns=1, timeout=max(0.0, end - time.monotonic()))
+            if not ready:
+                break
+            actor = next(actor for actor in left if actor.pending is ready[0])
+            try:
+                message = self._ray.get(next(actor.pending))
+            except (StopIteration, self._ray.exceptions.RayError):  # it has stopped, or it died
+                left.remove(actor)
+            else:
+                if isinstance(message, Said):
+                    self._hearing.hear(message)
+                elif isinstance(message, RunResult):
+                    yield message
+        for actor in actors:
+            actor.task = None  # whoever still has one is killed
 
     def _handle_message(
         self, actors: list["_Actor"], waiting: Queue, on_progress: OnProgress
     ) -> Iterator[RunResult]:
         """Handle the next message of any actor: that it is ready, an epoch, a result, or its death."""
-        (pending,), _ = self._ray.wait([actor.pending for actor in actors if not actor.idle], num_returns=1)
+        pendings = [actor.pending for actor in actors if not actor.idle]
+        ready, _ = self._ray.wait(pendings, num_returns=1, timeout=LOOK_SECONDS)
+        if not ready:
+            return
+        (pending,) = ready
         actor = next(actor for actor in actors if actor.pending is pending)
         task = actor.task
         try:
@@ -108,6 +152,9 @@ class RayRunner:
                     "Check that every node has the same version of dropbench installed.",
                 ) from error
             return
+        if isinstance(message, Said):
+            self._hearing.hear(message)
+            return
         if isinstance(message, EpochRecord) and task is not None:
             on_progress(actor.number, task.config, message)
             return
@@ -117,7 +164,10 @@ class RayRunner:
 
     def _start(self, number: int) -> "_Actor":
         remote = self._ray.remote(_RemoteWorker).options(
-            num_cpus=self._threads, num_gpus=self._gpus, scheduling_strategy="SPREAD"
+            num_cpus=self._threads,
+            num_gpus=self._gpus,
+            scheduling_strategy="SPREAD",
+            max_concurrency=2,  # a run, and the call that stops it
         )
         handle = remote.remote(self._device.type, self._threads, self._extras, os.getcwd())
         return _Actor(number, handle, handle.ready.remote())
@@ -134,12 +184,13 @@ class RayRunner:
     def _connect(self, address: str | None) -> None:
         try:
             _check_reachable(address)
-            self._ray.init(
-                address=address or "local",
-                include_dashboard=False if address is None else None,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
+            with _own_handler_kept():
+                self._ray.init(
+                    address=address or "local",
+                    include_dashboard=False if address is None else None,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
         except Exception as error:  # Ray raises many types: connection, version, value
             raise DropbenchError(
                 f"Cannot reach the Ray cluster {address or 'on this machine'}: {str(error).rstrip('.')}.",
@@ -183,28 +234,47 @@ class _RemoteWorker:
         self._device = torch.device(device)
         prepare_process(threads, self._device)
         self._extras = extras
+        self._stopping = threading.Event()
+        self._ended = threading.Event()
+        self._ended.set()
         if device == "cpu":
             make_ready()
 
     def ready(self) -> bool:
         return True
 
-    def run(self, config: RunConfig, *data_sets: DataSet) -> Iterator[EpochRecord | RunResult]:
-        """Yield the epochs of one run as they end, then its result; ``data_sets`` are those it needs."""
-        messages: queue.SimpleQueue[EpochRecord | RunResult | BaseException] = queue.SimpleQueue()
+    def stop(self) -> None:
+        """Have the run in progress stop after its step, and return then."""
+        self._stopping.set()
+        self._ended.wait()
+
+    def run(self, config: RunConfig, *data_sets: DataSet) -> Iterator[EpochRecord | RunResult | Said]:
+        """Yield the epochs of one run as they end, then its result; ``data_sets`` are those it needs.
+
+        There is no result if the run was stopped.
+        """
+        messages: queue.SimpleQueue[EpochRecord | RunResult | Said | BaseException | None]
+        messages = queue.SimpleQueue()
+        self._ended.clear()
 
         def work() -> None:
             try:
                 for data in data_sets:
                     cache.keep(data)
                 turns = turns_of_run(config, self._device, self._extras, messages.put)
-                messages.put(to_its_end(turns))
+                with saying(messages.put):
+                    result = until_halted(turns, self._stopping.is_set)
+                messages.put(result)
             except BaseException as error:  # raised again below, so that it reaches the driver
                 messages.put(error)
+            finally:
+                self._ended.set()
 
         threading.Thread(target=work, daemon=True).start()
         while True:
             message = messages.get()
+            if message is None:
+                return
             if isinstance(message, BaseException):
                 raise message
             yield message
@@ -217,6 +287,17 @@ def _check_reachable(address: str | None) -> None:
     host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
     if colon:
         socket.create_connection((host, int(port)), timeout=10).close()
+
+
+@contextmanager
+def _own_handler_kept() -> Iterator[None]:
+    """Keep the handler of SIGTERM that the driver has: Ray sets its own, which ends the process at once."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if callable(before) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _import_ray() -> Any:

@@ -7,7 +7,7 @@ from itertools import chain
 import torch
 
 from dropbench.engine.device import prepare_process
-from dropbench.engine.turns import Turns, side_by_side
+from dropbench.engine.turns import Halts, Turns, never, side_by_side
 from dropbench.kernels.ready import make_ready
 from dropbench.run.config import RunConfig
 from dropbench.run.result import EpochRecord, RunResult
@@ -38,7 +38,9 @@ class SerialRunner:
         self.jobs = jobs
         self.successor = successor
 
-    def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Generator[RunResult, None, None]:
+    def run(
+        self, configs: Iterable[RunConfig], on_progress: OnProgress, halts: Halts = never
+    ) -> Generator[RunResult, None, None]:
         """Yield the results as the runs end.
 
         Raises:
@@ -68,12 +70,12 @@ class SerialRunner:
             return work(place, config)
 
         try:
-            yield from side_by_side(take, self.jobs)
+            yield from side_by_side(take, self.jobs, halts)
         except DeviceLostError as error:
             # A device tells an error later than it is made: of several runs any may be the one.
             if self.successor is not None:
                 _log.warning(f"{error.message} Other processes go on.")
-                yield from self.successor.run(chain(going.values(), rest), on_progress)
+                yield from self.successor.run(chain(going.values(), rest), on_progress, halts)
                 return
             left = chain(going.values(), rest)
             if len(going) == 1:

@@ -11,6 +11,7 @@ from dropbench.datasets.dataset import DataSet
 from dropbench.engine.device import prepare_process
 from dropbench.engine.stack import bytes_of_a_slot, stack_of, train_stacked
 from dropbench.engine.stacked_mlp import give_back_memory
+from dropbench.engine.turns import Halts, never
 from dropbench.kernels.ready import make_ready
 from dropbench.run import telling
 from dropbench.run.config import RunConfig
@@ -62,7 +63,9 @@ class StackRunner:
         self._successor = successor
         self.jobs = max(rest.jobs, *(min(group) for group in groups))
 
-    def run(self, configs: Iterable[RunConfig], on_progress: OnProgress) -> Generator[RunResult, None, None]:
+    def run(
+        self, configs: Iterable[RunConfig], on_progress: OnProgress, halts: Halts = never
+    ) -> Generator[RunResult, None, None]:
         """Yield one result per config as the runs end; the configs are the first of its runs, or all."""
         prepare_process(self._threads, self._device)
         if self._device.type == "cpu":
@@ -70,15 +73,20 @@ class StackRunner:
         queue, begun = iter(configs), dict[str, RunConfig]()
         try:
             for runs, slots in self._groups:
-                yield from self._stacked(slots, islice(queue, runs), begun, on_progress)
+                yield from self._stacked(slots, islice(queue, runs), begun, on_progress, halts)
         except DeviceLostError as error:
             _log.warning(f"{error.message} Other processes go on.")
-            yield from self._successor.run(chain(begun.values(), queue), on_progress)
+            yield from self._successor.run(chain(begun.values(), queue), on_progress, halts)
         else:
-            yield from self._rest.run(queue, on_progress)
+            yield from self._rest.run(queue, on_progress, halts)
 
     def _stacked(
-        self, slots: int, configs: Iterator[RunConfig], begun: dict[str, RunConfig], on_progress: OnProgress
+        self,
+        slots: int,
+        configs: Iterator[RunConfig],
+        begun: dict[str, RunConfig],
+        on_progress: OnProgress,
+        halts: Halts,
     ) -> Iterator[RunResult]:
         """Carry out runs that share a stack, and keep those in progress in ``begun``."""
         extras = self._extras
@@ -88,13 +96,13 @@ class StackRunner:
                 begun[config.run_id] = config
                 yield config
 
-        while (first := next(configs, None)) is not None:
+        while not halts() and (first := next(configs, None)) is not None:
             failed = ""
             try:
                 data, ood = data_of(first, extras)
-                for result in train_stacked(
-                    begin(first), data, self._device, slots, on_progress, extras.panel, ood, extras.graph
-                ):
+                of_stack = begin(first), data, self._device, slots, on_progress
+                options = extras.panel, ood, extras.graph, extras.nets, extras.checkpoints
+                for result in train_stacked(*of_stack, *options, halts):
                     del begun[result.config.run_id]
                     yield result
             except Exception as error:  # the fault may lie in one run, and the others can have their results
@@ -107,7 +115,7 @@ class StackRunner:
                 begun.clear()
                 count = telling.counted(len(left), "run")
                 _log.warning(f"A stack failed; {count} of it begin again without it ({failed}).")
-                yield from self._rest.run(left, on_progress)
+                yield from self._rest.run(left, on_progress, halts)
 
 
 def with_stacks(
@@ -131,7 +139,8 @@ def with_stacks(
     if (machine.stack or 1) > 1 and max(together.values(), default=0) < _FEWEST:
         _log.warning(
             f"`stack={machine.stack}` does nothing: only runs of the mlp that classify images, with ReLU and "
-            "Bernoulli dropout and without penalties, are stacked, where two or more have the same shapes."
+            "Bernoulli dropout, without penalties and not in fp16, are stacked, where two or more have the "
+            "same shapes."
         )
     untold = machine.stack is None and machine.jobs is None and machine.runner == "auto" and extras.graph
     by_rule = untold and device.type == "cuda" and torch.cuda.device_count() == 1

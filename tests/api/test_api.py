@@ -13,7 +13,7 @@ from dropbench.api.keywords import values_of
 from dropbench.api.sweep import sweep_agenda
 from dropbench.cli.main import run as run_command
 from dropbench.datasets import cache
-from dropbench.errors import DropbenchError
+from dropbench.errors import DropbenchError, TimeLimitError
 from dropbench.report.folder import load_report
 from dropbench.report.page.build import render
 
@@ -284,6 +284,14 @@ def test_runs_are_logged_and_not_printed(blobs, tmp_path, capsys, told):
     db.sweep(blobs, p=0.5, seeds=1, out=tmp_path, **SMALL)
     assert capsys.readouterr() == ("", "")
     assert sum("test error" in sentence for sentence in told) == 2
+
+
+def test_a_call_with_a_time_limit_says_how_far_it_came_and_goes_on(blobs, tmp_path):
+    few = {**SMALL, "seeds": 1, "out": tmp_path, "p": 0.5}
+    db.sweep(blobs, baseline=False, **few)
+    with pytest.raises(TimeLimitError, match="1 of 3 runs has ended, 2 to go"):
+        db.sweep(blobs, time_limit="0.001s", **{**few, "p": (0.3, 0.5)})
+    assert len(db.sweep(blobs, time_limit="1h", **{**few, "p": (0.3, 0.5)}).frame) == 3
 
 
 def test_failed_runs_are_warned_of(blobs, tmp_path, caplog):

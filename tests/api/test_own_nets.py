@@ -12,6 +12,9 @@ from torch import nn
 import dropbench as db
 from dropbench.catalog import objects, user_code
 from dropbench.errors import UsageError
+from dropbench.experiments.workbench import Workbench
+from dropbench.run.config import RunConfig
+from dropbench.run.machine import Machine
 
 NET = """
 from torch import nn
@@ -59,6 +62,41 @@ def test_a_file_is_found_by_workers_with_the_modules_beside_it(blobs, folders):
     assert not list(folders.rglob("nets*.pyc"))
 
 
+def test_what_a_file_prints_is_no_result(blobs, folders, capsys):
+    (folders / "prints.py").write_text(
+        NET.replace("from beside import WIDTH", "WIDTH = 3\nprint('read')")
+        + """
+def loud(shape, classes, config):
+    print("made")
+    net = small(shape, classes, config)
+    net.register_forward_hook(lambda *given: print("called") if net.training else None)
+    return net
+"""
+    )
+    (folders / "late.py").write_text("")
+    bench = Workbench.set_up(blobs, Machine(device="cpu"))
+    bench.bind([RunConfig(model="prints.py:loud", p_drop=0.5)])
+    printed = capsys.readouterr()
+    assert not printed.out
+    assert {"read", "made", "called"} <= set(printed.err.split())
+
+
+def test_modules_of_an_environment_in_the_folder_are_not_beside_the_file(folders, monkeypatch):
+    """And those beside it give way to others of their name, which were imported before."""
+    packages = folders / "second" / ".venv" / "packages"
+    packages.mkdir(parents=True)
+    (packages / "installed.py").write_text("")
+    monkeypatch.syspath_prepend(str(packages))
+    (folders / "second" / "user.py").write_text("import installed\nimport beside\n")
+    user = user_code.load("second/user.py:installed")
+    assert sys.modules.pop("installed") is user
+    assert "beside" not in sys.modules
+    monkeypatch.setitem(sys.modules, "beside", sys)
+    (folders / "second" / "user.py").write_text("import beside\nWIDTH = beside.WIDTH\n")
+    assert user_code.load("second/user.py:WIDTH") == 5
+    assert sys.modules["beside"] is sys
+
+
 def test_an_edited_file_is_another_net_in_the_same_process(blobs, folders):
     first = db.train(blobs, model="second/nets.py:small", epochs=1)
     file = folders / "second" / "nets.py"
@@ -87,7 +125,10 @@ def test_a_module_that_was_edited_since_its_import_is_told(blobs, folders, monke
     ("model", "said"),
     [
         ("absent.py:net", "absent.py is not there"),
-        ("second:net", "no module 'second'|Unknown name in second 'net'"),
+        ("second:net", "no module 'second'|no net in second"),
+        ("exits.py:net", r"raised SystemExit: 2 \(.*exits.py, line 2\).*__main__"),
+        ("second/relative.py:net", "It is a part of a package: write package.module:Name"),
+        ("made.py:net", "is a Linear that is made already"),
         ("second.py:net", "second.py is not there"),
         ("second/nets.py", "second/nets.py:NAME"),
         ("second/nets.py:", "not a valid name"),
@@ -102,6 +143,9 @@ def test_a_module_that_was_edited_since_its_import_is_told(blobs, folders, monke
 def test_a_file_that_is_none_is_one_line(blobs, folders, model, said):
     (folders / "bad.py").write_text("x = 1\ndef (:\n")
     (folders / "needs.py").write_text("import nothing_like_it\n")
+    (folders / "exits.py").write_text("import sys\nsys.exit(2)\n")
+    (folders / "second" / "relative.py").write_text("from .beside import WIDTH\n")
+    (folders / "made.py").write_text("from torch import nn\nnet = nn.Linear(64, 3)\n")
     with pytest.raises(UsageError, match=said) as raised:
         db.train(blobs, model=model, epochs=1)
     assert "\n" not in str(raised.value)

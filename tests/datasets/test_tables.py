@@ -1,6 +1,7 @@
 """Tables: their files, what is taken of them, how they are encoded, and what is said of wrong ones."""
 
 import contextlib
+import json
 import pickle
 import sys
 from dataclasses import replace
@@ -10,6 +11,10 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import MissingIndicator, SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from dropbench.datasets import cache, memory
 from dropbench.datasets.column import MOST_FEATURES, Column
@@ -225,7 +230,7 @@ def test_test_rows_decide_nothing(frame):
     after = of(train, test=test)
     assert after.columns == before.columns
     np.testing.assert_array_equal(after.train_inputs, before.train_inputs)
-    encoder = TableEncoder(after.columns, after.train_inputs)
+    encoder = TableEncoder.fitted(after.columns, after.train_inputs)
     rows = encoder.encode(after.test_inputs)
     assert not rows[:, 3:6].any(), "a colour that is not known is none of the known ones"
     assert np.isfinite(rows).all()
@@ -237,7 +242,7 @@ COLUMNS = (Column("a", missing=True), Column("b", ("x", "y", "z")), Column("c"))
 
 
 def encoded(train: list, rows: list) -> np.ndarray:
-    found = TableEncoder(COLUMNS, np.array(train, dtype=float)).encode(np.array(rows, dtype=float))
+    found = TableEncoder.fitted(COLUMNS, np.array(train, dtype=float)).encode(np.array(rows, dtype=float))
     assert found.dtype == np.float32
     return found
 
@@ -253,6 +258,44 @@ def test_encoding_is_median_mean_deviation_one_hot_and_flag():
     expected[0, 3] = expected[1, 2] = 1  # z has no row, so it is as one not known and as a missing one: none
     expected[1, 5] = expected[2, 5] = 1  # a is missing
     np.testing.assert_allclose(encoded(train, rows), expected, atol=1e-6)
+
+
+def test_encoding_is_that_of_scikit_learn_and_so_is_one_that_was_kept():
+    generator = np.random.default_rng(0)
+    columns = (*COLUMNS, Column("d", ("u", "v"), missing=True), Column("e", missing=True))
+    rows = np.stack(
+        [
+            generator.normal(3, 20, 50),
+            generator.integers(0, 4, 50),  # with some of no known category
+            generator.normal(size=50) * 1e-3,
+            generator.integers(0, 2, 50),
+            np.full(50, np.nan),
+        ],
+        axis=1,
+    )
+    rows[::7, 0] = rows[::5, 3] = np.nan
+    expected = ColumnTransformer(
+        [
+            (
+                "numbers",
+                make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()),
+                [0, 2, 4],
+            ),
+            (
+                "categories",
+                OneHotEncoder(
+                    categories=[[0.0, 1.0, 2.0], [0.0, 1.0]], handle_unknown="ignore", sparse_output=False
+                ),
+                [1, 3],
+            ),
+            ("missing", MissingIndicator(features="all"), [0, 3, 4]),
+        ]
+    ).fit_transform(rows)
+    expected[:, np.ptp(expected, axis=0) == 0] = 0
+    encoder = TableEncoder.fitted(columns, rows)
+    assert np.array_equal(encoder.encode(rows), expected.astype(np.float32))
+    kept = TableEncoder.of_stored(columns, json.loads(json.dumps(encoder.stored())))
+    assert np.array_equal(kept.encode(2 * rows), encoder.encode(2 * rows))
 
 
 def test_what_is_constant_in_the_rows_it_was_fitted_on_is_0_everywhere():

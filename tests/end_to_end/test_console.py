@@ -358,6 +358,7 @@ USAGE = [
     (["sweep", "--p", "1.5"], "below 1"),
     (["sweep", "--p", "0.8..0.1"], "0.1..0.8"),
     (["sweep", "--p", "0.1..0.8:0"], "step"),
+    (["sweep", "--time-limit", "55"], "as 55m"),
     (["sweep", "--p", "half"], "no number"),
     (["sweep", "--p", "nan"], "finite"),
     (["sweep", "--p", "-0.5"], "at least 0"),

@@ -44,6 +44,7 @@ ALWAYS = {
     "speed": {},
     "verify": {},
     "doctor": {},
+    "predict": {"--data": "folder:{images}", "--threads": "1"},
     "data": {},
     "model": {},
     "report": {},  # of the folders results, old and new; see the fixture recorded
@@ -107,12 +108,12 @@ def images(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory, images) -> Path:
-    """A folder with the results of a small sweep, thrice."""
+    """A folder with the results of a small sweep, thrice, and a net."""
     folder = tmp_path_factory.mktemp("recorded")
     with pytest.MonkeyPatch.context() as patch:  # _own_cache is there for functions alone
         patch.setenv("DROPBENCH_CACHE_DIR", str(folder / "cache"))
         sweep = small(["sweep", "--p", "0.2,0.5", "--panel", "--out", str(folder / "results")], images)
-        assert run(sweep) == 0
+        assert run([*sweep, "--save-best", str(folder / "net.safetensors")]) == 0
     for copy in ("old", "new"):
         shutil.copytree(folder / "results", folder / copy)
     return folder
@@ -147,7 +148,7 @@ def to_run() -> list[str]:
 @pytest.mark.parametrize("command", to_run())
 def test_documented_commands_run(command, here, images, recorded, capsys):
     words = shlex.split(command)
-    if words[0] == "report":
+    if words[0] in ("report", "predict"):
         shutil.copytree(recorded, here, dirs_exist_ok=True)
     code = run(small(words, images))
     assert code == 0, capsys.readouterr().err

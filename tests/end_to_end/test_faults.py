@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from end_to_end.processes import workers
 TINY = ["--model", "mlp", "--layers", "8", "--epochs", "2", "--train-size", "200", "--no-baseline"]
 SWEEP = ["sweep", "--p", "0.1..0.8", "--seeds", "5", *TINY]
 RUNS = 40
+LONG = ["sweep", "--p", "0.1..0.4", "--seeds", "1", *TINY[:4], "--no-baseline", "--epochs", "1000000"]
 # What may differ between two sweeps of the same runs.
 PASSING = {
     "images_per_second",
@@ -108,7 +110,7 @@ def test_first_interrupt_finishes_the_runs_in_hand_and_names_the_command(tmp_pat
     assert lasting(tmp_path) == lasting(undisturbed)
 
 
-def test_second_interrupt_ends_at_once(tmp_path):
+def test_second_interrupt_stops_the_runs_in_hand(tmp_path):
     (tmp_path / "mine.py").write_text(
         "from pathlib import Path\n"
         "from torch import nn\n"
@@ -124,7 +126,7 @@ def test_second_interrupt_ends_at_once(tmp_path):
     process = start(*long, cwd=tmp_path)
     wait_for((tmp_path / "begun").exists)
     process.send_signal(signal.SIGINT)
-    process.wait_to_be_told("Ctrl-C again ends at once")
+    process.wait_to_be_told("Ctrl-C again stops them")
     (tmp_path / "begun").unlink()
     wait_for((tmp_path / "begun").exists)
     assert process.poll() is None, "the run in hand goes on"
@@ -133,6 +135,58 @@ def test_second_interrupt_ends_at_once(tmp_path):
     assert process.wait() == 130
     assert "Traceback" not in errors
     assert rows_so_far(tmp_path) == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the workers in /proc")
+def test_a_sweep_that_is_terminated_at_random_moments_ends_in_time_and_as_if_undisturbed(
+    tmp_path, undisturbed
+):
+    moments = random.Random(3)
+    for number, code, group in (
+        (signal.SIGTERM, 143, False),  # as Kubernetes sends it
+        (signal.SIGHUP, 129, True),  # as a terminal does
+    ):
+        before = rows_so_far(tmp_path)
+        process = start(*SWEEP, "--jobs", "2", cwd=tmp_path, new_session=True)
+        wait_for(lambda: rows_so_far(tmp_path) > before)  # noqa: B023
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(moments.uniform(0, 0.05))
+        at_work, began = workers(process.pid), time.monotonic()
+        if group:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        assert process.wait(20) == code
+        assert time.monotonic() - began < 10
+        assert not any(Path(f"/proc/{pid}").exists() for pid in at_work)
+        _, errors = process.communicate()
+        assert "Traceback" not in errors
+        assert f"{rows_so_far(tmp_path)} of {RUNS} runs" in errors
+        assert "to go on: dropbench sweep --p 0.1..0.8" in errors
+    assert 2 <= rows_so_far(tmp_path) < RUNS
+    assert dropbench(*SWEEP, cwd=tmp_path).returncode == 0
+    assert lasting(tmp_path) == lasting(undisturbed)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the workers in /proc")
+def test_workers_keep_their_states_and_end_with_their_driver_and_at_the_time_limit(tmp_path):
+    def states():
+        return {path.name for path in (tmp_path / "results" / "checkpoints").glob("*.safetensors")}
+
+    process = start(*LONG, "--jobs", "2", "--checkpoint-every", "0", cwd=tmp_path)
+    wait_for(lambda: len(states()) == 2)
+    at_work = workers(process.pid)
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in at_work))
+    kept, began = states(), time.monotonic()
+    done = dropbench(*LONG, "--jobs", "2", "--time-limit", "1s", cwd=tmp_path)
+    assert done.returncode == 130, done.stderr
+    assert time.monotonic() - began > 1
+    assert "2 runs go on from" in done.stderr
+    assert "--time-limit 1s is over: 0 of 4 runs have ended, 4 to go. To go on: dropbench" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert states() >= kept
 
 
 def test_a_full_disk_stops_the_sweep_and_spoils_nothing(tmp_path, undisturbed):

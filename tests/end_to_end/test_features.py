@@ -102,4 +102,4 @@ def test_a_sweep_with_panel_measures_it_and_goes_on_with_it(tmp_path):
     by_run: dict[str, int] = {}
     for row in rows(tmp_path / "results" / "panel.csv"):
         by_run[row["run_id"]] = by_run.get(row["run_id"], 0) + 1
-    assert set(by_run.values()) == {7 * 2 + 1 + 10}
+    assert set(by_run.values()) == {7 * 2 + 2 * 3 + 1 + 10}

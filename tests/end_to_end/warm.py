@@ -42,6 +42,7 @@ LATE = (  # what commands import where they need it
 )
 LARGEST = 1 << 20  # bytes of a message: an environment, at most
 STREAMS = (0, 1, 2)
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def import_everything() -> None:
@@ -129,6 +130,8 @@ def become(script: str, request: dict[str, Any]) -> None:
     if request["largest_file"] is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest_file"], request["largest_file"]))
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_DFL)
     sys.argv = [script, *request["arguments"]]
     sys.path[0] = str(Path(script).parent)
 
@@ -169,8 +172,8 @@ def keep_a_spare() -> None:
     def start_or_hand_over(path: bytes, arguments: list[str], fds: list[int]) -> int:
         if ours.fileno() < 0 or "multiprocessing.forkserver" not in arguments[-1]:
             return start(path, arguments, fds)
-        ignores = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-        wanted = {"code": arguments[-1], "fds": fds, "folder": os.getcwd(), "ignores_interrupts": ignores}
+        blocked = [int(each) for each in signal.pthread_sigmask(signal.SIG_BLOCK, ())]
+        wanted = {"code": arguments[-1], "fds": fds, "folder": os.getcwd(), "blocked": blocked}
         socket.send_fds(ours, [json.dumps({**wanted, "environment": dict(os.environ)}).encode()], fds)
         ours.close()
         return pid
@@ -180,7 +183,8 @@ def keep_a_spare() -> None:
 
 def be_a_spare(command: socket.socket) -> None:
     """Wait for the code that a new Python would be started with, and run it; or end with the command."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for each in ENDING:
+        signal.signal(each, signal.SIG_IGN)
     message, received, _, _ = socket.recv_fds(command, LARGEST, 8)
     command.close()
     if not message:
@@ -192,8 +196,10 @@ def be_a_spare(command: socket.socket) -> None:
     for fd, number in zip(apart, wanted["fds"], strict=True):
         os.dup2(fd, number, inheritable=False)
         os.close(fd)
-    if not wanted["ignores_interrupts"]:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, wanted["blocked"])
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_DFL)
     os.chdir(wanted["folder"])
     os.environ.clear()
     os.environ.update(wanted["environment"])

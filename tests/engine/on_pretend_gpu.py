@@ -21,9 +21,10 @@ from dropbench.catalog.user_code import is_user_code
 from dropbench.datasets.dataset import DataSet
 from dropbench.engine import epoch, evaluate, monte_carlo
 from dropbench.engine import run as engine_run
+from dropbench.engine.checkpoint import Checkpoints
 from dropbench.engine.stack import train_stacked
 from dropbench.engine.step import Step
-from dropbench.engine.train import train
+from dropbench.engine.train import train, training
 from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
 from dropbench.kernels import compiled
 from dropbench.run.config import RunConfig
@@ -32,7 +33,7 @@ from dropbench.run.result import RunResult
 SMALL = {"epochs": 2, "train_size": 72, "batch_size": 48}  # two batches, the second one smaller
 MLP = {"model": "mlp", "layers": (12, 12), **SMALL}
 CNN = {"model": "lecture-cnn", "width": 0.05, **SMALL}
-FULL_PRECISION, HALF = {"precision": "fp32"}, {"precision": "bf16"}
+FULL_PRECISION, HALF, SCALED = {"precision": "fp32"}, {"precision": "bf16"}, {"precision": "fp16"}
 
 
 @pytest.fixture(autouse=True)
@@ -198,8 +199,25 @@ def test_every_schedule(schedule, name, blobs):
         {"optimizer": "adamw", "clip_norm": 0.1, "label_smoothing": 0.1, "max_norm": 1.0, **HALF},
         {"optimizer": "muon", "clip_norm": 0.1},
         {"clip_norm": 0.1, "label_smoothing": 0.1, **HALF},
+        {"clip_norm": 0.1, "max_norm": 1.0, **SCALED},
+        {"optimizer": "adamw", "max_norm": 1.0, **SCALED},
+        {"optimizer": "muon", **SCALED},
     ],
-    ids=["penalties", "l1", "patience", "maxout", "cosine", "augmentation", "flips", "adamw", "muon", "clip"],
+    ids=[
+        *(
+            "penalties",
+            "l1",
+            "patience",
+            "maxout",
+            "cosine",
+            "augmentation",
+            "flips",
+            "adamw",
+            "muon",
+            "clip",
+        ),
+        *("fp16-sgd", "fp16-adamw", "fp16-muon"),
+    ],
 )
 def test_every_other_setting_of_a_step(fields, blobs):
     check(RunConfig(**MLP | fields, p_drop=0.3, p_drop_input=0.2), blobs)
@@ -248,6 +266,29 @@ def test_a_stack_of_runs(blobs):
     assert [event for event in gpu.events if "_step" in event.within] == []
     assert {event.kind for event in gpu.events if {"train_epoch", "validate"} & event.within} == {"download"}
     assert [str(event) for event in gpu.events if event.kind == "wait"] == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"patience": 2, "epochs": 3, **HALF},
+        {"optimizer": "muon", "snapshots": 2},
+    ],
+    ids=["sgd", "muon"],
+)
+def test_a_run_that_is_stopped_goes_on_on_its_device(fields, blobs, tmp_path):
+    """Stopped in the second epoch; its state is copied from the device and to it outside of the steps."""
+    config, place = RunConfig(**MLP | fields, p_drop=0.3), Checkpoints(tmp_path, 1e9)
+    with compiled.switched_off():
+        expected = train(config, blobs)
+        with pretending() as gpu:
+            turns = training(config, blobs, DEVICE, checkpoints=place)
+            for _ in range(3):
+                next(turns)
+            turns.close()
+            found = train(config, blobs, DEVICE, checkpoints=place)
+    assert_same(found, expected)
+    assert [str(event) for event in gpu.events if "advance" in event.within] == []
 
 
 # The pretend GPU itself

@@ -75,7 +75,7 @@ class _Module:
         """Random numbers are the CPU's."""
 
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
-        return [torch.bfloat16]
+        return [torch.bfloat16, torch.float16]
 
 
 _setup_privateuseone_for_python_backend(NAME, backend_module=_Module())
@@ -285,21 +285,23 @@ def pretending() -> Iterator[PretendGPU]:
         torch.Generator = _Generator
 
 
-# Autocast: in its contexts products are in bfloat16, as on the other devices; all else is left as it is.
+# Autocast: in its contexts products are in its dtype, as on the other devices; all else is left as it is.
 
 PRODUCTS = ("linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "conv2d", "conv_transpose2d")
 _KEYS = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)
 
 
-def _in_bfloat16(product: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+def _narrowed(product: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     def rounded(value: Any) -> Any:
-        return value.bfloat16() if isinstance(value, torch.Tensor) and value.dtype == torch.float32 else value
+        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+            return value
+        return value.to(torch.get_autocast_dtype(NAME))
 
-    def in_bfloat16(*args: Any, **kwargs: Any) -> torch.Tensor:
+    def narrowed(*args: Any, **kwargs: Any) -> torch.Tensor:
         with torch._C._ExcludeDispatchKeyGuard(_KEYS):
             return product(*map(rounded, args), **kwargs)
 
-    return in_bfloat16
+    return narrowed
 
 
 _others = torch.library.Library("_", "IMPL")  # torch forgets what is registered when these two are gone
@@ -309,4 +311,4 @@ for _name in PRODUCTS:
     for _overload in ("default", "input", "padding"):
         _product = getattr(getattr(torch.ops.aten, _name), _overload, None)
         if _product is not None:
-            _products.impl(_product, _in_bfloat16(_product), "AutocastPrivateUse1")
+            _products.impl(_product, _narrowed(_product), "AutocastPrivateUse1")

@@ -20,7 +20,7 @@ from engine.test_engine import numbers
 from dropbench.catalog.dropouts import VARIANTS
 from dropbench.catalog.models import RECIPES
 from dropbench.dropout.control import schedule_strength
-from dropbench.engine import graph
+from dropbench.engine import graph, loss_scale
 from dropbench.engine import run as engine
 from dropbench.engine.epoch import EagerSteps, GraphSteps, steps_of
 from dropbench.engine.graph import WARM_UP, Graphs, _tell, captured
@@ -63,6 +63,9 @@ ALL_OF_A_STEP: list[dict[str, object]] = [
     {"clip_norm": 0.1, "precision": "bf16"},
     {"optimizer": "adamw", "clip_norm": 0.1, "max_norm": 0.5},
     {"optimizer": "muon", "precision": "bf16", "label_smoothing": 0.1},
+    {"precision": "fp16", "max_norm": 0.5, "clip_norm": 0.1},
+    {"optimizer": "adamw", "precision": "fp16", "max_norm": 0.5},
+    {"optimizer": "muon", "precision": "fp16"},
 ]
 """Settings of the mlp that change what is done in a step."""
 
@@ -96,6 +99,8 @@ def state(run: Run) -> dict[str, torch.Tensor]:
     found |= {f"parameter {name}": value.detach().clone() for name, value in run.model.named_parameters()}
     for number, entry in enumerate(getattr(run.optimizer, "_entries", ())):
         found[f"velocity {number}"] = entry.weights.velocity.clone()
+    if (scale := run.optimizer.loss_scale) is not None:
+        found |= {name: getattr(scale, name).clone() for name in ("scale", "good_steps", "overflows")}
     positions = [stream.position for stream in run.step.streams]
     return found | {"positions": torch.tensor(positions)}
 
@@ -151,6 +156,14 @@ def test_replays_are_eager_steps_with_all_that_a_step_may_do(fields, blobs):
     assert lane.recorded == 1 + (settings.optimizer.batch_size == 80)
     for one, other in itertools.zip_longest(replayed.snapshots, eager.snapshots):
         assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_replays_skip_the_steps_that_overflow(blobs, monkeypatch):
+    monkeypatch.setattr(loss_scale, "FIRST", 2.0**26)
+    settings = config(**MLP, precision="fp16", max_norm=0.5)
+    (replayed, _), eager = taped(settings, blobs), Run.prepare(settings, blobs, CPU)
+    assert_equal_after_epochs(replayed, eager)
+    assert 2 < replayed.overflowed_steps < replayed.steps_done
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,12 @@ from gpu import waits_raise
 from dropbench.catalog.dropouts import VARIANTS
 from dropbench.catalog.models import RECIPES
 from dropbench.datasets.dataset import DataSet
+from dropbench.engine import loss_scale
 from dropbench.engine.epoch import EagerSteps, GraphSteps
-from dropbench.engine.graph import _tell
+from dropbench.engine.graph import WARM_UP, _tell
 from dropbench.engine.run import Run
 from dropbench.engine.tasks import Classify
+from dropbench.engine.train import train
 from dropbench.engine.turns import to_its_end
 from dropbench.kernels import compiled
 
@@ -49,7 +51,7 @@ def assert_graphs_are_eager_steps(data: DataSet, told: list[str], **fields: obje
     return graphed, eager
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("net", RECIPES)
 def test_graphs_are_eager_steps(net, precision, blobs, told):
     assert_graphs_are_eager_steps(blobs, told, **{"model": net, **NETS[net]}, precision=precision)
@@ -88,6 +90,22 @@ def test_they_are_with_all_that_a_step_may_do(fields, blobs, told):
     graphed, eager = assert_graphs_are_eager_steps(blobs, told, **MLP | fields)
     for one, other in itertools.zip_longest(graphed.snapshots, eager.snapshots):
         assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
+def test_they_skip_the_steps_that_overflow(optimizer, blobs, told, monkeypatch):
+    monkeypatch.setattr(loss_scale, "FIRST", 2.0**32)
+    fields = {"optimizer": optimizer, "precision": "fp16", "max_norm": 1.0, "clip_norm": 1.0}
+    graphed, _ = assert_graphs_are_eager_steps(blobs, told, **MLP | fields)
+    assert WARM_UP < graphed.overflowed_steps < graphed.steps_done
+
+
+@pytest.mark.parametrize("fields", [{}, {"optimizer": "adamw"}, {"optimizer": "muon"}], ids=str)
+def test_a_run_in_fp16_learns(fields, blobs):
+    settings = config(**NETS["mlp"], **fields, precision="fp16", epochs=10)
+    scaled, plain = (train(settings.replace(precision=each), blobs, "cuda") for each in ("fp16", "fp32"))
+    assert scaled.status == "ok"
+    assert scaled.epochs[-1].val_loss == pytest.approx(plain.epochs[-1].val_loss, abs=0.1)
 
 
 @pytest.mark.parametrize("schedule", ["ramp", "early", "late"])

@@ -1,6 +1,7 @@
 """The optimizers of torch make torch's own steps; labels are smoothed and gradients clipped as defined."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from dropbench.engine.stack import stacks
 from dropbench.engine.tasks import Classify
 from dropbench.engine.torch_optimizers import TorchOptimizer
 from dropbench.engine.train import train
+from dropbench.errors import UsageError
 from dropbench.run.config import RunConfig
 
 CPU = torch.device("cpu")
@@ -142,6 +144,17 @@ def test_decay_is_decoupled_and_spares_biases(name):
         optimizer.step(0.1)
     for key, value in net.named_parameters():
         torch.testing.assert_close(value, before[key] * (0.95**2 if value.ndim > 1 else 1.0))
+
+
+@pytest.mark.parametrize(
+    "optimizer", [partial(SGD, momentum=0.9), partial(TorchOptimizer, name="adamw", options={})]
+)
+def test_max_norm_of_computed_weights_is_refused(optimizer):
+    net = Net()
+    nn.utils.parametrizations.weight_norm(net.inner)
+    optimizer(net, weight_decay=0.0)
+    with pytest.raises(UsageError, match=r"weights of a .*Linear are computed"):
+        optimizer(net, weight_decay=0.0, max_norm=1.0)
 
 
 @pytest.mark.parametrize("name", ["adamw", "muon", "torch.optim:RMSprop"])

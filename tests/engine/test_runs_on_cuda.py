@@ -7,6 +7,7 @@ from engine.made import REGRESSION, UNIT, made
 from engine.test_engine import numbers
 from engine.test_graph import MLP, NETS, config
 
+from dropbench.engine.checkpoint import Checkpoints
 from dropbench.engine.graph import _tell
 from dropbench.engine.stack import train_stacked
 from dropbench.engine.train import train, training
@@ -70,6 +71,29 @@ def test_runs_side_by_side_are_as_alone(blobs, told, monkeypatch):
     assert len(together) == 3
     for result in together:
         assert_same(result, alone[result.config.run_id])
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {**MLP, "precision": "bf16", "patience": 5},
+        {**MLP, "optimizer": "muon", "snapshots": 2},
+        {"model": "lecture-cnn", **NETS["lecture-cnn"], "augment": "flip", "optimizer": "adamw"},
+    ],
+    ids=["mlp", "muon", "cnn"],
+)
+def test_a_run_that_is_stopped_goes_on_with_its_graphs(fields, blobs, tmp_path, told, monkeypatch):
+    """Stopped in its second epoch, after the first replays, and after the first step of what went on."""
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    run, place = config(**fields, epochs=6), Checkpoints(tmp_path)
+    whole = train(run, blobs, DEVICE)
+    for steps in (int(whole.cost["steps"]) // 4, 1):
+        turns = training(run, blobs, DEVICE, checkpoints=place)
+        for _ in range(steps):
+            next(turns)
+        turns.close()
+    assert_same(train(run, blobs, DEVICE, checkpoints=place), whole)
     assert told == []
 
 

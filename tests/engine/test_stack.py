@@ -223,7 +223,12 @@ def test_a_run_that_diverges_does_so_alone():
     tiles, base = tiles_in(1), config(epochs=3, p_drop=0.5)
     good, bad = base.replace(seed=1), base.replace(learning_rate=1e30)
     runs = [good, bad, base.replace(seed=2), base.replace(seed=3)]
-    results = by_id(train_stacked(runs, tiles, slots=3))
+    kept = [bad.run_id, runs[2].run_id]
+    results = by_id(train_stacked(runs, tiles, slots=3, nets=kept))
+    assert [run_id for run_id, result in results.items() if result.net] == kept[1:]
+    own = train(runs[2], tiles, keep_net=True).net
+    for name, array in results[kept[1]].net.weights.items():
+        np.testing.assert_allclose(array, own.weights[name], rtol=1e-4, atol=1e-5)
     assert {r.status for i, r in results.items() if i != bad.run_id} == {"ok"}
     assert_same(results[good.run_id], next(train_stacked([good], tiles, slots=1)))
     ours, alone = results[bad.run_id], train(bad, tiles)

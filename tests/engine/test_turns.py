@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from dropbench.engine.train import train, training
-from dropbench.engine.turns import Result, Take, Turns, side_by_side, to_its_end, with_lent
+from dropbench.engine.turns import (
+    Result,
+    Take,
+    Turns,
+    late,
+    side_by_side,
+    to_its_end,
+    until_halted,
+    with_lent,
+)
 from dropbench.run.config import RunConfig
 
 CPU = torch.device("cpu")
@@ -74,6 +83,58 @@ def test_what_is_in_progress_is_closed_with_the_iterator():
     next(results)
     results.close()  # type: ignore[attr-defined]  # a generator
     assert log[-1] == "b ends"
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_once_it_halts_no_turn_is_begun_and_all_are_closed(turns):
+    log: list[str] = []
+
+    def halts() -> bool:
+        return len([entry for entry in log if "ends" not in entry]) >= turns
+
+    works = from_these(work(name, 3, log) for name in "abc")
+    ended = list(side_by_side(works, 2, halts))
+    done = [entry for entry in log if "ends" not in entry]
+    assert len(done) == turns
+    assert {name for name in "abc" if done.count(name) and f"{name} ends" not in log} == set()
+    assert all(done.count(name) == 3 for name in ended)
+
+
+def test_works_are_closed_whatever_the_closing_of_another_raises():
+    log: list[str] = []
+
+    def stubborn() -> Turns[str]:
+        try:
+            yield
+            return "stubborn"
+        finally:
+            raise OSError("no space")
+
+    works = from_these([work("a", 9, log), stubborn(), work("b", 9, log)])
+    results = side_by_side(works, 3, lambda: len(log) > 1)
+    with pytest.raises(OSError, match="no space"):
+        list(results)
+    assert {"a ends", "b ends"} <= set(log)
+
+
+def test_a_work_that_halts_has_no_result():
+    log: list[str] = []
+    assert until_halted(work("a", 3, log), lambda: len(log) == 2) is None
+    assert log == ["a", "a", "a ends"]
+    assert until_halted(work("b", 3, log), lambda: False) == "b"
+
+
+def test_late_is_so_long_after_what_was_seen(monkeypatch):
+    now, seen = [10.0], [False]
+    monkeypatch.setattr("dropbench.engine.turns.monotonic", lambda: now[0])
+    is_late = late(lambda: seen[0], 2.0)
+    assert not is_late()
+    now[0], seen[0] = 13.0, True
+    assert not is_late(), "it is seen just now"
+    now[0], seen[0] = 14.9, False
+    assert not is_late()
+    now[0] = 15.0
+    assert is_late()
 
 
 class Lender:

@@ -1,5 +1,8 @@
 """Nets as people write them, good ones and others with a fault: ``make_Name`` is the factory of ``Name``."""
 
+import sys
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -256,6 +259,81 @@ class RecurrentGRU(Recurrent):
 
 class RecurrentRNN(Recurrent):
     kind = nn.RNN
+
+
+class RecurrentPacked(Recurrent):
+    def forward(self, images):
+        rows = images.flatten(1, 2)
+        lengths = [rows.shape[1]] * len(rows)
+        packed = nn.utils.rnn.pack_padded_sequence(rows, lengths, batch_first=True)
+        return self.last(self.units(packed)[1][0][-1])
+
+
+class InEval(Good):
+    def train(self, mode=True):
+        return super().train(False)
+
+
+class KeepsTensors(Good):
+    kept = 0
+
+    def forward(self, images):
+        outputs = super().forward(images) + self.kept
+        self.kept = outputs.mean() if self.training else 0
+        return outputs
+
+
+class ChangesWhatIsNeeded(Good):
+    def forward(self, images):
+        units = self.first(images.flatten(1)).sigmoid()
+        units += 1
+        return self.last(self.dropout(units))
+
+
+class FunctionalOfMaps(Good):
+    def forward(self, images):
+        return super().forward(F.dropout2d(images, 0.25, self.training))
+
+
+class NumpyNoise(Good):
+    def forward(self, images):
+        noise = float(np.random.rand()) if self.training else 0.5
+        return super().forward(images) + noise
+
+
+class Exits(Good):
+    def forward(self, images):
+        sys.exit(3)
+
+
+class OneForAll(Good):
+    """With a part that all nets have."""
+
+    part = nn.Linear(16, 16)
+
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.first = nn.Sequential(self.first, nn.ReLU(), OneForAll.part)
+
+
+class OneStatistics(Good):
+    """With a part that all nets have, which is not trained, but has statistics of what it sees."""
+
+    part = nn.BatchNorm1d(16, affine=False)
+
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.first = nn.Sequential(self.first, OneStatistics.part)
+
+
+class OneFrozen(OneForAll):
+    """With a part that all nets have, and none changes."""
+
+    part = nn.Linear(16, 16).requires_grad_(False)
+
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.first[2] = OneFrozen.part
 
 
 class OfTen(Good):

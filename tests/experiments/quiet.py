@@ -22,3 +22,6 @@ class Quiet:
 
     def wants_to_stop(self):
         return False
+
+    def wants_to_halt(self):
+        return False

@@ -195,10 +195,11 @@ def _no_training(monkeypatch):
 def test_bf16_where_it_is_emulated_and_tf32_where_there_is_none(monkeypatch, tmp_path, there):
     monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: False)
     monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: there)
-    names = ("auto", "bf16", "tf32")
-    auto, bf16, tf32 = (named(doctor._training("cpu", name, tmp_path))["precision"] for name in names)
+    names = ("auto", "bf16", "fp16", "tf32")
+    auto, bf16, fp16, tf32 = (named(doctor._training("cpu", name, tmp_path))["precision"] for name in names)
     assert auto.value.startswith("bf16" if there else "fp32")
     fails(bf16, "ok" if there else "note", "" if there else "`precision=auto`")
+    fails(fp16, "note", "`precision=auto`")
     fails(tf32, "problem", "`precision=auto`")
 
 

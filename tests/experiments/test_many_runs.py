@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dropbench.experiments.workbench import Workbench, carry_out, make_agenda
+from dropbench.experiments.agenda import make_agenda
+from dropbench.experiments.workbench import Workbench, carry_out
 from dropbench.results.read import read_table
 from dropbench.results.schema import EPOCHS, RUNS
 from dropbench.results.store import Store
@@ -33,6 +34,9 @@ class Counting:
         self.handles.append(len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0)
 
     def wants_to_stop(self):
+        return False
+
+    def wants_to_halt(self):
         return False
 
 

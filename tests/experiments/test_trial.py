@@ -11,12 +11,17 @@ from experiments.broken_nets import (
     Attention,
     AttentionAlone,
     BatchNorm,
+    ChangesWhatIsNeeded,
     ColourImages,
     Detached,
+    Exits,
     Functional,
+    FunctionalOfMaps,
     Good,
     InAttention,
+    InEval,
     InPlace,
+    KeepsTensors,
     Lazy,
     LogSoftmax,
     MadeInForward,
@@ -26,13 +31,18 @@ from experiments.broken_nets import (
     NoisyTraining,
     NumberOfTen,
     NumberSqueezed,
+    NumpyNoise,
     OfMaps,
     OfTen,
+    OneForAll,
+    OneFrozen,
+    OneStatistics,
     OneUnusedDropout,
     Raises,
     RandomInEvaluation,
     Recurrent,
     RecurrentGRU,
+    RecurrentPacked,
     RecurrentRNN,
     SevenOutputs,
     Shared,
@@ -90,6 +100,12 @@ FAULTS = [
     (Raises, r"raised ValueError: no o{197}… \("),
     (UnusedDropout, "never uses its dropout dropout"),
     (NeverShaped, "never uses its lazy parameter second.weight"),
+    (InEval, "with its dropout dropout in eval mode"),
+    (KeepsTensors, "its outputs in a second step, raised RuntimeError: Trying to backward through"),
+    (ChangesWhatIsNeeded, "the gradient of its outputs, raised RuntimeError: one of the variables"),
+    (Exits, r"raised SystemExit: 3 \(.*broken_nets.py, line"),
+    (OneForAll, "the first.2.bias, first.2.weight that another run has trained"),
+    (OneStatistics, "the first.1.num_batches_tracked, first.1.running_mean.* that another run"),
 ]
 
 
@@ -102,6 +118,8 @@ def test_a_fault_is_one_line_before_the_first_run(blobs, net, said):
 
 SUSPICIONS = [
     (Functional, r"in those without dropout: dropout with p = 0.25 \(broken_nets.py, line \d+\)"),
+    (FunctionalOfMaps, r"in those without dropout: dropout2d with p = 0.25 \(broken_nets.py, line \d+\)"),
+    (NumpyNoise, "draws random numbers in training"),
     (InAttention, r"scaled_dot_product_attention with p = 0.4 \(broken_nets.py, line \d+\)"),
     (NoisyTraining, "draws random numbers in training"),
     (Softmax, "are probabilities already"),
@@ -119,7 +137,7 @@ def test_what_may_not_be_meant_is_a_warning(blobs, net, said, caplog):
 
 PASSING = [
     Good, LogSoftmax, Lazy, BatchNorm, WeightNorm, SpectralNorm, Shared, TwoNames, InPlace, Attention,
-    AttentionAlone, Recurrent, RecurrentGRU, RecurrentRNN,
+    AttentionAlone, Recurrent, RecurrentGRU, RecurrentPacked, RecurrentRNN, OneFrozen,
 ]  # fmt: skip
 
 
@@ -140,7 +158,17 @@ def test_every_dropout_of_torch_is_a_site(blobs, caplog):
     assert train(config, blobs).status == "ok"
 
 
-WITHIN = [Attention, AttentionAlone, Recurrent, RecurrentGRU, RecurrentRNN, OfMaps, TwoNames, InPlace]
+WITHIN = [
+    Attention,
+    AttentionAlone,
+    Recurrent,
+    RecurrentGRU,
+    RecurrentPacked,
+    RecurrentRNN,
+    OfMaps,
+    TwoNames,
+    InPlace,
+]
 
 
 @pytest.mark.parametrize("net", WITHIN)

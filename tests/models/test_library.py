@@ -25,9 +25,15 @@ from dropbench.dropout.stream import Stream
 from dropbench.engine.batches import Examples
 from dropbench.engine.halving import halves_weights
 from dropbench.engine.monte_carlo import monte_carlo_passes
+from dropbench.engine.panel import errors_without_units
+from dropbench.engine.task import Split
+from dropbench.engine.tasks import Classify
 from dropbench.engine.train import train
+from dropbench.engine.variances import measured_layers
 from dropbench.errors import DropbenchError, UsageError
-from dropbench.experiments.workbench import Agenda, Workbench
+from dropbench.experiments.agenda import Agenda
+from dropbench.experiments.trial import _to_try
+from dropbench.experiments.workbench import Workbench
 from dropbench.models import zoo
 from dropbench.models.build import build_model, make_module
 from dropbench.models.library import check_images
@@ -100,7 +106,10 @@ def test_every_p_is_that_of_its_sites():
     assert max(found["residual"]) == pytest.approx(0.4)
 
 
-@pytest.mark.parametrize("model", ["torchvision:efficientnet_b0", "torchvision:convnext_tiny", CONVNEXT])
+@pytest.mark.parametrize(
+    "model",
+    ["torchvision:efficientnet_b0", "torchvision:convnext_tiny", "torchvision:resnet18", CONVNEXT],
+)
 def test_stochastic_depth_rises_linearly_with_depth(model):
     net = on_meta(RunConfig(model=model, p_drop_residual=0.5), (3, 64, 64))
     found = [layer.p_drop for layer in dropout_layers(net) if layer.site == "residual"]
@@ -122,6 +131,24 @@ def test_a_residual_branch_is_left_out_for_whole_samples_with_its_probability():
     assert torch.equal(layer.eval()(torch.ones(4, 3)), torch.ones(4, 3))
     with monte_carlo(layer):
         assert 0 < (layer(torch.ones(1000, 3)) == 0).all(1).sum() < 1000
+
+
+@pytest.mark.parametrize("net", ["resnet18", "resnet50"])
+def test_a_resnet_of_torchvision_without_its_branches_is_its_shortcuts(net):
+    """A branch that is left out of every example adds nothing, whatever its weights are."""
+    made = build_model(SHAPE, 3, RunConfig(model=f"torchvision:{net}", p_drop_residual=1 - 1e-6)).eval()
+    last = max(layer.p_drop for layer in dropout_layers(made) if layer.site == "residual")
+    assert last == 1 - 1e-6
+    seen = []
+    made.layer4[-1].register_forward_hook(lambda block, given, out: seen.append((given[0], out)))
+    set_streams(made, "mc", 0, 0)
+    with torch.no_grad(), monte_carlo(made):
+        made(torch.linspace(-1, 1, 4 * 3 * 32 * 32).view(4, *SHAPE))
+    ((arrived, left),) = seen
+    assert torch.equal(left, arrived.relu())
+    plain = build_model(SHAPE, 3, RunConfig(model=f"torchvision:{net}"))
+    assert measured_layers(made).keys() == measured_layers(plain).keys(), "so a sweep compares them by name"
+    assert all(map(torch.equal, made.state_dict().values(), plain.state_dict().values()))
 
 
 def passed(net: nn.Module, seed: int) -> torch.Tensor:
@@ -168,12 +195,13 @@ def test_the_attention_of_timm_drops_by_its_site():
         {"model": CONVNEXT, "p_drop_head": 0.5, "dropout": "dropconnect"},
         {"model": RESNET, "p_drop_head": 0.5, "dropout": "concrete"},
         {"model": RESNET, "p_drop_head": 0.5, "joint": True},
+        {"model": RESNET, "p_drop_head": 0.5, "thinned": True},
     ],
     ids=str,
 )
 def test_a_net_trains(settings):
     data = images()
-    config = RunConfig(**settings, epochs=1, batch_size=16, **data.settings)
+    config = bound(data, **settings, epochs=1, batch_size=16)
     result = train(config, data, panel="mc_samples" not in settings)
     assert result.status == "ok", result.message
     assert math.isfinite(result.metrics["test_nll"])
@@ -207,6 +235,61 @@ def test_passes_of_a_head_alone_share_the_layers_before_it():
     assert passes.shape == (12, 40, 2)
     assert calls["stem"] == 1
     assert passes.std(0).min() > 0
+
+
+def test_removals_at_a_head_share_the_layers_before_it():
+    data, config = images(), RunConfig(model=RESNET, p_drop_head=0.5)
+    net = build_model(SHAPE, 2, config).eval()
+    split = Split(Examples(data.test_inputs / 255, data.test_targets, torch.device("cpu")), torch.arange(40))
+    calls = Counter()
+    net.conv1.register_forward_hook(lambda *_: calls.update(["stem"]))
+    errors = errors_without_units(net, Classify(), split, config)
+    assert calls["stem"] == 2, "of 40 examples in batches of 32, for all 46 choices"
+    assert errors[0.0] == Classify().error_on(net, split, "fp32")
+
+
+@pytest.fixture
+def faulty(request, monkeypatch):
+    """A net with a fault, as timm has nets, under the name that it has there."""
+
+    class Faulty(nn.Module):
+        def __init__(self, num_classes):
+            super().__init__()
+            self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(4, num_classes)
+
+        def get_classifier(self):
+            return self.fc
+
+        def forward(self, inputs):
+            return request.param(self.fc(self.conv(inputs).mean((2, 3))))
+
+    def faulty_net(num_classes, **more):
+        return Faulty(num_classes)
+
+    monkeypatch.setitem(timm.models._registry._model_entrypoints, "faulty_net", faulty_net)
+    zoo.names.cache_clear()
+    yield "timm:faulty_net"
+    zoo.names.cache_clear()
+
+
+FAULTS = [
+    (lambda units: units + torch.rand(len(units), 1, device=units.device), "is random in evaluation"),
+    (lambda units: (units - 1e9).sqrt(), "not finite before"),
+    (lambda units: units.detach(), "depend on no parameter"),
+]
+
+
+@pytest.mark.parametrize(("faulty", "said"), FAULTS, indirect=["faulty"], ids=lambda value: "")
+def test_a_fault_of_a_librarys_net_is_one_line_before_the_first_run(faulty, said):
+    with pytest.raises(UsageError, match=f"{said}.*Use another net; dropbench model list"):
+        bound(images(), model=faulty, p_drop_head=0.5)
+
+
+def test_a_very_large_net_is_tried_by_its_shape_alone(caplog):
+    with caplog.at_level("INFO", logger="dropbench"):
+        (config,) = _to_try([RunConfig(model=RESNET), RunConfig(model="torchvision:vgg11")], images(side=32))
+    assert config.model.name == RESNET
+    assert "torchvision:vgg11 is too large to be tried" in caplog.text
 
 
 @pytest.mark.parametrize("model", ["resnet18", "densenet121", "googlenet", "shufflenet_v2_x0_5"])
@@ -247,6 +330,8 @@ def bound(data: DataSet, **settings) -> RunConfig:
         ({"model": "timm:deit_tiny_distilled_patch16_224"}, "no single classifier"),
         ({"model": RESNET, "p_drop": 0.5}, "Use `p_drop_head`"),
         ({"model": SMALL, "p_drop_residual": 0.5}, "no residual dropout site"),
+        ({"model": RESNET, "dropout": "stochastic-depth"}, "place of it.*Write `p_drop_residual=0.2`"),
+        ({"model": RESNET, "train_size": 33, "batch_size": 16}, "has one, on which .* cannot be trained"),
         ({"model": RESNET, "p_drop_conv": 0.5}, "no conv dropout site"),
         ({"model": RESNET, "p_drop_input": 0.5}, "no input dropout site"),
         ({"model": "mlp", "p_drop_head": 0.5}, "no head dropout site. Leave out `p_drop_head`"),

@@ -149,3 +149,23 @@ def test_a_run_tells_when_its_patience_ended_it(last, tested):
     told, *_ = table.notes
     assert f"epoch {tested}" in told
     assert str(last) in told
+
+
+@pytest.mark.parametrize(
+    ("overflowed", "steps", "many"),
+    [(None, 5000, False), (0, 5000, False), (16, 400, False), (50, 5000, False), (51, 5000, True)],
+)
+def test_a_run_and_a_sweep_tell_of_many_steps_that_overflowed(overflowed, steps, many, tmp_path):
+    metrics = {f"{split}_error_percent": 1.0 for split in ("train", "val", "test")}
+    cost = dict.fromkeys(("parameters", "train_seconds", "images_per_second", "seconds"), 1.0)
+    cost |= {"peak_memory_bytes": None, "last_epoch": 10, "tested_epoch": 10}
+    cost |= {"steps": steps, "overflowed_steps": overflowed}
+    cost |= {"test_images": 1000, "validation_images": 1000, "distinct_train_images": 900}
+    result = RunResult(RunConfig(precision="fp16"), "ok", metrics=metrics, cost=cost)
+    (table,) = RunSubject(result).tables
+    skipped = [note for note in table.notes if f"of {steps:,} steps" in note]
+    assert len(skipped) == bool(overflowed)
+    assert any("fp32" in note for note in skipped) is many
+    append_rows(tmp_path, RUNS, [run_row(result, "")])
+    (sweep,) = sweeps(tmp_path)
+    assert any("overflowed_steps" in note for note in sweep_table(sweep).notes) is many

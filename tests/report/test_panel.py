@@ -13,7 +13,15 @@ from dropbench.results.csv_file import append_rows
 from dropbench.results.rows import panel_rows, run_row
 from dropbench.results.schema import PANEL, RUNS
 from dropbench.run.config import RunConfig
-from dropbench.run.result import HISTOGRAM_BINS, SHARES, PanelRecord, RunResult
+from dropbench.run.result import (
+    HISTOGRAM_BINS,
+    RUNNING_VARIANCE,
+    SHARES,
+    TEST_VARIANCE,
+    TRAINING_VARIANCE,
+    PanelRecord,
+    RunResult,
+)
 
 MEASURES = ("units", "dead_units", "mean_activation", "zero_share", "sparseness")
 NOISE = (0.0, 0.01, -0.01, 0.02, -0.02, 0.005)
@@ -93,6 +101,47 @@ def test_each_net_has_its_own_layers(folder):
     ]  # fmt: skip
     assert not any("hidden layer 2" in note for note in cnn.notes)
     assert all("nan" not in cell for row in mlp.texts() for cell in row)
+
+
+def record_variances(folder, p, seed, variances, running=None):
+    """The variances of a run's layers: of each by name, in training and at test; ``running`` for all."""
+    config = RunConfig(p_drop=p, seed=seed)
+    records = []
+    for layer, (training, test) in variances.items():
+        records += [PanelRecord(TRAINING_VARIANCE, layer, 0.0, training)]
+        records += [PanelRecord(TEST_VARIANCE, layer, 0.0, test)]
+        records += [PanelRecord(RUNNING_VARIANCE, layer, 0.0, running)] if running else []
+    append_rows(folder, PANEL, panel_rows(RunResult(config, "ok", panel=tuple(records))))
+
+
+def test_variances_are_ratios_and_those_of_li_et_al_the_larger_by_the_smaller(folder):
+    assert "panel-variances" not in tables(folder), "recorded panels have none"
+    for seed in range(len(NOISE)):
+        record_variances(folder, 0.0, seed, {"norm": (2, 2), "dead": (0, 0)}, running=4)
+        record_variances(folder, 0.5, seed, {"norm": (6 + seed, 2), "dead": (0, 0)}, running=1)
+    found = tables(folder)["panel-variances"]
+    rows = {row["p_drop"]: row for row in found.rows}
+    assert len(found.rows) == 2, "a layer without variance at test has no ratio"
+    assert rows[0.0]["variance_ratio"] == 1
+    assert rows[0.5]["variance_ratio"] == pytest.approx((6 + 2.5) / 2)
+    assert rows[0.0]["shift_ratio"] == rows[0.5]["shift_ratio"] == 2
+    (subject,) = (s for s in load_report(folder).subjects if s.kind == "panel")
+    variance, shift = subject.figures[0].subplots[-2:]
+    assert [series.y[0] for series in variance.series] == [1, pytest.approx(4.25)]
+    assert [series.y[0] for series in shift.series] == [2, 2]
+
+
+def test_of_a_deep_net_some_layers_are_in_the_table_and_all_in_the_picture(folder):
+    names = [f"layer{number}" for number in range(20)]
+    for p in (0.0, 0.5):
+        record_variances(folder, p, 0, dict.fromkeys(names, (3, 3)))
+    found = tables(folder)["panel-variances"]
+    shown = [row["layer"] for row in found.rows if row["p_drop"] == 0.5]
+    assert len(shown) == 8
+    assert (shown[0], shown[-1]) == (names[0], names[-1])
+    assert "nothing is dropped before any" in found.notes[-1]
+    (subject,) = (s for s in load_report(folder).subjects if s.kind == "panel")
+    assert {series.x for series in subject.figures[0].subplots[-1].series} == {tuple(range(1, 21))}
 
 
 def test_a_sweep_without_panel_has_none(tmp_path):

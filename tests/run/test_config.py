@@ -94,7 +94,7 @@ def test_p_keep_is_the_exact_complement(p):
     "wrong",
     [{"p_drop": 1.0}, {"p_drop": float("nan")}, {"model": "lecture"}, {"epochs": 0}, {"learning_rate": 0.0},
      {"learning_rate": float("nan")}, {"momentum": 1.0}, {"weight_decay": -1.0}, {"max_norm": 0.0},
-     {"precision": "fp16"}, {"convention": "both"}, {"model": "mlp", "p_drop_conv": 0.1}, {"layers": (5,)},
+     {"precision": "fp8"}, {"convention": "both"}, {"model": "mlp", "p_drop_conv": 0.1}, {"layers": (5,)},
      {"train_size": 0}, {"seed": -1}, {"batch_size": 0}, {"activation": "tanh"}, {"tied": True},
      {"p_drop": 0.5, "dropout": "alpha"}, {"p_drop": 0.5, "dropout": "gauss"}, {"cutoff_epoch": 2},
      {"dropout_schedule": "early", "epochs": 6, "cutoff_epoch": 6}, {"dropout_schedule": "late", "epochs": 1},

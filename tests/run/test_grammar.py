@@ -12,6 +12,7 @@ from dropbench.run.grammar import (
     only,
     parse_bounds,
     parse_decays,
+    parse_duration,
     parse_layer_lists,
     parse_layers,
     parse_probabilities,
@@ -37,6 +38,31 @@ hundredths = st.integers(0, 99).map(lambda n: Decimal(n) / 100)
 )
 def test_readable_examples(text, values):
     assert parse_probabilities(text) == values
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("55m", 3300),
+        ("1h30m", 5400),
+        ("1.5 H", 5400),
+        ("90s", 90),
+        ("2d", 172800),
+        ("1:30:00", 5400),
+        ("5:30", 330),
+        ("2-12", 216000),
+        ("1-0:30", 88200),
+        ("1-02:03:04", 93784),
+    ],
+)
+def test_times_are_read_with_their_units_and_as_slurm_writes_them(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "55", "0s", "0:00", "m", "30m1h", "-5m", "1:2:3:4", "1-", "5 minutes"])
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(UsageError, match="time_limit"):
+        parse_duration(text)
 
 
 @given(hundredths, st.integers(1, 20), st.integers(0, 30))

@@ -80,6 +80,8 @@ def test_options_that_are_written_are_read_again(options, text):
     ("told", "says"),
     [
         ({"optimizer": "adma"}, "adamw"),
+        ({"optimizer": "adam"}, "torch.optim:Adam."),
+        ({"optimizer": "torch.optim.NAdam"}, "torch.optim:NAdam."),
         ({"optimizer": "torch.optim:Nope"}, "NAdam"),
         ({"optimizer": "torch.optim:Optimizer"}, "NAdam"),
         ({"optimizer": "torch.optim:lr_scheduler"}, "NAdam"),

@@ -11,7 +11,8 @@ import torch
 from dropbench.engine.device import prepare_process
 from dropbench.errors import DropbenchError
 from dropbench.run.config import RunConfig
-from dropbench.runners import process
+from dropbench.runners import worker
+from dropbench.runners.base import NO_EXTRAS
 from dropbench.runners.process import ProcessRunner
 from dropbench.runners.serial import SerialRunner
 
@@ -120,9 +121,9 @@ def test_a_worker_prepares_its_device_before_it_takes_a_run(monkeypatch):
         raise EndedError
 
     events = []
-    monkeypatch.setattr(process, "prepare_process", lambda *settings: events.append(settings))
+    monkeypatch.setattr(worker, "prepare_process", lambda *settings: events.append(settings))
     monkeypatch.setattr("signal.signal", lambda *arguments: None)
     monkeypatch.setattr("os._exit", end)
     with pytest.raises(EndedError):
-        process._worker_main(Driver(), torch.device("cuda:1"), 3, process.NO_EXTRAS, 1, dict(os.environ))
+        worker.carry_out_orders(Driver(), torch.device("cuda:1"), 3, NO_EXTRAS, 1, dict(os.environ))
     assert events == [(3, torch.device("cuda:1")), "recv"]

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from dropbench.datasets import cache
+from dropbench.engine.checkpoint import Checkpoints
 from dropbench.errors import DropbenchError
+from dropbench.results import checkpoints
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import Machine
 from dropbench.run.result import ood_split
@@ -89,7 +91,8 @@ def test_a_cluster_gives_the_numbers_of_one_process(cluster, blobs):
 @pytest.mark.usefixtures("_one_thread")
 def test_out_of_distribution_images_travel_too(cluster, blobs):
     other = cache.save(replace(blobs, test_inputs=255 - blobs.test_inputs, key=""))
-    extras, (config,) = Extras(ood=other.key), configs(blobs, 1)
+    (config,) = configs(blobs, 1)
+    extras = Extras(ood=other.key, nets=frozenset({config.run_id}))
 
     def nothing(worker, config, record):
         pass
@@ -99,6 +102,9 @@ def test_out_of_distribution_images_travel_too(cluster, blobs):
     name = ood_split(other.key)
     assert np.array_equal(there.predictions[name], here.predictions[name])
     assert not np.array_equal(there.predictions[name], there.predictions["test"])
+    assert here.net.weights
+    for name, array in here.net.weights.items():
+        assert np.array_equal(there.net.weights[name], array)
 
 
 def test_a_node_that_goes_away_costs_no_run(cluster, blobs):
@@ -113,12 +119,22 @@ def test_a_node_that_goes_away_costs_no_run(cluster, blobs):
     assert {result.status for result in results} == {"ok"}
 
 
-def test_a_run_that_raises_has_failed_and_the_others_go_on(cluster, blobs):
-    good, bad = configs(blobs, 2)
-    bad = bad.replace(train_size=10_000)
-    results = numbers(on_ray(cluster, 2).run([bad, good], lambda worker, config, record: None))
+def test_a_run_that_raises_has_failed_and_the_others_go_on_until_they_halt(cluster, blobs, tmp_path):
+    good, bad, long = configs(blobs, 3)
+    bad, long, heard, ended = bad.replace(train_size=10_000), long.replace(epochs=100_000), set(), []
+    runner = on_ray(cluster, 3, Extras(checkpoints=Checkpoints(tmp_path, 1e9)))
+
+    def look(worker, config, record):
+        if record is not None:
+            heard.add(config.run_id)
+
+    for result in runner.run([bad, good, long], look, lambda: long.run_id in heard and len(ended) == 2):
+        ended.append(result)  # noqa: PERF402  # one at a time: what halts looks at it
+    results = numbers(ended)
+    assert results.keys() == {bad.run_id, good.run_id}
     assert results[bad.run_id][0] == "failed"
     assert results[good.run_id][0] == "ok"
+    assert long.run_id in checkpoints.run_ids(tmp_path)
 
 
 def test_an_actor_whose_device_is_lost_is_replaced(cluster, blobs, breaking, told):
@@ -127,6 +143,33 @@ def test_an_actor_whose_device_is_lost_is_replaced(cluster, blobs, breaking, tol
     results = list(on_ray(cluster, 3, jobs=1).run(wanted, lambda worker, config, record: None))
     assert [result.status for result in results] == ["ok"] * 3
     assert breaking.error in " ".join(told)
+
+
+@pytest.mark.usefixtures("_one_thread")
+def test_a_run_whose_actor_is_killed_goes_on_where_the_folder_is_shared(cluster, blobs, tmp_path):
+    """Closing the runner kills its actors."""
+    (config,) = configs(blobs, 1, epochs=12)
+    extras, heard = Extras(checkpoints=Checkpoints(tmp_path, 0)), []
+
+    def stop(worker, config, record):
+        heard.append(record)
+        if record is not None and record.epoch == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        list(on_ray(cluster, 1, extras).run([config], stop))
+    (result,) = on_ray(cluster, 1, extras).run([config], lambda worker, config, record: None)
+    assert list(result.epochs[:3]) == heard[1:], "to their very seconds"
+    assert numbers([result]) == numbers(SerialRunner(CPU, 1).run([config], lambda *heard: None))
+
+
+def test_nodes_without_the_folder_say_so_once_and_keep_no_states(cluster, blobs, tmp_path, told):
+    extras = Extras(checkpoints=Checkpoints(tmp_path / "absent", 0))
+    results = list(on_ray(cluster, 4, extras).run(configs(blobs, 4), lambda *heard: None))
+    assert [result.status for result in results] == ["ok"] * 4
+    (sentence,) = told
+    assert "Checkpoints are not written" in sentence
+    assert not (tmp_path / "absent").exists()
 
 
 def test_actors_take_the_cpus_that_were_asked_for(cluster):

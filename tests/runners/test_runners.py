@@ -2,19 +2,24 @@
 
 import os
 import signal
+import time
 
+import numpy as np
 import pytest
 import torch
 
 from dropbench.engine import batches
+from dropbench.engine.checkpoint import Checkpoints
 from dropbench.engine.turns import to_its_end
 from dropbench.errors import UsageError
+from dropbench.results import checkpoints
 from dropbench.run.config import RunConfig
 from dropbench.run.machine import Machine
-from dropbench.runners.base import NO_EXTRAS, Extras, turns_of_run
+from dropbench.runners.base import NO_EXTRAS, STOP_SECONDS, Extras, turns_of_run
 from dropbench.runners.choose import choose_runner, cores
 from dropbench.runners.process import ProcessRunner
 from dropbench.runners.serial import SerialRunner
+from dropbench.runners.stacked import StackRunner
 
 CPU = torch.device("cpu")
 
@@ -46,9 +51,15 @@ def _one_thread():
 def test_pool_of_two_gives_the_numbers_of_one_process(blobs):
     wanted = configs(blobs, 4)
     epochs = []
-    pooled = list(ProcessRunner(CPU, 2, 1).run(wanted, lambda w, c, record: epochs.append((w, c, record))))
-    serial = list(SerialRunner(CPU, 1).run(wanted, silent))
+    nets = Extras(nets=frozenset({wanted[0].run_id}))
+    pooled = list(
+        ProcessRunner(CPU, 2, 1, nets).run(wanted, lambda w, c, record: epochs.append((w, c, record)))
+    )
+    serial = list(SerialRunner(CPU, 1, nets).run(wanted, silent))
     assert by_id(pooled) == by_id(serial)
+    (there,), (here,) = ([run.net for run in runs if run.net] for runs in (pooled, serial))
+    assert there.about == here.about
+    assert all(np.array_equal(array, there.weights[name]) for name, array in here.weights.items())
     assert len(epochs) == 4 * (1 + 2), "one call at the start of a run, one for each epoch"
     assert {worker for worker, _, _ in epochs} == {0, 1}
 
@@ -164,6 +175,49 @@ def test_closing_the_iterator_ends_the_workers(blobs):
     results = ProcessRunner(CPU, 2, 1).run(configs(blobs, 4), silent)
     next(results)
     results.close()
+    assert workers() == []
+
+
+@pytest.mark.usefixtures("_one_thread")
+@pytest.mark.parametrize("kind", ["serial", "abreast", "stack"])
+def test_runs_that_halt_keep_their_states_and_one_that_ends_meanwhile_its_result(blobs, tmp_path, kind):
+    extras, heard = Extras(checkpoints=Checkpoints(tmp_path, every=1e9)), []
+    runner = {
+        "serial": SerialRunner(CPU, 1, extras, jobs=2),
+        "abreast": ProcessRunner(CPU, 2, 1, extras, abreast=2),
+        "stack": StackRunner(SerialRunner(CPU, 1), [(3, 2)], CPU, 1, extras, SerialRunner(CPU, 1)),
+    }[kind]
+    wanted, (short,) = configs(blobs, 2, LONG), configs(blobs, 1)
+
+    def look(worker, config, record):
+        if record is not None:
+            heard.append(config.run_id)
+
+    asked = []
+
+    def halts():
+        if {config.run_id for config in wanted} <= set(heard):
+            asked.append(time.monotonic())
+        return bool(asked)
+
+    results = list(runner.run([short, *wanted], look, halts))
+    assert [result.config.run_id for result in results] == [short.run_id]
+    assert checkpoints.run_ids(tmp_path) - {short.run_id} == {config.run_id for config in wanted}
+    assert time.monotonic() - asked[0] < STOP_SECONDS, "nobody is waited for who has stopped"
+
+
+def test_an_interrupted_driver_has_its_workers_keep_their_states(blobs, tmp_path):
+    wanted = configs(blobs, 2, LONG)
+
+    def interrupt(worker, config, record):
+        heard.add(config.run_id if record else "")
+        if len(heard) > len(wanted):
+            raise KeyboardInterrupt
+
+    heard = set()
+    with pytest.raises(KeyboardInterrupt):
+        list(ProcessRunner(CPU, 2, 1, Extras(checkpoints=Checkpoints(tmp_path, 1e9))).run(wanted, interrupt))
+    assert checkpoints.run_ids(tmp_path) == {config.run_id for config in wanted}
     assert workers() == []
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -151,19 +152,22 @@ def encode_column(
 ) -> tuple[Column, list[np.ndarray]]:
     """Return a column, and its cells in the training rows and in others, each float64 ``(rows,)``.
 
-    The training rows alone decide what the column is. In others, a category that these lack has the number
-    that follows the last one: it is none of them.
+    The training rows alone decide what the column is.
     """
-    parts = [train, *others]
-    if is_number(train):
-        cells = [numbers_of(name, part) for part in parts]
-        return Column(name, missing=bool(np.isnan(cells[0]).any())), cells
-    words = [words_of(part) for part in parts]
-    known = sorted(words[0].dropna().unique())
-    cells = []
-    for part in words:
-        codes = codes_of(part, known).astype(np.float64)
-        codes[codes < 0] = len(known)
-        codes[part.isna().to_numpy()] = np.nan
-        cells.append(codes)
-    return Column(name, tuple(known), bool(np.isnan(cells[0]).any())), cells
+    known = () if is_number(train) else tuple(sorted(words_of(train).dropna().unique()))
+    column = Column(name, known)
+    cells = [cells_of(column, part) for part in (train, *others)]
+    return replace(column, missing=bool(np.isnan(cells[0]).any())), cells
+
+
+def cells_of(column: Column, cells: pd.Series) -> np.ndarray:
+    """Return cells of a column as it has them, float64 ``(rows,)``.
+
+    A category that the column lacks has the number that follows the last one: it is none of them.
+    """
+    if not column.categories:
+        return numbers_of(column.name, cells)
+    codes = codes_of(words_of(cells), column.categories).astype(np.float64)
+    codes[codes < 0] = len(column.categories)
+    codes[cells.isna().to_numpy()] = np.nan
+    return codes

@@ -13,6 +13,7 @@ from dropbench.datasets.given_splits import TEST, TRAIN, VALIDATION, held_out, s
 from dropbench.datasets.memory import check_memory
 from dropbench.datasets.options import SourceOptions
 from dropbench.datasets.tables.cells import (
+    cells_of,
     encode_column,
     inferred,
     is_number,
@@ -65,6 +66,13 @@ def table_of(
     for part, frame in frames.items():
         _check_same_columns(frames[TRAIN], frame, part)
     columns = frames[TRAIN].columns.drop(target)
+    if lacking := [each.name for each in options.columns if each.name not in columns]:
+        raise UsageError(
+            f"{name} lacks the column{'s' * (len(lacking) > 1)} {listed(map(repr, lacking), 5)} that the net "
+            "was trained on.",
+            "Add them; cells may be empty.",
+        )
+    keep_all = keep_all or bool(options.columns)
     apart = [] if keep_all else [each for each in columns if tells_rows_apart(frames[TRAIN][each])]
     notes = _take_rows_with_targets(name, frames, target)
     targets, classes, of_targets = _targets(target, frames, options.task)
@@ -74,17 +82,21 @@ def table_of(
     rows = pd.concat([frames[part] for part in (TRAIN, VALIDATION) if part in frames], ignore_index=True)
     constant = [] if keep_all else [each for each in columns if rows[each].nunique(dropna=False) <= 1]
     used = [each for each in columns if each not in {*apart, *constant}]
+    if options.columns:
+        used = [each.name for each in options.columns]
     if not used:
         raise DropbenchError(
             f"{name} has no column beside {target!r} that varies and does not only tell rows apart.",
             "A net needs one to predict from.",
         )
-    made, train_inputs, test_inputs = _encoded(name, rows[used], frames[TEST][used])
+    made, train_inputs, test_inputs = _encoded(name, rows[used], frames[TEST][used], options.columns)
     found = [
         *_what_is_used(made, train_inputs, test_inputs),
         *_almost_numbers(rows[columns]),
         *_left_out(apart, constant),
     ]
+    if options.columns:  # all is as the net has it
+        found = []
     return DataSet(
         name=name,
         train_inputs=train_inputs,
@@ -182,14 +194,22 @@ def _check_same_columns(train: pd.DataFrame, frame: pd.DataFrame, part: str) -> 
 
 
 def _encoded(
-    name: str, rows: pd.DataFrame, test: pd.DataFrame
+    name: str, rows: pd.DataFrame, test: pd.DataFrame, fixed: Sequence[Column]
 ) -> tuple[tuple[Column, ...], np.ndarray, np.ndarray]:
-    """Return the columns, and the cells of training and test rows, each float64 ``(rows, columns)``."""
+    """Return the columns, and the cells of training and test rows, each float64 ``(rows, columns)``.
+
+    The columns are the ``fixed`` ones, where there are any.
+    """
     check_memory(name, 3 * 8 * (len(rows) + len(test)) * len(rows.columns))
     columns = []
     cells = tuple(np.empty((len(part), len(rows.columns)), dtype=np.float64) for part in (rows, test))
     for place, column in enumerate(rows.columns):
-        found, (cells[0][:, place], cells[1][:, place]) = encode_column(column, rows[column], [test[column]])
+        parts = rows[column], test[column]
+        if fixed:
+            found, made = fixed[place], [cells_of(fixed[place], part) for part in parts]
+        else:
+            found, made = encode_column(column, parts[0], parts[1:])
+        cells[0][:, place], cells[1][:, place] = made
         columns.append(found)
     features = features_of(columns)
     if features > MOST_FEATURES:

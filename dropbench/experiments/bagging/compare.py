@@ -12,7 +12,8 @@ from dropbench.errors import UsageError
 from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
 from dropbench.experiments.bagging.reduce import Reducer, averages_of
 from dropbench.experiments.bagging.rows import Rows
-from dropbench.experiments.workbench import Outcome, Watcher, Workbench, carry_out
+from dropbench.experiments.watching import Watcher
+from dropbench.experiments.workbench import Outcome, Workbench, carry_out
 from dropbench.results.predictions import load
 from dropbench.results.store import Store
 from dropbench.run.machine import CAREFUL, Policy

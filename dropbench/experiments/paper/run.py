@@ -13,7 +13,8 @@ from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
 from dropbench.experiments.bagging.reduce import averages_of
 from dropbench.experiments.paper.definition import HIGHER, LOWER, MEASURE_TITLES, PASSES, SAME, Paper, Point
 from dropbench.experiments.paper.tuning import Chosen
-from dropbench.experiments.workbench import Outcome, Watcher, Workbench, carry_out
+from dropbench.experiments.watching import Watcher
+from dropbench.experiments.workbench import Outcome, Workbench, carry_out
 from dropbench.results.csv_file import read_rows
 from dropbench.results.read import latest
 from dropbench.results.schema import COMPARISONS, PANEL, PAPER, RUNS, SCHEMA_VERSION

@@ -13,7 +13,7 @@ from time import perf_counter
 
 import torch
 
-from dropbench.engine.device import private_memory_bytes
+from dropbench.engine.device import dtype_of, private_memory_bytes
 from dropbench.experiments.speed import sweeps, work
 from dropbench.experiments.speed.kernels import KERNELS, usable_on
 from dropbench.experiments.speed.session import (
@@ -38,7 +38,8 @@ CIFAR10_SIZE = (45_000, 10_000)  # training images after the validation split, t
 
 def layers(session: Session) -> Iterator[Figures]:
     """The dropout layer alone, forward and backward, beside torch.nn.Dropout and two copies of its units."""
-    for dtype in (torch.float32, torch.bfloat16):
+    narrow = torch.float16 if session.precision == "fp16" else torch.bfloat16
+    for dtype in (torch.float32, narrow):
         for shape in ((128, 1024), (128, 64, 32, 32)):
             arguments = (shape, dtype, session.device)
             name = f"{'×'.join(map(str, shape))}, {_name(dtype)}"
@@ -61,10 +62,10 @@ def layers(session: Session) -> Iterator[Figures]:
 
 def kernels(session: Session) -> Iterator[Figures]:
     """Each kernel beside torch's own operations, which stand alone where kernels cannot be used."""
-    dtype = torch.bfloat16 if session.precision == "bf16" else torch.float32
+    dtype = dtype_of(session.precision)
     switched_on = {"torch": False, DROPBENCH: True} if usable_on(session.device) else {"torch": False}
     for name, kernel in KERNELS.items():
-        if dtype not in kernel.dtypes or session.device.type not in kernel.devices:
+        if not kernel.fits(dtype, session.device):
             continue
         contenders = {
             contender: session.in_fast(work.kernel_milliseconds, name, on, dtype, session.device)

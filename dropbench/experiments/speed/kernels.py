@@ -34,6 +34,11 @@ class Listed:
     dtypes: tuple[torch.dtype, ...]
     devices: tuple[str, ...]
 
+    def fits(self, dtype: torch.dtype, device: torch.device) -> bool:
+        """Whether it is measured in a dtype on a device; every kernel for CUDA takes float16, too."""
+        taken = (*self.dtypes, torch.float16) if device.type == "cuda" else self.dtypes
+        return dtype in taken and device.type in self.devices
+
 
 KERNELS: dict[str, Listed] = {}
 """Every kernel by its name and work."""

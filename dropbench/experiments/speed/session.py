@@ -1,6 +1,7 @@
 """A session of measurements: a process for each side, shared data, and rounds in which sides take turns."""
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -14,9 +15,10 @@ from dropbench.catalog.models import InputShape
 from dropbench.datasets import cache
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.split import largest_train_size
-from dropbench.engine.device import interrupts_ignored, prepare_process
+from dropbench.engine.device import prepare_process
 from dropbench.run.config import RunConfig
 from dropbench.runners.choose import cores
+from dropbench.runners.signals import signals_blocked
 
 DROPBENCH, PLAIN = "dropbench", "plain loop"
 COLOUR, GREY = (3, 32, 32), (1, 28, 28)
@@ -97,7 +99,7 @@ def open_session(device: torch.device, precision: str, repetitions: int) -> Iter
         ProcessPoolExecutor(1, context, initializer=prepare_process, initargs=(cores(), device)) as fast,
         ProcessPoolExecutor(1, context) as plain,
     ):
-        with interrupts_ignored():  # only the driver answers Ctrl-C
+        with signals_blocked(signal.SIGINT):  # only the driver answers Ctrl-C
             for side in (fast, plain):
                 side.submit(int).result()
         yield Session(device, precision, repetitions, fast, plain)

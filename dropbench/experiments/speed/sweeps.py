@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterator
 from time import perf_counter
 from typing import Any
 
-import torch
-
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.split import largest_train_size
+from dropbench.engine.device import dtype_of
 from dropbench.experiments.speed import work
 from dropbench.experiments.speed.session import (
     COLOUR,
@@ -44,7 +43,7 @@ def cnn_sweep(session: Session) -> Iterator[Figures]:
         starts: list[float] = []
         contenders = _beside_plain(session, data, run, starts)
         ceiling = f"{session.precision} matmul"
-        dtype = torch.bfloat16 if session.precision == "bf16" else torch.float32
+        dtype = dtype_of(session.precision)
         contenders[ceiling] = session.in_fast(work.matmul_teraflops, dtype, session.device)
         values = session.with_fewer_rounds().take_turns(contenders)
         for contender in (PLAIN, DROPBENCH):

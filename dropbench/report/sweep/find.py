@@ -12,6 +12,7 @@ from dropbench.catalog.models import OF_OPTIMIZER
 from dropbench.catalog.user_code import is_user_code
 from dropbench.report import metrics
 from dropbench.report.metrics import ERROR, RMSE, Metric, find_metric, metrics_of
+from dropbench.report.overflows import are_many
 from dropbench.report.scale import infer_examples
 from dropbench.report.sweep.sweep import (
     AXES,
@@ -193,6 +194,7 @@ def _setting(axes: dict[str, Any], rows: pd.DataFrame, task: str, examples: Mapp
         there = np.isfinite(values)
         return dict(zip(seeds[there].tolist(), values[there].tolist(), strict=True))
 
+    steps = by_seed("steps")
     return Setting(
         axes=axes,
         test={column: by_seed(f"test_{column}") for column in metrics.columns(task)},
@@ -202,6 +204,9 @@ def _setting(axes: dict[str, Any], rows: pd.DataFrame, task: str, examples: Mapp
         learned_p_drop=by_seed("learned_p_drop"),
         diverged=frozenset(rows.loc[rows["status"] == "diverged", "seed"].astype(int)),
         failed=frozenset(rows.loc[rows["status"] == "failed", "seed"].astype(int)),
+        overflowing=frozenset(
+            seed for seed, skipped in by_seed("overflowed_steps").items() if are_many(skipped, steps[seed])
+        ),
         run_ids=dict(zip(seeds.tolist(), ok["run_id"], strict=True)),
         examples={**examples, "train": examples_of(rows, "train")},
     )

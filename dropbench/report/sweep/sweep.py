@@ -50,6 +50,8 @@ class Setting:
     """The ids of the runs that ended well, by seed."""
     examples: Mapping[str, float]
     """How many examples its errors are of, for ``train``, ``val`` and ``test``."""
+    overflowing: frozenset[int] = frozenset()
+    """Seeds of runs that ended well, though many of their steps overflowed in fp16 and were skipped."""
     tuning: Tuning | None = None
     """How the trial was chosen that all of this is of, where it had several."""
 

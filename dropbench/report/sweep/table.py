@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 
+from dropbench.report.overflows import MANY
 from dropbench.report.significance import LEVEL
 from dropbench.report.statistics import Estimate
 from dropbench.report.sweep.diagnosis import (
@@ -143,6 +144,11 @@ def _notes(sweep: Sweep) -> list[str]:
         if count:
             runs, be = counted(count, "run"), "is" if count == 1 else "are"
             notes.append(f"{runs} {what} and {be} in no mean; the column message of runs.csv says why.")
+    if overflowing := sum(len(setting.overflowing) for setting in sweep.settings):
+        notes.append(
+            f"{counted(overflowing, 'run')} skipped more than {MANY:.0%} of the steps, which overflowed in "
+            "fp16, and may train better in fp32; the column overflowed_steps of runs.csv counts them."
+        )
     return notes
 
 

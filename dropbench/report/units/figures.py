@@ -1,4 +1,4 @@
-"""The figure of a panel: each measure against p, and the errors without a share of the units."""
+"""The figure of a panel: each measure against p, the errors without a share of the units, the variances."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -10,6 +10,7 @@ from dropbench.report.style import Style
 from dropbench.report.sweep.lines import axis_of, horizontal_axis, lines_of, setting_name, sweep_picture_title
 from dropbench.report.sweep.sweep import Setting
 from dropbench.report.units.panel import MEASURES, Panel
+from dropbench.report.units.variances import variance_subplots
 from dropbench.run.result import SHARES
 
 _COLUMNS = 4
@@ -26,6 +27,7 @@ def panel_figure(panel: Panel) -> Figure:
     subplots += [
         _against_axis(panel, f"{panel.metric.label}, without dropout", errors),
         _without_units(panel),
+        *variance_subplots(panel),
     ]
     shown = tuple(subplot for subplot in subplots if subplot.series)
     size = (13, 3.3 * -(-len(shown) // _COLUMNS))

@@ -11,7 +11,7 @@ from dropbench.report.metrics import Metric, metrics_of
 from dropbench.report.statistics import Estimate, mean_interval, paired_difference
 from dropbench.report.sweep.sweep import Setting, Sweep, axis_columns, axis_text, mean_of, sweep_title
 from dropbench.report.table import Column, Row, Table
-from dropbench.run.result import SHARES
+from dropbench.run.result import RUNNING_VARIANCE, SHARES, TEST_VARIANCE, TRAINING_VARIANCE
 
 _SHOWN_SHARES = (0.0, 0.3, 0.5, 0.7, 0.9)
 CORRELATION, RANK = "mean_abs_correlation", "effective_rank"
@@ -85,6 +85,28 @@ class Panel:
         train = self.by_seed(setting, self.train_error)
         test = self.by_seed(setting, self.test_error)
         return {seed: test[seed] - train[seed] for seed in train.keys() & test.keys()}
+
+    @property
+    def layers_of_variances(self) -> list[str]:
+        """The names of the layers whose input has a measured variance, in the order of a pass."""
+        names = [layer for measure, layer, _ in self.values if measure == TEST_VARIANCE]
+        return [name for name in names if any(self.variance_ratio(s, name) for s in self.settings)]
+
+    def variance_ratio(self, setting: Setting, layer: str) -> dict[int, float]:
+        """The variance of a layer's input with the dropout of training, divided by that at test."""
+        training = self.by_seed(setting, TRAINING_VARIANCE, layer)
+        test = self.by_seed(setting, TEST_VARIANCE, layer)
+        return {seed: training[seed] / test[seed] for seed in training.keys() & test.keys() if test[seed]}
+
+    def shift_ratio(self, setting: Setting, layer: str) -> dict[int, float]:
+        """The running variance of a batch norm and the variance of its input at test, larger by smaller.
+
+        It is what Li et al. (2019) show in their Figure 1.
+        """
+        running = self.by_seed(setting, RUNNING_VARIANCE, layer)
+        test = self.by_seed(setting, TEST_VARIANCE, layer)
+        both = {seed: (running[seed], test[seed]) for seed in running.keys() & test.keys()}
+        return {seed: max(pair) / min(pair) for seed, pair in both.items() if min(pair) > 0}
 
     @property
     def settings(self) -> list[Setting]:
@@ -171,7 +193,8 @@ def _difference_column(measure: Measure) -> Column:
     return Column(f"{title},\nless that at p = 0", _difference(measure.name, measure.digits))
 
 
-def _row(panel: Panel, setting: Setting, estimates: Mapping[str, Estimate]) -> dict[str, Any]:
+def panel_row(panel: Panel, setting: Setting, estimates: Mapping[str, Estimate]) -> dict[str, Any]:
+    """A row of a setting, with the estimates by their names."""
     row: dict[str, Any] = {**setting.cells, "p_keep": round(1 - setting.axes["p_drop"], 12)}
     row["reference"] = panel.sweep.reference(setting) is setting
     for name, estimate in estimates.items():
@@ -192,11 +215,11 @@ def units_row(panel: Panel, setting: Setting, layer: str) -> dict[str, Any]:
             )
         )
     units = panel.estimate(setting, "units", layer).mean
-    return {**_row(panel, setting, estimates), "layer": layer, "units": units}
+    return {**panel_row(panel, setting, estimates), "layer": layer, "units": units}
 
 
 def _errors_row(panel: Panel, setting: Setting) -> Row:
-    return _row(
+    return panel_row(
         panel,
         setting,
         {

@@ -9,19 +9,20 @@ from dropbench.report.sweep.command import sweep_commands
 from dropbench.report.table import Table
 from dropbench.report.units.figures import panel_figure
 from dropbench.report.units.panel import Panel, panel_tables
+from dropbench.report.units.variances import variance_tables
 
 
 @dataclass(frozen=True)
 class PanelSubject(Subject):
-    """The hidden units of a sweep's nets: their measures, and the errors without a share of them."""
+    """The hidden units of a sweep's nets: their measures, the errors without a share of them, variances."""
 
     panel: Panel
     kind = "panel"
 
     @cached_property
     def tables(self) -> tuple[Table, ...]:
-        """The table of the units and the table of the errors."""
-        return tuple(panel_tables(self.panel))
+        """The tables of the units, of the errors and of the variances."""
+        return (*panel_tables(self.panel), *variance_tables(self.panel))
 
     @cached_property
     def figures(self) -> tuple[Figure, ...]:

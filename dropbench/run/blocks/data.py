@@ -16,9 +16,9 @@ FITS = CROP, PAD, STRETCH = ("crop", "pad", "stretch")
 AUGMENTATIONS = ("flip", "crop")
 NO_AUGMENTATION = "none"
 TEST_SHARE = 0.2
-PREPARE = "data prepare"
-"""The command that takes what says how data are made of their source."""
-OF_SOURCES = (*OF_CLASSIFIERS, PREPARE)
+PREPARE, PREDICT = "data prepare", "predict"
+"""The commands that train nothing and take what says how data are made of their source."""
+OF_SOURCES = (*OF_CLASSIFIERS, PREPARE, PREDICT)
 
 
 def _size_text(size: Any) -> Any:

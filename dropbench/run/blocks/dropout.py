@@ -86,7 +86,8 @@ class DropoutSettings(Block):
     p_drop_residual: float = setting(
         0.0,
         help="Largest probability of leaving out a residual branch for an example (stochastic depth, Huang "
-        "et al. 2016), in nets of torchvision and timm that have it; other branches have their share of it.",
+        "et al. 2016), in nets of torchvision and timm that have it and in torchvision's ResNets; other "
+        "branches have their share of it.",
         flag="--p-residual",
         says_default="0",
         panel=PANEL,

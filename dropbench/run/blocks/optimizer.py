@@ -18,7 +18,7 @@ from dropbench.run.setting import COUNT, NOT_NEGATIVE, POSITIVE, Block, Range, s
 PANEL = "Training"
 CONSTANT = "constant"
 LEARNING_RATE_SCHEDULES = ("one-cycle", "cosine", CONSTANT)
-PRECISIONS = ("fp32", "tf32", "bf16")
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class OptimizerSettings(Block):
     )
     precision: str = setting(
         "fp32",
-        help="Precision of matrix products: fp32, tf32 or bf16; never auto.",
+        help="Precision of matrix products: fp32, tf32, bf16, or fp16 with loss scaling; never auto.",
         choices=PRECISIONS,
         words="{}",
         always=True,
