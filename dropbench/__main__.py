@@ -1,6 +1,6 @@
 """``python -m dropbench`` is the ``dropbench`` command."""
 
-from dropbench.cli.main import main
+from dropbench.cli.start import main
 
 if __name__ == "__main__":
     main()

@@ -1,9 +1,7 @@
-"""The entry point: commands put together, and every error a user can cause said in one line."""
+"""The commands put together, and every error a user can cause said in one line."""
 
 import errno
-import io
 import re
-import sys
 from typing import Annotated
 
 import typer
@@ -64,14 +62,6 @@ def _dropbench(
     Every option of a command may also stand in a variable, --train-size as DROPBENCH_TRAIN_SIZE, or in a
     file that --config names. What comes first counts: the command line, the variable, the file.
     """
-
-
-def main() -> None:
-    """Run the command line; exit codes: 0 ok, 1 error, 2 usage, 3 failed runs, 130 interrupted."""
-    for stream in (sys.stdout, sys.stderr):  # a pipe of Windows knows few letters: others must not end it all
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    sys.exit(run(sys.argv[1:]))
 
 
 _KINDS = {

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from end_to_end.console import dropbench, rows, start, wait_for
+from end_to_end.processes import workers
 
 TINY = ["--model", "mlp", "--layers", "8", "--epochs", "2", "--train-size", "200", "--no-baseline"]
 SWEEP = ["sweep", "--p", "0.1..0.8", "--seeds", "5", *TINY]
@@ -42,22 +43,6 @@ def lasting(folder: Path, file: str = "runs.csv") -> list[tuple[tuple[str, str],
 def rows_so_far(folder: Path) -> int:
     path = folder / "results" / "runs.csv"
     return max(0, path.read_bytes().count(b"\n") - 1) if path.exists() else 0
-
-
-def children(pid: int) -> list[int]:
-    """The processes that one started and that have not ended."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
-            if int(parent) == pid and state != "Z":
-                found.append(int(stat.parent.name))
-    return found
-
-
-def workers(pid: int) -> list[int]:
-    """The workers of a command: what its children forked, of which one is the server that forks."""
-    return [worker for child in children(pid) for worker in children(child)]
 
 
 @pytest.fixture(scope="module")
