@@ -1,5 +1,7 @@
 """The page in a real Chromium: nothing fetched, nothing obeyed, and usable by hand, keyboard and phone."""
 
+import csv
+import html
 import json
 import os
 import re
@@ -12,9 +14,9 @@ from report.test_panel import record, shares
 
 from dropbench.report.folder import Choice, load_report
 from dropbench.report.page.build import render
-from dropbench.results.csv_file import append_rows
+from dropbench.results.csv_file import append_rows, read_rows
 from dropbench.results.rows import epoch_rows, run_row
-from dropbench.results.schema import EPOCHS, RUNS
+from dropbench.results.schema import EPOCHS, RUNS, TABLES
 from dropbench.run.config import RunConfig
 from dropbench.run.result import EpochRecord, RunResult
 
@@ -157,6 +159,51 @@ def test_no_error_no_request_and_no_obedience(shown):
     assert {url.partition(":")[0] for url in asked} <= {"file", "data", "blob"}
     assert len([url for url in asked if url.startswith("file")]) == 1
     assert shown.title != "obeyed"
+
+
+HOSTILE = (
+    "<img src=x onerror='document.title=\"obeyed\"'>",
+    "</script><script>document.title='obeyed'</script>",
+    "<a href=\"javascript:document.title='obeyed'\">x</a>{{ 7 * 7 }}",
+)
+
+
+@pytest.fixture(scope="module")
+def hostile(folder, tmp_path_factory):
+    """A copy of the folder that has hostile text in every cell of text that a reader takes it for."""
+    made = shutil.copytree(folder, tmp_path_factory.mktemp("hostile") / "results")
+    changed = set()
+    for table in TABLES:
+        path = made / table.file_name
+        if not path.exists():
+            continue
+        whole = len(read_rows(made, table))
+        for number, column in enumerate(sorted(table.text_columns)):
+            before = path.read_text()
+            lines = [dict(row) for row in csv.DictReader(before.splitlines())]
+            for line in lines:
+                line[column] = HOSTILE[number % len(HOSTILE)]
+            with path.open("w", newline="") as file:
+                writer = csv.DictWriter(file, lines[0])
+                writer.writeheader()
+                writer.writerows(lines)
+            if len(read_rows(made, table)) == whole:
+                changed.add(column)
+            else:
+                path.write_text(before)
+    assert {"data", "model", "dropout", "device_name", "git_commit", "layers"} <= changed
+    return made
+
+
+@marked
+def test_a_page_of_hostile_cells_obeys_none_of_them(hostile, browser):
+    page = hostile / "page.html"
+    page.write_text(render(load_report(hostile)), encoding="utf-8")
+    assert "onerror=" in html.unescape(page.read_text())
+    browser.get(page.as_uri())
+    wait_for(lambda: browser.execute_script("return document.readyState") == "complete")
+    assert browser.title != "obeyed"
+    assert browser.find_elements("css selector", "img[src=x], a[href^=javascript]") == []
 
 
 @marked
