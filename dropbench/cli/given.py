@@ -7,33 +7,30 @@ from difflib import get_close_matches
 from typing import Any
 
 from dropbench.cli.again import PLACES, PREFIX
+from dropbench.cli.options import TAKES_LISTS
 from dropbench.errors import UsageError
-from dropbench.run.config import SETTINGS
 
 _log = logging.getLogger(__name__)
 
 
 def check_given(main: Any, arguments: Sequence[str]) -> None:
-    """Warn of variables that set nothing, and refuse an option that has two values.
+    """Warn of variables that set nothing, and of an option that is given twice, of which the last one counts.
 
     Raises:
-        UsageError: for the option.
+        UsageError: for an option that takes several values, all of which may be meant.
 
     """
     _warn_of_variables(main)
     command, rest = _command(main, arguments)
     values: dict[str, str] = {}
     for flag, value in _options(command, rest):
-        if values.setdefault(flag, value) != value:
-            several = any(each.flag == flag and each.parse is not None for each in SETTINGS.values())
-            both = f"{values[flag]},{value}"
-            hint = (
-                f"Write {flag} {both} where the command takes several, or" if several else "Leave one out, or"
-            )
-            raise UsageError(
-                f"{flag} is given twice, as {values[flag]!r} and as {value!r}.",
-                f"{hint} keep the one you mean.",
-            )
+        before, values[flag] = values.get(flag, value), value
+        if before == value:
+            continue
+        told = f"{flag} is given twice, as {before!r} and as {value!r}"
+        if flag in getattr(command.callback, TAKES_LISTS, ()):
+            raise UsageError(f"{told}.", f"Write {flag} {before},{value}, or keep the one you mean.")
+        _log.warning(f"{told}: the last one counts.")
 
 
 def _warn_of_variables(main: Any) -> None:

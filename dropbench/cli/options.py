@@ -89,6 +89,10 @@ Keywords = Mapping[str, Any]
 """The settings that a command was given, by their names, for a call of dropbench.api."""
 
 
+TAKES_LISTS = "takes_lists"
+"""The attribute of a command that has the flags of which it takes several values."""
+
+
 def takes(
     command: str, *declared: Iterable[Declaration], lists: bool = False, **defaults: str
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -100,12 +104,11 @@ def takes(
     """
     offered = [each for group in declared for each in group if each.offered_by(command)]
 
+    of_lists = {each.flag for each in offered if lists and each.takes_list_in(command)}
+
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         *own, _ = inspect.signature(function).parameters.values()
-        made = [
-            _parameter(each, lists and each.takes_list_in(command), defaults.get(each.name))
-            for each in offered
-        ]
+        made = [_parameter(each, each.flag in of_lists, defaults.get(each.name)) for each in offered]
         config = inspect.Parameter("config", _KEYWORD, default=None, annotation=ConfigFile)
         parameters = [each.replace(kind=_KEYWORD) for each in (*own, *made, config)]
         parameters.sort(key=_place)
@@ -120,6 +123,7 @@ def takes(
             function(**values, given=given)
 
         wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        setattr(wrapped, TAKES_LISTS, frozenset(of_lists))
         wrapped.__annotations__ = {each.name: each.annotation for each in parameters}
         return wrapped
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dropbench.catalog.arms import ARMS, AVERAGINGS, BUDGETS
 from dropbench.results.schema import (
     CHECKS,
     COMPARISONS,
@@ -64,11 +65,16 @@ _PATTERNS: dict[str, re.Pattern[str]] = {
     **dict.fromkeys(("seeds", "only_arm_right", "only_reference_right"), re.compile(r"\d{1,18}( \d{1,18})*")),
     "status": re.compile("|".join(STATUSES)),
 }
+_OF_COMPARISONS = {
+    "arm": re.compile("|".join(ARMS)),
+    "budget": re.compile("|".join(BUDGETS)),
+    "averaging": re.compile("|".join(AVERAGINGS)),
+}
 _NEEDED: dict[CsvTable, frozenset[str]] = {
     RUNS: frozenset({"run_id", "status"}),
     EPOCHS: frozenset({"run_id", "epoch"}),
     COMPARISONS: frozenset({"comparison_id", "arm", "members"}),
-    DIFFERENCES: frozenset({"difference_id", "experiment_id", "arm", "loss", "difference"}),
+    DIFFERENCES: frozenset({"difference_id", "experiment_id", "arm", "loss"}),
     RELIABILITY: frozenset({"comparison_id", "bin", "examples"}),
     SPEED: frozenset({"speed_id", "item", "work", "contender", "unit", "values"}),
     CHECKS: frozenset({"verify_id", "check", "expected", "measured", "tolerance", "passed"}),
@@ -172,8 +178,9 @@ def _check(name: str, table: CsvTable) -> Check | None:
         is_whole = whole is not None or (setting is not None and setting.type in (int, int | None))
         limits = None if name in _MAY_BE_INFINITE else own or whole or by_name or _FINITE
         return _Number(limits, is_whole, needed)
-    if name in _PATTERNS:
-        return _Text(_PATTERNS[name].fullmatch, needed)
+    patterns = _PATTERNS | _OF_COMPARISONS if table in (COMPARISONS, DIFFERENCES) else _PATTERNS
+    if name in patterns:
+        return _Text(patterns[name].fullmatch, needed)
     return _Text(bool, True) if needed else None
 
 

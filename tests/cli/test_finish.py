@@ -114,8 +114,9 @@ def test_who_ignores_a_signal_goes_on_doing_so(tmp_path: Path) -> None:
 
 
 IN_A_TERMINAL = """
-import fcntl, os, sys, termios, threading
+import fcntl, os, signal, sys, termios, threading
 from pathlib import Path
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever this is a child of
 fcntl.ioctl(0, termios.TIOCSCTTY)
 import typer
 from dropbench.cli.console import err, out

@@ -59,12 +59,13 @@ def test_the_command_that_goes_on_has_what_variables_told(monkeypatch):
     ("arguments", "heard"),
     [
         (["sweep", "--p", "0.1", "--p", "0.5"], "Write --p 0.1,0.5"),
-        (["train", "--epochs=1", "--epochs", "2"], "--epochs is given twice, as '1' and as '2'"),
-        (["report", "--html", "a", "--html", "b"], "--html is given twice"),
-        (["sweep", "--graph", "--no-graph"], "--graph is given twice"),
+        (["sweep", "--train-size", "30", "--train-size=40"], "Write --train-size 30,40"),
+        (["train", "--p", "0.1", "--p", "5"], "--p is given twice, as '0.1' and as '5': the last one counts"),
+        (["train", "--epochs=1", "--epochs", "no"], "--epochs is given twice, as '1' and as 'no'"),
+        (["sweep", "--graph", "--no-graph", "--p", "5"], "--graph is given twice"),
     ],
 )
-def test_an_option_with_two_values_is_refused(arguments, heard, capsys):
+def test_an_option_with_two_values_is_told_and_refused_where_both_may_be_meant(arguments, heard, capsys):
     assert run(arguments) == 2
     assert heard in capsys.readouterr().err
 

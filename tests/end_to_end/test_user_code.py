@@ -62,7 +62,7 @@ WRONG = [
     ("def A(*arguments): return 3", "returned int, not a torch.nn.Module"),
     ("def A(): return 3", "A() takes 0 positional arguments"),
     ("def A(*arguments): raise KeyError('x')", "KeyError: 'x'"),
-    ("B = 1", "Unknown name in mine 'A'"),
+    ("B = 1", "There is no A in mine"),
 ]
 
 
