@@ -87,5 +87,5 @@ def _checksum(tensors: Mapping[str, torch.Tensor]) -> str:
     """Return a checksum of contiguous tensors on the CPU: of bytes that a disk or a copy changed."""
     found = 0
     for name in sorted(tensors):
-        found = zlib.crc32(memoryview(tensors[name].reshape(-1).view(torch.uint8).numpy()), found)
+        found = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, found)
     return f"{found:08x}"
