@@ -44,7 +44,8 @@ def with_kernels_of_all():
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory, monkeypatch, with_kernels_of_all):
     """A cache that is shared by a test process and by nobody else, but for the kernels."""
-    monkeypatch.setenv("DROPBENCH_CACHE_DIR", with_kernels_of_all(tmp_path_factory.getbasetemp() / "cache"))
+    base = tmp_path_factory.getbasetemp() / "cache"
+    monkeypatch.setenv("DROPBENCH_CACHE_DIR", with_kernels_of_all(base))
     monkeypatch.setenv("DROPBENCH_DATA_DIR", str(base / "absent"))
 
 

@@ -156,7 +156,7 @@ def test_any_setting_may_be_a_list(blobs, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def tuned(tmp_path_factory):
+def tuned(tmp_path_factory, with_kernels_of_all):
     """A sweep of a grid of rates and bounds, with panels, and its progress."""
     with pytest.MonkeyPatch.context() as patch:
         base = tmp_path_factory.mktemp("tuned")
