@@ -29,7 +29,7 @@ def pytest_runtest_setup(item):
 
 @pytest.fixture(scope="session")
 def with_kernels_of_all():
-    """A function that makes a folder, if it is not there, a cache with the compiled kernels and nothing else."""
+    """Make of a folder that is not there a cache with the compiled kernels and nothing else."""
 
     def make(base: Path) -> str:
         if not base.exists():
