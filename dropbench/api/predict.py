@@ -16,15 +16,15 @@ from dropbench.api.train import SplitMetrics
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.options import OPTIONS
 from dropbench.datasets.registry import inputs_of, is_known, prepare, takes
-from dropbench.engine.saved_net import SavedNet
-from dropbench.errors import UsageError, unknown_name
+from dropbench.engine.saved_net import SavedNet, json_of
+from dropbench.errors import DropbenchError, UsageError, unknown_name
 from dropbench.experiments.keep import check_folder_of
 from dropbench.experiments.prediction import Predicted, Prediction
 from dropbench.experiments.prediction import predict as predicted
 from dropbench.folders import of_home
 from dropbench.report.folder import Report
 from dropbench.report.prediction import PredictionSubject
-from dropbench.report.render.export import write_text
+from dropbench.report.render.export import STDOUT, write_text
 from dropbench.run.machine import Machine
 
 _MACHINE = ("device", "precision", "threads")
@@ -146,7 +146,7 @@ def predict(
         data: a data set, or its name; that of training unless told.
         split: ``test``, ``val``, ``train`` or ``all`` examples of it.
         mc_samples: passes with new masks whose predictions are averaged (Monte-Carlo dropout); 0: none.
-        csv: a file that a row is written into for each example.
+        csv: a file that a row is written into for each example; ``-`` is stdout.
         model: the code that makes the net, where it is your own: ``file.py:name``, or the function itself.
         dropout: the same for a dropout of your own.
         data_dir: where torchvision's data sets are, or go when downloaded.
@@ -161,8 +161,8 @@ def predict(
     for name in settings:
         if name not in (*OPTIONS, *_MACHINE):
             raise unknown_name("keyword", name, (*OPTIONS, *_MACHINE))
-    if csv is not None:
-        check_folder_of(of_home(csv).absolute())
+    if csv is not None and of_home(csv) != STDOUT:
+        _check_target(of_home(csv), of_home(path), data, settings)
     names = code_named("model", model), code_named("dropout", dropout)
     saved = SavedNet.read(of_home(path), *names)
     if csv is not None and saved.config.task == "reconstruct":
@@ -174,6 +174,19 @@ def predict(
     if csv is not None:
         found.to_csv(csv)
     return found
+
+
+def _check_target(target: Path, net: Path, data: Any, settings: dict[str, Any]) -> None:
+    """Raise unless a CSV can be written there, and takes the place of nothing that is read for it."""
+    if target.is_dir():
+        raise DropbenchError(f"{target} is a folder.", "Name a file.")
+    check_folder_of(target.absolute())
+    named = [
+        str(each).partition(":")[2] for each in (data,) if each is not None and not isinstance(each, DataSet)
+    ]
+    read = [net, json_of(net), *map(of_home, filter(None, [*named, settings.get("test_file")]))]
+    if target.exists() and any(each.exists() and target.samefile(each) for each in read):
+        raise UsageError(f"`csv` is {target}, which is the net or its data.", "Name another file.")
 
 
 def _data(

@@ -20,6 +20,7 @@ from dropbench.cli.options import (
     takes,
 )  # fmt: skip
 from dropbench.cli.paths import parse_path
+from dropbench.errors import UsageError
 from dropbench.run.blocks.data import PREDICT
 
 _EXECUTED = "Executed only if it is named here."
@@ -59,7 +60,8 @@ def predict(
         Path | None,
         path_option(
             "--csv",
-            "Write a row for each example: its label, the prediction, a probability for each class.",
+            "Write a row for each example: its label, the prediction, a probability for each class. "
+            "- is stdout, without the metrics.",
             OUTPUT,
             metavar="FILE",
         ),
@@ -88,7 +90,10 @@ def predict(
     """
     import dropbench as db
     from dropbench.cli.progress import reading
+    from dropbench.report.render.export import STDOUT
 
+    if as_json and csv == STDOUT:
+        raise UsageError("--json and --csv cannot both go to stdout.", "Name a file for the CSV.")
     with reading():
         found = db.predict(
             file,
@@ -101,6 +106,8 @@ def predict(
             data_dir=data_dir,
             **given,
         )
+    if csv == STDOUT:
+        return  # nothing but the rows
     present(found.tables, as_json)
     if csv is not None:
         tell(f"predictions: {csv}")

@@ -157,6 +157,6 @@ def _fault(about: dict[str, Any], config: RunConfig, device: torch.device) -> st
 
 def _reason(error: Exception) -> str:
     """An error in a sentence, which is the same for all runs where their folder is at fault."""
-    if isinstance(error.__cause__, OSError):
+    if isinstance(error.__cause__, OSError) and error.__cause__.strerror:  # safetensors' own errors have none
         return f"{error.__cause__.strerror}."
     return error.message if isinstance(error, DropbenchError) else f"{type(error).__name__}: {error}."

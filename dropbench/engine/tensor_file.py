@@ -1,6 +1,7 @@
 """Files of tensors, which are written whole or not at all, and execute nothing when they are read."""
 
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from dropbench.errors import DropbenchError
 from dropbench.files import write_whole
 
-_ABOUT = "dropbench"
+_ABOUT, _SUM = "dropbench", "crc32"
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> None:
@@ -28,7 +29,7 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], about: Mappin
         name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
-    content = safetensors.torch.save(copies, {_ABOUT: json.dumps(about)})
+    content = safetensors.torch.save(copies, {_ABOUT: json.dumps(about), _SUM: _checksum(copies)})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
@@ -65,7 +66,11 @@ def _read(path: Path, with_tensors: bool) -> tuple[dict[str, torch.Tensor], dict
                 # Copies: the tensors would be maps of the file, whoever cuts it short later.
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  # no mapping
         about = json.loads(metadata[_ABOUT])
+    except FileNotFoundError as error:
+        raise DropbenchError(f"Cannot read {path}: there is no such file.") from error
     except OSError as error:
+        if path.is_dir():  # safetensors speaks of a device
+            raise DropbenchError(f"Cannot read {path}: it is a folder.") from error
         raise DropbenchError(f"Cannot read {path}: {error.strerror or error}.") from error
     except safetensors.SafetensorError as error:
         raise DropbenchError(f"{path} is damaged or no safetensors file ({error}).") from error
@@ -73,4 +78,14 @@ def _read(path: Path, with_tensors: bool) -> tuple[dict[str, torch.Tensor], dict
         raise DropbenchError(f"{path} is not a file that dropbench wrote.") from error
     if not isinstance(about, dict):
         raise DropbenchError(f"{path} is not a file that dropbench wrote.")
+    if with_tensors and metadata.get(_SUM, found := _checksum(tensors)) != found:  # older files have none
+        raise DropbenchError(f"{path} is damaged (its checksum is not that of its tensors).")
     return tensors, about
+
+
+def _checksum(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return a checksum of contiguous tensors on the CPU: of bytes that a disk or a copy changed."""
+    found = 0
+    for name in sorted(tensors):
+        found = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, found)
+    return f"{found:08x}"

@@ -43,7 +43,8 @@ class PredictionSubject(Subject):
             *(Column(title, number(way, form)) for way, (title, _) in ways.items()),
         )
         split = SPLITS.get(self.split, self.split)
-        title = f"Run {self.run_id} on {self.examples:,} {split} {self.noun} of {self.data}"
+        which = f"all {self.examples:,}" if self.split == "all" else f"{self.examples:,} {split}"
+        title = f"Run {self.run_id} on {which} {self.noun} of {self.data}"
         return (Table("prediction", title, columns, rows, tuple(self._notes())),)
 
     @property

@@ -98,15 +98,16 @@ _BYTES |= {f"{unit}i": 1024**power for power, unit in enumerate("kmgt", start=1)
 
 
 def parse_size(text: str, name: str = "to") -> int:
-    """Bytes of a size: ``500MB``, ``5GB``, ``2GiB``, ``0``.
+    """Bytes of a size: ``500MB``, ``5GB``, ``2GiB``, ``0``; another number without a unit is none.
 
     Raises:
         UsageError: for another text.
 
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", text.strip().lower())
-    if found is None or found[2] not in _BYTES:
-        raise UsageError(f"`{name}` is {text.strip()!r}.", "Write a size, like 500MB or 5GB.")
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)(b?)", text.strip().lower())
+    without_unit = found is not None and not found[2] and not found[3] and float(found[1]) != 0
+    if found is None or found[2] not in _BYTES or without_unit:
+        raise UsageError(f"`{name}` is {text.strip()!r}.", "Write a size with its unit, like 500MB or 5GB.")
     return int(float(found[1]) * _BYTES[found[2]])
 
 

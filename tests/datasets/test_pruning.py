@@ -114,7 +114,7 @@ def test_list_and_prune_say_how_much_there_is(own_cache, capsys):
         assert run(["data", "prune", *arguments]) == 0
         assert len(data_sets()) == left, arguments
     assert "would remove small" in capsys.readouterr().out
-    for wrong in (["--to", "much"], ["--older-than", "5"], ["--all", "--to", "1GB"]):
+    for wrong in (["--to", "much"], ["--to", "5"], ["--older-than", "5"], ["--all", "--to", "1GB"]):
         assert run(["data", "prune", *wrong]) == 2
 
 

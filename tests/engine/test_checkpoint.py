@@ -236,6 +236,17 @@ def emptied(path: Path) -> None:
     path.write_bytes(b"")
 
 
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def with_a_changed_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1
+    path.write_bytes(content)
+
+
 def of_another_run(path: Path) -> None:
     data, _ = uninterrupted()
     other = SMALLEST.replace(seed=1)
@@ -265,6 +276,8 @@ def of_other_layers(path: Path) -> None:
 FAULTS = {
     "truncated": truncated,
     "empty": emptied,
+    "a folder": a_folder,
+    "with a changed byte": with_a_changed_byte,
     "of another run": of_another_run,
     "of other data": changed(data="0" * 16),
     "of another version": changed(dropbench="0.0.1"),
@@ -289,7 +302,13 @@ def test_a_checkpoint_that_cannot_be_used_is_told_of_and_passed_over(fault, tmp_
     assert len(begun) == 3
     (sentence,) = told
     assert f"checkpoint of run {SMALLEST.run_id} is passed over, and the run begins anew" in sentence
-    read_from_outside = fault in ("without its state", "without a tensor", "of other layers")
+    assert "None." not in sentence
+    read_from_outside = fault in (
+        "with a changed byte",
+        "without its state",
+        "without a tensor",
+        "of other layers",
+    )
     assert place.going_on([SMALLEST], CPU) == ([SMALLEST] if read_from_outside else [])
 
 

@@ -53,9 +53,21 @@ def test_a_truncated_file_is_refused(tmp_path_factory, whole, data):
         read_tensors(path)
 
 
+def test_a_changed_byte_of_a_tensor_is_refused(tmp_path, whole):
+    path = tmp_path / "a.safetensors"
+    for place in range(len(whole) - 8 * 4, len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(DropbenchError, match="checksum"):
+            read_tensors(path)
+    path.write_bytes(whole)
+    assert read_tensors(path)[0]["weights"].tolist() == list(range(8))
+
+
 def test_other_files_are_refused(tmp_path):
     path = tmp_path / "a.safetensors"
-    with pytest.raises(DropbenchError, match="No such file"):
+    with pytest.raises(DropbenchError, match="folder"):
+        read_tensors(tmp_path)
+    with pytest.raises(DropbenchError, match="no such file"):
         read_tensors(path)
     for metadata in (None, {"format": "pt"}, {"dropbench": "{"}, {"dropbench": json.dumps([1])}):
         safetensors.torch.save_file({"weights": torch.zeros(2)}, path, metadata)

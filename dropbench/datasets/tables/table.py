@@ -70,7 +70,7 @@ def table_of(
         raise UsageError(
             f"{name} lacks the column{'s' * (len(lacking) > 1)} {listed(map(repr, lacking), 5)} that the net "
             "was trained on.",
-            "Add them; cells may be empty.",
+            "Add what is lacking; cells may be empty.",
         )
     keep_all = keep_all or bool(options.columns)
     apart = [] if keep_all else [each for each in columns if tells_rows_apart(frames[TRAIN][each])]
