@@ -2,6 +2,7 @@
 
 import logging
 import os
+from pathlib import Path
 
 # Read when torch is loaded: threads that wait yield their core, since several processes test at a time.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -26,15 +27,25 @@ def pytest_runtest_setup(item):
         pytest.skip("there is no CUDA device here")
 
 
+@pytest.fixture(scope="session")
+def with_kernels_of_all():
+    """Make of a folder that is not there a cache with the compiled kernels and nothing else."""
+
+    def make(base: Path) -> str:
+        if not base.exists():
+            base.mkdir()
+            KERNELS.mkdir(parents=True, exist_ok=True)
+            (base / "kernels").symlink_to(KERNELS, target_is_directory=True)
+        return str(base)
+
+    return make
+
+
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
+def _own_cache(tmp_path_factory, monkeypatch, with_kernels_of_all):
     """A cache that is shared by a test process and by nobody else, but for the kernels."""
     base = tmp_path_factory.getbasetemp() / "cache"
-    if not base.exists():
-        base.mkdir()
-        KERNELS.mkdir(parents=True, exist_ok=True)
-        (base / "kernels").symlink_to(KERNELS, target_is_directory=True)
-    monkeypatch.setenv("DROPBENCH_CACHE_DIR", str(base))
+    monkeypatch.setenv("DROPBENCH_CACHE_DIR", with_kernels_of_all(base))
     monkeypatch.setenv("DROPBENCH_DATA_DIR", str(base / "absent"))
 
 

@@ -22,11 +22,11 @@ FLAGS = ["--model", "mlp", "--layers", "8", "--epochs", "2", "--batch-size", "32
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory):
+def swept(tmp_path_factory, with_kernels_of_all):
     """A sweep of two p on two seeds, and the folder of it."""
     with pytest.MonkeyPatch.context() as patch:
         base = tmp_path_factory.mktemp("swept")
-        patch.setenv("DROPBENCH_CACHE_DIR", str(base / "cache"))
+        patch.setenv("DROPBENCH_CACHE_DIR", with_kernels_of_all(base / "cache"))
         generator = np.random.default_rng(0)
         images = generator.integers(0, 256, (120, 8, 8), dtype=np.uint8)
         data = db.data(images[:90], np.arange(90) % 3, images[90:], np.arange(30) % 3)
@@ -156,11 +156,11 @@ def test_any_setting_may_be_a_list(blobs, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def tuned(tmp_path_factory):
+def tuned(tmp_path_factory, with_kernels_of_all):
     """A sweep of a grid of rates and bounds, with panels, and its progress."""
     with pytest.MonkeyPatch.context() as patch:
         base = tmp_path_factory.mktemp("tuned")
-        patch.setenv("DROPBENCH_CACHE_DIR", str(base / "cache"))
+        patch.setenv("DROPBENCH_CACHE_DIR", with_kernels_of_all(base / "cache"))
         generator = np.random.default_rng(1)
         images = generator.integers(0, 256, (120, 8, 8), dtype=np.uint8)
         data = db.data(images[:90], np.arange(90) % 3, images[90:], np.arange(30) % 3)

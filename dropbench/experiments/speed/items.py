@@ -33,6 +33,8 @@ from dropbench.run.config import RunConfig
 from dropbench.run.result import METRIC_NAMES, EpochRecord, RunResult
 from dropbench.runners.process import ProcessRunner
 
+LAYERS = ((128, 1024), (128, 64, 32, 32))
+"""The shapes of the units that the dropout layer is measured on."""
 CIFAR10_SIZE = (45_000, 10_000)  # training images after the validation split, test images
 
 
@@ -40,7 +42,7 @@ def layers(session: Session) -> Iterator[Figures]:
     """The dropout layer alone, forward and backward, beside torch.nn.Dropout and two copies of its units."""
     narrow = torch.float16 if session.precision == "fp16" else torch.bfloat16
     for dtype in (torch.float32, narrow):
-        for shape in ((128, 1024), (128, 64, 32, 32)):
+        for shape in LAYERS:
             arguments = (shape, dtype, session.device)
             name = f"{'×'.join(map(str, shape))}, {_name(dtype)}"
             plain, ours, copies = session.compare(
