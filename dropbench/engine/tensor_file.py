@@ -29,7 +29,7 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], about: Mappin
         name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
-    content = safetensors.torch.save(copies, {_ABOUT: json.dumps(about), _SUM: _checksum(copies)})
+    content = safetensors.torch.save(copies, {_ABOUT: json.dumps({**about, _SUM: _checksum(copies)})})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
@@ -78,7 +78,8 @@ def _read(path: Path, with_tensors: bool) -> tuple[dict[str, torch.Tensor], dict
         raise DropbenchError(f"{path} is not a file that dropbench wrote.") from error
     if not isinstance(about, dict):
         raise DropbenchError(f"{path} is not a file that dropbench wrote.")
-    if with_tensors and metadata.get(_SUM, found := _checksum(tensors)) != found:  # older files have none
+    told = about.pop(_SUM, None)  # older files have none
+    if with_tensors and told is not None and told != _checksum(tensors):
         raise DropbenchError(f"{path} is damaged (its checksum is not that of its tensors).")
     return tensors, about
 
