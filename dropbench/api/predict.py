@@ -32,7 +32,7 @@ _MACHINE = ("device", "precision", "threads")
 
 @dataclass(frozen=True)
 class Predictions(Shown):
-    """What a saved net predicts for the examples of a split."""
+    """The predictions of a saved net for the examples of a split."""
 
     prediction: Prediction
 

@@ -10,7 +10,7 @@ from dropbench.run.shell import quoted
 _FLAGS = {each.name: each.flag for each in (*SETTINGS.values(), *settings_of(Machine), *settings_of(Policy))}
 _FLAGS["data"] = "--data"  # which each command declares by itself
 _UNSAFE = re.compile(r"[\s'\"$`\\;&|<>()*?!#]")
-"""What a shell does not leave as it is."""
+"""The characters that a shell does not leave as they are."""
 _NAMED = re.compile(r"(?<!`)`([a-z][a-z0-9_]*)(?:=([^`]+))?`(?!`)")
 
 

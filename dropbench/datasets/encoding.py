@@ -26,7 +26,7 @@ class TableEncoder:
 
     columns: tuple[Column, ...]
     medians: np.ndarray
-    """Of the columns of numbers, ``(numbers,)``, as are their means and deviations."""
+    """The medians of the columns of numbers, ``(numbers,)``, as are their means and deviations."""
     means: np.ndarray
     deviations: np.ndarray
     informative: np.ndarray

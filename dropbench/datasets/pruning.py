@@ -95,7 +95,7 @@ def _kernels() -> Iterator[Entry]:
 
 
 def _rest(sets: set[str]) -> Iterator[Entry]:
-    """What writes left behind, locks of sets that are gone, and notes of sources whose set is gone."""
+    """The leftovers: of writes that were cut off, locks of sets that are gone, and notes of their sources."""
     folder, now = cache.cache_folder(), time.time()
     for path in _within(folder):
         of_set = path.suffix == ".lock" and path.stem in sets

@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 FORMAT = 1
 """The form of a state: another one wherever a part of it is kept in another way."""
 LARGEST_SHARE = 0.02
-"""Of the time of a run, for writing its state; where the disk is slow, this is done less often."""
+"""The most of a run's time that goes into writing its state; on a slow disk this is done less often."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Checkpoint:
 
 
 def _identity(config: RunConfig, device: torch.device) -> dict[str, Any]:
-    """What must be the same for a state to be gone on from: all that the run's row will say of it."""
+    """The figures that must be the same for a run to go on from a state: all that its row will say of it."""
     return {
         "format": FORMAT,
         "dropbench": __version__,

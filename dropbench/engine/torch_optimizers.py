@@ -182,7 +182,7 @@ class _Muon:
 
 
 def _state_of(optimizer: torch.optim.Optimizer) -> Tree:
-    """What a class of torch keeps of its parameters, in their order."""
+    """Return the state that a class of torch has for each of its parameters, in their order."""
     return [dict(optimizer.state.get(each, {})) for each in _parameters_of(optimizer)]
 
 

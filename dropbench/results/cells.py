@@ -55,7 +55,7 @@ _MAY_BE_INFINITE = frozenset({"train_loss", "val_loss", "expected", "measured"})
 _LATER = frozenset({"pieces", "widened", "l1", "kl_sparsity", "sparsity_target"})
 """Settings of version 0.1 that its first rows lack: an empty cell is the default."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""What names a run, and a file of it: never a path."""
+"""The form of a name of a run, and of a file of it: never a path."""
 _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|nan|inf)"
 _PATTERNS: dict[str, re.Pattern[str]] = {
     **dict.fromkeys(("run_id", "comparison_id", "experiment_id", "difference_id"), _ID),

@@ -1,4 +1,4 @@
-"""What a worker's library logs, which the driver logs in its place: a worker itself prints nothing."""
+"""Messages that a worker logs and the driver tells in its place: a worker itself prints nothing."""
 
 import logging
 from collections.abc import Callable, Iterator
