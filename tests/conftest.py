@@ -27,6 +27,17 @@ def pytest_runtest_setup(item):
         pytest.skip("there is no CUDA device here")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_ones_own():
+    """Take away the variables of whoever runs the tests, which commands would obey or tell of."""
+    places = {"DROPBENCH_CACHE_DIR", "DROPBENCH_DATA_DIR"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("DROPBENCH_")]:
+            if name not in places:
+                patch.delenv(name)
+        yield
+
+
 @pytest.fixture(scope="session")
 def with_kernels_of_all():
     """Make of a folder that is not there a cache with the compiled kernels and nothing else."""
