@@ -15,9 +15,16 @@ from dropbench.datasets import cache
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.registry import prepare
 from dropbench.folders import cache_base
+from dropbench.kernels.ready import make_ready
 
 KERNELS = cache_base() / "kernels"
 """Compiled kernels, which take half a minute to compile and are the same for all."""
+
+
+def pytest_configure(config):
+    """Compile the kernels once, before workers begin: so no test waits for what another compiles."""
+    if not hasattr(config, "workerinput") and not config.option.collectonly:
+        make_ready()
 
 
 @pytest.hookimpl(tryfirst=True)
