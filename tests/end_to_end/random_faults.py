@@ -28,6 +28,7 @@ if __name__ == "__main__":  # as under pytest, whose root is the folder of tests
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from end_to_end.console import Command, dropbench, start, wait_for
+from end_to_end.passing import PASSING
 from end_to_end.processes import workers
 
 from dropbench.results.csv_file import read_rows
@@ -58,16 +59,6 @@ ENDS = {0, 1, 2, 3, 4, 129, 130, 143, -signal.SIGKILL, -signal.SIGINT, -signal.S
 # But for one that ends before dropbench begins: then Python itself traces Ctrl-C.
 TRACEBACK = re.compile(r"Exception ignored|Traceback[^\0]*/dropbench/(?!__init__|cli/__init__|cli/start)")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-# What two trainings of one run may differ in.
-PASSING = {
-    "images_per_second",
-    "seconds",
-    "train_seconds",
-    "peak_memory_bytes",
-    "started_at",
-    "device_name",
-    "git_commit",
-}
 
 Row = tuple[tuple[str, str], ...]
 

@@ -12,31 +12,22 @@ from pathlib import Path
 
 import pytest
 from end_to_end.console import dropbench, rows, start, wait_for
+from end_to_end.passing import PASSING
 from end_to_end.processes import workers
 
 TINY = ["--model", "mlp", "--layers", "8", "--epochs", "2", "--train-size", "200", "--no-baseline"]
 SWEEP = ["sweep", "--p", "0.1..0.8", "--seeds", "5", *TINY]
 RUNS = 40
 LONG = ["sweep", "--p", "0.1..0.4", "--seeds", "1", *TINY[:4], "--no-baseline", "--epochs", "1000000"]
-# What may differ between two sweeps of the same runs.
-PASSING = {
-    "images_per_second",
-    "seconds",
-    "train_seconds",
-    "peak_memory_bytes",
-    "started_at",
-    "device_name",
-    # When members ran, and what is named after that.
-    "member_started_at",
-    "difference_id",
-}
+# And when members ran, and what is named after that.
+MAY_DIFFER = PASSING | {"member_started_at", "difference_id"}
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits are those of POSIX")
 
 
 def lasting(folder: Path, file: str = "runs.csv") -> list[tuple[tuple[str, str], ...]]:
     """The rows of a results file, in any order, without what may differ."""
-    kept = [{k: v for k, v in row.items() if k not in PASSING} for row in rows(folder / "results" / file)]
+    kept = [{k: v for k, v in row.items() if k not in MAY_DIFFER} for row in rows(folder / "results" / file)]
     return sorted(tuple(row.items()) for row in kept)
 
 
