@@ -83,19 +83,42 @@ def _of_few(table: _Array, ones: _Array, others: _Array, rounding: Any) -> tuple
 
     It is estimated from the setting's residuals (Grubbs 1948), and never taken as less than the pooled one.
     """
-    settings, seeds = table.shape[-2:]
-    centred = table - table.mean(-1, keepdims=True)
-    by_row = np.square(centred - centred.mean(-2, keepdims=True)).sum(-1) / (seeds - 1)
-    total = by_row.sum(-1, keepdims=True)
-    pooled = np.maximum(total / (settings - 1), np.broadcast_to(rounding, table.shape[:-1]))
-    own = settings / (settings - 2) * (by_row - total / (settings * (settings - 1)))
-    variance = np.maximum(own, pooled)
-    most = (settings - 1) * (seeds - 1)
-    spread = np.square(variance) / np.where(own > pooled, seeds - 1, most)
+    variance, degrees = own_variances(table, rounding=rounding)
+    seeds, most = table.shape[-1], (table.shape[-2] - 1) * (table.shape[-1] - 1)
     both = variance[..., ones] + variance[..., others]
+    freedom = satterthwaite(
+        variance[..., ones], degrees[..., ones], variance[..., others], degrees[..., others]
+    )
+    return np.sqrt(both / seeds), np.clip(freedom, seeds - 1, most)
+
+
+def own_variances(table: _Array, there: Any = True, rounding: Any = 0.0) -> tuple[_Array, _Array]:
+    """Return a variance for each setting of a table ``(…, settings, seeds)``, and its degrees of freedom.
+
+    It is estimated from the setting's residuals (Grubbs 1948), and never taken as less than the pooled one,
+    that of all settings. Of two settings both are half the variance of their differences. ``there`` marks the
+    settings ``(…, settings)`` that are in the table; the others have no part in it.
+    """
+    seeds = table.shape[-1]
+    inside = np.broadcast_to(there, table.shape[:-1])
+    settings = inside.sum(-1, keepdims=True)
+    centred = np.where(inside[..., None], table - table.mean(-1, keepdims=True), 0.0)
+    residuals = centred - centred.sum(-2, keepdims=True) / settings[..., None]
+    by_row = np.where(inside, np.square(residuals).sum(-1), 0.0) / (seeds - 1)
+    total = by_row.sum(-1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
-        degrees = np.square(both) / (spread[..., ones] + spread[..., others])
-    return np.sqrt(both / seeds), np.clip(np.nan_to_num(degrees, nan=1.0), seeds - 1, most)
+        pooled = np.maximum(total / (settings - 1), np.broadcast_to(rounding, table.shape[:-1]))
+        own = settings / (settings - 2) * (by_row - total / (settings * (settings - 1)))
+    own = np.where(settings > 2, own, pooled)
+    degrees = np.where(own > pooled, seeds - 1, (settings - 1) * (seeds - 1))
+    return np.maximum(own, pooled), degrees
+
+
+def satterthwaite(one: _Array, degrees: _Array, other: _Array, other_degrees: _Array) -> _Array:
+    """Return the degrees of freedom of a sum of two variances (Satterthwaite 1946); 1 where both are 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = np.square(one + other) / (np.square(one) / degrees + np.square(other) / other_degrees)
+    return np.asarray(np.nan_to_num(found, nan=1.0))
 
 
 def _balanced(table: _Array, ones: _Array, others: _Array) -> tuple[_Array, Any, _Array, Any, _Array]:

@@ -13,6 +13,7 @@ from dropbench.results.schema import (
     COMPARISONS,
     DIFFERENCES,
     EPOCHS,
+    FINDS,
     PANEL,
     PAPER,
     RELIABILITY,
@@ -40,7 +41,17 @@ _RANGES: dict[str, Range] = {
     **dict.fromkeys(("learned_p_drop", "foreign_auroc", "p_better", "accuracy", "confidence"), _SHARE),
     **dict.fromkeys(("images_per_second", "seconds", "train_seconds", "compile_seconds"), NOT_NEGATIVE),
     **dict.fromkeys(
-        ("temperature", "train_flops", "prediction_flops", "examples", "steps", "parameters"), NOT_NEGATIVE
+        (
+            "temperature",
+            "train_flops",
+            "prediction_flops",
+            "examples",
+            "steps",
+            "parameters",
+            "within",
+            "within_share",
+        ),
+        NOT_NEGATIVE,
     ),
 }
 """The numbers of a column, by its name or the end of it after ``train_``, ``val_``, ``test_`` or ``oob_``."""
@@ -48,7 +59,7 @@ _WHOLE: dict[str, Range] = {
     **dict.fromkeys(("epoch", "members", "averaged", "cores", "threads", "stacked", "trials"), COUNT),
     **dict.fromkeys(("train_images", "distinct_train_images", "validation_images"), NOT_NEGATIVE),
     **dict.fromkeys(("test_images", "last_epoch", "tested_epoch"), NOT_NEGATIVE),
-    **dict.fromkeys(("peak_memory_bytes", "left_out", "bin", "examples", "position"), NOT_NEGATIVE),
+    **dict.fromkeys(("peak_memory_bytes", "left_out", "bin", "examples", "position", "place"), NOT_NEGATIVE),
 }
 """The same of columns with whole numbers."""
 _MAY_BE_INFINITE = frozenset({"train_loss", "val_loss", "expected", "measured"})
@@ -58,7 +69,7 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """The form of a name of a run, and of a file of it: never a path."""
 _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|nan|inf)"
 _PATTERNS: dict[str, re.Pattern[str]] = {
-    **dict.fromkeys(("run_id", "comparison_id", "experiment_id", "difference_id"), _ID),
+    **dict.fromkeys(("run_id", "comparison_id", "experiment_id", "difference_id", "find_id"), _ID),
     **dict.fromkeys(("speed_id", "verify_id", "row_id"), _ID),
     **dict.fromkeys(("member_run_ids", "trial_run_ids"), re.compile(rf"({_ID.pattern}( |$))*")),
     **dict.fromkeys(("values", "mcnemar_p"), re.compile(rf"{_NUMBER}( {_NUMBER})*")),
@@ -80,6 +91,7 @@ _NEEDED: dict[CsvTable, frozenset[str]] = {
     CHECKS: frozenset({"verify_id", "check", "expected", "measured", "tolerance", "passed"}),
     PANEL: frozenset({"run_id", "measure", "at"}),
     PAPER: frozenset({"row_id", "experiment_id"}),
+    FINDS: frozenset({"row_id", "find_id", "place", "metric", "within", "within_share"}),
 }
 """The columns of each table, beside settings, that are never empty."""
 _OF_TASK = {"classification": "error_percent", "regression": "rmse"}
@@ -155,7 +167,7 @@ def checks_of(table: CsvTable) -> dict[str, Check]:
 
 def _check(name: str, table: CsvTable) -> Check | None:
     setting = SETTINGS.get(name)
-    of_run = setting is not None and table in (RUNS, COMPARISONS)
+    of_run = setting is not None and table in (RUNS, COMPARISONS, FINDS)
     needed = name in _NEEDED[table]
     if setting is not None and of_run:
         optional = setting.since != "0.1" or name in _LATER or setting.type in (int | None, float | None)

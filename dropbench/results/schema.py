@@ -202,6 +202,49 @@ RELIABILITY = _table(
     text={"comparison_id"},
 )
 
+FINDS = _table(
+    "finds.csv",
+    (
+        "row_id",
+        "schema_version",
+        "find_id",
+        "place",
+        "arm",
+        "members",
+        *_CONFIG_COLUMNS,
+        "budget",
+        "metric",
+        "within",
+        "within_share",
+        "val_figure",
+        "test_figure",
+        "validation_images",
+        "test_images",
+        "train_flops",
+        "prediction_flops",
+        "passes_per_prediction",
+        "parameters",
+        "in_code",
+        "member_run_ids",
+        "member_started_at",
+        "git_commit",
+        "message",
+    ),
+    key=("row_id",),
+    text={
+        *_CONFIG_TEXT,
+        "row_id",
+        "find_id",
+        "arm",
+        "budget",
+        "metric",
+        "in_code",
+        "member_run_ids",
+        "member_started_at",
+        "message",
+    },
+)
+
 SPEED = _table(
     "speed.csv",
     (
@@ -313,4 +356,4 @@ PAPER = _table(
     },
 )
 
-TABLES = (RUNS, EPOCHS, COMPARISONS, DIFFERENCES, RELIABILITY, SPEED, CHECKS, PANEL, PAPER)
+TABLES = (RUNS, EPOCHS, COMPARISONS, DIFFERENCES, RELIABILITY, FINDS, SPEED, CHECKS, PANEL, PAPER)

@@ -1,0 +1,1 @@
+"""Which setting is the best: the race of ``dropbench find``."""
