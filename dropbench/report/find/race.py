@@ -39,17 +39,14 @@ State = Literal["best", "as good", "no better", "open", "behind", "worse", "no r
 
 @dataclass(frozen=True)
 class Within:
-    """A difference that does not matter: ``least``, in the unit of the metric, or a share of the best's figure.
-
-    The larger of the two counts.
-    """
+    """A difference that does not matter: the larger of ``least``, in the metric's unit, and a share of a figure."""
 
     least: float = 0.0
     share: float = 0.0
 
     @classmethod
     def usual(cls, metric: Metric) -> "Within":
-        """The one where nobody tells it: 0.2 points of an error, and 2 % of the figure; 0.02 nats of a density."""
+        """The one where nobody tells it: 0.2 points of an error, and 2 % of it; 0.02 nats of a density."""
         if metric.of_density:
             return cls(least=0.02)
         return cls(least=0.2 if metric == ERROR else 0.0, share=0.02)
@@ -83,7 +80,7 @@ class Standing:
 
     @classmethod
     def start(cls, *shape: int) -> "Standing":
-        """The standing before the first look, of races of ``shape`` and their number of settings, the last."""
+        """The standing before the first look; the last number of ``shape`` is that of the settings."""
         pairs = (*shape, shape[-1])
         return cls(
             np.ones(shape, bool),
@@ -299,11 +296,12 @@ def run_race(figures: Sequence[Mapping[int, float]], within: Within, scale: Scal
 
 def _have(figures: Sequence[Mapping[int, float]], active: _Array, seeds: int) -> bool:
     """Whether all active settings have the seeds of the next look."""
-    return all(seed in figures[number] for number in np.flatnonzero(active) for seed in range(seeds + 1))
+    numbers = np.flatnonzero(active).tolist()
+    return all(seed in figures[number] for number in numbers for seed in range(seeds + 1))
 
 
 def _without(standing: Standing, lost: _Array) -> Standing:
-    """The standing without settings; if it was the best that is lost, all that were not out are open again."""
+    """The standing without some settings; if the best is lost, all that were not out are open again."""
     active = standing.active & ~lost
     out = standing.out | lost
     if not active.any() or lost[int(standing.best)]:
