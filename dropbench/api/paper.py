@@ -13,8 +13,8 @@ from dropbench.catalog.models import TABLE
 from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.registry import inputs_of
 from dropbench.errors import UsageError
+from dropbench.experiments.estimate import Bench, Images, estimate
 from dropbench.experiments.paper.definition import find
-from dropbench.experiments.paper.estimate import Bench, Images, estimate
 from dropbench.experiments.paper.run import PaperExperiment, carry_out_paper
 from dropbench.experiments.watching import LogWatcher, Watcher
 from dropbench.report.folder import paper_report
@@ -93,7 +93,7 @@ def check_images(data: Data) -> None:
 def _seconds(experiment: PaperExperiment, work: Work, todo: int) -> float:
     """Measure this machine's rate, and return the seconds that so many runs take."""
     bench = work.bench
-    points, images = experiment.points, Images.of(bench.data)
-    on = Bench.of(bench.device, bench.precision, len(work.runs), bench.machine, points, images)
-    expected = estimate(points, experiment.seeds, images, on)
+    trials, images = experiment.trials, Images.of(bench.data)
+    on = Bench.of(bench.device, bench.precision, len(work.runs), bench.machine, trials, images)
+    expected = estimate(trials, experiment.seeds, images, on)
     return todo / len(work.runs) * expected.seconds

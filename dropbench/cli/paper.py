@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 LIST = "list"
 SCALES = ("full", "small", "smoke")
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 @takes("paper", OF_DATA, OF_MACHINE, OF_POLICY)
@@ -77,7 +76,7 @@ def paper(
 
     import dropbench as db
     from dropbench.cli.finish import conclude, working
-    from dropbench.run.telling import counted
+    from dropbench.run.telling import counted, duration
 
     def on_estimate(runs: int, seconds: Callable[[], float]) -> None:
         with _measuring(name):
@@ -110,9 +109,10 @@ def _listing(scale: str, seeds: int | None, data: str, data_dir: Path | None, gi
     from dropbench.datasets.registry import default_data_dir, find_source, prepare
     from dropbench.datasets.split import largest_train_size
     from dropbench.engine.device import resolve_device, resolve_precision
+    from dropbench.experiments.estimate import SETS, Bench, Images, estimate
     from dropbench.experiments.paper.definition import find, names
-    from dropbench.experiments.paper.estimate import SETS, Bench, Images, estimate
     from dropbench.report.table import Column, Table
+    from dropbench.run.telling import duration
 
     keywords = sort_out(given)
     machine, options = keywords.machine, SourceOptions.of(keywords.of_source())
@@ -131,8 +131,9 @@ def _listing(scale: str, seeds: int | None, data: str, data_dir: Path | None, gi
             repeated = seeds or chosen.scale(scale).seeds
             runs = repeated * sum(len(point.trials) for point in points)
             pictured = images or SETS[chosen.data]
-            on = Bench.of(device, precision, runs, machine, points, pictured)
-            cost = estimate(points, repeated, pictured, on)
+            trials = [trial for point in points for trial in point.trials]
+            on = Bench.of(device, precision, runs, machine, trials, pictured)
+            cost = estimate(trials, repeated, pictured, on)
         rows.append({"name": name, "shows": chosen.shows, "data": named, "here": here, **vars(cost)})
     columns = (
         Column("name", lambda row: str(row["name"]), left=True),
@@ -148,14 +149,3 @@ def _listing(scale: str, seeds: int | None, data: str, data_dir: Path | None, gi
     )
     title = f"Experiments of the lecture and of Srivastava et al. 2014, at the scale {scale}"
     return Table("papers", title, columns, tuple(rows), notes)
-
-
-def duration(seconds: float) -> str:
-    """A time as people say it, to one figure or two."""
-    if seconds < _MINUTE:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 2 * _HOUR:
-        return f"{round(seconds / _MINUTE)} min"
-    if seconds < 2 * _DAY:
-        return f"{seconds / _HOUR:.1f} h"
-    return f"{seconds / _DAY:.1f} days"

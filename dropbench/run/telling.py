@@ -10,6 +10,7 @@ from dropbench.catalog.user_code import library_of
 from dropbench.run.config import SETTINGS, RunConfig
 from dropbench.run.result import RunResult
 
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _NAMED = ("data", "inputs", "model", "data_key", "model_key", "dropout_key")
 _ALWAYS = ("p_drop", "seed")
 _TOLD = {
@@ -53,6 +54,17 @@ def listed(words: Iterable[str], most: int = 5) -> str:
     every = list(words)
     more = len(every) - most
     return ", ".join(every[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it, to one figure or two."""
+    if seconds < _MINUTE:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 2 * _HOUR:
+        return f"{round(seconds / _MINUTE)} min"
+    if seconds < 2 * _DAY:
+        return f"{seconds / _HOUR:.1f} h"
+    return f"{seconds / _DAY:.1f} days"
 
 
 def planned(todo: int, before: int, jobs: int) -> str:

@@ -10,12 +10,11 @@ import torch
 from experiments.quiet import Quiet
 
 from dropbench.cli.main import run
-from dropbench.cli.paper import duration
 from dropbench.dropout.control import dropout_layers
 from dropbench.errors import UsageError
-from dropbench.experiments.paper import estimate as module
+from dropbench.experiments import estimate as module
+from dropbench.experiments.estimate import SETS, Bench, estimate
 from dropbench.experiments.paper.definition import FILES, PASSES, SCALES, find, names, parse
-from dropbench.experiments.paper.estimate import SETS, Bench, estimate
 from dropbench.experiments.paper.run import PaperExperiment, carry_out_paper
 from dropbench.experiments.workbench import Workbench
 from dropbench.models.build import make_module
@@ -25,6 +24,7 @@ from dropbench.results.schema import COMPARISONS, PANEL, PAPER, RUNS
 from dropbench.results.store import Store
 from dropbench.run.machine import Machine, Policy
 from dropbench.run.result import mc_ladder
+from dropbench.run.telling import duration
 
 CPU = torch.device("cpu")
 
@@ -155,18 +155,22 @@ def test_training_sizes_stop_at_what_the_scale_allows_and_are_compared_at_the_sa
     assert list(compared["against_x"]) == list(compared["x"])
 
 
+def trials_of(paper):
+    return [trial for point in paper.points("smoke") for trial in point.trials]
+
+
 def test_an_estimate_is_work_over_rate(monkeypatch):
     """One real measurement; then the work, added up by hand, at a given rate."""
-    points, images = find("table10").points("smoke"), SETS["mnist"]
+    points, images = trials_of(find("table10")), SETS["mnist"]
     one = Bench(CPU, "fp32", jobs=1, threads=1)
     timed = estimate(points, 1, images, one)
     assert timed.runs == len(points)
     assert 0 < timed.seconds < math.inf
-    monkeypatch.setattr(module, "_rate", lambda config, images, bench: 1000.0)
+    monkeypatch.setattr(module, "_rate", lambda *arguments: 1000.0)
     # 300 images and the forward pass, a third of a step, of 6,000 validation images; two nets of one size
     assert estimate(points, 1, images, one).seconds == pytest.approx(2 * (300 + 6000 / 3) / 1000)
     assert estimate(points, 6, images, replace(one, jobs=2)).seconds == pytest.approx(6 * 2.3)
-    passes = find("fig11").points("smoke")
+    passes = trials_of(find("fig11"))
     sampled = 5 * (6000 + 10_000) / 3
     assert estimate(passes, 1, images, one).seconds == pytest.approx((300 + 6000 / 3 + sampled) / 1000)
 
@@ -363,9 +367,9 @@ def test_runs_of_an_interrupted_tuning_are_compared_on_common_seeds(bench, tmp_p
 
 
 def test_an_estimate_counts_every_trial(monkeypatch):
-    monkeypatch.setattr(module, "_rate", lambda config, images, bench: 1000.0)
+    monkeypatch.setattr(module, "_rate", lambda *arguments: 1000.0)
     one = Bench(CPU, "fp32", jobs=1, threads=1)
-    points = parse("own", OWN).points("smoke")
+    points = trials_of(parse("own", OWN))
     assert estimate(points, 3, SETS["mnist"], one).runs == 3 * 3 * 2
 
 

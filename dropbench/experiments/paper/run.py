@@ -49,22 +49,21 @@ class PaperExperiment:
         return cls(paper, scale, seeds or paper.scale(scale).seeds, tuple(bound_points))
 
     @property
+    def trials(self) -> list[RunConfig]:
+        """The runs of seed 0, point by point."""
+        return [trial for point in self.points for trial in point.trials]
+
+    @property
     def experiment_id(self) -> str:
         """Twelve hexadecimal digits that identify the experiment, whatever its number of seeds."""
-        trials = (trial.run_id for point in self.points for trial in point.trials)
-        identity = " ".join([self.paper.name, self.scale, *trials])
+        identity = " ".join([self.paper.name, self.scale, *(trial.run_id for trial in self.trials)])
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
     def runs(self) -> list[RunConfig]:
         """All runs without duplicates, seed by seed."""
         if self.paper.axis == PASSES:
             return runs_of(self.comparison().all_arms())
-        found = [
-            trial.replace(seed=seed)
-            for seed in range(self.seeds)
-            for point in self.points
-            for trial in point.trials
-        ]
+        found = [trial.replace(seed=seed) for seed in range(self.seeds) for trial in self.trials]
         return list({run.run_id: run for run in found}.values())
 
     @property

@@ -39,7 +39,7 @@ State = Literal["best", "as good", "no better", "open", "behind", "worse", "no r
 
 @dataclass(frozen=True)
 class Within:
-    """A difference that does not matter: the larger of ``least``, in the metric's unit, and a share of a figure."""
+    """A difference that does not matter: ``least``, in the metric's unit, or a share of a figure if larger."""
 
     least: float = 0.0
     share: float = 0.0

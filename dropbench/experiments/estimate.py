@@ -1,6 +1,6 @@
-"""Estimate how long an experiment takes on this machine: its operations, at a rate measured beforehand."""
+"""Estimate how long runs take on this machine: their operations, at a rate measured beforehand."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,6 @@ from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.split import largest_train_size
 from dropbench.engine.device import prepare_process
 from dropbench.engine.train import train
-from dropbench.experiments.paper.definition import Point
 from dropbench.experiments.speed.session import made_up_data
 from dropbench.experiments.speed.work import check, training_flops
 from dropbench.run.config import RunConfig
@@ -61,12 +60,11 @@ class Bench:
         precision: str,
         runs: int,
         machine: Machine,
-        points: Sequence[Point],
+        configs: Collection[RunConfig],
         images: Images,
     ) -> "Bench":
         """Share out this machine as dropbench.runners.choose does; a cluster's other machines are unknown."""
-        trials = [trial for point in points for trial in point.trials]
-        workload = Workload(trials, images.shape, images.classes, images.train + images.test)
+        workload = Workload(tuple(configs), images.shape, images.classes, images.train + images.test)
         return cls(device, precision, *shares(runs, device, machine, workload))
 
 
@@ -78,18 +76,26 @@ class Cost:
     seconds: float
 
 
-def estimate(points: Sequence[Point], seeds: int, images: Images, bench: Bench) -> Cost:
-    """Estimate the cost of all points, each with all its trials and ``seeds``.
+def estimate(
+    configs: Collection[RunConfig], seeds: int, images: Images, bench: Bench, data: DataSet | None = None
+) -> Cost:
+    """Estimate the cost of the runs of one seed, ``seeds`` times.
 
-    The net with the most operations is timed for a few steps. The others are assumed to take their time in
-    proportion to their operations.
+    The net with the most operations is timed for a few steps, on ``data`` or, without, on random images. The
+    others are assumed to take their time in proportion to their operations; nets of the user's own are
+    assumed to have the same.
     """
-    configs = {trial.run_id: trial for point in points for trial in point.trials}.values()
-    flops = {config: training_flops(_trained(config), images.shape, images.classes) for config in configs}
+    configs = {config.run_id: config for config in configs}.values()
+    flops = {config: _flops(config, images) for config in configs}
     costliest = max(flops, key=lambda config: flops[config])
-    flops_per_second = bench.jobs * flops[costliest] * _rate(costliest, images, bench)
+    flops_per_second = bench.jobs * flops[costliest] * _rate(costliest, images, bench, data)
     operations = sum(_images_seen(config, images) * flops[config] for config in configs)
     return Cost(seeds * len(flops), seeds * operations / flops_per_second)
+
+
+def _flops(config: RunConfig, images: Images) -> float:
+    """The operations to train on one image; only code that reads no values can be counted without memory."""
+    return 1.0 if config.with_user_code else training_flops(_trained(config), images.shape, images.classes)
 
 
 def _trained(config: RunConfig) -> RunConfig:
@@ -106,15 +112,23 @@ def _images_seen(config: RunConfig, images: Images) -> float:
     return config.optimizer.epochs * trained + (config.optimizer.epochs * validation + monte_carlo) * _FORWARD
 
 
-def _rate(config: RunConfig, images: Images, bench: Bench) -> float:
+def _rate(config: RunConfig, images: Images, bench: Bench, data: DataSet | None = None) -> float:
     """Training images a second of one worker, in the fastest of _EPOCHS: other work disturbed it least."""
     threads = torch.get_num_threads()
     prepare_process(bench.threads, bench.device)
+    timed = _trained(config).replace(
+        epochs=1 + _EPOCHS, precision=bench.precision, train_size=None, cutoff_epoch=None
+    )
+    count = _BATCHES * config.optimizer.batch_size
     try:
-        with made_up_data(images.shape, _BATCHES * config.optimizer.batch_size, 10, images.classes) as data:
-            timed = _trained(config).replace(data_key=data.key, epochs=1 + _EPOCHS, precision=bench.precision)
-            result = train(timed.replace(train_size=None, cutoff_epoch=None), data, bench.device)
+        if data is not None:
+            few = min(count, largest_train_size(images.train, data.validation))
+            result = train(timed.replace(train_size=few), data, bench.device)
+        else:
+            with made_up_data(images.shape, count, 10, images.classes) as made_up:
+                result = train(timed.replace(data_key=made_up.key), made_up, bench.device)
     finally:
         torch.set_num_threads(threads)
     check(result)
-    return _BATCHES * config.optimizer.batch_size / min(epoch.seconds for epoch in result.epochs[1:])
+    trained = result.cost["train_images"] or count
+    return trained / min(epoch.seconds for epoch in result.epochs[1:])
