@@ -39,7 +39,7 @@ State = Literal["best", "as good", "no better", "open", "behind", "worse", "no r
 
 @dataclass(frozen=True)
 class Within:
-    """A difference that does not matter: ``least``, in the metric's unit, or a share of a figure if larger."""
+    """A difference that does not matter: ``least``, in its unit, or a share of the figure if larger."""
 
     least: float = 0.0
     share: float = 0.0
@@ -193,12 +193,13 @@ class Race:
 
     @property
     def wanted(self) -> list[tuple[int, int]]:
-        """The settings and seeds that the next look needs, seed by seed; none where it is decided."""
+        """The settings and seeds that the next test needs, seed by seed; none where it is decided."""
         if self.decided:
             return []
+        seeds = max(self.seeds + 1, FIRST_LOOK)
         return [
             (number, seed)
-            for seed in range(self.seeds + 1)
+            for seed in range(seeds)
             for number in self.active
             if seed not in self.figures[number]
         ]
