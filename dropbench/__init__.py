@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dropbench.api.compare import compare as compare
     from dropbench.api.data import data as data
     from dropbench.api.features import features as features
+    from dropbench.api.find import find as find
     from dropbench.api.load import load as load
     from dropbench.api.load_net import load_net as load_net
     from dropbench.api.paper import paper as paper
@@ -30,6 +31,7 @@ __all__ = [
     "compare",
     "data",
     "features",
+    "find",
     "load",
     "load_net",
     "paper",

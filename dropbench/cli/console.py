@@ -4,8 +4,9 @@ import logging
 import os
 import select
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
@@ -90,13 +91,15 @@ def let_go_of_closed_streams() -> None:
             os.close(nowhere)
 
 
-def present(tables: "Sequence[Table]", as_json: bool) -> None:
-    """The tables on stdout, for people or as JSON."""
+def present(
+    tables: "Sequence[Table]", as_json: bool, answer: Mapping[str, Any] = MappingProxyType({})
+) -> None:
+    """The tables on stdout, for people or as JSON, which has an answer before them."""
     from dropbench.report.render import as_json as json_exporter
     from dropbench.report.render.terminal import show
 
     if as_json:
-        sys.stdout.write(json_exporter.render(tables))  # rich would fold long strings
+        sys.stdout.write(json_exporter.render(tables, answer))  # rich would fold long strings
     else:
         show(tables, out)
 

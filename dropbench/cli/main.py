@@ -12,6 +12,7 @@ from dropbench.cli import (
     data,
     doctor,
     features,
+    find,
     models,
     paper,
     predict,
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 app.command("train")(train.train)
 app.command("sweep")(sweep.sweep)
+app.command("find")(find.find)
 app.command("compare-bagging")(compare_bagging.compare_bagging)
 app.command("features")(features.features)
 app.command("paper")(paper.paper)

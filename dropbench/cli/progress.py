@@ -2,10 +2,11 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from rich.console import Group
 from rich.markup import escape
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
@@ -18,15 +19,22 @@ from dropbench.run.config import RunConfig
 from dropbench.run.result import EpochRecord, RunResult
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from dropbench.experiments.agenda import Agenda
+    from dropbench.report.find.find import Find
 
 
 _UNSEEN_SECONDS = 1.0
+_LINES_OF_RACE = 5  # of the terminal: its title and heading, and room for a message
 _OTHER_LINES = 4  # of the terminal: the bar of all runs, one more bar, and room for a message
 
 
 class Progress:
-    """Base of both displays: it knows how many runs ended, and whether somebody wants the others to stop."""
+    """Base of both displays: it knows how many runs ended, and whether somebody wants the others to stop.
+
+    Of a command that plans its runs in waves, the numbers are those of all waves so far.
+    """
 
     def __init__(self) -> None:
         self._stopping = self._halting = False
@@ -38,7 +46,8 @@ class Progress:
     def planned(self, plan: "Agenda", jobs: int) -> None:
         """Take note of the runs to do, and of those that were done before."""
         self.names = telling.telling(plan.todo)
-        self._runs, self._before = len(plan.todo), plan.before
+        self._runs += len(plan.todo)
+        self._before += plan.before
 
     def progress(self, worker: int, config: RunConfig, record: EpochRecord | None) -> None:
         """Take note that runs have begun."""
@@ -47,6 +56,12 @@ class Progress:
     def finished(self, result: RunResult) -> None:
         """Count the run."""
         self._ended += 1
+
+    def looked(self, find: "Find") -> None:
+        """Say how a race of settings stands."""
+        from dropbench.report.find.words import look_line
+
+        tell(look_line(find))
 
     @property
     def in_hand(self) -> bool:
@@ -121,12 +136,24 @@ class PlainProgress(Progress):
         tell(f"[{self._ended}/{self._runs}] {telling.outcome(result, self.names)}")
 
 
+class _Bars(Bars):
+    """Bars, with what stands ``above`` them."""
+
+    above: "RenderableType | None" = None
+
+    def get_renderables(self) -> "Iterable[RenderableType]":
+        """What is shown, from the top down."""
+        if self.above is not None:
+            yield self.above
+        yield from super().get_renderables()
+
+
 class LiveProgress(Progress):
     """A bar for all runs and one for each worker's run, with its epoch, loss and validation error or loss."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.bars = Bars(
+        self.bars = _Bars(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             TextColumn("{task.fields[state]}"),
@@ -137,6 +164,7 @@ class LiveProgress(Progress):
             transient=True,
         )
         self._all: TaskID | None = None
+        self._epochs = 0
         self._read: TaskID | None = None
         self._began = 0.0
         self._workers: dict[int, TaskID] = {}
@@ -147,13 +175,16 @@ class LiveProgress(Progress):
         super().planned(plan, jobs)
         if self._read is not None:
             self.bars.remove_task(self._read)
+            self._read = None
         if plan.before:
             done = telling.counted(plan.before, "run")
             tell(f"{done} {'was' if plan.before == 1 else 'were'} done before and skipped")
         _tell_lacking(plan)
         if self._runs > 1:
-            epochs = sum(config.optimizer.epochs for config in plan.todo)
-            self._all = self.bars.add_task("all runs", total=epochs, state=self._count())
+            self._epochs += sum(config.optimizer.epochs for config in plan.todo)
+            if self._all is None:
+                self._all = self.bars.add_task("all runs", state=self._count())
+            self.bars.update(self._all, total=self._epochs, state=self._count())
 
     def reading(self, what: str, done: int, total: int) -> None:
         """Move the bar of data that are read, which is shown if that takes more than a second."""
@@ -199,6 +230,18 @@ class LiveProgress(Progress):
         if self._all is not None:
             self.bars.advance(self._all, result.config.optimizer.epochs - len(result.epochs))
             self.bars.update(self._all, state=self._count())
+
+    def looked(self, find: "Find") -> None:
+        """Show above the bars which settings are in a race, as many as there is room for."""
+        from dropbench.report.find.table import live_table
+        from dropbench.report.render.terminal import grid
+
+        table = live_table(find)
+        room = err.size.height - len(self.bars.tasks) - _LINES_OF_RACE
+        self.bars.above = Group(
+            Text(table.title, style="bold"), grid(table, range(len(table.columns)), max(room, 1))
+        )
+        self.bars.refresh()
 
     def _count(self) -> str:
         bad = f", {self._bad} without result" if self._bad else ""

@@ -23,6 +23,7 @@ from dropbench.engine.device import resolve_device, resolve_precision
 from dropbench.engine.inputs import white_of
 from dropbench.engine.panel import hidden_sites
 from dropbench.engine.penalties import check_compiles
+from dropbench.engine.turns import never
 from dropbench.errors import TimeLimitError, UsageError
 from dropbench.experiments.agenda import make_agenda
 from dropbench.experiments.fits import check_fits, check_library_net
@@ -216,6 +217,7 @@ def carry_out(
     policy: Policy = CAREFUL,
     with_predictions: bool = False,
     nets: Mapping[str, Path] = MappingProxyType({}),
+    enough: Callable[[], bool] = never,
 ) -> Outcome:
     """Carry out the (bound) runs that have not ended before, and write each to disk as soon as it ends.
 
@@ -223,7 +225,8 @@ def carry_out(
     lacks one of these, or the panel where the bench asks for it; ``policy`` says which others are repeated.
     ``nets`` has the files, by run_id, that nets are written into once their runs are recorded.
     When the watcher wants to stop, no further run is started, and those in progress are finished. When it
-    wants to halt, or the bench's deadline has come, those stop too.
+    wants to halt, or the bench's deadline has come, those stop too. Once it is ``enough`` none is started any
+    more, and that is an end as good as any.
 
     Raises:
         DropbenchError: if a result cannot be written; results written before stay on disk.
@@ -261,7 +264,7 @@ def carry_out(
     def halts() -> bool:
         return watcher.wants_to_halt() or time.monotonic() >= bench.deadline
 
-    wanted = itertools.takewhile(lambda config: not (watcher.wants_to_stop() or halts()), todo)
+    wanted = itertools.takewhile(lambda config: not (watcher.wants_to_stop() or halts() or enough()), todo)
     with contextlib.closing(runner.run(wanted, watcher.progress, halts)) as results:
         for found in results:
             store.append(found, with_predictions, again=policy.force)
@@ -276,6 +279,8 @@ def carry_out(
     if ended < len(agenda.todo):
         if watcher.wants_to_stop() or watcher.wants_to_halt():
             raise KeyboardInterrupt
+        if time.monotonic() < bench.deadline:
+            return outcome
         runs, before = len(agenda.todo) + agenda.before, agenda.before
         raise TimeLimitError.after(machine.time_limit, telling.so_far(runs, before + ended))
     return outcome

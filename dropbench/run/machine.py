@@ -11,7 +11,7 @@ from dropbench.run.setting import COUNT, NOT_NEGATIVE, POSITIVE, Block, setting
 PANEL, OUTPUT = "Machine", "Output"
 DEVICES = ("auto", "cpu", "cuda")
 RUNNERS = ("auto", "serial", "process", "ray")
-OF_MANY_RUNS = ("sweep", "compare-bagging", "features", "paper")
+OF_MANY_RUNS = ("sweep", "find", "compare-bagging", "features", "paper")
 
 
 @dataclass(frozen=True, kw_only=True)

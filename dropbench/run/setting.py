@@ -157,8 +157,8 @@ class Declaration:
         return ",".join(map(str, value)) if isinstance(value, tuple) else value
 
     def takes_list_in(self, command: str) -> bool:
-        """Whether a command takes several values of it; trials are a sweep's alone."""
-        return self.parse is not None and (not self.tuned or command == "sweep")
+        """Whether a command takes several values of it; trials are for those that choose."""
+        return self.parse is not None and (not self.tuned or command in ("sweep", "find"))
 
     def read_back(self, value: Any) -> Any:
         """The value as a reader of that file has it: numbers are float (None: NaN), all else is text."""

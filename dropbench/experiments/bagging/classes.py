@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dropbench.catalog.arms import losses_of
+from dropbench.catalog.arms import AVERAGINGS, losses_of
 from dropbench.engine.evaluate import from_kept, metrics, reliability
 from dropbench.experiments.bagging.averaging import Ensemble, out_of_bag_error, quality
 from dropbench.experiments.bagging.calibration import at_temperature, detection, entropy, fit_temperature
@@ -28,6 +28,10 @@ class Classes:
     def of_passes(self, kept: Kept, split: str, passes: int, samples: int) -> Ensemble:
         """Return the ensemble of the first passes, whose number is on the ladder of ``samples``."""
         return Ensemble.of_thinned_nets(kept, split, mc_ladder(samples).index(passes), passes)
+
+    def metrics(self, ensemble: Ensemble, targets: torch.Tensor) -> dict[str, float]:
+        """Return error, NLL, Brier score and ECE of the arithmetic average."""
+        return metrics(ensemble.prediction(AVERAGINGS[0]), targets)
 
     def score(
         self, ensembles: Mapping[str, Ensemble], targets: Mapping[str, torch.Tensor], averaging: str

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dropbench.catalog.arms import losses_of
+from dropbench.catalog.arms import AVERAGINGS, losses_of
 from dropbench.engine.gaussian import (
     LEVELS,
     coverage,
@@ -133,6 +133,10 @@ class Numbers:
     def of_passes(self, kept: Kept, split: str, passes: int, samples: int) -> Mixture:
         """Return the ensemble of the first passes; all are kept, in their order."""
         return Mixture(torch.from_numpy(kept[f"{split}_mc"][:passes]))
+
+    def metrics(self, ensemble: Mixture, targets: torch.Tensor) -> dict[str, float]:
+        """Return RMSE, NLL and coverage error of the arithmetic average."""
+        return gaussian_metrics(ensemble.prediction(AVERAGINGS[0]), targets)
 
     def score(
         self, ensembles: Mapping[str, Mixture], targets: Mapping[str, torch.Tensor], averaging: str

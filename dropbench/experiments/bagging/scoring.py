@@ -41,6 +41,9 @@ class Scoring(Protocol[E]):
     def of_passes(self, kept: Kept, split: str, passes: int, samples: int) -> E:
         """Return the ensemble of the first ``passes`` of the ``samples`` Monte-Carlo passes of a run."""
 
+    def metrics(self, ensemble: E, targets: torch.Tensor) -> dict[str, float]:
+        """Return the metrics of the arithmetic average, by the names of dropbench.run.result.METRIC_NAMES."""
+
     def score(
         self, ensembles: Mapping[str, E], targets: Mapping[str, torch.Tensor], averaging: str
     ) -> Scored:

@@ -195,12 +195,13 @@ class Race:
 
     @property
     def wanted(self) -> list[tuple[int, int]]:
-        """The settings and seeds that the next look needs, seed by seed; none where it is decided."""
+        """The settings and seeds that the next test needs, seed by seed; none where it is decided."""
         if self.decided:
             return []
+        seeds = max(self.seeds + 1, FIRST_LOOK)
         return [
             (number, seed)
-            for seed in range(self.seeds + 1)
+            for seed in range(seeds)
             for number in self.active
             if seed not in self.figures[number]
         ]

@@ -1,18 +1,20 @@
 """JSON: ``{"tables": [{"kind", "title", "rows": [{name: number}], "verdict", "notes"}]}``.
 
-A missing number is null, and what the CSV files call True and False is true and false.
+A missing number is null, and what the CSV files call True and False is true and false. A command that gives
+an answer has that before its tables.
 """
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from dropbench.report.table import Table
 
 
-def render(tables: Sequence[Table]) -> str:
-    """The numbers of every table at full precision."""
+def render(tables: Sequence[Table], answer: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """The numbers of every table at full precision, after the entries of an answer."""
     content = [
         {
             "kind": table.kind,
@@ -23,10 +25,14 @@ def render(tables: Sequence[Table]) -> str:
         }
         for table in tables
     ]
-    return json.dumps({"tables": content}, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps({**_plain(dict(answer)), "tables": content}, indent=2, ensure_ascii=False) + "\n"
 
 
 def _plain(cell: Any) -> Any:
+    if isinstance(cell, dict):
+        return {name: _plain(value) for name, value in cell.items()}
+    if isinstance(cell, list | tuple):
+        return [_plain(value) for value in cell]
     if hasattr(cell, "item"):  # a numpy number
         cell = cell.item()
     if cell in ("True", "False"):

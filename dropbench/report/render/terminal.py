@@ -33,17 +33,7 @@ def show(tables: Sequence[Table], console: Console) -> None:
         if table.verdict:
             console.print()
         for columns in _blocks(table, console.width):
-            grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-            for index in columns:
-                column = table.columns[index]
-                grid.add_column(
-                    Text(column.title), justify="left" if column.left else "right", overflow="fold"
-                )
-            for row, cells in zip(table.rows, table.texts(), strict=True):
-                grid.add_row(
-                    *(Text(cells[index], style=table.columns[index].style(row)) for index in columns)
-                )
-            console.print(grid)
+            console.print(grid(table, columns))
         for note in table.notes:
             console.print(Text(note, style="dim"))
         if console.is_terminal and table.figure is not None:
@@ -51,6 +41,17 @@ def show(tables: Sequence[Table], console: Console) -> None:
                 if drawn := draw_in_letters(subplot, min(console.width, _WIDEST)):
                     console.print()
                     console.print(Text(drawn))
+
+
+def grid(table: Table, columns: Sequence[int], most: int | None = None) -> RichTable:
+    """Some columns of a table, by number, and its first rows, ``most`` of them where that is told."""
+    made = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    for index in columns:
+        column = table.columns[index]
+        made.add_column(Text(column.title), justify="left" if column.left else "right", overflow="fold")
+    for row, cells in zip(table.rows[:most], table.texts()[:most], strict=True):
+        made.add_row(*(Text(cells[index], style=table.columns[index].style(row)) for index in columns))
+    return made
 
 
 def as_text(tables: Sequence[Table]) -> str:

@@ -128,7 +128,7 @@ class DropoutSettings(Block):
         "at test.",
         flag="--convention",
         panel=PANEL,
-        commands=("train", "sweep"),
+        commands=("train", "sweep", "find"),
         choices=CONVENTIONS,
         of_dropout=True,
         axis=6,

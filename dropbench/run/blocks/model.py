@@ -10,7 +10,7 @@ from dropbench.run.setting import COUNT, POSITIVE, Block, setting
 
 PANEL = "Model"
 ACTIVATIONS = ("relu", "logistic", "selu", "maxout")
-OF_CLASSIFIERS = ("train", "sweep", "compare-bagging")
+OF_CLASSIFIERS = ("train", "sweep", "find", "compare-bagging")
 PIECES = 5
 CORRECTED, HE, TORCH = INITIALISATIONS = ("corrected", "he", "torch")
 

@@ -1,0 +1,207 @@
+"""Carry out a find: a wave of runs, a look at the race, and again until it is decided or the budget is spent."""
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dropbench.experiments.find.budget import Budget
+from dropbench.experiments.find.figures import Figures, FindPlan
+from dropbench.experiments.watching import Watcher
+from dropbench.experiments.workbench import Outcome, Workbench, carry_out
+from dropbench.report.find.find import Find, make_find
+from dropbench.report.find.race import FIRST_LOOK
+from dropbench.results.csv_file import read_rows
+from dropbench.results.read import latest
+from dropbench.results.schema import FINDS, RUNS
+from dropbench.results.store import Store
+from dropbench.run.config import RunConfig
+from dropbench.run.machine import CAREFUL, Policy
+from dropbench.runners.choose import shares
+
+OnLook = Callable[[Find], None]
+"""Called with the find as it stands, after every wave of runs."""
+_MADE_FROM = ("member_run_ids", "member_started_at", "message")
+"""The cells that tell which runs a row was made from, and when these started."""
+_FIGURES = ("val_figure", "test_figure")
+
+
+@dataclass
+class FindRun:
+    """A find in progress.
+
+    - ``ends``: when the budget is spent, by time.monotonic.
+    - ``expected``: the seconds of a run, before any has ended.
+    """
+
+    plan: FindPlan
+    bench: Workbench
+    store: Store
+    watcher: Watcher
+    budget: Budget
+    policy: Policy = CAREFUL
+    ends: float = math.inf
+    expected: float = 0.0
+    on_look: OnLook = lambda find: None
+    outcome: Outcome = field(default_factory=Outcome)
+
+    def __post_init__(self) -> None:
+        """Read which rows are written, and see how many runs go on at a time."""
+        self._figures = Figures(self.plan, self.bench.data, self.store.folder, self.budget.text)
+        self._written = self.store.recorded(FINDS)
+        self._now: set[str] = set()
+        machine, first = self.bench.machine, self.runs_of([(place, 0) for place in self._places])
+        self._jobs, threads = shares(len(first), self.bench.device, machine, self.bench.workload(first))
+        if machine.runner != "ray":
+            # A run has the same threads in every wave, however small: they decide the last bits of its sums.
+            self.bench = replace(self.bench, machine=replace(machine, threads=threads))
+
+    @property
+    def _places(self) -> range:
+        return range(len(self.plan.candidates))
+
+    def runs_of(self, wanted: Iterable[tuple[int, int]]) -> list[RunConfig]:
+        """The runs of candidates, by place, and seeds; a run that they share is listed once."""
+        runs = (run for place, seed in wanted for run in self.plan.candidates[place].runs(seed))
+        return list({run.run_id: run for run in runs}.values())
+
+    def carry_out(self) -> Find | None:
+        """Carry out the find, and return it as it ends; None if it ends before all candidates have a seed.
+
+        Raises:
+            DropbenchError: if a result cannot be written.
+            TimeLimitError: if the time limit was over before.
+            KeyboardInterrupt: if the watcher wanted to stop before.
+
+        """
+        find = self.look()
+        while wave := self._wave(find):
+            ended = self._carry_out(wave)
+            find = self.look()
+            if not ended or (self.policy.fail_fast and self.outcome.failed):
+                break
+        return self.look(tested=True) if find else None
+
+    def look(self, tested: bool = False) -> Find | None:
+        """Return the find by what is recorded, and write the rows that finds.csv lacks.
+
+        ``tested`` looks at the test examples, for those that may be the best by more than chance. There is no
+        find before each candidate has a seed.
+        """
+        recorded = self._recorded()
+        rows = [self._figures.row(place, seed, recorded) for place, seed in self._known(recorded)]
+        if len({row["place"] for row in rows}) < len(self._places):
+            return None
+        seconds = {run_id: row["seconds"] for run_id, row in recorded.items()}
+        find = make_find(rows, seconds)
+        if tested:
+            final = {each.place for each in find.final}
+            rows = [
+                self._figures.row(row["place"], int(row["seed"]), recorded, row["place"] in final)
+                for row in rows
+            ]
+            find = make_find(rows, seconds)
+        new = [row for row in rows if self._differs(row)]
+        self.store.append_rows(FINDS, new)
+        self._written |= {row["row_id"]: row for row in new}
+        if not tested:
+            self.on_look(find)
+        return find
+
+    def missing(self) -> list[RunConfig]:
+        """The runs of the first seed that are not recorded."""
+        recorded = self._recorded()
+        complete = self._complete()
+        first = self.runs_of([(place, 0) for place in self._places])
+        return [run for run in first if not self._is_known(run, recorded, complete)]
+
+    def _recorded(self) -> dict[str, dict[str, Any]]:
+        return {row["run_id"]: row for row in latest(read_rows(self.store.folder, RUNS), RUNS)}
+
+    def _complete(self) -> Callable[[RunConfig], bool]:
+        return self.bench.keeps(self.store.folder, self.plan.averages)
+
+    def _is_known(
+        self, run: RunConfig, recorded: Mapping[str, Mapping[str, Any]], complete: Callable[[RunConfig], bool]
+    ) -> bool:
+        """Whether a run ended, and is not to be done again."""
+        row = recorded.get(run.run_id)
+        if row is None:
+            return False
+        if run.run_id not in self._now and (
+            self.policy.force or (self.policy.retry_failed and row["status"] != "ok")
+        ):
+            return False
+        return row["status"] != "ok" or complete(run)
+
+    def _known(self, recorded: Mapping[str, Mapping[str, Any]]) -> list[tuple[int, int]]:
+        """The candidates, by place, and seeds whose runs have all ended, as far as no seed lacks."""
+        complete = self._complete()
+        found = []
+        for place in self._places:
+            for seed in itertools.count():
+                runs = self.plan.candidates[place].runs(seed)
+                if not all(self._is_known(run, recorded, complete) for run in runs):
+                    break
+                found.append((place, seed))
+        return found
+
+    def _differs(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row is not written yet, or was made of other runs, or without the test examples."""
+        before = self._written.get(row["row_id"])
+        if before is None or any(row[name] != before[name] for name in _MADE_FROM):
+            return True
+        return any(not math.isnan(row[name]) and row[name] != before[name] for name in _FIGURES)
+
+    def _wave(self, find: Find | None) -> list[RunConfig]:
+        """The runs that the next look needs; none where the find is over.
+
+        Where time is what is spent, as many of later seeds are added as fill all workers.
+        """
+        if find is None:
+            wanted = [(place, seed) for seed in range(FIRST_LOOK) for place in self._places]
+            active, seed = list(self._places), FIRST_LOOK
+        else:
+            race = find.race
+            wanted, seed = race.wanted, max(race.seeds + 1, FIRST_LOOK)
+            active = sorted(race.active, key=race.mean)
+        recorded, complete = self._recorded(), self._complete()
+
+        def todo(pairs: Iterable[tuple[int, int]]) -> list[RunConfig]:
+            return [run for run in self.runs_of(pairs) if not self._is_known(run, recorded, complete)]
+
+        runs = todo(wanted)
+        if math.isfinite(self.budget.runs):
+            return runs[: int(self.budget.runs) - len(self._now)]
+        while runs and len(runs) % self._jobs:
+            more = todo((place, seed) for place in active)
+            seen = {run.run_id for run in runs}
+            fresh = [run for run in more if run.run_id not in seen]
+            runs += fresh[: -len(runs) % self._jobs]
+            seed += 1
+        return runs
+
+    def _carry_out(self, runs: list[RunConfig]) -> int:
+        """Carry out a wave, and return how many of its runs ended."""
+        longest = max((float(each.cost["seconds"] or 0) for each in self.outcome.ok), default=self.expected)
+
+        def enough() -> bool:
+            return time.monotonic() + longest > self.ends
+
+        done = carry_out(
+            runs,
+            self.bench,
+            self.store,
+            self.watcher,
+            self.policy,
+            with_predictions=self.plan.averages,
+            enough=enough,
+        )
+        ended = [*done.ok, *done.unsuccessful]
+        self._now |= {result.config.run_id for result in ended}
+        self.outcome.ok += [replace(result, predictions={}) for result in done.ok]
+        self.outcome.diverged += done.diverged
+        self.outcome.failed += done.failed
+        return len(ended)

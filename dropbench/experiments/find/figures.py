@@ -1,0 +1,150 @@
+"""The figures of candidates: rows of finds.csv, from what is recorded of their runs."""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dropbench.datasets.dataset import DataSet
+from dropbench.experiments.bagging.cost import count_flops
+from dropbench.experiments.bagging.reduce import SCORINGS
+from dropbench.experiments.bagging.scoring import Kept
+from dropbench.experiments.find.candidates import Candidate
+from dropbench.experiments.find.in_code import in_code
+from dropbench.report.find.race import Within
+from dropbench.report.metrics import Metric
+from dropbench.results.predictions import load
+from dropbench.results.schema import SCHEMA_VERSION
+from dropbench.run.config import RunConfig
+
+
+@dataclass(frozen=True)
+class FindPlan:
+    """A find: its candidates, and what they are compared in."""
+
+    candidates: tuple[Candidate, ...]
+    metric: Metric
+    within: Within
+
+    @cached_property
+    def find_id(self) -> str:
+        """Twelve hexadecimal digits that identify the find, whatever it has spent."""
+        parts = [self.metric.name, repr(self.within.least), repr(self.within.share)]
+        for each in self.candidates:
+            parts += [str(each.averaged), *(run.run_id for run in each.runs(0))]
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
+
+    @property
+    def averages(self) -> bool:
+        """Whether predictions are to be kept, since a candidate averages several."""
+        return any(each.averaged for each in self.candidates)
+
+
+@dataclass
+class Figures:
+    """Makes the rows of a plan from the rows of runs.csv, ``recorded`` by run_id, and the predictions kept."""
+
+    plan: FindPlan
+    data: DataSet
+    folder: Path
+    budget: str
+    _shared: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    def row(
+        self, place: int, seed: int, recorded: Mapping[str, Mapping[str, Any]], tested: bool = False
+    ) -> dict[str, Any]:
+        """The row of a candidate and a seed, all of whose runs ended; ``tested`` looks at the test examples.
+
+        Where a run of it diverged or failed, it has no figures, and says so.
+        """
+        candidate = self.plan.candidates[place]
+        runs = candidate.runs(seed)
+        rows = [recorded[run.run_id] for run in runs]
+        bad = [row for row in rows if row["status"] != "ok"]
+        row = {
+            **self._of_candidate(place),
+            **candidate.setting.replace(seed=seed).row(),
+            "row_id": self._row_id(place, seed),
+            "val_figure": math.nan if bad else self._figure(candidate, runs, rows, "val"),
+            "test_figure": self._figure(candidate, runs, rows, "test") if tested and not bad else math.nan,
+            "member_run_ids": " ".join(run.run_id for run in runs),
+            "member_started_at": " ".join(str(each["started_at"]) for each in rows),
+            "message": f"seed {seed} {bad[0]['status']}: {bad[0]['message']}" if bad else "",
+        }
+        for name in ("validation_images", "test_images"):
+            row[name] = next((each[name] for each in rows if each["status"] == "ok"), math.nan)
+        return row
+
+    def _row_id(self, place: int, seed: int) -> str:
+        return hashlib.sha256(f"{self.plan.find_id} {place} {seed}".encode()).hexdigest()[:12]
+
+    def _of_candidate(self, place: int) -> dict[str, Any]:
+        """The cells that are the same for all seeds of a candidate."""
+        if place not in self._shared:
+            candidate = self.plan.candidates[place]
+            averaged = candidate.averaged
+            runs = candidate.runs(0)
+            self._shared[place] = {
+                "schema_version": SCHEMA_VERSION,
+                "find_id": self.plan.find_id,
+                "place": place,
+                "arm": averaged.name if averaged else "",
+                "members": averaged.members if averaged else math.nan,
+                "budget": self.budget,
+                "metric": self.plan.metric.name,
+                "within": self.plan.within.least,
+                "within_share": self.plan.within.share,
+                "in_code": in_code(
+                    candidate.setting,
+                    self.data,
+                    averaged.name if averaged else "",
+                    averaged.members if averaged else 1,
+                ),
+                **self._cost(candidate, runs),
+            }
+        return self._shared[place]
+
+    def _cost(self, candidate: Candidate, runs: tuple[RunConfig, ...]) -> dict[str, float]:
+        """What a candidate costs: floating-point operations on one example, and forward passes."""
+        counts = [count_flops(run, self.data) for run in runs]
+        averaged = candidate.averaged
+        training = sum(count.training * run.optimizer.epochs for count, run in zip(counts, runs, strict=True))
+        prediction, passes = counts[0].prediction, 1
+        if averaged is not None:
+            passes = averaged.members
+            prediction *= passes
+            if averaged.kind.monte_carlo:
+                prediction = counts[0].first_thinned + (passes - 1) * counts[0].thinned
+        return {
+            "train_flops": training,
+            "prediction_flops": prediction,
+            "passes_per_prediction": passes,
+        }
+
+    def _figure(
+        self,
+        candidate: Candidate,
+        runs: tuple[RunConfig, ...],
+        rows: list[Mapping[str, Any]],
+        split: str,
+    ) -> float:
+        """The metric of a candidate on a split, ``val`` or ``test``."""
+        averaged, column = candidate.averaged, self.plan.metric.column
+        if averaged is None or not (averaged.kind.is_ensemble or averaged.kind.monte_carlo):
+            return float(rows[0][f"{split}_{column}"])
+        scoring = SCORINGS[self.data.task]
+        kept: list[Kept] = [load(self.folder, run.run_id) for run in runs]
+        if averaged.kind.monte_carlo:
+            samples = runs[0].dropout.mc_samples
+            ensemble = scoring.of_passes(kept[0], split, averaged.members, samples)
+        elif averaged.kind.snapshots:
+            ensemble = scoring.of_members(list(kept[0][f"{split}_snapshots"]))
+        else:
+            ensemble = scoring.of_members([each[split] for each in kept])
+        targets = torch.from_numpy(kept[0][f"{split}_{scoring.targets}"])
+        return scoring.metrics(ensemble, targets)[column]
