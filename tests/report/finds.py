@@ -25,7 +25,7 @@ def row(
     return {
         **dict.fromkeys(FINDS.columns, ""),
         **{name: SETTINGS[name].read_back(value) for name, value in config.settings().items()},
-        "p_keep": 1 - config.dropout.p,
+        "p_keep": config.dropout.p_keep,
         "row_id": f"f{place}-{seed}",
         "schema_version": SCHEMA_VERSION,
         "find_id": cells.pop("find_id", "f0f0"),
@@ -44,7 +44,7 @@ def row(
         "prediction_flops": 1e6 * members,
         "passes_per_prediction": members,
         "parameters": 1e5,
-        "in_code": told.get("in_code", f"nn.Dropout({config.dropout.p:g}) after fc1"),
+        "in_code": told.get("in_code", f"nn.Dropout({config.dropout.p_drop:g}) after fc1"),
         "member_run_ids": " ".join(ids),
         **cells,
     }

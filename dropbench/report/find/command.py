@@ -41,7 +41,7 @@ def arm_text(entrant: Entrant) -> str:
 
 
 def _within_text(find: Find) -> str:
-    """The difference that does not matter as ``--within`` takes it, ``0.2`` or ``2%``; empty for the usual one.
+    """The difference that does not matter as ``--within`` takes it; empty for the usual one.
 
     One that has both a number and a share was not told: it is the usual one for the data.
     """

@@ -53,7 +53,7 @@ def find_table(find: Find) -> Table:
 
 
 def live_table(find: Find) -> Table:
-    """The columns of the same that matter while the race goes on, without sentences."""
+    """The columns of the same that matter while the race goes on, those that are trained on first."""
     digits = find.metric.digits
     columns = (
         Column("", lambda row: str(row["rank"])),
@@ -63,7 +63,8 @@ def live_table(find: Find) -> Table:
         Column("difference to\nthe best [interval]", _difference(digits)),
         _state_column(),
     )
-    return Table("find", find_title(find), columns, _rows(find), lead=2)
+    rows = sorted(_rows(find), key=lambda row: row["state"] not in ("best", "open"))
+    return Table("find", find_title(find), columns, tuple(rows), lead=2)
 
 
 def _setting_columns(find: Find) -> tuple[Column, ...]:
@@ -147,7 +148,7 @@ def _notes(find: Find) -> tuple[str, ...]:
     states: dict[State, str] = {
         "best": "lowest on validation of those that are trained on",
         "as good": f"within {margin} of the best to either side",
-        "no better": f"better by no more than {margin}, and perhaps worse",
+        "no better": f"no better by more than {margin}, and perhaps worse",
         "open": f"perhaps better by more than {margin}",
         "behind": "worse than one that may be the best",
         "worse": f"worse than all that may be the best, by more than {margin}",
@@ -162,9 +163,9 @@ def _notes(find: Find) -> tuple[str, ...]:
     if find.race.looks:
         notes.append(
             "Intervals of differences hold at all looks together, after every seed from the third on, and "
-            f"are of the last one at which both were trained. With a chance of {1 - LEVEL:.0%} no statement of a "
-            "state is wrong in the whole race. That nothing is better is told by intervals somewhat shorter "
-            "than those shown (docs/statistics.md)."
+            f"are of the last one at which both were trained. With a chance of {100 * (1 - LEVEL):.0f} % no state that "
+            "is told in the whole race is wrong. That nothing is better is told by intervals somewhat "
+            "shorter than those shown (docs/statistics.md)."
         )
     if any(find.test(each).count for each in find.entrants):
         notes.append(

@@ -22,8 +22,11 @@ _NO_END = ("train_size",)
 def find_title(find: Find) -> str:
     """What is looked for, the model and the data, and how the runs were trained."""
     names = [name for name in (*SETTING, *AXES) if name not in find.varying]
-    told = telling.title(typed(find.fields), names, *words_apart(find.fields))
-    return f"Lowest {find.metric.what}: {told}"
+    values, first = typed(find.fields), words_apart(find.fields)
+    if "learning_rate" in find.varying:  # whose words are behind it
+        names.remove("learning_rate_schedule")
+        first = (*first, f"{values['learning_rate_schedule']} learning rates")
+    return f"Lowest {find.metric.what} on validation: {telling.title(values, names, *first)}"
 
 
 def flags(find: Find, entrant: Entrant) -> str:
@@ -114,7 +117,7 @@ def _decided(find: Find, best: Entrant) -> Iterable[str]:
     elif race.decided:
         yield (
             f"Decided: no other setting is better by more than {margin}; the chance that this, or any other "
-            f"statement of this race, is wrong is at most {LEVEL:.0%}."
+            f"statement of this race, is wrong is at most {100 * LEVEL:.0f} %."
         )
     elif not race.looks:
         yield f"Not decided: the first test is after {FIRST_LOOK} seeds, and there are {race.seeds}."
@@ -127,36 +130,44 @@ def _open(find: Find, margin: str) -> Iterable[str]:
     wide = sorted(find.having("open"), key=find.gain, reverse=True)
     gains = [find.gain(each) for each in wide]
     known = [
-        f"{find.label(each)} (by up to {amount(find, gain)})"
+        f"{find.label(each)} (by up to {_above(find, gain)})"
         for each, gain in zip(wide, gains, strict=True)
         if math.isfinite(gain)
     ]
     unknown = [each for each, gain in zip(wide, gains, strict=True) if not math.isfinite(gain)]
     if known:
-        yield f"Not decided: by more than {margin} may still be better: {_shortened(known, _MOST_TOLD)}."
+        be = _shortened(known, _MOST_TOLD)
+        yield f"Not decided. Perhaps better by more than {margin}: {be}."
     if unknown:
-        yield f"Not decided: not told apart at all yet: {listed(find, unknown)}."
+        yield f"Not decided. Not told apart at all yet: {listed(find, unknown)}."
     more = forecast(find)
     if more is None:
         yield (
-            f"Under {MOST_SEEDS:,} seeds would hardly decide it, if the coming ones are like those so far; a "
-            "larger `within` would."
+            f"Fewer than {MOST_SEEDS:,} seeds would hardly decide it, if what comes is like what was; a larger "
+            "`within` would."
         )
         return
     took = f", {telling.duration(more.seconds)} of training" if math.isfinite(more.seconds) else ""
     yield (
-        f"Roughly {telling.counted(more.seeds, 'seed')} more would decide it, if they are like those so far: "
+        f"Roughly {telling.counted(more.seeds, 'seed')} more would decide it, if what comes is like what was: "
         f"{telling.counted(more.runs, 'run')}{took}."
     )
+
+
+def _above(find: Find, gain: float) -> str:
+    """A gain in figures that show that it is above what does not matter."""
+    digits = find.metric.digits
+    alike = f"{gain:.{digits}f}" == f"{find.margin:.{digits}f}"
+    return f"{gain:.{digits + 2 * alike}f}"
 
 
 def _others(find: Find) -> Iterable[str]:
     margin = amount(find, find.margin)
     for state, words in (
         ("worse", f"Worse beyond doubt, by more than {margin}"),
-        ("behind", f"Worse beyond doubt, perhaps by less than {margin}"),
+        ("behind", f"Worse than one that may be the best, perhaps by less than {margin}"),
         ("as good", f"As good, within {margin} to either side"),
-        ("no better", f"Better by no more than {margin}, and perhaps worse"),
+        ("no better", f"No better by more than {margin}, and perhaps worse"),
     ):
         if found := [each for each in find.ranked if find.state(each) == state]:
             yield f"{words}: {_with_differences(find, found)}."
@@ -186,7 +197,8 @@ def _shortened(words: Sequence[str], most: int) -> str:
 
 def _price(find: Find, best: Entrant) -> Iterable[str]:
     """What several nets or passes cost beside one, and what is as good for less."""
-    single = next((each for each in find.ranked if not each.arm and find.mean(each) == find.mean(each)), None)
+    singles = [each for each in find.entrants if not each.arm and math.isfinite(find.difference(each).mean)]
+    single = min(singles, key=lambda each: find.difference(each).mean, default=None)
     if best.arm and single is not None:
         above = find.difference(single).text(find.metric.digits, signed=True)
         yield (
