@@ -1,71 +1,99 @@
 """Rows of finds.csv out of figures, and the finds that they make."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dropbench.report.find.find import Find, make_find
-from dropbench.results.schema import FINDS, SCHEMA_VERSION
+from dropbench.results.csv_file import append_rows
+from dropbench.results.rows import run_row
+from dropbench.results.schema import FINDS, RUNS, SCHEMA_VERSION
 from dropbench.run.config import SETTINGS, RunConfig
+from dropbench.run.result import RunResult
 
 Told = Mapping[str, Any]
-SECONDS = 20.0
+Entrants = Sequence[tuple[Told, Iterable[float]]]
+"""The settings of each, with ``arm`` and ``members`` beside them for an arm, and its figures by seed."""
+SECONDS = 30.0
 """The time of every run."""
+BESIDE_TEST = 0.5
+"""How far a figure on the test examples is above that on validation."""
 
 
-def row(
-    told: Told, place: int, seed: int, val: float, test: float = math.nan, **cells: Any
-) -> dict[str, Any]:
-    """One row: ``told`` are settings, with ``arm`` and ``members`` beside them for an arm."""
+def configs_of(told: Told, seed: int) -> list[RunConfig]:
+    """The runs of an entrant for one seed."""
     settings = {name: value for name, value in told.items() if name in SETTINGS}
     config = RunConfig(**{"model": "mlp", **settings, "seed": seed})
-    arm, members = told.get("arm", ""), told.get("members", 1)
-    averaged = arm not in ("", "dropout-mc")
-    ids = [config.replace(member=number).run_id for number in range(members if averaged else 1)]
+    several = told.get("arm", "") in ("ensemble", "bagging")
+    return [config.replace(member=number) for number in range(told.get("members", 1) if several else 1)]
+
+
+def row_of(told: Told, place: int, seed: int, val: float, tested: bool, **cells: Any) -> dict[str, Any]:
+    """One row, as a reader of the file has it; ``cells`` are others that it shall have."""
+    runs = configs_of(told, seed)
+    members = told.get("members", math.nan)
+    passes = 1 if math.isnan(members) else members
+    find_id = cells.get("find_id", "f1")
     return {
         **dict.fromkeys(FINDS.columns, ""),
-        **{name: SETTINGS[name].read_back(value) for name, value in config.settings().items()},
-        "p_keep": config.dropout.p_keep,
-        "row_id": f"f{place}-{seed}",
+        **{name: SETTINGS[name].read_back(value) for name, value in runs[0].settings().items()},
+        "p_keep": runs[0].dropout.p_keep,
+        "row_id": f"{find_id}-{place}-{seed}",
         "schema_version": SCHEMA_VERSION,
-        "find_id": cells.pop("find_id", "f0f0"),
+        "find_id": find_id,
         "place": place,
-        "arm": arm,
+        "arm": told.get("arm", ""),
         "members": members,
         "budget": "10m",
         "metric": "error",
         "within": 0.2,
         "within_share": 0.02,
         "val_figure": val,
-        "test_figure": test,
-        "validation_images": 5_000,
-        "test_images": 10_000,
-        "train_flops": 1e9 * len(ids),
-        "prediction_flops": 1e6 * members,
-        "passes_per_prediction": members,
+        "test_figure": val + BESIDE_TEST if tested else math.nan,
+        "validation_images": math.nan if math.isnan(val) else 5_000,
+        "test_images": math.nan if math.isnan(val) else 10_000,
+        "train_flops": 1e9 * len(runs),
+        "prediction_flops": 1e6 * passes,
+        "passes_per_prediction": passes,
         "parameters": 1e5,
-        "in_code": told.get("in_code", f"nn.Dropout({config.dropout.p_drop:g}) after fc1"),
-        "member_run_ids": " ".join(ids),
+        "in_code": f"nn.Dropout({runs[0].dropout.p_drop:g}) after each hidden layer",
+        "member_run_ids": " ".join(run.run_id for run in runs),
+        "message": f"seed {seed} diverged: the loss is nan" if math.isnan(val) else "",
         **cells,
     }
 
 
-def rows(
-    entrants: Iterable[tuple[Told, Iterable[float]]], tested: Told | None = None, **cells: Any
-) -> list[dict[str, Any]]:
-    """Rows of all entrants; each has its settings and its figures on validation by seed."""
-    tests = tested or {}
+def rows_of(entrants: Entrants, tested: Iterable[int] = (), **cells: Any) -> list[dict[str, Any]]:
+    """The rows of all entrants; those of the places ``tested`` have figures on the test examples."""
+    chosen = set(tested)
     return [
-        row(told, place, seed, val, tests.get(place, math.nan) + 0.01 * seed, **cells)
+        row_of(told, place, seed, val, place in chosen, **cells)
         for place, (told, by_seed) in enumerate(entrants)
         for seed, val in enumerate(by_seed)
     ]
 
 
-def find_of(
-    entrants: Iterable[tuple[Told, Iterable[float]]], tested: Told | None = None, **cells: Any
-) -> Find:
-    """The find of the same, whose runs took SECONDS each."""
-    made = rows(entrants, tested, **cells)
-    ids = {run_id for each in made for run_id in each["member_run_ids"].split()}
-    return make_find(made, dict.fromkeys(ids, SECONDS))
+def find_of(entrants: Entrants, tested: Iterable[int] = (), **cells: Any) -> Find:
+    """The find of these, whose runs took SECONDS each."""
+    rows = rows_of(entrants, tested, **cells)
+    ids = {run_id for row in rows for run_id in row["member_run_ids"].split()}
+    return make_find(rows, dict.fromkeys(ids, SECONDS))
+
+
+def write_find(folder: Any, entrants: Entrants, tested: Iterable[int] = (), **cells: Any) -> None:
+    """Write the rows of a find into a folder, and those of its runs."""
+    append_rows(folder, FINDS, rows_of(entrants, tested, **cells))
+    runs = {}
+    for told, by_seed in entrants:
+        for seed, val in enumerate(by_seed):
+            for config in configs_of(told, seed):
+                figures = {"val_error_percent": val, "test_error_percent": val + BESIDE_TEST}
+                lost = math.isnan(val)
+                result = RunResult(
+                    config,
+                    "diverged" if lost else "ok",
+                    metrics={} if lost else figures,
+                    cost={"seconds": SECONDS, "validation_images": 5_000, "test_images": 10_000},
+                )
+                runs[config.run_id] = run_row(result, "")
+    append_rows(folder, RUNS, list(runs.values()))

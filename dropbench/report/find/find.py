@@ -17,7 +17,7 @@ _NOT_TOLD = ("seed", "member", "bootstrap", "thinned", "joint", "snapshots", "mc
 """Settings that an arm sets for its own runs, or that are the same for every entrant."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Entrant:
     """A setting in the race, or an arm of several nets or passes with that setting."""
 

@@ -2,9 +2,7 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 
-from dropbench.report.find.figures import race_figure
 from dropbench.report.find.find import Entrant, Find
 from dropbench.report.find.race import LEVEL, STATES, State
 from dropbench.report.find.words import amount, find_title, sentences, spent_words
@@ -48,7 +46,6 @@ def find_table(find: Find) -> Table:
         _rows(find),
         _notes(find),
         tuple(sentences(find)),
-        partial(race_figure, find) if find.race.looks else None,
     )
 
 
@@ -163,9 +160,9 @@ def _notes(find: Find) -> tuple[str, ...]:
     if find.race.looks:
         notes.append(
             "Intervals of differences hold at all looks together, after every seed from the third on, and "
-            f"are of the last one at which both were trained. With a chance of {100 * (1 - LEVEL):.0f} % no state that "
-            "is told in the whole race is wrong. That nothing is better is told by intervals somewhat "
-            "shorter than those shown (docs/statistics.md)."
+            "are of the last one at which both were trained. With a chance of "
+            f"{100 * (1 - LEVEL):.0f} % no state that is told in the whole race is wrong. That nothing is "
+            "better is told by intervals somewhat shorter than those shown (docs/statistics.md)."
         )
     if any(find.test(each).count for each in find.entrants):
         notes.append(

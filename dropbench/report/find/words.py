@@ -143,14 +143,14 @@ def _open(find: Find, margin: str) -> Iterable[str]:
     more = forecast(find)
     if more is None:
         yield (
-            f"Fewer than {MOST_SEEDS:,} seeds would hardly decide it, if what comes is like what was; a larger "
-            "`within` would."
+            f"Fewer than {MOST_SEEDS:,} seeds would hardly decide it, if what comes is like what was; a "
+            "larger `within` would."
         )
         return
     took = f", {telling.duration(more.seconds)} of training" if math.isfinite(more.seconds) else ""
     yield (
-        f"Roughly {telling.counted(more.seeds, 'seed')} more would decide it, if what comes is like what was: "
-        f"{telling.counted(more.runs, 'run')}{took}."
+        f"Roughly {telling.counted(more.seeds, 'seed')} more would decide it, if what comes is like what "
+        f"was: {telling.counted(more.runs, 'run')}{took}."
     )
 
 
