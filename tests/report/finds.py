@@ -80,8 +80,22 @@ def find_of(entrants: Entrants, tested: Iterable[int] = (), **cells: Any) -> Fin
     return make_find(rows, dict.fromkeys(ids, SECONDS))
 
 
+def raced(entrants: Entrants) -> list[tuple[Told, list[float]]]:
+    """The same, each with the figures alone that a race of them comes to: it leaves out, and ends."""
+    all_figures = [list(by_seed) for _, by_seed in entrants]
+    had: list[list[float]] = [figures[:1] for figures in all_figures]
+    while True:
+        made = [(told, figures) for (told, _), figures in zip(entrants, had, strict=True)]
+        wanted = find_of(made).race.wanted
+        if not wanted or any(seed >= len(all_figures[number]) for number, seed in wanted):
+            return made
+        for number, seed in wanted:
+            had[number].append(all_figures[number][seed])
+
+
 def write_find(folder: Any, entrants: Entrants, tested: Iterable[int] = (), **cells: Any) -> None:
     """Write the rows of a find into a folder, and those of its runs."""
+    folder.mkdir(exist_ok=True)
     append_rows(folder, FINDS, rows_of(entrants, tested, **cells))
     runs = {}
     for told, by_seed in entrants:
