@@ -1,4 +1,4 @@
-"""Carry out a find: a wave of runs, a look at the race, and again until it is decided or the budget is spent."""
+"""Carry out a find: waves of runs and looks at the race, until it is decided or the budget is spent."""
 
 import itertools
 import math
