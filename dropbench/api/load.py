@@ -43,7 +43,7 @@ def load(
 
     Args:
         folder: a folder that dropbench wrote results into.
-        only: kinds of what is shown: paper, sweep, panel, features, comparison, speed, verify.
+        only: kinds of what is shown: paper, find, sweep, panel, features, comparison, speed, verify.
         metric: compare settings in ``error``, ``nll``, ``brier`` or ``ece``; regressions in ``rmse``, ``nll``
             or ``coverage``. None is the first of each.
         reference: p_drop of the setting that the others are compared with; 0 is no dropout.

@@ -31,7 +31,7 @@ def report(
         str | None,
         option(
             "--only",
-            "Show only these parts: paper, sweep, panel, features, comparison, speed, verify.",
+            "Show only these parts: paper, find, sweep, panel, features, comparison, speed, verify.",
             _SHOW,
             show_default="all",
         ),

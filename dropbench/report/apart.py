@@ -13,6 +13,7 @@ _DIGESTS = {
     "model_key": "the model's source",
     "dropout_key": "the dropout's source",
     "experiment_id": "experiment",
+    "find_id": "find",
 }
 """The digests that titles do not say, and what each is of."""
 

@@ -2,9 +2,10 @@
 
 import functools
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -14,12 +15,15 @@ from dropbench.report.comparison.comparison import find_comparisons
 from dropbench.report.comparison.subject import ComparisonSubject
 from dropbench.report.comparison.tables import comparison_title
 from dropbench.report.features.subject import FeaturesSubject
+from dropbench.report.find.find import Find, find_finds
+from dropbench.report.find.subject import FindSubject
+from dropbench.report.find.words import find_title
 from dropbench.report.metrics import METRICS, lacking, metrics_of
 from dropbench.report.paper.result import PaperResult, find_papers, paper_title
 from dropbench.report.paper.subject import PaperSubject
 from dropbench.report.speed import find_speed
 from dropbench.report.subject import Subject
-from dropbench.report.sweep.find import find_sweeps
+from dropbench.report.sweep.find import find_sweeps, with_defaults
 from dropbench.report.sweep.subject import SweepSubject
 from dropbench.report.sweep.sweep import Sweep, sweep_title
 from dropbench.report.sweep.table import SORTS
@@ -33,6 +37,7 @@ from dropbench.results.schema import (
     COMPARISONS,
     DIFFERENCES,
     EPOCHS,
+    FINDS,
     PANEL,
     PAPER,
     RELIABILITY,
@@ -41,9 +46,9 @@ from dropbench.results.schema import (
     CsvTable,
 )
 
-KINDS = ("paper", "sweep", "panel", "features", "comparison", "speed", "verify")
+KINDS = ("paper", "find", "sweep", "panel", "features", "comparison", "speed", "verify")
 """The kinds of subjects that a report is made of, in its order."""
-_ARE_THERE = (RUNS, SPEED, CHECKS, PAPER)
+_ARE_THERE = (RUNS, SPEED, CHECKS, PAPER, FINDS)
 """A folder without any row of these holds nothing."""
 
 _log = logging.getLogger(__name__)
@@ -117,7 +122,7 @@ def sweep_report(folder: Path, run_ids: Collection[str], panels: bool = False, m
     """
     read = _reader(folder)
     sweeps = with_metric(_sweeps_of(read, run_ids, metric), metric)
-    found: list[Subject] = [SweepSubject(sweep, _epochs(read)) for sweep in sweeps]
+    found: list[Subject] = [SweepSubject(each, _epochs(read)) for each in _raced(read, sweeps)]
     return Report(folder, (*found, *(_panels(read, sweeps) if panels else ())))
 
 
@@ -166,6 +171,19 @@ def paper_report(folder: Path, experiment_id: str) -> Report:
             *_features(folder, read, sweeps),
         ),
     )
+
+
+def find_report(folder: Path, find_id: str) -> Report:
+    """One find.
+
+    Raises:
+        DropbenchError: if it has no rows.
+
+    """
+    finds = [each for each in _finds(_reader(folder)) if each.fields["find_id"] == find_id]
+    if not finds:
+        raise DropbenchError(f"{folder} holds no run of this find that ended.")
+    return Report(folder, tuple(map(FindSubject, finds)))
 
 
 def speed_report(folder: Path, speed_id: str) -> Report:
@@ -218,6 +236,12 @@ def _find_sweeps(runs: pd.DataFrame, metric: str = "") -> list[Sweep]:
     return told_apart(find_sweeps(runs, metric), sweep_title)
 
 
+def _raced(read: _Read, sweeps: Iterable[Sweep]) -> Iterator[Sweep]:
+    """The sweeps, marked where a find looked at their runs to choose which others to do."""
+    raced = {run_id for ids in read(FINDS)["member_run_ids"] for run_id in ids.split()}
+    return (replace(sweep, raced=not raced.isdisjoint(sweep.run_ids)) for sweep in sweeps)
+
+
 def _epochs(read: _Read) -> Callable[[], pd.DataFrame]:
     return functools.partial(read, EPOCHS)
 
@@ -228,6 +252,7 @@ def _chosen(folder: Path, read: _Read, choice: Choice) -> Iterator[Subject]:
     sweeps = _find_sweeps(_without_arms(read(RUNS), papers), choice.metric) if wanted else []
     finders: dict[str, Callable[[], Iterator[Subject]]] = {
         "paper": lambda: map(PaperSubject, papers),
+        "find": lambda: map(FindSubject, _finds(read)),
         "sweep": lambda: _classifiers(read, sweeps, choice),
         "panel": lambda: _panels(read, sweeps),
         "features": lambda: _features(folder, read, sweeps),
@@ -256,9 +281,23 @@ def _classifiers(read: _Read, sweeps: Collection[Sweep], choice: Choice) -> Iter
     """The errors of runs that were only done as parts of a comparison stand in its table and in no other."""
     parts = {run_id for ids in read(COMPARISONS)["member_run_ids"] for run_id in ids.split()}
     shown = [sweep for sweep in sweeps if not sweep.reconstructs and not sweep.run_ids <= parts]
-    for sweep in with_metric(shown, choice.metric):
+    for sweep in _raced(read, with_metric(shown, choice.metric)):
         chosen = replace(sweep, reference_p=choice.reference_p)
         yield SweepSubject(chosen, _epochs(read), choice.sort)
+
+
+def _finds(read: _Read) -> list[Find]:
+    rows = read(FINDS)
+    if rows.empty:
+        return []
+    runs = read(RUNS)
+    seconds = dict(zip(runs["run_id"], runs["seconds"], strict=True))
+    return told_apart(find_finds(_records(rows), seconds), find_title)
+
+
+def _records(rows: pd.DataFrame) -> list[Mapping[str, Any]]:
+    """The rows as mappings, with what an older dropbench did not write at its default."""
+    return [{str(name): cell for name, cell in row.items()} for row in with_defaults(rows).to_dict("records")]
 
 
 def _panels(read: _Read, sweeps: Collection[Sweep]) -> Iterator[PanelSubject]:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from dropbench.catalog.arms import ARMS
-from dropbench.report.find.race import Race, State, Within, run_race
+from dropbench.report.find.race import STATES, Race, State, Within, run_race
 from dropbench.report.metrics import Metric, find_metric, metrics_of
 from dropbench.report.scale import Scale, scale_of
 from dropbench.report.statistics import NOTHING, Estimate, mean_interval
@@ -47,14 +47,18 @@ class Entrant:
 
     def told(self, names: Iterable[str]) -> str:
         """The named settings in words, after what it averages."""
-        drops = any(self.settings[name] for name in _PROBABILITIES)
         words = [
             SETTINGS[name].said(self.settings[name])
             for name in names
-            if (drops or not SETTINGS[name].of_dropout)
+            if (self.drops or not SETTINGS[name].of_dropout)
             and (name == "p_drop" or self.settings[name] not in (None, False, 0, ()))
         ]
         return ", ".join([*([self.averaged] if self.arm else []), *words])
+
+    @property
+    def drops(self) -> bool:
+        """Whether its nets drop anything."""
+        return any(self.settings[name] for name in _PROBABILITIES)
 
     @property
     def averaged(self) -> str:
@@ -108,6 +112,43 @@ class Find:
         best = self.race.best
         return NOTHING if best is None else self.race.difference(entrant.place, best)
 
+    @property
+    def margin(self) -> float:
+        """The difference that does not matter beside the best, in the unit of the metric."""
+        return self.within.at(self.mean(self.best)) if self.best else math.nan
+
+    def mean(self, entrant: Entrant) -> float:
+        """The mean of the metric on validation over the seeds that an entrant has."""
+        return self.race.mean(entrant.place)
+
+    def gain(self, entrant: Entrant) -> float:
+        """How much better than the best an entrant may be, by the interval that the race is decided by."""
+        best, looks = self.race.best, self.race.looks
+        if best is None or best == entrant.place or not looks:
+            return math.nan
+        standing, scale, start = looks[-1].standing, self.scale("val"), self.race.mean(best)
+        step = float(standing.effects[entrant.place, best] - standing.short[entrant.place, best])
+        return (
+            start - float(scale.back(float(scale.forward(start)) + step)) if math.isfinite(step) else math.nan
+        )
+
+    def left_out(self, entrant: Entrant) -> int | None:
+        """The number of seeds after which an entrant was left out; None for the best and those still open."""
+        if self.state(entrant) in ("best", "open"):
+            return None
+        last = self.race.last_look(entrant.place)
+        return self.race.broken.get(entrant.place, last.seeds if last else len(entrant.val))
+
+    @property
+    def ranked(self) -> list[Entrant]:
+        """The entrants, the best first, then by what the race says of them and how far they are from it."""
+
+        def key(entrant: Entrant) -> tuple[int, bool, float]:
+            above = self.difference(entrant).mean
+            return STATES.index(self.state(entrant)), math.isnan(above), above
+
+        return sorted(self.entrants, key=key)
+
     def test(self, entrant: Entrant) -> Estimate:
         """The metric on the test examples with its 95 % interval over the seeds; nothing if not tested."""
         return mean_interval(
@@ -125,7 +166,8 @@ class Find:
         return tuple(
             name
             for name, each in SETTINGS.items()
-            if name not in _NOT_TOLD
+            if each.flag
+            and name not in _NOT_TOLD
             and (each.groups or each.axis)
             and (name == "p_drop" or any(other.settings[name] != first.settings[name] for other in others))
         )
@@ -179,14 +221,20 @@ def make_find(rows: Iterable[Mapping[str, Any]], seconds: Mapping[str, float]) -
         entrants=entrants,
         metric=metric.fitted(figures),
         within=Within(latest["within"], latest["within_share"]),
-        validation_examples=latest["validation_images"],
-        test_examples=latest["test_images"],
+        validation_examples=_examples(by_place.values(), "validation_images"),
+        test_examples=_examples(by_place.values(), "test_images"),
         seconds=seconds,
     )
 
 
 def _seed(row: Mapping[str, Any]) -> int:
     return int(row["seed"])
+
+
+def _examples(groups: Iterable[list[Mapping[str, Any]]], column: str) -> float:
+    """How many examples figures are of; a row without a figure does not say it."""
+    known = (row[column] for group in groups for row in group)
+    return max((number for number in known if math.isfinite(number)), default=1.0)
 
 
 def _entrant(place: int, rows: list[Mapping[str, Any]]) -> Entrant:

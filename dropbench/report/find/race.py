@@ -7,7 +7,7 @@ looks together. docs/statistics.md has what they rest on.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -35,6 +35,8 @@ State = Literal["best", "as good", "no better", "open", "behind", "worse", "no r
 - ``worse``: worse than the best by more than ``within``.
 - ``no result``: a run of it diverged or failed.
 """
+STATES: tuple[State, ...] = get_args(State)
+"""All of them, the best ones first."""
 
 
 @dataclass(frozen=True)
@@ -206,8 +208,7 @@ class Race:
 
     def mean(self, number: int) -> float:
         """The mean of a setting over the seeds that it has; NaN of none."""
-        known = [value for value in self.figures[number].values() if not math.isnan(value)]
-        return sum(known) / len(known) if known else math.nan
+        return _mean(self.figures[number])
 
     def last_look(self, number: int) -> Look | None:
         """The last look at which a setting was trained on."""
@@ -276,6 +277,8 @@ def run_race(figures: Sequence[Mapping[int, float]], within: Within, scale: Scal
             if not standing.active.any():
                 best = None
                 break
+            if best in broken:  # until the next look, which settings that are open again may still wait for
+                best = min(np.flatnonzero(standing.active).tolist(), key=lambda one: _mean(figures[one]))
             continue
         seeds += 1
         table = np.array([[each.get(seed, math.nan) for seed in range(seeds)] for each in figures])
@@ -293,6 +296,12 @@ def run_race(figures: Sequence[Mapping[int, float]], within: Within, scale: Scal
             looks.append(Look(seeds, among, limit, standing))
     active = tuple(np.flatnonzero(standing.active).tolist())
     return Race(figures, scale, tuple(looks), broken, active, seeds, bool(standing.decided), best)
+
+
+def _mean(by_seed: Mapping[int, float]) -> float:
+    """The mean of what is known; NaN of nothing."""
+    known = [value for value in by_seed.values() if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def _have(figures: Sequence[Mapping[int, float]], active: _Array, seeds: int) -> bool:

@@ -22,7 +22,7 @@ def sweep_commands(sweep: Sweep, *more: str) -> list[str]:
 
     They may have more runs than were done: a sweep takes every combination of its lists, and seeds from 0 on.
     """
-    if instead := _of_session([sweep.fields["model"], *_values(sweep.settings, "dropout")]):
+    if instead := of_session([sweep.fields["model"], *_values(sweep.settings, "dropout")]):
         return [instead]
     return [
         command_line([*_sweep_command(replace(sweep, settings=tuple(group))), *more])
@@ -34,20 +34,20 @@ def comparison_command(comparison: Comparison) -> str:
     """The ``dropbench compare-bagging`` of a comparison."""
     fields = comparison.fields
     values = typed(fields)
-    if instead := _of_session([values["model"], values["dropout"]]):
+    if instead := of_session([values["model"], values["dropout"]]):
         return instead
     told = {name: [values[name]] for name in (*AXES, *SETTING) if name in values}
-    command = ["dropbench", "compare-bagging", *_flags(told, "compare-bagging", values)]
+    command = ["dropbench", "compare-bagging", *setting_flags(told, "compare-bagging", values)]
     if comparison.arms != DEFAULT_ARMS:
         command += ["--arms", ",".join(arm for arm in ARMS if arm in comparison.arms)]
     command += ["--members", f"{fields['members']:.0f}", "--budget", fields["budget"]]
     if fields["mc_samples"]:
         command += ["--mc-samples", f"{fields['mc_samples']:.0f}"]
     command += ["--ood", fields["foreign"] or "none", "--seeds", str(comparison.seeds)]
-    return command_line([*command, *_where(values)])
+    return command_line([*command, *where_flags(values)])
 
 
-def _of_session(names: Iterable[str]) -> str:
+def of_session(names: Iterable[str]) -> str:
     """Return a sentence in place of a command that has code of a Python session; empty if it has none."""
     here = [name for name in names if is_of_session(name)]
     return f"# {here[0]} is of a Python session: its runs are made there." if here else ""
@@ -85,15 +85,15 @@ def _sweep_command(sweep: Sweep) -> list[str]:
     command = ["dropbench", name]
     if sweep.reconstructs:  # which has no baseline of its own
         told["p_drop"] = _values(sweep.settings, "p_drop")
-        command += ["--units", _text("layers", told["layers"])]
+        command += ["--units", values_text("layers", told["layers"])]
     elif dropping and len(dropping) == len(sweep.settings):
         command.append("--no-baseline")
     seeds = 1 + max((max(setting.run_ids, default=0) for setting in sweep.settings), default=0)
-    flags = _flags(told, name, fixed)
-    return [*command, *flags, "--seeds", str(seeds), *_where(fixed)]
+    flags = setting_flags(told, name, fixed)
+    return [*command, *flags, "--seeds", str(seeds), *where_flags(fixed)]
 
 
-def _flags(told: Mapping[str, Sequence[Any]], command: str, fixed: Mapping[str, Any]) -> Iterable[str]:
+def setting_flags(told: Mapping[str, Sequence[Any]], command: str, fixed: Mapping[str, Any]) -> Iterable[str]:
     """The flags of a command for the values of its settings, where they are not as usual; --p always."""
     optimizers = [value for value in told.get("optimizer", ()) if value] or [SGD]
     for name, values in told.items():
@@ -104,16 +104,17 @@ def _flags(told: Mapping[str, Sequence[Any]], command: str, fixed: Mapping[str, 
             continue
         yield each.flag
         if each.type is not bool:
-            yield _text(name, given if each.parse else given[:1])
+            yield values_text(name, given if each.parse else given[:1])
 
 
-def _text(name: str, values: Sequence[Any]) -> str:
+def values_text(name: str, values: Sequence[Any]) -> str:
     """Values as the command line takes them."""
     each = SETTINGS[name]
     return (each.write or ",".join)([each.text(value) for value in values])
 
 
-def _where(values: Mapping[str, Any]) -> list[str]:
+def where_flags(values: Mapping[str, Any]) -> list[str]:
+    """The flags of the data and the precision."""
     return ["--data", values["data"], "--precision", values["precision"]]
 
 

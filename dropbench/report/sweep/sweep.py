@@ -1,7 +1,7 @@
 """Sweeps: their settings, what tells these apart, and what each is compared with."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -87,6 +87,8 @@ class Sweep:
     """p_drop of the setting that the others are compared with; 0 is the net without any dropout."""
     budget: Budget | None = None
     """The trials that every setting had, where each is shown at its own; ``fields`` lacks what was tuned."""
+    raced: bool = False
+    """Whether runs of it belong to a find, so that results decided which settings have more seeds."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -186,7 +188,7 @@ class Sweep:
 
     def label(self, setting: Setting) -> str:
         """The values that tell a setting from the others, in words."""
-        cells = ((axis, _axis_cell(axis)(setting.axes)) for axis in self._telling)
+        cells = ((axis, axis_cell(axis)(setting.axes)) for axis in self._telling)
         return ", ".join(f"{axis} = {cell}" for axis, cell in cells if cell != NONE)
 
 
@@ -212,7 +214,7 @@ def axis_columns(sweep: Sweep) -> tuple[Column, ...]:
     return (
         Column("p_drop", lambda row: axis_text(row["p_drop"])),
         Column("p_keep", lambda row: axis_text(row["p_keep"])),
-        *(Column(SETTINGS[axis].title, _axis_cell(axis)) for axis in extra),
+        *(Column(SETTINGS[axis].title, axis_cell(axis)) for axis in extra),
         *tuned_columns(sweep.budget),
     )
 
@@ -244,7 +246,9 @@ def sweep_title(sweep: Sweep) -> str:
     return telling.title(values, (), *apart, *before, f"each at its own {sweep.budget.own()}", *after)
 
 
-def _axis_cell(axis: str) -> Any:
+def axis_cell(axis: str) -> Callable[[Row], str]:
+    """The text of an axis in a row that has the cells of a setting."""
+
     def cell(row: Row) -> str:
         if axis in OF_DROPOUT and not any(row[name] for name in PROBABILITIES):
             return NONE  # with nothing dropped it is all of them

@@ -149,6 +149,11 @@ def _notes(sweep: Sweep) -> list[str]:
             f"{counted(overflowing, 'run')} skipped more than {MANY:.0%} of the steps, which overflowed in "
             "fp16, and may train better in fp32; the column overflowed_steps of runs.csv counts them."
         )
+    if sweep.raced:
+        notes.append(
+            "Runs of it are of a find, which looked at results to choose which had more seeds. The tests "
+            "here do not know that: the table of the find decides."
+        )
     return notes
 
 
