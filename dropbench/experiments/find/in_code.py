@@ -98,9 +98,15 @@ def _dropout(config: RunConfig, places: list[Place], most: int) -> list[str]:
         told.append(f"{'each ' if len(inside) > 1 else ''}past the activation{pooling}")
     if still:
         told.append(f"p = 0 in its layers {still}")
-    if formula := formula_of(config):
+    if _noisy_units(places) and (formula := formula_of(config)):
         told.append(formula)
     return told
+
+
+def _noisy_units(places: list[Place]) -> bool:
+    """Whether units, or weights, have the noise of the variant anywhere."""
+    of_torch = (StochasticDepth, WithinDropout)
+    return any(place.layer.p_drop and not isinstance(place.layer, of_torch) for place in places)
 
 
 def _key(config: RunConfig, place: Place, own: bool) -> tuple[str, ...]:
@@ -126,7 +132,8 @@ def _told(config: RunConfig, alike: list[Place], own: bool, everything: list[str
     if isinstance(place.layer, StochasticDepth):
         least = min(each.layer.p_drop for each in alike)
         rising = f", p rising from {least:.3g} to that," if least < place.layer.p_drop else ""
-        return f"{noise}{rising} {f'after {_names(after, after, most)}' if place.added else f'as its layers {names}'}"
+        where = f"after {_names(after, after, most)}" if place.added else f"as its layers {names}"
+        return f"{noise}{rising} {where}"
     if variant_of(config.dropout.variant).on_weights:
         before = [each.before for each in alike]
         return f"{noise} on the weights of {_names(before, before, most)}"
@@ -141,10 +148,11 @@ def _beside(config: RunConfig, places: list[Place]) -> list[str]:
     """What belongs to the dropout beside its layers: sizes, when units are dropped, bounds on weights."""
     told, dropout = [], config.dropout
     if dropout.drops:
-        if dropout.convention == "weight-scaling" and not dropout.thinned:
+        scaled = not dropout.thinned and not all(isinstance(each.layer, WithinDropout) for each in places)
+        if dropout.convention == "weight-scaling" and scaled:
             told.append("the factors make weight scaling of torch's inverted dropout")
-        if variant_of(dropout.variant).learns:
-            told.append("the p learned is learned_p_drop in runs.csv")
+        if variant_of(dropout.variant).learns and _noisy_units(places):
+            told.append("p is learned from there on: learned_p_drop in runs.csv")
         cutoff = dropout.cutoff_epoch or 1
         if dropout.schedule == "early":
             told.append(f"in epochs 1 to {cutoff} only, then p = 0")

@@ -17,10 +17,9 @@ _FORMULAS = {
     "gaussian": "x * (1 + sqrt(p / (1 - p)) * randn_like(x)) in training",
     "uniform": "x * empty_like(x).uniform_(1 - h, 1 + h) in training, h = sqrt(3 * p / (1 - p))",
     "dropconnect": "F.dropout(weight, p) in training, a mask for each example",
-    "variational": "normal noise of variance weight² * p / (1 - p) in training, "
-    "p learned for each input from that on",
+    "variational": "normal noise of variance weight² * p / (1 - p) in training, p of each input",
     "concrete": f"x * sigmoid({-1 / TEMPERATURE:g} * (logit(p) + logit(u))) / (1 - p) in training, "
-    "u uniform, one for a map, p learned from that on",
+    "u uniform, one for a map",
     "standout": "x * (rand_like(x) < q) in training, x * q at test, q = sigmoid(z - logit(p)) of the "
     "pre-activation z",
     THINNED: "a mask of units that are 0 with probability p, one for all examples, in training and at test",
