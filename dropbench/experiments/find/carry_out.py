@@ -13,6 +13,7 @@ from dropbench.experiments.watching import Watcher
 from dropbench.experiments.workbench import Outcome, Workbench, carry_out
 from dropbench.report.find.find import Find, make_find
 from dropbench.report.find.race import FIRST_LOOK
+from dropbench.results.cells import as_read
 from dropbench.results.csv_file import read_rows
 from dropbench.results.read import latest
 from dropbench.results.schema import FINDS, RUNS
@@ -91,21 +92,19 @@ class FindRun:
         find before each candidate has a seed.
         """
         recorded = self._recorded()
-        rows = [self._figures.row(place, seed, recorded) for place, seed in self._known(recorded)]
+        pairs = self._known(recorded)
+        rows = [self._figures.row(place, seed, recorded) for place, seed in pairs]
         if len({row["place"] for row in rows}) < len(self._places):
             return None
         seconds = {run_id: row["seconds"] for run_id, row in recorded.items()}
-        find = make_find(rows, seconds)
+        find = make_find([as_read(row, FINDS) for row in rows], seconds)
         if tested:
             final = {each.place for each in find.final}
-            rows = [
-                self._figures.row(row["place"], int(row["seed"]), recorded, row["place"] in final)
-                for row in rows
-            ]
-            find = make_find(rows, seconds)
-        new = [row for row in rows if self._differs(row)]
+            rows = [self._figures.row(place, seed, recorded, place in final) for place, seed in pairs]
+            find = make_find([as_read(row, FINDS) for row in rows], seconds)
+        new = [row for row in rows if self._differs(as_read(row, FINDS))]
         self.store.append_rows(FINDS, new)
-        self._written |= {row["row_id"]: row for row in new}
+        self._written |= {row["row_id"]: as_read(row, FINDS) for row in new}
         if not tested:
             self.on_look(find)
         return find
