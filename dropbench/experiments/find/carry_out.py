@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,8 @@ OnLook = Callable[[Find], None]
 _MADE_FROM = ("member_run_ids", "member_started_at", "message")
 """The cells that tell which runs a row was made from, and when these started."""
 _FIGURES = ("val_figure", "test_figure")
+_LEAST_SECONDS = 10.0
+"""What a wave takes at least, where that needs no more than half as many seeds again."""
 
 
 @dataclass
@@ -157,7 +160,7 @@ class FindRun:
     def _wave(self, find: Find | None) -> list[RunConfig]:
         """The runs that the next look needs; none where the find is over.
 
-        Where time is what is spent, as many of later seeds are added as fill all workers.
+        Where time is what is spent, runs of later seeds are added that fill all workers.
         """
         if find is None:
             wanted = [(place, seed) for seed in range(FIRST_LOOK) for place in self._places]
@@ -174,13 +177,23 @@ class FindRun:
         runs = todo(wanted)
         if math.isfinite(self.budget.runs):
             return runs[: int(self.budget.runs) - len(self._now)]
-        while runs and len(runs) % self._jobs:
-            more = todo((place, seed) for place in active)
-            seen = {run.run_id for run in runs}
-            fresh = [run for run in more if run.run_id not in seen]
-            runs += fresh[: -len(runs) % self._jobs]
-            seed += 1
+        if not runs:
+            return []
+        # A wave takes seconds to start. Where runs are short, more seeds are begun in one, by half at most.
+        worth = math.ceil(_LEAST_SECONDS * self._jobs / max(self._usual_seconds(), 1e-3))
+        for later in range(seed, seed + max(1, seed // 2)):
+            lack = max(worth - len(runs), -len(runs) % self._jobs)
+            if lack <= 0:
+                break
+            here = {run.run_id for run in runs}
+            more = [run for run in todo((place, later) for place in active) if run.run_id not in here]
+            runs += more if lack > len(more) else more[: lack + -(len(runs) + lack) % self._jobs]
         return runs
+
+    def _usual_seconds(self) -> float:
+        """The seconds of a run in the middle of those that ended, or as it was estimated."""
+        took = [float(result.cost["seconds"] or 0) for result in self.outcome.ok]
+        return statistics.median(took) if took else self.expected
 
     def _carry_out(self, runs: list[RunConfig]) -> int:
         """Carry out a wave, and return how many of its runs ended."""
