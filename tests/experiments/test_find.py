@@ -165,8 +165,14 @@ def test_a_setting_whose_runs_diverge_is_left_out_and_told(blobs, tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "seconds", "runs"),
-    [("10m", 600, math.inf), (" 2 h ", 7200, math.inf), ("30 runs", math.inf, 30), ("1run", math.inf, 1), (7, math.inf, 7)],
-)  # fmt: skip
+    [
+        ("10m", 600, math.inf),
+        (" 2 h ", 7200, math.inf),
+        ("30 runs", math.inf, 30),
+        ("1run", math.inf, 1),
+        (7, math.inf, 7),
+    ],
+)
 def test_budgets_are_times_or_runs(text, seconds, runs):
     assert (Budget.parse(text).seconds, Budget.parse(text).runs) == (seconds, runs)
 
@@ -180,8 +186,19 @@ def test_what_is_no_budget_is_refused(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["ensemble", "ensemble:1", "ensemble:0", "bagging:x", "ensemble:", "boosting:3", "single", "dropout", "nets:5"]
-)  # fmt: skip
+    "text",
+    [
+        "ensemble",
+        "ensemble:1",
+        "ensemble:0",
+        "bagging:x",
+        "ensemble:",
+        "boosting:3",
+        "single",
+        "dropout",
+        "n:5",
+    ],
+)
 def test_what_is_no_candidate_is_refused(text):
     with pytest.raises(UsageError):
         Averaged.parse(text)
