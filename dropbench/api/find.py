@@ -53,8 +53,8 @@ class Expected:
     def __str__(self) -> str:
         """Say it."""
         return (
-            f"{counted(self.candidates, 'candidate')}; one seed of each is {counted(self.runs, 'run')}, about "
-            f"{duration(self.seconds)} at the rate just measured here"
+            f"{counted(self.candidates, 'candidate')}; one seed of each is {counted(self.runs, 'run')}, "
+            f"about {duration(self.seconds)} at the rate just measured here"
         )
 
 
@@ -72,7 +72,7 @@ class FindDone(Done):
 
     @property
     def answer(self) -> dict[str, Any]:
-        """The answer for scripts: whether it is decided, the best setting, its errors, and what became of all."""
+        """The answer for scripts: whether it is decided, the best setting, its errors, the state of all."""
         return {} if self.found is None else answer(self.found)
 
     @property
@@ -107,9 +107,9 @@ def find(
 ) -> FindDone:
     """Find the setting with the lowest error on validation, and stop as soon as it is sure.
 
-    All candidates start on the same seeds. After each seed those that are worse beyond doubt are left out, and
-    those that cannot be better than the best by more than ``within`` are trained no more. The intervals hold
-    at all looks together, so that the same call with more budget goes on, as often as wanted. The test
+    All candidates start on the same seeds. After each seed those that are worse beyond doubt are left out,
+    and those that cannot be better than the best by more than ``within`` are trained no more. The intervals
+    hold at all looks together, so that the same call with more budget goes on, as often as wanted. The test
     examples are looked at once, at the end, for those that may be the best.
 
     Args:
@@ -192,8 +192,8 @@ def _within(told: str | float | None, metric: Metric, data: DataSet) -> Within:
     if metric == ERROR and within.least:
         if within.least < one * (1 - 1e-9):
             raise UsageError(
-                f"`within={told}`: one of the {examples:,} test {data.noun} of {data.name} is {one:.2g} points "
-                "already, so they tell nothing smaller.",
+                f"`within={told}`: one of the {examples:,} test {data.noun} of {data.name} is {one:.2g} "
+                "points already, so they tell nothing smaller.",
                 f"Write `within={math.ceil(10 * one) / 10:g}` or more; {within.least:g} points take "
                 f"{math.ceil(100 / within.least):,} test {data.noun}.",
             )
@@ -225,7 +225,7 @@ def _parse(told: str | float, metric: Metric) -> Within:
 
 
 def _expect(run: FindRun, on_estimate: OnEstimate | None) -> None:
-    """Measure what one seed takes where something is to be done, and refuse a budget that is too small for it.
+    """Measure what one seed takes if anything is to be done, and refuse a budget that is too small for it.
 
     Raises:
         UsageError: if the budget does not do for one run each.
@@ -260,14 +260,14 @@ def _expect(run: FindRun, on_estimate: OnEstimate | None) -> None:
     if expected.seconds > budget.seconds:
         least = _MARGIN * expected.seconds
         raise UsageError(
-            f"`budget={budget.text}` is too small for a run of each of the {candidates} candidates, which takes "
-            f"about {duration(expected.seconds)} here.",
+            f"`budget={budget.text}` is too small for a run of each of the {candidates} candidates, which "
+            f"takes about {duration(expected.seconds)} here.",
             f"Write `budget={_minutes(least)}` or more; {_minutes(FIRST_LOOK * least)} for a first look.",
         )
     if FIRST_LOOK * expected.seconds > budget.seconds:
         _log.warning(
-            f"In `budget={budget.text}` there is hardly time for the {FIRST_LOOK} seeds of a first look: that "
-            f"takes about {duration(FIRST_LOOK * expected.seconds)}."
+            f"In `budget={budget.text}` there is hardly time for the {FIRST_LOOK} seeds of a first look: "
+            f"that takes about {duration(FIRST_LOOK * expected.seconds)}."
         )
 
 

@@ -40,8 +40,8 @@ def find(
         str,
         option(
             "--budget",
-            "What this call may spend: a time, like 10m, 2h or 1h30m, or a number of runs, like '30 runs'. Runs "
-            "that are done already cost nothing, so the same command goes on.",
+            "What this call may spend: a time, like 10m, 2h or 1h30m, or a number of runs, like '30 runs'. "
+            "Runs that are done already cost nothing, so the same command goes on.",
             COMPARISON,
             metavar="TIME|'N runs'",
         ),
@@ -50,8 +50,8 @@ def find(
         str | None,
         option(
             "--within",
-            "A difference that does not matter, in points of the error or the metric's unit, or as a share of "
-            "the best's, like 2%.",
+            "A difference that does not matter, in points of the error or the metric's unit, or as a share "
+            "of the best's, like 2%.",
             COMPARISON,
             metavar="X|X%",
             show_default="0.2 points or 2 % of the error, whichever is larger",

@@ -26,7 +26,7 @@ class DropBlock(BernoulliDropout):
         """Return 1/(mean mask), on maps that of (1 − γ)ᵏ over the places, which k squares of rate γ cover."""
         if arriving.units.ndim != 4:
             return super().second_moment(arriving)
-        block, height, width = self._squares(arriving.units)
+        block, height, width = self.squares(arriving.units)
         squares = F.conv_transpose2d(torch.ones(1, 1, height, width), torch.ones(1, 1, block, block))
         rate = self._rate(arriving.units).probability
         return 1 / ((1 - rate) ** squares).double().mean().item()
@@ -35,7 +35,7 @@ class DropBlock(BernoulliDropout):
         """Multiply the units by a new mask over its mean."""
         if units.ndim != 4:
             return super().disturb(units, draw)
-        block, height, width = self._squares(units)
+        block, height, width = self.squares(units)
         places = torch.empty(
             (*units.shape[:2], height, width),
             device=units.device,  # in float32, whatever the units are: the scale is 1 over the mean of a mask
@@ -46,11 +46,11 @@ class DropBlock(BernoulliDropout):
 
     def _rate(self, units: torch.Tensor) -> Chance:
         """The chance γ that a place is the centre of a square."""
-        block, height, width = self._squares(units)
+        block, height, width = self.squares(units)
         return chance_of(self.p_now * units[0, 0].numel() / (block**2 * height * width))
 
     @staticmethod
-    def _squares(units: torch.Tensor) -> tuple[int, int, int]:
+    def squares(units: torch.Tensor) -> tuple[int, int, int]:
         """The side of the squares on these maps, an odd number, and the height and width of their places."""
         height, width = units.shape[2:]
         block = min(LARGEST_BLOCK, height, width)

@@ -31,6 +31,7 @@ from dropbench.report.table import Table
 from dropbench.report.units.panel import find_panels
 from dropbench.report.units.subject import PanelSubject
 from dropbench.report.verify import find_checks
+from dropbench.results.csv_table import CsvTable
 from dropbench.results.read import read_table
 from dropbench.results.schema import (
     CHECKS,
@@ -43,7 +44,6 @@ from dropbench.results.schema import (
     RELIABILITY,
     RUNS,
     SPEED,
-    CsvTable,
 )
 
 KINDS = ("paper", "find", "sweep", "panel", "features", "comparison", "speed", "verify")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dropbench.catalog.arms import ARMS, AVERAGINGS, BUDGETS
+from dropbench.results.csv_table import CsvTable
 from dropbench.results.schema import (
     CHECKS,
     COMPARISONS,
@@ -19,7 +20,6 @@ from dropbench.results.schema import (
     RELIABILITY,
     RUNS,
     SPEED,
-    CsvTable,
 )
 from dropbench.run.config import SETTINGS
 from dropbench.run.result import METRIC_NAMES, STATUSES
@@ -198,6 +198,11 @@ def _check(name: str, table: CsvTable) -> Check | None:
 
 def _short(cell: str) -> str:
     return repr(cell if len(cell) <= _LONGEST else f"{cell[:_LONGEST]}…")
+
+
+def as_read(row: Mapping[str, Any], table: CsvTable) -> dict[str, Any]:
+    """Return a row that is to be written as a reader of the file has it."""
+    return typed({name: "" if cell is None else str(cell) for name, cell in row.items()}, table)
 
 
 def typed(cells: Mapping[str, str], table: CsvTable) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from typing import Any
 from dropbench.errors import DropbenchError
 from dropbench.files import write_whole
 from dropbench.results.cells import fault_of, typed
-from dropbench.results.schema import SCHEMA_VERSION, CsvTable
+from dropbench.results.csv_table import CsvTable
+from dropbench.results.schema import SCHEMA_VERSION
 from dropbench.run.telling import listed
 
 _log = logging.getLogger(__name__)

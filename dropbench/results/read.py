@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dropbench.results.csv_file import read_rows
-from dropbench.results.schema import PANEL, RUNS, CsvTable
+from dropbench.results.csv_table import CsvTable
+from dropbench.results.schema import PANEL, RUNS
 from dropbench.run.result import SHARES, WITHOUT_UNITS
 
 if TYPE_CHECKING:

@@ -1,54 +1,18 @@
 """The columns of the CSV files."""
 
-from collections.abc import Collection
-from dataclasses import dataclass, fields
-from functools import cached_property
+from dataclasses import fields
 
+from dropbench.results.csv_table import csv_table
 from dropbench.run.config import SETTINGS, RunConfig
 from dropbench.run.result import METRIC_NAMES, EpochRecord, PanelRecord
 
 SCHEMA_VERSION = 1
 
 
-@dataclass(frozen=True)
-class CsvTable:
-    """One CSV file: its name, all columns in order, the text columns, and the columns of a row's key."""
-
-    file_name: str
-    columns: tuple[str, ...]
-    text_columns: frozenset[str]
-    key: tuple[str, ...]
-
-    @cached_property
-    def started(self) -> str:
-        """The column that says when what a row is made of was started; empty if there is none."""
-        return next((name for name in _STARTED if name in self.columns), "")
-
-    @cached_property
-    def number_columns(self) -> tuple[str, ...]:
-        """The columns that hold numbers."""
-        return tuple(name for name in self.columns if name not in self.text_columns)
-
-
 _CONFIG_COLUMNS = tuple(RunConfig().row())
 _CONFIG_TEXT = frozenset(each.name for each in SETTINGS.values() if not each.is_number)
-_PROVENANCE = frozenset(
-    {"device", "device_name", "torch_version", "dropbench_version", "git_commit", "started_at"}
-)
-"""Text columns about the machine, the software and the time, in all tables that have them."""
-
-_STARTED = ("started_at", "member_started_at", "run_started_at")
-
-
-def _table(
-    file_name: str, columns: tuple[str, ...], key: tuple[str, ...], text: Collection[str] = ()
-) -> CsvTable:
-    """Return a table with the text columns ``text``; a name may be a number column in another table."""
-    return CsvTable(file_name, columns, frozenset({*text, *_PROVENANCE}) & frozenset(columns), key)
-
-
 # ``message`` is the last column, so a row that is cut off within it has lost nothing else and is kept.
-RUNS = _table(
+RUNS = csv_table(
     "runs.csv",
     (
         "run_id",
@@ -88,7 +52,7 @@ RUNS = _table(
     text={*_CONFIG_TEXT, "run_id", "status", "message"},
 )
 
-EPOCHS = _table(
+EPOCHS = csv_table(
     "epochs.csv",
     ("run_id", "schema_version", *(field.name for field in fields(EpochRecord))),
     key=("run_id", "epoch"),
@@ -125,7 +89,7 @@ COMPARISON_FIGURES = (
 )
 """The figures of an arm in comparisons.csv, besides the metrics on the test images."""
 
-COMPARISONS = _table(
+COMPARISONS = csv_table(
     "comparisons.csv",
     (
         "comparison_id",
@@ -161,7 +125,7 @@ COMPARISONS = _table(
     },
 )
 
-DIFFERENCES = _table(
+DIFFERENCES = csv_table(
     "differences.csv",
     (
         "difference_id",
@@ -195,14 +159,14 @@ DIFFERENCES = _table(
     },
 )
 
-RELIABILITY = _table(
+RELIABILITY = csv_table(
     "reliability.csv",
     ("comparison_id", "schema_version", "bin", "examples", "accuracy", "confidence"),
     key=("comparison_id", "bin"),
     text={"comparison_id"},
 )
 
-FINDS = _table(
+FINDS = csv_table(
     "finds.csv",
     (
         "row_id",
@@ -245,7 +209,7 @@ FINDS = _table(
     },
 )
 
-SPEED = _table(
+SPEED = csv_table(
     "speed.csv",
     (
         "speed_id",
@@ -268,7 +232,7 @@ SPEED = _table(
     text={"speed_id", "item", "work", "contender", "unit", "values", "precision"},
 )
 
-CHECKS = _table(
+CHECKS = csv_table(
     "checks.csv",
     (
         "verify_id",
@@ -290,7 +254,7 @@ CHECKS = _table(
     text={"verify_id", "check", "theory", "unit", "passed"},
 )
 
-PANEL = _table(
+PANEL = csv_table(
     "panel.csv",
     ("run_id", "schema_version", *(field.name for field in fields(PanelRecord))),
     key=("run_id", "measure", "layer", "at"),
@@ -313,7 +277,7 @@ PAPER_TOLD = (
 )
 """Text columns of paper.csv that are the same in all rows of an experiment."""
 
-PAPER = _table(
+PAPER = csv_table(
     "paper.csv",
     (
         "row_id",

@@ -17,9 +17,10 @@ from dropbench.errors import DropbenchError
 from dropbench.locks import held
 from dropbench.results import checkpoints, predictions
 from dropbench.results.csv_file import append_rows, is_torn, mend, read_new_rows, read_rows, widen
+from dropbench.results.csv_table import CsvTable
 from dropbench.results.read import finished_runs, latest, started_at
 from dropbench.results.rows import epoch_rows, panel_rows, run_row
-from dropbench.results.schema import EPOCHS, PANEL, RUNS, TABLES, CsvTable
+from dropbench.results.schema import EPOCHS, PANEL, RUNS, TABLES
 from dropbench.run.result import RunResult
 
 _log = logging.getLogger(__name__)

@@ -9,7 +9,8 @@ import pytest
 
 from dropbench.results.cells import checks_of, fault_of
 from dropbench.results.csv_file import read_rows
-from dropbench.results.schema import COMPARISONS, EPOCHS, PANEL, RUNS, TABLES, CsvTable
+from dropbench.results.csv_table import CsvTable
+from dropbench.results.schema import COMPARISONS, EPOCHS, PANEL, RUNS, TABLES
 
 RECORDED = Path(__file__).parents[2] / "results"
 IN = {

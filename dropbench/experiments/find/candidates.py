@@ -87,8 +87,8 @@ class Candidate:
 def candidates_of(settings: Sequence[RunConfig], averaged: Sequence[Averaged]) -> list[Candidate]:
     """The settings, each as one net, then each arm with the settings that it can have.
 
-    Arms without dropout have the settings that drop nothing, the others those that drop something. Monte-Carlo
-    passes are made after training, so that a setting shares its run with its passes.
+    Arms without dropout have the settings that drop nothing, the others those that drop something.
+    Monte-Carlo passes are made after training, so that a setting shares its run with its passes.
 
     Raises:
         UsageError: if an arm has no setting, or there is one candidate alone.

@@ -1,7 +1,8 @@
-"""Carry out a find: a wave of runs, a look at the race, and again until it is decided or the budget is spent."""
+"""Carry out a find: waves of runs and looks at the race, until it is decided or the budget is spent."""
 
 import itertools
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from dropbench.experiments.watching import Watcher
 from dropbench.experiments.workbench import Outcome, Workbench, carry_out
 from dropbench.report.find.find import Find, make_find
 from dropbench.report.find.race import FIRST_LOOK
+from dropbench.results.cells import as_read
 from dropbench.results.csv_file import read_rows
 from dropbench.results.read import latest
 from dropbench.results.schema import FINDS, RUNS
@@ -26,6 +28,8 @@ OnLook = Callable[[Find], None]
 _MADE_FROM = ("member_run_ids", "member_started_at", "message")
 """The cells that tell which runs a row was made from, and when these started."""
 _FIGURES = ("val_figure", "test_figure")
+_LEAST_SECONDS = 10.0
+"""What a wave takes at least, where that needs no more than half as many seeds again."""
 
 
 @dataclass
@@ -91,21 +95,19 @@ class FindRun:
         find before each candidate has a seed.
         """
         recorded = self._recorded()
-        rows = [self._figures.row(place, seed, recorded) for place, seed in self._known(recorded)]
+        pairs = self._known(recorded)
+        rows = [self._figures.row(place, seed, recorded) for place, seed in pairs]
         if len({row["place"] for row in rows}) < len(self._places):
             return None
         seconds = {run_id: row["seconds"] for run_id, row in recorded.items()}
-        find = make_find(rows, seconds)
+        find = make_find([as_read(row, FINDS) for row in rows], seconds)
         if tested:
             final = {each.place for each in find.final}
-            rows = [
-                self._figures.row(row["place"], int(row["seed"]), recorded, row["place"] in final)
-                for row in rows
-            ]
-            find = make_find(rows, seconds)
-        new = [row for row in rows if self._differs(row)]
+            rows = [self._figures.row(place, seed, recorded, place in final) for place, seed in pairs]
+            find = make_find([as_read(row, FINDS) for row in rows], seconds)
+        new = [row for row in rows if self._differs(as_read(row, FINDS))]
         self.store.append_rows(FINDS, new)
-        self._written |= {row["row_id"]: row for row in new}
+        self._written |= {row["row_id"]: as_read(row, FINDS) for row in new}
         if not tested:
             self.on_look(find)
         return find
@@ -158,7 +160,7 @@ class FindRun:
     def _wave(self, find: Find | None) -> list[RunConfig]:
         """The runs that the next look needs; none where the find is over.
 
-        Where time is what is spent, as many of later seeds are added as fill all workers.
+        Where time is what is spent, runs of later seeds are added that fill all workers.
         """
         if find is None:
             wanted = [(place, seed) for seed in range(FIRST_LOOK) for place in self._places]
@@ -175,13 +177,23 @@ class FindRun:
         runs = todo(wanted)
         if math.isfinite(self.budget.runs):
             return runs[: int(self.budget.runs) - len(self._now)]
-        while runs and len(runs) % self._jobs:
-            more = todo((place, seed) for place in active)
-            seen = {run.run_id for run in runs}
-            fresh = [run for run in more if run.run_id not in seen]
-            runs += fresh[: -len(runs) % self._jobs]
-            seed += 1
+        if not runs:
+            return []
+        # A wave takes seconds to start. Where runs are short, more seeds are begun in one, by half at most.
+        worth = math.ceil(_LEAST_SECONDS * self._jobs / max(self._usual_seconds(), 1e-3))
+        for later in range(seed, seed + max(1, seed // 2)):
+            lack = max(worth - len(runs), -len(runs) % self._jobs)
+            if lack <= 0:
+                break
+            here = {run.run_id for run in runs}
+            more = [run for run in todo((place, later) for place in active) if run.run_id not in here]
+            runs += more if lack > len(more) else more[: lack + -(len(runs) + lack) % self._jobs]
         return runs
+
+    def _usual_seconds(self) -> float:
+        """The seconds of a run in the middle of those that ended, or as it was estimated."""
+        took = [float(result.cost["seconds"] or 0) for result in self.outcome.ok]
+        return statistics.median(took) if took else self.expected
 
     def _carry_out(self, runs: list[RunConfig]) -> int:
         """Carry out a wave, and return how many of its runs ended."""

@@ -14,7 +14,7 @@ from dropbench.datasets.dataset import DataSet
 from dropbench.experiments.bagging.cost import count_flops
 from dropbench.experiments.bagging.reduce import SCORINGS
 from dropbench.experiments.bagging.scoring import Kept
-from dropbench.experiments.find.candidates import Candidate
+from dropbench.experiments.find.candidates import Averaged, Candidate
 from dropbench.experiments.find.in_code import in_code
 from dropbench.report.find.race import Within
 from dropbench.report.metrics import Metric
@@ -47,13 +47,15 @@ class FindPlan:
 
 @dataclass
 class Figures:
-    """Makes the rows of a plan from the rows of runs.csv, ``recorded`` by run_id, and the predictions kept."""
+    """Makes the rows of a plan from the rows of runs.csv, by run_id, and the predictions that are kept."""
 
     plan: FindPlan
     data: DataSet
     folder: Path
     budget: str
     _shared: dict[int, dict[str, Any]] = field(default_factory=dict)
+    _averages: dict[tuple[Any, ...], float] = field(default_factory=dict)
+    """Metrics of averaged predictions, which take time, by what they are made from."""
 
     def row(
         self, place: int, seed: int, recorded: Mapping[str, Mapping[str, Any]], tested: bool = False
@@ -70,8 +72,8 @@ class Figures:
             **self._of_candidate(place),
             **candidate.setting.replace(seed=seed).row(),
             "row_id": self._row_id(place, seed),
-            "val_figure": math.nan if bad else self._figure(candidate, runs, rows, "val"),
-            "test_figure": self._figure(candidate, runs, rows, "test") if tested and not bad else math.nan,
+            "val_figure": math.nan if bad else self._figure(place, seed, rows, "val"),
+            "test_figure": self._figure(place, seed, rows, "test") if tested and not bad else math.nan,
             "member_run_ids": " ".join(run.run_id for run in runs),
             "member_started_at": " ".join(str(each["started_at"]) for each in rows),
             "message": f"seed {seed} {bad[0]['status']}: {bad[0]['message']}" if bad else "",
@@ -126,17 +128,18 @@ class Figures:
             "passes_per_prediction": passes,
         }
 
-    def _figure(
-        self,
-        candidate: Candidate,
-        runs: tuple[RunConfig, ...],
-        rows: list[Mapping[str, Any]],
-        split: str,
-    ) -> float:
+    def _figure(self, place: int, seed: int, rows: list[Mapping[str, Any]], split: str) -> float:
         """The metric of a candidate on a split, ``val`` or ``test``."""
-        averaged, column = candidate.averaged, self.plan.metric.column
+        averaged = self.plan.candidates[place].averaged
         if averaged is None or not (averaged.kind.is_ensemble or averaged.kind.monte_carlo):
-            return float(rows[0][f"{split}_{column}"])
+            return float(rows[0][f"{split}_{self.plan.metric.column}"])
+        key = place, seed, split, tuple(row["started_at"] for row in rows)
+        if key not in self._averages:
+            self._averages[key] = self._average(averaged, self.plan.candidates[place].runs(seed), split)
+        return self._averages[key]
+
+    def _average(self, averaged: Averaged, runs: tuple[RunConfig, ...], split: str) -> float:
+        """The metric of an averaged prediction."""
         scoring = SCORINGS[self.data.task]
         kept: list[Kept] = [load(self.folder, run.run_id) for run in runs]
         if averaged.kind.monte_carlo:
@@ -147,4 +150,4 @@ class Figures:
         else:
             ensemble = scoring.of_members([each[split] for each in kept])
         targets = torch.from_numpy(kept[0][f"{split}_{scoring.targets}"])
-        return scoring.metrics(ensemble, targets)[column]
+        return scoring.metrics(ensemble, targets)[self.plan.metric.column]
