@@ -111,3 +111,30 @@ def write_find(folder: Any, entrants: Entrants, tested: Iterable[int] = (), **ce
                 )
                 runs[config.run_id] = run_row(result, "")
     append_rows(folder, RUNS, list(runs.values()))
+
+
+def at(mean, seeds, spread=0.02):
+    """Figures of a setting by seed, which go up and down in a way of their own by ``spread``."""
+    ways = (1, -1, 0.5, -0.5, 0, 1, -1, 0.5, -0.5, 0, 1, -1)
+    turn = round(mean * 7) % len(ways)
+    return [mean + spread * way for way in (*ways[turn:], *ways[:turn])[:seeds]]
+
+
+DECIDED = raced(
+    [({"p_drop": p}, at(mean, 9)) for p, mean in ((0.0, 3.0), (0.3, 1.88), (0.5, 1.90), (0.8, 4.9))]
+)
+OPEN = [({"p_drop": p}, at(mean, 4, 0.3)) for p, mean in ((0.2, 1.88), (0.3, 1.95), (0.4, 1.7))]
+ENSEMBLE = raced(
+    [
+        ({"p_drop": 0.0}, at(3.0, 9)),
+        ({"p_drop": 0.5}, at(2.2, 9)),
+        ({"p_drop": 0.0, "arm": "ensemble", "members": 5}, at(1.5, 9)),
+        ({"p_drop": 0.5, "arm": "dropout-mc", "members": 20}, at(2.1, 9)),
+    ]
+)
+RATES = raced(
+    [
+        ({"p_drop": p, "learning_rate": rate}, at(mean, 9))
+        for p, rate, mean in ((0.0, 0.1, 3.0), (0.3, 0.1, 2.0), (0.3, 0.2, 1.8), (0.5, 0.2, 2.4))
+    ]
+)
