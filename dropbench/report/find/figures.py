@@ -78,8 +78,8 @@ def race_figure(find: Find) -> Figure:
         "find-race",
         picture_title(find.fields, "a line ends where its setting was left out")
         + (beyond and f"\ncut off: {beyond}"),
-        caption,
-        (Subplot(x, axis, tuple(series), _levels(find), remark=beyond and f"Cut off: {beyond}."),),
+        caption + (beyond and f"; cut off: {beyond}"),
+        (Subplot(x, axis, tuple(series), _levels(find)),),
         size=(_WIDTH + 1.4, max(4.4, 1.5 + 0.19 * len(ways))),
         one_legend=len(ways) < _MANY,
     )
@@ -116,8 +116,8 @@ def standing_figure(find: Find) -> Figure:
     return Figure(
         "find-standing",
         picture_title(find.fields, f"the best after {seeds}") + (beyond and f"\nnot shown: {beyond}"),
-        caption,
-        (Subplot(x, rows_axis, tuple(series), remark=beyond and f"Not shown: {beyond}."),),
+        caption + (beyond and f"; not shown: {beyond}"),
+        (Subplot(x, rows_axis, tuple(series)),),
         size=(_WIDTH, max(2.8, 1.4 + 0.24 * len(rows))),
     )
 
@@ -154,7 +154,7 @@ def _beside_each_other(
 ) -> dict[Entrant, float]:
     """How far to the left each line ends, so that intervals of the same look do not cover one another."""
     before = dict(zip(times, [0.0, *times.values()], strict=False))
-    moved = {}
+    moved: dict[Entrant, float] = {}
     for seeds in times:
         ending = [each for each, way in ways.items() if max(way) == seeds]
         gap = (times[seeds] - before[seeds]) / (len(ending) + 1)

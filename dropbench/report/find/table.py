@@ -53,7 +53,7 @@ def live_table(find: Find) -> Table:
     """The columns of the same that matter while the race goes on, those that are trained on first."""
     digits = find.metric.digits
     columns = (
-        Column("", lambda row: str(row["rank"])),
+        Column("rank", lambda row: str(row["rank"])),
         Column("setting", lambda row: str(row["setting"]), left=True),
         Column("seeds", lambda row: str(row["seeds"])),
         Column(f"val\n{find.metric.label.replace(',', '')}", number("_val", f".{digits}f")),
@@ -68,7 +68,7 @@ def _setting_columns(find: Find) -> tuple[Column, ...]:
     averages = any(each.arm for each in find.entrants)
     others = [name for name in find.varying if name != "p_drop"]
     return (
-        Column("", lambda row: str(row["rank"])),
+        Column("rank", lambda row: str(row["rank"])),
         *([Column("averaged", lambda row: row["averaged"] or NONE, left=True)] if averages else []),
         Column("p_drop", lambda row: axis_text(row["p_drop"])),
         Column("p_keep", lambda row: axis_text(row["p_keep"])),

@@ -165,7 +165,7 @@ def _others(find: Find) -> Iterable[str]:
     margin = amount(find, find.margin)
     for state, words in (
         ("worse", f"Worse beyond doubt, by more than {margin}"),
-        ("behind", f"Worse than one that may be the best, perhaps by less than {margin}"),
+        ("behind", "Worse than one that may be the best"),
         ("as good", f"As good, within {margin} to either side"),
         ("no better", f"No better by more than {margin}, and perhaps worse"),
     ):
