@@ -81,6 +81,10 @@ _OF_COMPARISONS = {
     "budget": re.compile("|".join(BUDGETS)),
     "averaging": re.compile("|".join(AVERAGINGS)),
 }
+_OF_FINDS = {
+    "arm": _OF_COMPARISONS["arm"],
+    "metric": re.compile("error|nll|brier|ece|rmse|coverage"),  # dropbench.report.metrics, which stands above
+}
 _NEEDED: dict[CsvTable, frozenset[str]] = {
     RUNS: frozenset({"run_id", "status"}),
     EPOCHS: frozenset({"run_id", "epoch"}),
@@ -190,7 +194,8 @@ def _check(name: str, table: CsvTable) -> Check | None:
         is_whole = whole is not None or (setting is not None and setting.type in (int, int | None))
         limits = None if name in _MAY_BE_INFINITE else own or whole or by_name or _FINITE
         return _Number(limits, is_whole, needed)
-    patterns = _PATTERNS | _OF_COMPARISONS if table in (COMPARISONS, DIFFERENCES) else _PATTERNS
+    words = _OF_FINDS if table is FINDS else _OF_COMPARISONS if table in (COMPARISONS, DIFFERENCES) else {}
+    patterns = _PATTERNS | words
     if name in patterns:
         return _Text(patterns[name].fullmatch, needed)
     return _Text(bool, True) if needed else None

@@ -34,6 +34,8 @@ from dropbench.report.render import picture
 from dropbench.report.render.chart import chart_json
 from dropbench.report.render.export import EXPORTERS
 from dropbench.report.render.terminal import as_text
+from dropbench.results.csv_file import append_rows
+from dropbench.results.schema import FINDS
 
 NAN = math.nan
 
@@ -150,6 +152,15 @@ def test_a_sweep_whose_runs_no_find_had_says_nothing_of_it(tmp_path):
     )
     assert [note for note in of_find.notes if note not in alone.notes] != []
     assert of_find.texts() == alone.texts()
+
+
+@pytest.mark.parametrize("damage", [{"metric": "f1"}, {"arm": "forest"}, {"within": -1.0}])
+def test_rows_that_mean_nothing_are_left_out_and_told(tmp_path, damage, told):
+    write_find(tmp_path, DECIDED)
+    before = load_report(tmp_path, Choice(only=("find",))).tables[0].texts()
+    append_rows(tmp_path, FINDS, [row_of({"p_drop": 0.4}, 7, 0, 2.0, False, row_id="bad", **damage)])
+    assert load_report(tmp_path, Choice(only=("find",))).tables[0].texts() == before
+    assert next(iter(damage)) in " ".join(told)
 
 
 def test_two_finds_of_one_title_are_told_apart(tmp_path):

@@ -5,10 +5,11 @@ import math
 import shlex
 
 import pytest
-from report.finds import BESIDE_TEST, DECIDED, ENSEMBLE, OPEN, RATES, SECONDS, at, configs_of, find_of
+from report.finds import BESIDE_TEST, DECIDED, ENSEMBLE, OPEN, RATES, SECONDS, at, configs_of, find_of, row_of
 
 from dropbench.report.find.answer import answer
 from dropbench.report.find.figures import find_figures
+from dropbench.report.find.find import make_find
 from dropbench.report.find.forecast import forecast
 from dropbench.report.find.table import find_table
 from dropbench.report.find.words import flags, look_line, sentences
@@ -139,6 +140,16 @@ def test_where_the_best_is_lost_another_one_is_the_best():
     assert find_table(find).rows
     assert answer(find)["best"] is None
     assert look_line(find)
+
+
+def test_before_all_have_a_seed_there_is_nothing_to_compare():
+    rows = [row_of({"p_drop": p}, place, place, 2.0, False) for place, p in enumerate((0.0, 0.5))]
+    find = make_find(rows, {})
+    assert find.best is None
+    (only,) = sentences(find)
+    assert "p_drop 0.5" in only
+    assert "No run gave" not in only + look_line(find)
+    assert find_table(find).rows
 
 
 def test_where_only_one_is_left_it_is_compared_with_nothing():

@@ -234,7 +234,7 @@ def _seed(row: Mapping[str, Any]) -> int:
 def _examples(groups: Iterable[list[Mapping[str, Any]]], column: str) -> float:
     """How many examples figures are of; a row without a figure does not say it."""
     known = (row[column] for group in groups for row in group)
-    return max((number for number in known if math.isfinite(number)), default=1.0)
+    return max((number for number in known if number > 0), default=1.0)
 
 
 def _entrant(place: int, rows: list[Mapping[str, Any]]) -> Entrant:

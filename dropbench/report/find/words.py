@@ -41,7 +41,7 @@ def sentences(find: Find) -> list[str]:
     """The verdict: what to use, whether that is decided, and what the race says of the others."""
     best = find.best
     if best is None:
-        return ["No run gave a result: there is nothing to choose from.", *_without_result(find)]
+        return [_nothing(find), *_without_result(find)]
     return [
         _of_best(find, best),
         *_decided(find, best),
@@ -59,7 +59,7 @@ def look_line(find: Find) -> str:
     best, race = find.best, find.race
     seeds = telling.counted(race.seeds, "seed")
     if best is None:
-        return f"{seeds}: no run gave a result."
+        return f"{seeds}: {_nothing(find)}"
     told = [f"{seeds}: best is {find.label(best)}, {_validation(find, best)}."]
     if not race.looks:
         return f"{told[0]} The first test is after {FIRST_LOOK} seeds."
@@ -96,6 +96,14 @@ def amount(find: Find, value: float) -> str:
 
 def _validation(find: Find, entrant: Entrant) -> str:
     return f"validation {find.metric.what} {find.metric.value(find.mean(entrant))}"
+
+
+def _nothing(find: Find) -> str:
+    """Why there is no best."""
+    if len(find.having("no result")) == len(find.entrants):
+        return "No run gave a result: there is nothing to choose from."
+    lacking = [each for each in find.entrants if 0 not in each.val]
+    return f"There is nothing to compare yet: the first seed lacks for {listed(find, lacking)}."
 
 
 def _of_best(find: Find, best: Entrant) -> str:
