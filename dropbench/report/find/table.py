@@ -160,9 +160,10 @@ def _notes(find: Find) -> tuple[str, ...]:
     if find.race.looks:
         notes.append(
             "Intervals of differences hold at all looks together, after every seed from the third on, and "
-            "are of the last one at which both were trained. With a chance of "
-            f"{100 * (1 - LEVEL):.0f} % no state that is told in the whole race is wrong. That nothing is "
-            "better is told by intervals somewhat shorter than those shown (docs/statistics.md)."
+            "are of the last one at which both were trained; where none is shown, the seeds were too few for "
+            f"one. With a chance of {100 * (1 - LEVEL):.0f} % no state that is told in the whole race is "
+            "wrong. That nothing is better is told by intervals somewhat shorter than those shown "
+            "(docs/statistics.md)."
         )
     if any(find.test(each).count for each in find.entrants):
         notes.append(
