@@ -164,7 +164,7 @@ def find(
         watcher or LogWatcher(),
         spendable,
         work.policy,
-        on_look=on_look or (lambda find: _log.info(look_line(find))),
+        on_look=on_look or (lambda find, before: _log.info(look_line(find, before))),
     )
     work.bench.bind([each for candidate in plan.candidates for each in candidate.runs(0)])
     _expect(run, on_estimate)

@@ -57,11 +57,11 @@ class Progress:
         """Count the run."""
         self._ended += 1
 
-    def looked(self, find: "Find") -> None:
-        """Say how a race of settings stands."""
+    def looked(self, find: "Find", before: int) -> None:
+        """Say how a race of settings stands, which had so many seeds ``before``."""
         from dropbench.report.find.words import look_line
 
-        tell(look_line(find))
+        tell(look_line(find, before))
 
     @property
     def in_hand(self) -> bool:
@@ -231,7 +231,7 @@ class LiveProgress(Progress):
             self.bars.advance(self._all, result.config.optimizer.epochs - len(result.epochs))
             self.bars.update(self._all, state=self._count())
 
-    def looked(self, find: "Find") -> None:
+    def looked(self, find: "Find", before: int) -> None:
         """Show above the bars which settings are in a race, as many as there is room for."""
         from dropbench.report.find.table import live_table
         from dropbench.report.render.terminal import grid

@@ -8,7 +8,6 @@ from dropbench.run.result import METRIC_NAMES, EpochRecord, PanelRecord
 
 SCHEMA_VERSION = 1
 
-
 _CONFIG_COLUMNS = tuple(RunConfig().row())
 _CONFIG_TEXT = frozenset(each.name for each in SETTINGS.values() if not each.is_number)
 # ``message`` is the last column, so a row that is cut off within it has lost nothing else and is kept.
@@ -187,7 +186,6 @@ FINDS = csv_table(
         "train_flops",
         "prediction_flops",
         "passes_per_prediction",
-        "parameters",
         "in_code",
         "member_run_ids",
         "member_started_at",
@@ -195,18 +193,9 @@ FINDS = csv_table(
         "message",
     ),
     key=("row_id",),
-    text={
-        *_CONFIG_TEXT,
-        "row_id",
-        "find_id",
-        "arm",
-        "budget",
-        "metric",
-        "in_code",
-        "member_run_ids",
-        "member_started_at",
-        "message",
-    },
+    text=_CONFIG_TEXT
+    | {"row_id", "find_id", "arm", "budget", "metric", "in_code"}
+    | {"member_run_ids", "member_started_at", "message"},
 )
 
 SPEED = csv_table(

@@ -99,7 +99,14 @@ def plan_of(data, candidates="", within=8.0, p=P, **settings):
 def test_no_run_begins_that_would_end_after_the_budget(blobs, tmp_path):
     plan, bench = plan_of(blobs)
     told = []
-    run = FindRun(plan, bench, Store(tmp_path), LogWatcher(), Budget(seconds=60), on_look=told.append)
+    run = FindRun(
+        plan,
+        bench,
+        Store(tmp_path),
+        LogWatcher(),
+        Budget(seconds=60),
+        on_look=lambda find, before: told.append(find),
+    )
     run.ends, run.expected = time.monotonic() + 60, 61.0
     assert run.carry_out() is None
     assert not run.outcome.ended

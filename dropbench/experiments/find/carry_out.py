@@ -23,8 +23,8 @@ from dropbench.run.config import RunConfig
 from dropbench.run.machine import CAREFUL, Policy
 from dropbench.runners.choose import shares
 
-OnLook = Callable[[Find], None]
-"""Called with the find as it stands, after every wave of runs."""
+OnLook = Callable[[Find, int], None]
+"""Called with the find as it stands, and the number of seeds that it had before, after every wave of runs."""
 _MADE_FROM = ("member_run_ids", "member_started_at", "message")
 """The cells that tell which runs a row was made from, and when these started."""
 _FIGURES = ("val_figure", "test_figure")
@@ -48,7 +48,7 @@ class FindRun:
     policy: Policy = CAREFUL
     ends: float = math.inf
     expected: float = 0.0
-    on_look: OnLook = lambda find: None
+    on_look: OnLook = lambda find, before: None
     outcome: Outcome = field(default_factory=Outcome)
 
     def __post_init__(self) -> None:
@@ -56,6 +56,7 @@ class FindRun:
         self._figures = Figures(self.plan, self.bench.data, self.store.folder, self.budget.text)
         self._written = self.store.recorded(FINDS)
         self._now: set[str] = set()
+        self._seeds = 0
         machine, first = self.bench.machine, self.runs_of([(place, 0) for place in self._places])
         self._jobs, threads = shares(len(first), self.bench.device, machine, self.bench.workload(first))
         if machine.runner != "ray":
@@ -109,7 +110,8 @@ class FindRun:
         self.store.append_rows(FINDS, new)
         self._written |= {row["row_id"]: as_read(row, FINDS) for row in new}
         if not tested:
-            self.on_look(find)
+            self.on_look(find, self._seeds)
+            self._seeds = find.race.seeds
         return find
 
     def missing(self) -> list[RunConfig]:

@@ -54,8 +54,8 @@ def sentences(find: Find) -> list[str]:
     ]
 
 
-def look_line(find: Find) -> str:
-    """One line after a look: the best, what is open, and what was left out at this look."""
+def look_line(find: Find, before: int = 0) -> str:
+    """One line after a look: the best, what is open, and what was left out after more seeds than ``before``."""
     best, race = find.best, find.race
     seeds = telling.counted(race.seeds, "seed")
     if best is None:
@@ -65,8 +65,7 @@ def look_line(find: Find) -> str:
         return f"{told[0]} The first test is after {FIRST_LOOK} seeds."
     if wide := find.having("open"):
         told.append(f"Open: {listed(find, wide)}.")
-    last = race.looks[-1]
-    now = [each for each in find.ranked if each.place in last.among and find.left_out(each) == last.seeds]
+    now = [each for each in find.ranked if (find.left_out(each) or 0) > before]
     if now:
         told.append(f"Left out: {_with_differences(find, now, _MOST_TOLD, with_state=True)}.")
     if race.decided:
