@@ -102,7 +102,7 @@ def find(
         dropbench find --p 0.2,0.5 --candidates ensemble:5,dropout-mc:20 --budget '60 runs'
     """
     import dropbench as db
-    from dropbench.cli.finish import draw_pictures, exit_for, working
+    from dropbench.cli.finish import FAILED_RUNS, draw_pictures, exit_for, tell_unsuccessful, working
 
     def on_estimate(measure: "Callable[[], Expected]") -> None:
         if plain_progress():
@@ -126,6 +126,8 @@ def find(
     for picture in draw_pictures(done.report, done.out, ("png",)):
         tell(f"picture: {picture}")
     tell(f"find: {folder / 'finds.csv'}; its runs: {folder / 'runs.csv'}")
-    exit_for(done.outcome)
+    tell_unsuccessful(done.outcome)
+    if done.found.best is None:
+        raise typer.Exit(FAILED_RUNS)
     if not done.decided:
         raise typer.Exit(UNDECIDED)

@@ -76,11 +76,16 @@ def draw_pictures(report: "Report", folder: Path, formats: Collection[str]) -> l
 
 def exit_for(outcome: "Outcome") -> None:
     """Exit with 3 if runs gave no result, now or before, and say how many."""
+    tell_unsuccessful(outcome)
+    if outcome.unsuccessful or outcome.left:
+        raise typer.Exit(FAILED_RUNS)
+
+
+def tell_unsuccessful(outcome: "Outcome") -> None:
+    """Say how many runs gave no result, now or before."""
     if outcome.unsuccessful:
         diverged, failed = telling.counted(len(outcome.diverged), "run"), f"{len(outcome.failed):,}"
         tell(f"{diverged} diverged and {failed} failed; the column message of runs.csv says why.")
     if left := len(outcome.left):
         them = "it" if left == 1 else "them"
         tell(f"{telling.counted(left, 'run')} failed or diverged before; --retry-failed does {them} again.")
-    if outcome.unsuccessful or outcome.left:
-        raise typer.Exit(FAILED_RUNS)

@@ -12,6 +12,7 @@ import torch
 import typer
 from end_to_end.images import write_images
 
+from dropbench.cli.find import UNDECIDED
 from dropbench.cli.main import app, run
 from dropbench.datasets.registry import find_source
 from dropbench.dropout.layer import Arriving, DropoutLayer
@@ -38,6 +39,7 @@ SEVERAL = {**ONE, "--seeds": "2", "--jobs": "1"}
 ALWAYS = {
     "train": ONE,
     "sweep": SEVERAL,
+    "find": {**ONE, "--jobs": "1", "--budget": "40 runs", "--within": "60"},
     "compare-bagging": {**SEVERAL, "--members": "2", "--mc-samples": "2"},
     "features": {**SEVERAL, "--units": "8"},
     "paper": {"--data": "mnist5k", "--scale": "smoke", "--threads": "1", "--jobs": "1"},
@@ -78,7 +80,7 @@ def small(words: list[str], images: Path) -> list[str]:
     for option, value in GIVEN.items():
         if option in rest:
             rest[rest.index(option) + 1] = value
-    if command in ("sweep", "compare-bagging") and not {"--model", "--width", "--layers"} & set(rest):
+    if command in ("sweep", "find", "compare-bagging") and not {"--model", "--width", "--layers"} & set(rest):
         rest += ["--width", NARROW]
     return [command, *rest]
 
@@ -167,7 +169,8 @@ def test_documented_commands_run(command, here, images, recorded, capsys):
     if words[0] in ("report", "predict"):
         shutil.copytree(recorded, here, dirs_exist_ok=True)
     code = run(with_few_values(small(words, images)))
-    assert code == 0, capsys.readouterr().err
+    undecided = words[0] == "find" and code == UNDECIDED
+    assert code == 0 or undecided, capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", documented())

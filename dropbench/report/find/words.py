@@ -55,7 +55,7 @@ def sentences(find: Find) -> list[str]:
 
 
 def look_line(find: Find, before: int = 0) -> str:
-    """One line after a look: the best, what is open, and what was left out after more seeds than ``before``."""
+    """One line after a look: the best, what is open, what was left out after more seeds than ``before``."""
     best, race = find.best, find.race
     seeds = telling.counted(race.seeds, "seed")
     if best is None:
