@@ -9,6 +9,7 @@ from dropbench.report.find.words import amount, find_title, sentences, spent_wor
 from dropbench.report.statistics import Estimate
 from dropbench.report.sweep.sweep import axis_cell, axis_text
 from dropbench.report.table import NONE, Column, Row, Table, number
+from dropbench.run import telling
 from dropbench.run.config import SETTINGS
 from dropbench.run.telling import counted
 
@@ -61,7 +62,9 @@ def live_table(find: Find) -> Table:
         _state_column(),
     )
     rows = sorted(_rows(find), key=lambda row: row["state"] not in ("best", "open"))
-    return Table("find", find_title(find), columns, tuple(rows), lead=2)
+    inside = len(find.having("best", "open"))
+    title = f"{telling.counted(find.race.seeds, 'seed')}: {inside} of {len(rows)} in the race"
+    return Table("find", title, columns, tuple(rows), lead=2)
 
 
 def _setting_columns(find: Find) -> tuple[Column, ...]:
