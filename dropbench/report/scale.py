@@ -90,8 +90,8 @@ class Logit(Scale):
     examples: int
 
     def forward(self, values: Any) -> _Array:
-        """Values on the scale."""
-        wrong = np.asarray(values, float) * self.examples / 100
+        """Values on the scale; what is beyond 0 or 100 is taken as that."""
+        wrong = np.clip(np.asarray(values, float), 0, 100) * self.examples / 100
         return np.asarray(np.log((wrong + 0.5) / (self.examples - wrong + 0.5)))
 
     def back(self, places: Any) -> _Array:

@@ -55,7 +55,6 @@ def row_of(told: Told, place: int, seed: int, val: float, tested: bool, **cells:
         "train_flops": 1e9 * len(runs),
         "prediction_flops": 1e6 * passes,
         "passes_per_prediction": passes,
-        "parameters": 1e5,
         "in_code": f"nn.Dropout({runs[0].dropout.p_drop:g}) after each hidden layer",
         "member_run_ids": " ".join(run.run_id for run in runs),
         "message": f"seed {seed} diverged: the loss is nan" if math.isnan(val) else "",
