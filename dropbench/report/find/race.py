@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dropbench.report.blocks import own_variances, satterthwaite
+from dropbench.report.blocks import own_variances, satterthwaite, varies
 from dropbench.report.metrics import ERROR, Metric
 from dropbench.report.scale import PLAIN, Scale
 from dropbench.report.statistics import Estimate
@@ -39,7 +39,7 @@ State = Literal["best", "as good", "no better", "open", "behind", "worse", "no r
 
 @dataclass(frozen=True)
 class Within:
-    """A difference that does not matter: ``least``, in the metric's unit, or a share of a figure if larger."""
+    """A difference that does not matter: ``least``, in the metric's unit, or a share of a figure if more."""
 
     least: float = 0.0
     share: float = 0.0
@@ -154,9 +154,10 @@ def intervals(table: _Array, active: _Array, rounding: Any = 0.0) -> tuple[_Arra
         with np.errstate(divide="ignore", invalid="ignore"):
             squared = np.where(power < grown, degrees * (power - 1) / (1 - power / grown), math.inf)
             reach = np.sqrt(squared * (ones + others) / seeds)
-        # What does not vary at all does not tell how much it would.
-        return np.where(ones + others > 0, reach, math.inf)
+        return np.where(told, reach, math.inf)
 
+    # What does not vary at all does not tell how much it would.
+    told = varies(table, active)[..., None, None]
     means = table.mean(-1)
     effects = means[..., :, None] - means[..., None, :]
     return effects, reach_of(settings - 1), reach_of(math.sqrt(settings - 1))
@@ -203,9 +204,9 @@ class Race:
             if seed not in self.figures[number]
         ]
 
-    def mean(self, number: int) -> float:
-        """The mean of a setting over the seeds that it has; NaN of none."""
-        known = [value for value in self.figures[number].values() if not math.isnan(value)]
+    def mean(self, number: int, seeds: float = math.inf) -> float:
+        """The mean of a setting over the seeds that it has, of the first so many; NaN of none."""
+        known = [value for at, value in self.figures[number].items() if at < seeds and not math.isnan(value)]
         return sum(known) / len(known) if known else math.nan
 
     def last_look(self, number: int) -> Look | None:
@@ -237,7 +238,7 @@ class Race:
         all looks; there is none before the first.
         """
         at = at or (self.looks[-1] if self.looks else None)
-        start = self.mean(to)
+        start = self.mean(to, at.seeds if at else math.inf)
         if at is None or number == to or not math.isfinite(at.standing.reach[number, to]):
             seeds = sorted(self.figures[number].keys() & self.figures[to].keys())
             steps = [self.figures[number][seed] - self.figures[to][seed] for seed in seeds]
@@ -272,8 +273,8 @@ def run_race(figures: Sequence[Mapping[int, float]], within: Within, scale: Scal
         lost = np.isin(np.arange(len(figures)), list(broken))
         if lost[standing.active].any():
             standing = _without(standing, lost)
-            if not standing.active.any():
-                best = None
+            best = _leading(figures, standing.active)
+            if best is None:
                 break
             continue
         seeds += 1
@@ -300,10 +301,19 @@ def _have(figures: Sequence[Mapping[int, float]], active: _Array, seeds: int) ->
     return all(seed in figures[number] for number in numbers for seed in range(seeds + 1))
 
 
+def _leading(figures: Sequence[Mapping[int, float]], active: _Array) -> int | None:
+    """The active setting with the lowest mean of the seeds that all of them have."""
+    numbers = np.flatnonzero(active).tolist()
+    known = [{seed for seed, value in figures[each].items() if not math.isnan(value)} for each in numbers]
+    common = set.intersection(*known) if known else ()
+    return min(numbers, key=lambda each: sum(figures[each][seed] for seed in common), default=None)
+
+
 def _without(standing: Standing, lost: _Array) -> Standing:
-    """The standing without some settings; if the best is lost, all that were not out are open again."""
-    active = standing.active & ~lost
-    out = standing.out | lost
-    if not active.any() or lost[int(standing.best)]:
-        active = ~out
-    return replace(standing, active=active, out=out)
+    """The standing without some settings: those that were worse than no other are open again.
+
+    If the best is lost, so are all that are not out.
+    """
+    out = lost | standing.out & (standing.effects > standing.reach)[:, ~lost].any(-1)
+    active = standing.active | standing.out | lost[int(standing.best)]
+    return replace(standing, active=active & ~out, out=out)
