@@ -59,6 +59,22 @@ def test_at_most_5_percent_of_races_say_anything_wrong(kind, seeds, settings):
     assert not errors.winner > MOST
 
 
+def test_the_simulation_notices_a_test_that_may_be_looked_at_once(monkeypatch):
+    """Student's t after every seed: what adding seeds until something is significant comes to."""
+
+    def once(table, active, rounding=0.0):
+        seeds = table.shape[-1]
+        steps = table[..., :, None, :] - table[..., None, :, :]
+        reach = stats.t.ppf(1 - LEVEL / 3, seeds - 1) * steps.std(-1, ddof=1) / math.sqrt(seeds)
+        return steps.mean(-1), reach, reach
+
+    made_of = KINDS["no effect, within 1"]
+    monkeypatch.setattr("dropbench.report.find.race.intervals", once)
+    assert wrong(race(made_of.problems(PROBLEMS, 4, 30), made_of.within), made_of).best_out > 2 * MOST
+    made_of = KINDS["one best by 0.5, within 0.5"]
+    assert wrong(race(made_of.problems(PROBLEMS, 4, 30), made_of.within), made_of).answer > MOST
+
+
 @pytest.mark.parametrize("kind", ["plateaus, within 0.5", "a curve, within 0.67"])
 def test_it_trains_less_than_two_thirds_of_a_full_sweep_that_decides_as_often(kind):
     made_of = KINDS[kind]
