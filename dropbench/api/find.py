@@ -22,7 +22,7 @@ from dropbench.experiments.sweep import expand
 from dropbench.experiments.watching import LogWatcher, Watcher
 from dropbench.report.find.answer import answer
 from dropbench.report.find.find import Find
-from dropbench.report.find.race import FIRST_LOOK, Within
+from dropbench.report.find.standing import FIRST_LOOK, Within
 from dropbench.report.find.words import look_line
 from dropbench.report.folder import find_report
 from dropbench.report.metrics import ERROR, Metric, find_metric, lacking

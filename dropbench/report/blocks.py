@@ -12,6 +12,8 @@ _ODD = 0.25
 _TRUSTED = 0.8
 """The part of the pooled variance up to which a pair's own variance speaks for pooling."""
 _FEW_SEEDS = (3, 4)
+_ROUNDING = 1e-12
+"""What the computer's rounding may make of a difference, as a share of the values."""
 _Array = np.ndarray[Any, Any]
 
 
@@ -112,6 +114,18 @@ def own_variances(table: _Array, there: Any = True, rounding: Any = 0.0) -> tupl
     own = np.where(settings > 2, own, pooled)
     degrees = np.where(own > pooled, seeds - 1, (settings - 1) * (seeds - 1))
     return np.maximum(own, pooled), degrees
+
+
+def varies(table: _Array, there: Any = True) -> _Array:
+    """Whether settings and seeds leave any residuals but those of the computer's rounding.
+
+    Of tables ``(…, settings, seeds)`` with the settings that ``there`` marks, as in own_variances.
+    """
+    inside = np.broadcast_to(there, table.shape[:-1])[..., None]
+    steps = table - table[..., :1]
+    unlike = np.where(inside, steps, -math.inf).max(-2) - np.where(inside, steps, math.inf).min(-2)
+    size = np.where(inside, np.abs(table), 0.0).max((-2, -1))
+    return np.asarray(unlike.max(-1) > _ROUNDING * size)
 
 
 def satterthwaite(one: _Array, degrees: _Array, other: _Array, other_degrees: _Array) -> _Array:

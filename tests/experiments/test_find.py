@@ -17,7 +17,7 @@ from dropbench.experiments.find.carry_out import FindRun
 from dropbench.experiments.find.figures import FindPlan
 from dropbench.experiments.watching import LogWatcher
 from dropbench.experiments.workbench import Workbench
-from dropbench.report.find.race import FIRST_LOOK, Within
+from dropbench.report.find.standing import FIRST_LOOK, Within
 from dropbench.report.metrics import ERROR
 from dropbench.results.predictions import load
 from dropbench.results.read import read_table

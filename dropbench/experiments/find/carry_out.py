@@ -13,7 +13,7 @@ from dropbench.experiments.find.figures import Figures, FindPlan
 from dropbench.experiments.watching import Watcher
 from dropbench.experiments.workbench import Outcome, Workbench, carry_out
 from dropbench.report.find.find import Find, make_find
-from dropbench.report.find.race import FIRST_LOOK
+from dropbench.report.find.standing import FIRST_LOOK
 from dropbench.results.cells import as_read
 from dropbench.results.csv_file import read_rows
 from dropbench.results.read import latest

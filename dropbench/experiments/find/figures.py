@@ -16,7 +16,7 @@ from dropbench.experiments.bagging.reduce import SCORINGS
 from dropbench.experiments.bagging.scoring import Kept
 from dropbench.experiments.find.candidates import Averaged, Candidate
 from dropbench.experiments.find.in_code import in_code
-from dropbench.report.find.race import Within
+from dropbench.report.find.standing import Within
 from dropbench.report.metrics import Metric
 from dropbench.results.predictions import load
 from dropbench.results.schema import SCHEMA_VERSION

@@ -6,7 +6,7 @@ from typing import Any
 from dropbench.catalog.arms import ARMS
 from dropbench.catalog.models import OF_OPTIMIZER
 from dropbench.report.find.find import Entrant, Find
-from dropbench.report.find.race import Within
+from dropbench.report.find.standing import Within
 from dropbench.report.metrics import metrics_of
 from dropbench.report.sweep.command import of_session, setting_flags, values_text, where_flags
 from dropbench.report.sweep.sweep import AXES, SETTING, typed

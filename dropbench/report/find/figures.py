@@ -6,7 +6,8 @@ from typing import Any
 
 from dropbench.report.figure import Axis, Figure, Level, Series, Subplot, cut
 from dropbench.report.find.find import Entrant, Find
-from dropbench.report.find.race import FIRST_LOOK, STATES, State
+from dropbench.report.find.race import STATES, State
+from dropbench.report.find.standing import FIRST_LOOK
 from dropbench.report.statistics import Estimate
 from dropbench.report.style import REFERENCE, Style
 from dropbench.report.sweep.lines import picture_title

@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import Any
 
 from dropbench.catalog.arms import ARMS
-from dropbench.report.find.race import STATES, Race, State, Within, run_race
+from dropbench.report.find.race import STATES, Race, State, run_race
+from dropbench.report.find.standing import Within
 from dropbench.report.metrics import Metric, find_metric, metrics_of
 from dropbench.report.scale import Scale, scale_of
 from dropbench.report.statistics import NOTHING, Estimate, mean_interval

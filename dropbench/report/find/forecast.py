@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dropbench.report.find.find import Find
-from dropbench.report.find.race import FIRST_LOOK, intervals
+from dropbench.report.find.standing import FIRST_LOOK, intervals
 
 MOST_SEEDS = 1_000
 """No race is said to need more seeds than these."""

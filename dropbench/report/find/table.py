@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable
 
 from dropbench.report.find.find import Entrant, Find
-from dropbench.report.find.race import LEVEL, STATES, State
+from dropbench.report.find.race import STATES, State
+from dropbench.report.find.standing import LEVEL
 from dropbench.report.find.words import amount, find_title, sentences, spent_words
 from dropbench.report.statistics import Estimate
 from dropbench.report.sweep.sweep import axis_cell, axis_text

@@ -7,7 +7,7 @@ from dropbench.report.apart import words_apart
 from dropbench.report.find import command
 from dropbench.report.find.find import Entrant, Find
 from dropbench.report.find.forecast import MOST_SEEDS, forecast
-from dropbench.report.find.race import FIRST_LOOK, LEVEL
+from dropbench.report.find.standing import FIRST_LOOK, LEVEL
 from dropbench.report.metrics import ERROR
 from dropbench.report.sweep.sweep import AXES, SETTING, typed
 from dropbench.run import telling
