@@ -103,26 +103,25 @@ class Race:
     def difference(self, number: int, to: int, at: Look | None = None) -> Estimate:
         """How far a setting is above another, in the unit of the metric, as of a look or of the last one.
 
-        The interval is that of the last look at which both were trained on. It holds together with those of
-        all looks; there is none before the first.
+        It is that of the last look until then at which both were trained on, and holds together with those
+        of all looks. There is no interval before the first look, and of very few seeds.
         """
-        at = at or (self.looks[-1] if self.looks else None)
-        start = self.mean(to, at.seeds if at else math.inf)
-        if at is None or number == to or not math.isfinite(at.standing.reach[number, to]):
+        until = math.inf if at is None else at.seeds
+        shared = [each for each in self.looks if {number, to} <= each.among and each.seeds <= until]
+        if not shared or number == to or not math.isfinite(shared[-1].standing.reach[number, to]):
             seeds = sorted(self.figures[number].keys() & self.figures[to].keys())
             steps = [self.figures[number][seed] - self.figures[to][seed] for seed in seeds]
             known = [step for step in steps if not math.isnan(step)]
             mean = sum(known) / len(known) if known else math.nan
             return Estimate(mean, math.nan, math.nan, len(known))
+        last = shared[-1]
+        start = self.mean(to, last.seeds)
         place = float(self.scale.forward(start))
-        effect, reach = (float(each[number, to]) for each in (at.standing.effects, at.standing.reach))
+        effect, reach = (float(each[number, to]) for each in (last.standing.effects, last.standing.reach))
         mean, low, high = (
             float(self.scale.back(place + effect + side * reach)) - start for side in (0, -1, 1)
         )
-        seeds_of = max(
-            each.seeds for each in self.looks if {number, to} <= each.among and each.seeds <= at.seeds
-        )
-        return Estimate(mean, min(low, mean), max(high, mean), seeds_of)
+        return Estimate(mean, min(low, mean), max(high, mean), last.seeds)
 
 
 def run_race(figures: Sequence[Mapping[int, float]], within: Within, scale: Scale = PLAIN) -> Race:
