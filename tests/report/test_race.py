@@ -14,8 +14,8 @@ from dropbench.report.scale import LOG, PLAIN, Logit
 PROBLEMS = 2000
 MOST = LEVEL + 3 * math.sqrt(LEVEL * (1 - LEVEL) / PROBLEMS)
 """The most that a share of the problems may be by chance where its probability is 5 %."""
-EFFECT = 1.5
-"""The standard deviation of the normal prior on differences, in standard deviations of a setting."""
+LARGE, SMALL = 5.0, 1.5
+"""The standard deviations of the normal priors on differences, in standard deviations of a setting."""
 
 
 def by_seed(table):
@@ -133,7 +133,7 @@ def bayes_factor(t, freedom, ratio):
 @pytest.mark.parametrize("seeds", [3, 5, 10, 40])
 @pytest.mark.parametrize("t", [0.0, 0.7, 2.5, 6.0])
 def test_the_e_value_is_the_bayes_factor_of_the_t_test(seeds, t):
-    ratio = EFFECT**2 * seeds / 2
+    ratio = SMALL**2 * seeds / 2
     assert e_value(t, seeds - 1, ratio) == pytest.approx(bayes_factor(t, seeds - 1, ratio), rel=1e-4)
 
 
@@ -145,15 +145,15 @@ def test_an_interval_has_the_differences_whose_e_value_is_below_its_bound(settin
     effects, *reaches = intervals(table, np.arange(settings) < 2)
     steps = table[0] - table[1]
     assert effects[0, 1] == pytest.approx(steps.mean())
-    bounds = (settings - 1) / LEVEL, math.sqrt(settings - 1) / (2 * LEVEL)
-    for reach, bound in zip(reaches, bounds, strict=True):
+    told = ((settings - 1) / LEVEL, LARGE), (math.sqrt(settings - 1) / (2 * LEVEL), SMALL)
+    for reach, (bound, effect) in zip(reaches, told, strict=True):
         t = reach[0, 1] / stats.sem(steps)
-        assert bayes_factor(t, seeds - 1, EFFECT**2 * seeds / 2) == pytest.approx(bound, rel=1e-3)
+        assert bayes_factor(t, seeds - 1, effect**2 * seeds / 2) == pytest.approx(bound, rel=1e-3)
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 6, 20])
 def test_the_e_value_of_the_truth_has_the_mean_1(seeds):
-    freedom, ratio = seeds - 1, EFFECT**2 * seeds / 2
+    freedom, ratio = seeds - 1, LARGE**2 * seeds / 2
     mean, _ = integrate.quad(
         lambda t: e_value(t, freedom, ratio) * stats.t.pdf(t, freedom), -np.inf, np.inf, limit=500
     )
@@ -165,7 +165,7 @@ def test_the_e_value_is_a_martingale():
     steps = np.random.default_rng(0).normal(size=(200_000, 7))
     for seeds in (2, 3, 6):
         before, after = (
-            e_value(stats.ttest_1samp(steps[:, :n], 0, axis=1).statistic, n - 1, EFFECT**2 * n / 2)
+            e_value(stats.ttest_1samp(steps[:, :n], 0, axis=1).statistic, n - 1, SMALL**2 * n / 2)
             for n in (seeds, seeds + 1)
         )
         for seen in (before < np.median(before), before >= np.median(before)):

@@ -16,8 +16,9 @@ LEVEL = 0.05
 """The chance of any wrong statement in a whole race."""
 FIRST_LOOK = 3
 """Seeds before the first test; two tell no spread."""
-_EFFECT = 1.5
-"""The size of differences, in standard deviations of a setting, that the intervals are narrowest for."""
+_LARGE, _SMALL = 5.0, 1.5
+"""The sizes of differences, in standard deviations of a setting, that intervals are narrowest for: those by
+which a setting is worse, and those by which it is no better."""
 _Array = np.ndarray[Any, Any]
 
 
@@ -115,16 +116,17 @@ def intervals(table: _Array, active: _Array, rounding: Any = 0.0) -> tuple[_Arra
 
         E(d) = (1 + m)^(−½) · [(1 + t²/ν) / (1 + t²/(ν (1 + m)))]^((ν + 1)/2),  t = (difference − d)/error,
 
-    is below a bound B, with m = _EFFECT² · seeds/2: the Bayes factor of the t-test with a normal prior on the
+    is below a bound B, with m = effect² · seeds/2: the Bayes factor of the t-test with a normal prior on the
     standardised difference (Lai 1976; Wang & Ramdas 2025, arXiv 2310.03722). Where d is true it is a
     non-negative martingale with mean 1, so that the chance that it ever reaches a bound B is at most 1/B
     (Ville 1939), whenever it is looked at. Each side has half of that, by symmetry. Error and degrees of
     freedom ν are those of the test of few seeds (dropbench.report.blocks.own_variances).
 
-    There are two reaches. With B = (settings − 1)/LEVEL all intervals between the best of all and the others
-    hold together, by Bonferroni's inequality. The shorter one has B = √(settings − 1)/(2 LEVEL), for the one
-    side that matters where a setting is said to be no better: others threaten the best of all only while
-    they lead, and the root was found to do by simulation (tests/benchmarks/races.py).
+    There are two reaches. With B = (settings − 1)/LEVEL and the effect _LARGE all intervals between the best
+    of all and the others hold together, by Bonferroni's inequality. The shorter one has the effect _SMALL and
+    B = √(settings − 1)/(2 LEVEL), for the one side that matters where a setting is said to be no better:
+    others threaten the best of all only while they lead, and the root was found to do by simulation
+    (tests/benchmarks/races.py).
     """
     settings, seeds = table.shape[-2:]
     variance, freedom = own_variances(table, active, rounding)
@@ -132,9 +134,9 @@ def intervals(table: _Array, active: _Array, rounding: Any = 0.0) -> tuple[_Arra
     most = (active.sum(-1) - 1)[..., None, None] * (seeds - 1)
     degrees = satterthwaite(ones, freedom[..., :, None], others, freedom[..., None, :])
     degrees = np.clip(degrees, seeds - 1, np.maximum(most, seeds - 1))
-    grown = 1 + _EFFECT**2 * seeds / 2
 
-    def reach_of(bound: float) -> _Array:
+    def reach_of(bound: float, effect: float) -> _Array:
+        grown = 1 + effect**2 * seeds / 2
         power = (math.sqrt(grown) * bound) ** (2 / (degrees + 1))
         with np.errstate(divide="ignore", invalid="ignore"):
             squared = np.where(power < grown, degrees * (power - 1) / (1 - power / grown), math.inf)
@@ -145,4 +147,6 @@ def intervals(table: _Array, active: _Array, rounding: Any = 0.0) -> tuple[_Arra
     told = varies(table, active)[..., None, None]
     means = table.mean(-1)
     effects = means[..., :, None] - means[..., None, :]
-    return effects, reach_of((settings - 1) / LEVEL), reach_of(math.sqrt(settings - 1) / (2 * LEVEL))
+    longer = reach_of((settings - 1) / LEVEL, _LARGE)
+    shorter = reach_of(math.sqrt(settings - 1) / (2 * LEVEL), _SMALL)
+    return effects, longer, np.minimum(longer, shorter)  # of very few seeds the latter may be infinite
