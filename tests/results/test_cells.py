@@ -20,6 +20,7 @@ IN = {
     "comparisons.csv": "mnist5k-bagging",
     "differences.csv": "mnist5k-bagging",
     "reliability.csv": "mnist5k-bagging",
+    "finds.csv": "cifar10-jpeg-find",
     "speed.csv": "speed",
     "checks.csv": "verify",
     "paper.csv": "paper/fig9a",
