@@ -72,8 +72,11 @@ class FindDone(Done):
 
     @property
     def answer(self) -> dict[str, Any]:
-        """The answer for scripts: whether it is decided, the best setting, its errors, the state of all."""
-        return {} if self.found is None else answer(self.found)
+        """The answer for scripts: whether it is decided, the best setting, its errors, the state of all.
+
+        Where there is no race yet, it has the first two alone.
+        """
+        return {"decided": False, "best": None} if self.found is None else answer(self.found)
 
     @property
     def best(self) -> dict[str, Any]:

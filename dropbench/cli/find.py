@@ -119,6 +119,8 @@ def find(
             **given,
         )  # fmt: skip
     if done.found is None:
+        if as_json:
+            present((), as_json, done.answer)
         tell(f"The budget was spent before each candidate had a run. runs: {folder / 'runs.csv'}")
         exit_for(done.outcome)
         raise typer.Exit(UNDECIDED)

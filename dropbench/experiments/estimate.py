@@ -18,6 +18,7 @@ from dropbench.runners.choose import shares
 from dropbench.runners.sharing import Workload
 
 _BATCHES, _EPOCHS = 3, 3  # timed: 3 epochs of 3 batches each, after one epoch to warm up
+_LEARNING_RATE = 1e-6  # of what is timed, so that a setting that diverges has a time as well
 _FORWARD = 1 / 3  # share of a training step's operations; the backward pass has twice as many as the forward
 
 
@@ -117,7 +118,11 @@ def _rate(config: RunConfig, images: Images, bench: Bench, data: DataSet | None 
     threads = torch.get_num_threads()
     prepare_process(bench.threads, bench.device)
     timed = _trained(config).replace(
-        epochs=1 + _EPOCHS, precision=bench.precision, train_size=None, cutoff_epoch=None
+        epochs=1 + _EPOCHS,
+        precision=bench.precision,
+        train_size=None,
+        cutoff_epoch=None,
+        learning_rate=_LEARNING_RATE,
     )
     count = _BATCHES * config.optimizer.batch_size
     try:

@@ -12,6 +12,7 @@ from rich.console import Console
 from dropbench.cli import progress
 from dropbench.cli.find import UNDECIDED
 from dropbench.cli.main import run
+from dropbench.experiments.find.carry_out import FindRun
 
 SMALL = ["--model", "mlp", "--layers", "6", "--epochs", "1", "--train-size", "60", "--jobs", "1"]
 
@@ -31,6 +32,18 @@ def test_the_exit_code_says_whether_it_is_decided(tmp_path, capsys):
     assert {row["state"] for row in told["tables"][0]["rows"]} == set(told["states"].values())
 
 
+def test_a_budget_that_ends_before_a_race_is_json_too(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(FindRun, "carry_out", lambda self: None)
+    assert find("--p", "0.5", "--budget", "9 runs", "--json", out=tmp_path) == UNDECIDED
+    assert json.loads(capsys.readouterr().out) == {"decided": False, "best": None, "tables": []}
+
+
+def test_a_candidate_that_diverges_does_not_end_it_before_it_begins(tmp_path, capsys):
+    words = ["--p", "0.5", "--no-baseline", "--learning-rate", "0.1,1e20", "--budget", "9 runs"]
+    assert find(*words, "--json", out=tmp_path) == 0
+    assert "no result" in json.loads(capsys.readouterr().out)["states"].values()
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -41,6 +54,7 @@ def test_the_exit_code_says_whether_it_is_decided(tmp_path, capsys):
         ["--within", "0"],
         ["--within", "0.05"],
         ["--candidates", "ensemble"],
+        ["--candidates", "boosting:3"],
         ["--candidates", "nets:5"],
         ["--metric", "rmse"],
         ["--seeds", "3"],

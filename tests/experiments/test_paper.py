@@ -22,6 +22,7 @@ from dropbench.report.folder import load_report, paper_report
 from dropbench.results.read import read_table
 from dropbench.results.schema import COMPARISONS, PANEL, PAPER, RUNS
 from dropbench.results.store import Store
+from dropbench.run.config import RunConfig
 from dropbench.run.machine import Machine, Policy
 from dropbench.run.result import mc_ladder
 from dropbench.run.telling import duration
@@ -173,6 +174,13 @@ def test_an_estimate_is_work_over_rate(monkeypatch):
     passes = trials_of(find("fig11"))
     sampled = 5 * (6000 + 10_000) / 3
     assert estimate(passes, 1, images, one).seconds == pytest.approx((300 + 6000 / 3 + sampled) / 1000)
+
+
+@pytest.mark.parametrize("changes", [{"learning_rate": 1e20}, {"thinned": True}])
+def test_what_diverges_and_what_is_thinned_has_an_estimate(changes):
+    net = RunConfig(model="mlp", layers=(8,), p_drop=0.2, **changes)
+    one = Bench(CPU, "fp32", jobs=1, threads=1)
+    assert 0 < estimate([net], 1, SETS["mnist"], one).seconds < math.inf
 
 
 @pytest.mark.parametrize(

@@ -46,10 +46,16 @@ class Averaged:
         if not counts and (found is None or found[2] is None):
             return cls(name, 1)
         number = int(found[2]) if found and found[2] else 0
-        if not counts or not 2 <= number <= _MOST:
+        if not counts:
+            raise UsageError(f"`candidates`: {name} is one net, and has no number.", f"Write {name}.")
+        if not 2 <= number <= _MOST:
             what = "passes" if ARMS[name].monte_carlo else "nets"
-            hint = f"Write {name}:5 for 5 {what}; 2 to {_MOST:,} of them." if counts else f"Write {name}."
-            raise UsageError(f"`candidates`: {text.strip()!r} does not say how many {what} it has.", hint)
+            told = found is not None and found[2] is not None
+            wrong = f"has {number:,} {what}" if told else f"does not say how many {what} it has"
+            raise UsageError(
+                f"`candidates`: {text.strip()!r} {wrong}.",
+                f"Write {name}:5 for 5 {what}; 2 to {_MOST:,} of them.",
+            )
         return cls(name, number)
 
 

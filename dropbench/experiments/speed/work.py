@@ -125,7 +125,8 @@ def _flops(config: RunConfig, input_shape: InputShape, classes: int) -> tuple[fl
     """The operations of a forward and of a backward pass for one image."""
     batch = 2
     with torch.device("meta"):
-        model = make_module(input_shape, classes, config)
+        # A thinned net draws its mask in eval mode, too; it has the operations of the net without a mask.
+        model = make_module(input_shape, classes, config.replace(thinned=False))
         images = torch.empty(batch, *input_shape)
         with FlopCounterMode(display=False) as forward:
             outputs = model.eval()(images)  # eval mode: dropout adds no such operations

@@ -15,6 +15,8 @@ from dropbench.run.config import SETTINGS
 
 _MOST_TOLD = 5
 """Settings that a line names; of others it says how many there are."""
+_LESS = 0.9
+"""The most of the best's training that is said to be less, where passes are as many."""
 _NO_END = ("train_size",)
 """Settings whose largest value nobody takes for the best that there is."""
 
@@ -127,7 +129,7 @@ def _decided(find: Find, best: Entrant) -> Iterable[str]:
             f"statement of this race, is wrong is at most {100 * LEVEL:.0f} %."
         )
     elif not race.looks:
-        yield f"Not decided: the first test is after {FIRST_LOOK} seeds, and there are {race.seeds}."
+        yield f"Not decided: the first test is after {FIRST_LOOK} seeds, and this is after {race.seeds}."
     else:
         yield from _open(find, margin)
 
@@ -217,7 +219,7 @@ def _price(find: Find, best: Entrant) -> Iterable[str]:
         each
         for each in find.having("as good")
         if each.passes <= best.passes and each.training <= best.training
-        if each.passes < best.passes or each.training < best.training
+        if each.passes < best.passes or each.training <= _LESS * best.training
     ]
     if cheaper:
         told = [
