@@ -285,3 +285,12 @@ def test_the_folder_may_be_a_text(small, tmp_path):
     done = db.find(**small, budget=9, out=str(tmp_path))
     assert done.out == Path(tmp_path)
     assert "find" in {subject.kind for subject in done.report.subjects}
+
+
+def test_seeds_that_the_race_did_not_come_to_have_no_say(small, tmp_path):
+    before = db.find(**small, budget=60, out=tmp_path)
+    swept = {name: value for name, value in small.items() if name != "within"}
+    db.sweep(**swept, seeds=before.found.race.seeds + 2, out=tmp_path)
+    after = db.find(**small, budget=60, out=tmp_path)
+    assert not after.outcome.ok
+    assert {**after.answer, "runs": 0, "seconds": 0} == {**before.answer, "runs": 0, "seconds": 0}

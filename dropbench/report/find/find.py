@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -217,7 +217,7 @@ def make_find(rows: Iterable[Mapping[str, Any]], seconds: Mapping[str, float]) -
     latest = max((row for group in by_place.values() for row in group), key=_seed)
     metric = find_metric(latest["metric"], latest["task"]) or metrics_of(latest["task"])[0]
     figures = (value for each in entrants for value in each.val.values())
-    return Find(
+    found = Find(
         fields=latest,
         entrants=entrants,
         metric=metric.fitted(figures),
@@ -226,6 +226,17 @@ def make_find(rows: Iterable[Mapping[str, Any]], seconds: Mapping[str, float]) -
         test_examples=_examples(by_place.values(), "test_images"),
         seconds=seconds,
     )
+    # Seeds that the race has not come to, of another find or of workers that were free, have no say yet.
+    return replace(found, entrants=tuple(_until(found.race.seeds, each) for each in entrants))
+
+
+def _until(seeds: int, entrant: Entrant) -> Entrant:
+    """The entrant with its figures of the first seeds, and with those that a run did not give."""
+    val, test = (
+        {seed: value for seed, value in figures.items() if seed < seeds or math.isnan(value)}
+        for figures in (entrant.val, entrant.test)
+    )
+    return replace(entrant, val=val, test=test) if seeds else entrant
 
 
 def _seed(row: Mapping[str, Any]) -> int:
