@@ -116,7 +116,8 @@ def candidates_of(settings: Sequence[RunConfig], averaged: Sequence[Averaged]) -
         found += [Candidate(_with_passes(setting, each, passes), each) for setting in of]
     if len(found) < 2:
         raise UsageError(
-            "There is one candidate, and nothing to choose.", "Write several p, or other settings."
+            "There is one candidate, and nothing to choose.",
+            "Write several `p`, or several values of another setting.",
         )
     return found
 
