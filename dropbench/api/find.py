@@ -35,23 +35,23 @@ OnEstimate = Callable[[Callable[[], "Expected"]], None]
 _FEWEST_OF_A_TEST = 6
 """Test images that one net alone has wrong, at least, where McNemar's exact test tells two apart at 5 %."""
 _MARGIN = 1.2
-"""What is added to an estimate where it says what would do."""
+"""The factor of an estimate for a budget that surely does."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What a find takes here, by the rate just measured."""
+    """The cost of a find's first seed here, by the rate just measured."""
 
     candidates: int
     runs: int
     """The runs of one seed that are not done."""
     seconds: float
-    """What these take."""
+    """The seconds that all these runs take."""
     run_seconds: float
-    """What one of them takes."""
+    """The seconds that one of them takes."""
 
     def __str__(self) -> str:
-        """Say it."""
+        """Return it as a sentence."""
         return (
             f"{counted(self.candidates, 'candidate')}; one seed of each is {counted(self.runs, 'run')}, "
             f"about {duration(self.seconds)} at the rate just measured here"
@@ -89,7 +89,7 @@ class FindDone(Done):
         best = self.found.best if self.found is not None else None
         if self.found is None or best is None:
             raise DropbenchError("No run of it ended well.", "See message in runs.csv.")
-        return {name: best.settings[name] for name in self.found.varying}
+        return self.found.varied(best)
 
 
 def find(
@@ -169,7 +169,8 @@ def find(
         work.policy,
         on_look=on_look or (lambda find, before: _log.info(look_line(find, before))),
     )
-    work.bench.bind([each for candidate in plan.candidates for each in candidate.runs(0)])
+    # What an arm changes may not fit the data; the settings themselves were tried before.
+    work.bench.bind([each for of in plan.candidates if of.averaged for each in of.runs(0)])
     _expect(run, on_estimate)
     run.ends = keywords.began + spendable.seconds
     found = run.carry_out()

@@ -142,7 +142,7 @@ class _Bars(Bars):
     above: "RenderableType | None" = None
 
     def get_renderables(self) -> "Iterable[RenderableType]":
-        """What is shown, from the top down."""
+        """Yield all that is shown, from the top down."""
         if self.above is not None:
             yield self.above
         yield from super().get_renderables()

@@ -13,7 +13,7 @@ _TRUSTED = 0.8
 """The part of the pooled variance up to which a pair's own variance speaks for pooling."""
 _FEW_SEEDS = (3, 4)
 _ROUNDING = 1e-12
-"""What the computer's rounding may make of a difference, as a share of the values."""
+"""The size of a difference that the computer's rounding may make, as a share of the values."""
 _Array = np.ndarray[Any, Any]
 
 

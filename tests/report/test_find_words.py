@@ -8,11 +8,12 @@ import pytest
 from report.finds import BESIDE_TEST, DECIDED, ENSEMBLE, OPEN, RATES, SECONDS, at, configs_of, find_of, row_of
 
 from dropbench.report.find.answer import answer
+from dropbench.report.find.command import flags
 from dropbench.report.find.figures import find_figures
 from dropbench.report.find.find import make_find
 from dropbench.report.find.forecast import forecast
 from dropbench.report.find.table import find_table
-from dropbench.report.find.words import flags, look_line, sentences
+from dropbench.report.find.words import look_line, sentences
 
 NAN = math.nan
 

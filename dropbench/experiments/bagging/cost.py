@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from dropbench.catalog.arms import Arm
 from dropbench.catalog.models import InputShape
 from dropbench.datasets.dataset import DataSet
 from dropbench.dropout.control import set_streams
@@ -38,6 +39,13 @@ class Flops:
     prediction: float
     first_thinned: float
     thinned: float
+
+
+def prediction_flops(count: Flops, kind: Arm, passes: int) -> float:
+    """Return the operations of an arm's prediction: so many passes of nets with the operations ``count``."""
+    if kind.monte_carlo:
+        return count.first_thinned + (passes - 1) * count.thinned
+    return passes * count.prediction
 
 
 def count_flops(config: RunConfig, data: DataSet) -> Flops:

@@ -96,13 +96,9 @@ class ComparisonPlan:
         one = one.replace(**kind.changes)
         if not kind.drops:
             one = one.replace(**dict.fromkeys(PROBABILITIES.values(), 0.0))
-        if kind.many:
+        if kind.is_ensemble:
             one = one.replace(width=self.narrow * one.model.width)
-            return tuple(one.replace(member=member) for member in range(self.members))
-        one = self._with_budget_epochs(one)
-        if kind.snapshots:
-            one = one.replace(snapshots=self.members, width=self.narrow * one.model.width)
-        return (one,)
+        return nets_of(kind, one if kind.many else self._with_budget_epochs(one), self.members)
 
     def _with_budget_epochs(self, run: RunConfig) -> RunConfig:
         """The run of a single net, which under the budget ``train`` gets the epochs of all members together.
@@ -141,6 +137,13 @@ class PlannedArm:
         runs = " ".join(run.run_id for run in self.runs)
         identity = f"{self.plan.experiment_id} {self.name} {averaging} {members} {passes} {runs}"
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
+
+
+def nets_of(kind: Arm, one: RunConfig, members: int) -> tuple[RunConfig, ...]:
+    """The runs of an arm of so many members, each like ``one``; the snapshots are all of one run."""
+    if kind.snapshots:
+        return (one.replace(snapshots=members),)
+    return tuple(one.replace(member=member) for member in range(members)) if kind.many else (one,)
 
 
 def runs_of(arms: Sequence[PlannedArm]) -> list[RunConfig]:

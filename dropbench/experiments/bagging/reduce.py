@@ -1,17 +1,17 @@
 """Reduce the predictions of an arm to metrics, for every number of members or Monte-Carlo passes."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
-from dropbench.catalog.arms import AVERAGINGS
+from dropbench.catalog.arms import AVERAGINGS, Arm
 from dropbench.datasets.dataset import DataSet
 from dropbench.experiments.bagging.classes import Classes
-from dropbench.experiments.bagging.cost import count_flops
+from dropbench.experiments.bagging.cost import count_flops, prediction_flops
 from dropbench.experiments.bagging.mixtures import Numbers
 from dropbench.experiments.bagging.plan import PlannedArm
 from dropbench.experiments.bagging.scoring import OOD, Kept, Scoring
@@ -59,6 +59,20 @@ class Evaluation:
     bins: list[dict[str, Any]]
     losses: dict[str, np.ndarray]
     """Arrays ``(examples,)`` of the test split, one for each of dropbench.catalog.arms.losses_of."""
+
+
+def ensemble_of(
+    scoring: Scoring[Any], kind: Arm, runs: Sequence[RunConfig], kept: Sequence[Kept], split: str, size: int
+) -> Any:
+    """Return the predictions of an arm's ``size`` members or passes for a split, as its scoring takes them.
+
+    ``kept`` has the arrays of each of its ``runs``.
+    """
+    if kind.monte_carlo:
+        return scoring.of_passes(kept[0], split, size, runs[0].dropout.mc_samples)
+    if kind.snapshots:  # the last ones count, as in Huang et al. 2017
+        return scoring.of_members(list(kept[0][f"{split}_snapshots"][-size:]))
+    return scoring.of_members([arrays[split] for arrays in kept])
 
 
 @dataclass
@@ -157,14 +171,8 @@ class Reducer:
     def _ensemble(self, average: Average, split: str) -> Any:
         """The predictions of the members for a split, as the scoring takes them."""
         runs = self.averaged(average)
-        if average.arm.kind.monte_carlo:
-            samples = runs[0].dropout.mc_samples
-            return self._scoring.of_passes(self._arrays(runs[0]), split, average.passes, samples)
-        if average.arm.kind.snapshots:  # the last ones count, as in Huang et al. 2017
-            return self._scoring.of_members(
-                list(self._arrays(runs[0])[f"{split}_snapshots"][-average.members :])
-            )
-        return self._scoring.of_members([self._arrays(run)[split] for run in runs])
+        kept = [self._arrays(run) for run in runs]
+        return ensemble_of(self._scoring, average.arm.kind, runs, kept, split, average.passes)
 
     def _cost(self, average: Average, runs: list[RunConfig]) -> dict[str, float]:
         rows = [self.finished[run.run_id] for run in runs]
@@ -179,9 +187,7 @@ class Reducer:
                 for count, row in zip(flops, rows, strict=True)
             ),
             "parameters": nets * sum(row["parameters"] for row in rows),
-            "prediction_flops": flops[0].first_thinned + (average.passes - 1) * flops[0].thinned
-            if kind.monte_carlo
-            else nets * sum(count.prediction for count in flops),
+            "prediction_flops": prediction_flops(flops[0], kind, average.passes),
         }
 
 

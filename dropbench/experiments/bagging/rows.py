@@ -17,7 +17,7 @@ NO_REFERENCE = ""
 """The reference in rows of differences.csv that hold an arm's own mean loss, not a difference."""
 Pair = tuple[str, str]
 """The names of an arm and of its reference."""
-_MADE_FROM = ("member_run_ids", "member_started_at", "message")
+MADE_FROM = ("member_run_ids", "member_started_at", "message")
 """The cells that tell which runs a row was made from, and when these started."""
 
 
@@ -53,7 +53,7 @@ class Rows:
     def _is_missing(self, average: Average, written: Mapping[str, Mapping[str, Any]]) -> bool:
         """Whether no row is written, or one from other runs, or from runs that were repeated since."""
         row, now = written.get(average.comparison_id), self._reducer.cells(average)
-        return row is None or any(row[name] != now[name] for name in _MADE_FROM)
+        return row is None or any(row[name] != now[name] for name in MADE_FROM)
 
     def _write_arm(
         self, arm: PlannedArm, missing: Iterable[Average], headline: Average | None, wanted: bool
@@ -104,7 +104,7 @@ class Rows:
         """Twelve hexadecimal digits that identify a difference; other runs or repeated ones change them."""
         headlines = [self._headlines[name, seed] for seed in seeds for name in _arms_of(pair)]
         averages = [headline for headline in headlines if headline]
-        made_from = [str(self._reducer.cells(average)[name]) for average in averages for name in _MADE_FROM]
+        made_from = [str(self._reducer.cells(average)[name]) for average in averages for name in MADE_FROM]
         identity = " ".join([*pair, loss, *(average.comparison_id for average in averages), *made_from])
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
 

@@ -13,7 +13,7 @@ _HINT = "Write a time, like 10m, 2h or 1h30m, or a number of runs, like '30 runs
 
 @dataclass(frozen=True)
 class Budget:
-    """What one call may spend on training; what is recorded already costs nothing.
+    """The training that one call may spend; runs that are recorded already cost nothing.
 
     One of the two is infinite.
     """
@@ -21,7 +21,7 @@ class Budget:
     seconds: float = math.inf
     runs: float = math.inf
     text: str = ""
-    """As it was told, without spaces at the ends."""
+    """The words that told it, with single spaces."""
 
     @classmethod
     def parse(cls, told: str | int) -> "Budget":

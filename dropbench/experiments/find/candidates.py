@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dropbench.catalog.arms import ARMS, Arm
 from dropbench.errors import UsageError
+from dropbench.experiments.bagging.plan import nets_of
 from dropbench.run.config import RunConfig
 from dropbench.run.result import mc_ladder
 
@@ -83,11 +84,8 @@ class Candidate:
         one = self.setting.replace(seed=seed)
         if self.averaged is None:
             return (one,)
-        kind, members = self.averaged.kind, self.averaged.members
-        one = one.replace(**kind.changes)
-        if kind.snapshots:
-            return (one.replace(snapshots=members),)
-        return tuple(one.replace(member=member) for member in range(members)) if kind.many else (one,)
+        kind = self.averaged.kind
+        return nets_of(kind, one.replace(**kind.changes), self.averaged.members)
 
 
 def candidates_of(settings: Sequence[RunConfig], averaged: Sequence[Averaged]) -> list[Candidate]:

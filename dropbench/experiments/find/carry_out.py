@@ -4,10 +4,11 @@ import itertools
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dropbench.experiments.bagging.rows import MADE_FROM
 from dropbench.experiments.find.budget import Budget
 from dropbench.experiments.find.figures import Figures, FindPlan
 from dropbench.experiments.watching import Watcher
@@ -25,11 +26,9 @@ from dropbench.runners.choose import shares
 
 OnLook = Callable[[Find, int], None]
 """Called with the find as it stands, and the number of seeds that it had before, after every wave of runs."""
-_MADE_FROM = ("member_run_ids", "member_started_at", "message")
-"""The cells that tell which runs a row was made from, and when these started."""
 _FIGURES = ("val_figure", "test_figure")
 _LEAST_SECONDS = 10.0
-"""What a wave takes at least, where that needs no more than half as many seeds again."""
+"""The least time of a wave, where that needs no more than half as many seeds again."""
 
 
 @dataclass
@@ -97,19 +96,22 @@ class FindRun:
         """
         recorded = self._recorded()
         pairs = self._known(recorded)
-        rows = [self._figures.row(place, seed, recorded) for place, seed in pairs]
-        if len({row["place"] for row in rows}) < len(self._places):
+        if len({place for place, _ in pairs}) < len(self._places):
             return None
         seconds = {run_id: row["seconds"] for run_id, row in recorded.items()}
-        find = make_find([as_read(row, FINDS) for row in rows], seconds)
-        if tested:
-            final = {each.place for each in find.final}
+
+        def written(final: Container[int]) -> Find:
             rows = [self._figures.row(place, seed, recorded, place in final) for place, seed in pairs]
-            find = make_find([as_read(row, FINDS) for row in rows], seconds)
-        new = [row for row in rows if self._differs(as_read(row, FINDS))]
-        self.store.append_rows(FINDS, new)
-        self._written |= {row["row_id"]: as_read(row, FINDS) for row in new}
-        if not tested:
+            found = [as_read(row, FINDS) for row in rows]
+            differs = [self._differs(row) for row in found]
+            self.store.append_rows(FINDS, itertools.compress(rows, differs))
+            self._written |= {row["row_id"]: row for row in itertools.compress(found, differs)}
+            return make_find(found, seconds)
+
+        find = written(final=())
+        if tested:
+            find = written({each.place for each in find.final})
+        else:
             self.on_look(find, self._seeds)
             self._seeds = find.race.seeds
         return find
@@ -155,7 +157,7 @@ class FindRun:
     def _differs(self, row: Mapping[str, Any]) -> bool:
         """Whether a row is not written yet, or was made of other runs, or without the test examples."""
         before = self._written.get(row["row_id"])
-        if before is None or any(row[name] != before[name] for name in _MADE_FROM):
+        if before is None or any(row[name] != before[name] for name in MADE_FROM):
             return True
         return any(not math.isnan(row[name]) and row[name] != before[name] for name in _FIGURES)
 

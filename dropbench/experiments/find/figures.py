@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from dropbench.datasets.dataset import DataSet
-from dropbench.experiments.bagging.cost import count_flops
-from dropbench.experiments.bagging.reduce import SCORINGS
+from dropbench.experiments.bagging.cost import count_flops, prediction_flops
+from dropbench.experiments.bagging.reduce import SCORINGS, ensemble_of
 from dropbench.experiments.bagging.scoring import Kept
 from dropbench.experiments.find.candidates import Averaged, Candidate
 from dropbench.experiments.find.in_code import in_code
@@ -112,19 +112,13 @@ class Figures:
         return self._shared[place]
 
     def _cost(self, candidate: Candidate, runs: tuple[RunConfig, ...]) -> dict[str, float]:
-        """What a candidate costs: floating-point operations on one example, and forward passes."""
-        counts = [count_flops(run, self.data) for run in runs]
-        averaged = candidate.averaged
-        training = sum(count.training * run.optimizer.epochs for count, run in zip(counts, runs, strict=True))
-        prediction, passes = counts[0].prediction, 1
-        if averaged is not None:
-            passes = averaged.members
-            prediction *= passes
-            if averaged.kind.monte_carlo:
-                prediction = counts[0].first_thinned + (passes - 1) * counts[0].thinned
+        """The cost of a candidate: floating-point operations on one example, and forward passes."""
+        count, averaged = count_flops(runs[0], self.data), candidate.averaged
+        passes = averaged.members if averaged else 1
+        of_one = prediction_flops(count, averaged.kind, passes) if averaged else count.prediction
         return {
-            "train_flops": training,
-            "prediction_flops": prediction,
+            "train_flops": sum(count.training * run.optimizer.epochs for run in runs),
+            "prediction_flops": of_one,
             "passes_per_prediction": passes,
         }
 
@@ -142,12 +136,6 @@ class Figures:
         """The metric of an averaged prediction."""
         scoring = SCORINGS[self.data.task]
         kept: list[Kept] = [load(self.folder, run.run_id) for run in runs]
-        if averaged.kind.monte_carlo:
-            samples = runs[0].dropout.mc_samples
-            ensemble = scoring.of_passes(kept[0], split, averaged.members, samples)
-        elif averaged.kind.snapshots:
-            ensemble = scoring.of_members(list(kept[0][f"{split}_snapshots"]))
-        else:
-            ensemble = scoring.of_members([each[split] for each in kept])
+        ensemble = ensemble_of(scoring, averaged.kind, runs, kept, split, averaged.members)
         targets = torch.from_numpy(kept[0][f"{split}_{scoring.targets}"])
         return scoring.metrics(ensemble, targets)[self.plan.metric.column]

@@ -1,4 +1,4 @@
-"""What a setting means in code of the user's own: which dropout, with which p, at which layers of the net."""
+"""Settings in code of the user's own: which dropout, with which p, at which layers of the net."""
 
 import re
 from collections.abc import Iterable
@@ -62,7 +62,7 @@ def _nets(kind: Arm | None, members: int, config: RunConfig) -> list[str]:
 
 
 def _passes(kind: Arm | None, members: int, config: RunConfig) -> list[str]:
-    """What a single net does differently with its dropout: in its predictions, or its objective."""
+    """The part that dropout has in the predictions of a single net, or in its objective."""
     if kind is None or not config.dropout.drops:
         return []
     if kind.monte_carlo:
@@ -110,7 +110,7 @@ def _noisy_units(places: list[Place]) -> bool:
 
 
 def _key(config: RunConfig, place: Place, own: bool) -> tuple[str, ...]:
-    """What the places that are told together have in common; _STILL where nothing is dropped."""
+    """The key that places have in common which are told together; _STILL where nothing is dropped."""
     if isinstance(place.layer, StochasticDepth) and config.dropout.p_drop_residual:
         return ("residual",)  # with a p of its own for each
     if not place.layer.p_drop:
@@ -145,7 +145,7 @@ def _told(config: RunConfig, alike: list[Place], own: bool, everything: list[str
 
 
 def _beside(config: RunConfig, places: list[Place]) -> list[str]:
-    """What belongs to the dropout beside its layers: sizes, when units are dropped, bounds on weights."""
+    """The rest of the dropout beside its layers: sizes, when units are dropped, bounds on weights."""
     told, dropout = [], config.dropout
     if dropout.drops:
         scaled = not dropout.thinned and not all(isinstance(each.layer, WithinDropout) for each in places)

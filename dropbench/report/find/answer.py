@@ -1,4 +1,4 @@
-"""What a find has found, for scripts."""
+"""The answer of a find, for scripts."""
 
 import math
 from typing import Any
@@ -10,7 +10,6 @@ from dropbench.report.find.find import Find
 def answer(find: Find) -> dict[str, Any]:
     """The answer as plain values that JSON has; None for what there is not."""
     best, race = find.best, find.race
-    seconds = find.spent(max(race.seeds - 1, 0))
     found: dict[str, Any] = {
         "decided": race.decided,
         "metric": find.metric.name,
@@ -23,13 +22,12 @@ def answer(find: Find) -> dict[str, Any]:
         "seeds": race.seeds,
         "states": {find.label(each): find.state(each) for each in find.ranked},
         "runs": len(find.run_ids),
-        "seconds": _plain(seconds),
+        "seconds": _plain(find.took),
     }
     if best is not None:
         test = find.test(best)
-        settings = {name: best.settings[name] for name in find.varying}
         found |= {
-            "best": {**settings, "arm": best.arm or None, "members": best.members},
+            "best": {**find.varied(best), "arm": best.arm or None, "members": best.members},
             "flags": command.flags(find, best),
             "in_code": best.in_code or None,
             "val": _plain(find.mean(best)),

@@ -181,7 +181,7 @@ def _levels(find: Find) -> tuple[Level, ...]:
 
 
 def _beyond(find: Find, means: Mapping[str, float], highest: float) -> str:
-    """What a picture does not show since it would flatten all else; empty where there is none."""
+    """The settings that a picture leaves out since they would flatten all else; empty for none."""
     return listed(
         (f"{label} {mean:+.{find.metric.digits}f}" for label, mean in means.items() if mean > highest), 3
     )

@@ -12,6 +12,7 @@ from dropbench.report.find.standing import Within
 from dropbench.report.metrics import Metric, find_metric, metrics_of
 from dropbench.report.scale import Scale, scale_of
 from dropbench.report.statistics import NOTHING, Estimate, mean_interval
+from dropbench.run.blocks.dropout import PROBABILITIES
 from dropbench.run.config import SETTINGS
 
 _NOT_TOLD = ("seed", "member", "bootstrap", "thinned", "joint", "snapshots", "mc_samples")
@@ -42,7 +43,7 @@ class Entrant:
     passes: int
     """Forward passes of a prediction."""
     in_code: str
-    """What it means in code of the user's own."""
+    """The same in code of the user's own."""
     message: str
     """Why a run of it gave no figure."""
 
@@ -59,11 +60,11 @@ class Entrant:
     @property
     def drops(self) -> bool:
         """Whether its nets drop anything."""
-        return any(self.settings[name] for name in _PROBABILITIES)
+        return any(self.settings[name] for name in PROBABILITIES.values())
 
     @property
     def averaged(self) -> str:
-        """What it averages, in words; empty for one net."""
+        """The nets or passes that it averages, in words; empty for one net."""
         if not self.arm:
             return ""
         if ARMS[self.arm].monte_carlo:
@@ -96,7 +97,7 @@ class Find:
         return None if self.race.best is None else self.entrants[self.race.best]
 
     def state(self, entrant: Entrant) -> State:
-        """What the race says of an entrant."""
+        """The state of an entrant in the race."""
         return self.race.state(entrant.place)
 
     def having(self, *states: State) -> list[Entrant]:
@@ -173,6 +174,10 @@ class Find:
             and (name == "p_drop" or any(other.settings[name] != first.settings[name] for other in others))
         )
 
+    def varied(self, entrant: Entrant) -> dict[str, Any]:
+        """The values of an entrant's settings that tell it from the others, by their names."""
+        return {name: entrant.settings[name] for name in self.varying}
+
     def label(self, entrant: Entrant) -> str:
         """The words that tell an entrant from the others."""
         return entrant.told(self.varying)
@@ -189,15 +194,20 @@ class Find:
 
     def spent(self, seed: int) -> float:
         """The seconds of training up to a seed, summed over its runs."""
-        return sum(self.seconds.get(run_id, math.nan) for run_id in self.runs_until(seed))
+        return self._seconds_of(self.runs_until(seed))
+
+    @property
+    def took(self) -> float:
+        """The seconds of training of all its runs, also of those that the race has not come to."""
+        return self._seconds_of(self.run_ids)
+
+    def _seconds_of(self, run_ids: Iterable[str]) -> float:
+        return sum(self.seconds.get(run_id, math.nan) for run_id in run_ids)
 
     @property
     def run_ids(self) -> frozenset[str]:
         """All its runs."""
         return frozenset(run_id for each in self.entrants for ids in each.run_ids.values() for run_id in ids)
-
-
-_PROBABILITIES = tuple(name for name in SETTINGS if name.startswith("p_drop"))
 
 
 def find_finds(rows: Iterable[Mapping[str, Any]], seconds: Mapping[str, float]) -> list[Find]:

@@ -16,13 +16,13 @@ _STEP = 1.15
 
 @dataclass(frozen=True)
 class Forecast:
-    """What would decide a race if the coming seeds are like those so far."""
+    """The training that would decide a race if the coming seeds are like those so far."""
 
     seeds: int
     """Seeds more, of the setting that needs most."""
     runs: int
     seconds: float
-    """Of training, summed over these runs; NaN if not known."""
+    """The time of all these runs; NaN if not known."""
 
 
 def forecast(find: Find) -> Forecast | None:

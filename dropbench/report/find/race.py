@@ -17,7 +17,7 @@ from dropbench.report.statistics import Estimate
 _Array = np.ndarray[Any, Any]
 
 State = Literal["best", "as good", "no better", "open", "behind", "worse", "no result"]
-"""What a race says of a setting.
+"""The state of a setting in a race.
 
 - ``best``: it has the lowest mean of those that are trained on.
 - ``as good``: it differs from the best by at most ``within``, to either side.
@@ -83,7 +83,7 @@ class Race:
         return next((each for each in reversed(self.looks) if number in each.among), None)
 
     def state(self, number: int) -> State:
-        """What the race says of a setting."""
+        """The state of a setting."""
         if number in self.broken:
             return "no result"
         if number == self.best:

@@ -1,4 +1,4 @@
-"""What a find says, in words: its title, its verdict, and a line after each look."""
+"""A find in words: its title, its verdict, and a line after each look."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -22,21 +22,13 @@ _NO_END = ("train_size",)
 
 
 def find_title(find: Find) -> str:
-    """What is looked for, the model and the data, and how the runs were trained."""
+    """The figure that is to be low, the model and the data, and how the runs were trained."""
     names = [name for name in (*SETTING, *AXES) if name not in find.varying]
     values, first = typed(find.fields), words_apart(find.fields)
     if "learning_rate" in find.varying:  # whose words are behind it
         names.remove("learning_rate_schedule")
         first = (*first, f"{values['learning_rate_schedule']} learning rates")
     return f"Lowest {find.metric.what} on validation: {telling.title(values, names, *first)}"
-
-
-def flags(find: Find, entrant: Entrant) -> str:
-    """The settings of an entrant that vary, to paste behind ``dropbench train`` or ``sweep``; --p always.
-
-    Those of an arm begin with the command that makes it: ``compare-bagging --arms ensemble --members 5``.
-    """
-    return command.flags(find, entrant)
 
 
 def sentences(find: Find) -> list[str]:
@@ -85,8 +77,7 @@ def listed(find: Find, entrants: Sequence[Entrant], most: int = _MOST_TOLD) -> s
 
 def spent_words(find: Find) -> str:
     """The runs of a find, and what they took: ``27 runs, 12 minutes of training``."""
-    seconds = find.spent(max((max(each.val, default=0) for each in find.entrants), default=0))
-    took = f", {telling.duration(seconds)} of training" if math.isfinite(seconds) else ""
+    took = f", {telling.duration(find.took)} of training" if math.isfinite(find.took) else ""
     return f"{telling.counted(len(find.run_ids), 'run')}{took}"
 
 
@@ -108,7 +99,7 @@ def _nothing(find: Find) -> str:
 
 
 def _of_best(find: Find, best: Entrant) -> str:
-    """What to use, and how good that is."""
+    """The setting to use, and how good it is."""
     test, metric = find.test(best), find.metric
     for_now = "" if find.race.decided else ", as far as it is known"
     seeds = f"mean of {telling.counted(len(best.val), 'seed')}"
@@ -135,7 +126,7 @@ def _decided(find: Find, best: Entrant) -> Iterable[str]:
 
 
 def _open(find: Find, margin: str) -> Iterable[str]:
-    """What is open, and what it takes to decide it."""
+    """The settings that are open, and the training that would decide."""
     wide = sorted(find.having("open"), key=find.gain, reverse=True)
     gains = [find.gain(each) for each in wide]
     known = [
@@ -205,7 +196,7 @@ def _shortened(words: Sequence[str], most: int) -> str:
 
 
 def _price(find: Find, best: Entrant) -> Iterable[str]:
-    """What several nets or passes cost beside one, and what is as good for less."""
+    """The cost of several nets or passes beside one, and the settings that are as good for less."""
     singles = [each for each in find.entrants if not each.arm and math.isfinite(find.difference(each).mean)]
     single = min(singles, key=lambda each: find.difference(each).mean, default=None)
     if best.arm and single is not None:
