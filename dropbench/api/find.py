@@ -249,7 +249,7 @@ def _expect(run: FindRun, on_estimate: OnEstimate | None) -> None:
     told: list[Expected] = []
 
     def measure() -> Expected:
-        seconds = estimate(missing, 1, images, on, bench.data).seconds
+        seconds = estimate(dict.fromkeys(missing, 1), images, on, bench.data).seconds
         told.append(Expected(candidates, len(missing), seconds, seconds * on.jobs / len(missing)))
         return told[-1]
 

@@ -74,12 +74,16 @@ def paper(
     check_images(work.bench.data)
     experiment = PaperExperiment.plan(chosen, scale, work.bench, seeds)
     work = work.with_runs(experiment.runs())
-    todo = len(work.agenda(experiment.keeps_predictions).todo)
+    store = Store(work.out)
+    later = experiment.chosen_runs(store)
+    todo = len(work.with_runs((*work.runs, *later)).agenda(experiment.keeps_predictions).todo)
+    todo += experiment.count - len(work.runs) - len(later)
     if todo and on_estimate is not None:
         on_estimate(todo, partial(_seconds, experiment, work, todo))
-    outcome = carry_out_paper(experiment, work.bench, Store(work.out), watcher or LogWatcher(), work.policy)
+    outcome = carry_out_paper(experiment, work.bench, store, watcher or LogWatcher(), work.policy)
     report = partial(paper_report, work.out, experiment.experiment_id)
-    return PaperDone(work.out, work.run_ids, outcome, report)
+    run_ids = work.run_ids | {run.run_id for run in experiment.chosen_runs(store)}
+    return PaperDone(work.out, run_ids, outcome, report)
 
 
 def check_images(data: Data) -> None:
@@ -94,6 +98,6 @@ def _seconds(experiment: PaperExperiment, work: Work, todo: int) -> float:
     """Measure this machine's rate, and return the seconds that so many runs take."""
     bench = work.bench
     trials, images = experiment.trials, Images.of(bench.data)
-    on = Bench.of(bench.device, bench.precision, len(work.runs), bench.machine, trials, images)
-    expected = estimate(trials, experiment.seeds, images, on)
-    return todo / len(work.runs) * expected.seconds
+    on = Bench.of(bench.device, bench.precision, experiment.count, bench.machine, trials, images)
+    expected = estimate(experiment.repeats(), images, on)
+    return todo / experiment.count * expected.seconds

@@ -125,8 +125,9 @@ def sweep(
 ) -> SweepDone:
     """Train every combination of the swept settings on every seed; runs that are done are not done again.
 
-    Several values of ``learning_rate``, ``weight_decay`` or ``max_norm`` are trials: every setting, the net
-    without dropout included, has all of them and is shown at its own best on validation.
+    Several values of ``learning_rate``, ``weight_decay``, ``max_norm``, ``l1`` or ``kl_sparsity`` are trials:
+    every setting, the net without dropout included, has all of them and is shown at its own best on
+    validation.
 
     Args:
         data: a data set, or its name.

@@ -110,7 +110,7 @@ def _listing(scale: str, seeds: int | None, data: str, data_dir: Path | None, gi
     from dropbench.datasets.split import largest_train_size
     from dropbench.engine.device import resolve_device, resolve_precision
     from dropbench.experiments.estimate import SETS, Bench, Images, estimate
-    from dropbench.experiments.paper.definition import find, names
+    from dropbench.experiments.paper.definition import find, names, repeats
     from dropbench.report.table import Column, Table
     from dropbench.run.telling import duration
 
@@ -129,11 +129,10 @@ def _listing(scale: str, seeds: int | None, data: str, data_dir: Path | None, gi
         with _measuring(name):
             points = chosen.points(scale, largest_train_size(images.train) if images else None)
             repeated = seeds or chosen.scale(scale).seeds
-            runs = repeated * sum(len(point.trials) for point in points)
+            counted = repeats(points, repeated, chosen.scale(scale).tuned_on(repeated))
             pictured = images or SETS[chosen.data]
-            trials = [trial for point in points for trial in point.trials]
-            on = Bench.of(device, precision, runs, machine, trials, pictured)
-            cost = estimate(trials, repeated, pictured, on)
+            on = Bench.of(device, precision, sum(counted.values()), machine, list(counted), pictured)
+            cost = estimate(counted, pictured, on)
         rows.append({"name": name, "shows": chosen.shows, "data": named, "here": here, **vars(cost)})
     columns = (
         Column("name", lambda row: str(row["name"]), left=True),

@@ -61,8 +61,8 @@ def sweep(
     Options whose value ends in ,… take lists, and every combination is run. Write P as 0.5, 0.2,0.5, 0.1..0.8
     (steps of 0.1, both ends included) or 0.1..0.8:0.05. Separate the nets of --layers by slashes.
 
-    Several values of --learning-rate, --weight-decay or --max-norm are trials: every setting has all of them
-    and is shown at its own best on validation.
+    Several values of --learning-rate, --weight-decay, --max-norm, --l1 or --kl-sparsity are trials: every
+    setting has all of them and is shown at its own best on validation.
 
     Finished runs are skipped: repeat a command to continue it.
 

@@ -1,6 +1,6 @@
 """Estimate how long runs take on this machine: their operations, at a rate measured beforehand."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -78,20 +78,19 @@ class Cost:
 
 
 def estimate(
-    configs: Collection[RunConfig], seeds: int, images: Images, bench: Bench, data: DataSet | None = None
+    seeds: Mapping[RunConfig, int], images: Images, bench: Bench, data: DataSet | None = None
 ) -> Cost:
-    """Estimate the cost of the runs of one seed, ``seeds`` times.
+    """Estimate the cost of runs, each on its number of ``seeds``.
 
     The net with the most operations is timed for a few steps, on ``data`` or, without, on random images. The
     others are assumed to take their time in proportion to their operations; nets of the user's own are
     assumed to have the same.
     """
-    configs = {config.run_id: config for config in configs}.values()
-    flops = {config: _flops(config, images) for config in configs}
+    flops = {config: _flops(config, images) for config in seeds}
     costliest = max(flops, key=lambda config: flops[config])
     flops_per_second = bench.jobs * flops[costliest] * _rate(costliest, images, bench, data)
-    operations = sum(_images_seen(config, images) * flops[config] for config in configs)
-    return Cost(seeds * len(flops), seeds * operations / flops_per_second)
+    operations = sum(count * _images_seen(config, images) * flops[config] for config, count in seeds.items())
+    return Cost(sum(seeds.values()), operations / flops_per_second)
 
 
 def _flops(config: RunConfig, images: Images) -> float:

@@ -123,6 +123,16 @@ class Workbench:
             return self.extras
         return replace(self.extras, checkpoints=Checkpoints(folder.absolute(), self.machine.checkpoint_every))
 
+    def as_for(self, configs: Collection[RunConfig]) -> "Workbench":
+        """Return the bench on which other runs have as many threads as these.
+
+        Threads decide the last bits of sums. On Ray its machines choose them.
+        """
+        if self.machine.runner == "ray":
+            return self
+        _, threads = shares(len(configs), self.device, self.machine, self.workload(configs))
+        return replace(self, machine=replace(self.machine, threads=threads))
+
     def workload(self, configs: Iterable[RunConfig]) -> Workload:
         """Return the workload of runs on these data."""
         return Workload.of(configs, self.data, self.extras.graph and not self.extras.compiled)
@@ -202,6 +212,11 @@ class Outcome:
     def ended(self) -> int:
         """The number of runs that ended, now or before."""
         return len(self.skipped) + len(self.left) + len(self.ok) + len(self.unsuccessful)
+
+    def extend(self, later: "Outcome") -> None:
+        """Add how other runs ended, which were carried out after these."""
+        for name in ("skipped", "left", "ok", "diverged", "failed"):
+            getattr(self, name).extend(getattr(later, name))
 
     @property
     def unsuccessful(self) -> list[RunResult]:

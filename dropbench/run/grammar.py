@@ -79,7 +79,7 @@ def parse_rates(text: str, name: str = "learning_rate") -> tuple[float, ...]:
     return _trials(text, name, lambda part: _checked(part, name, least=0, itself=False))
 
 
-def parse_decays(text: str, name: str = "weight_decay") -> tuple[float, ...]:
+def parse_penalties(text: str, name: str = "weight_decay") -> tuple[float, ...]:
     """Numbers of 0 or more, ``0,1e-4``, in the order given."""
     return _trials(text, name, lambda part: _checked(part, name, least=0, itself=True))
 

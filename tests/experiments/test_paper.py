@@ -14,7 +14,7 @@ from dropbench.dropout.control import dropout_layers
 from dropbench.errors import UsageError
 from dropbench.experiments import estimate as module
 from dropbench.experiments.estimate import SETS, Bench, estimate
-from dropbench.experiments.paper.definition import FILES, PASSES, SCALES, find, names, parse
+from dropbench.experiments.paper.definition import FILES, PASSES, SCALES, find, names, parse, repeats
 from dropbench.experiments.paper.run import PaperExperiment, carry_out_paper
 from dropbench.experiments.workbench import Workbench
 from dropbench.models.build import make_module
@@ -156,31 +156,31 @@ def test_training_sizes_stop_at_what_the_scale_allows_and_are_compared_at_the_sa
     assert list(compared["against_x"]) == list(compared["x"])
 
 
-def trials_of(paper):
-    return [trial for point in paper.points("smoke") for trial in point.trials]
+def counted(paper, seeds):
+    return repeats(paper.points("smoke"), seeds, paper.scale("smoke").tuned_on(seeds))
 
 
 def test_an_estimate_is_work_over_rate(monkeypatch):
     """One real measurement; then the work, added up by hand, at a given rate."""
-    points, images = trials_of(find("table10")), SETS["mnist"]
+    table10, images = find("table10"), SETS["mnist"]
     one = Bench(CPU, "fp32", jobs=1, threads=1)
-    timed = estimate(points, 1, images, one)
-    assert timed.runs == len(points)
+    timed = estimate(counted(table10, 1), images, one)
+    assert timed.runs == 2
     assert 0 < timed.seconds < math.inf
     monkeypatch.setattr(module, "_rate", lambda *arguments: 1000.0)
     # 300 images and the forward pass, a third of a step, of 6,000 validation images; two nets of one size
-    assert estimate(points, 1, images, one).seconds == pytest.approx(2 * (300 + 6000 / 3) / 1000)
-    assert estimate(points, 6, images, replace(one, jobs=2)).seconds == pytest.approx(6 * 2.3)
-    passes = trials_of(find("fig11"))
+    assert estimate(counted(table10, 1), images, one).seconds == pytest.approx(2 * (300 + 6000 / 3) / 1000)
+    assert estimate(counted(table10, 6), images, replace(one, jobs=2)).seconds == pytest.approx(6 * 2.3)
+    passes = counted(find("fig11"), 1)
     sampled = 5 * (6000 + 10_000) / 3
-    assert estimate(passes, 1, images, one).seconds == pytest.approx((300 + 6000 / 3 + sampled) / 1000)
+    assert estimate(passes, images, one).seconds == pytest.approx((300 + 6000 / 3 + sampled) / 1000)
 
 
 @pytest.mark.parametrize("changes", [{"learning_rate": 1e20}, {"thinned": True}])
 def test_what_diverges_and_what_is_thinned_has_an_estimate(changes):
     net = RunConfig(model="mlp", layers=(8,), p_drop=0.2, **changes)
     one = Bench(CPU, "fp32", jobs=1, threads=1)
-    assert 0 < estimate([net], 1, SETS["mnist"], one).seconds < math.inf
+    assert 0 < estimate({net: 1}, SETS["mnist"], one).seconds < math.inf
 
 
 @pytest.mark.parametrize(
@@ -359,6 +359,23 @@ def test_more_seeds_choose_anew_and_fewer_keep_the_choice(bench, tmp_path):
     assert len(rows) == 3 * 3
 
 
+def test_trials_on_the_first_seed_alone_leave_the_others_to_the_chosen_one(bench, tmp_path):
+    on_one = OWN.replace("seeds = 2, train_size = 300", "seeds = 3, train_size = 300, tune_seeds = 1")
+    experiment, runs, paper, _ = carry_own(on_one, bench, tmp_path)
+    of_runs, rows = read_table(tmp_path, RUNS), read_table(tmp_path, PAPER)
+    assert runs == len(of_runs) == experiment.count == 3 * (2 + 2)
+    first = of_runs[of_runs["seed"] == 0]
+    best = first.loc[first.groupby("p_drop")["val_error_percent"].idxmin()]
+    assert len(rows) == 3 * 3
+    for p_drop, rate in zip(best["p_drop"], best["learning_rate"], strict=True):
+        own = of_runs.set_index("run_id").loc[rows[rows["p_drop"] == p_drop]["run_id"]]
+        assert set(own["learning_rate"]) == {rate}
+        assert sorted(own["seed"]) == [0, 1, 2]
+    assert {row["trials"] for row in paper.tables[0].rows} == {2}
+    assert {row["seeds_of_choice"] for row in paper.tables[0].rows} == {1}
+    assert carry_own(on_one, bench, tmp_path)[1] == 0, "the same command does nothing"
+
+
 def test_runs_of_an_interrupted_tuning_are_compared_on_common_seeds(bench, tmp_path):
     class Impatient(Quiet):
         def wants_to_stop(self):
@@ -377,8 +394,9 @@ def test_runs_of_an_interrupted_tuning_are_compared_on_common_seeds(bench, tmp_p
 def test_an_estimate_counts_every_trial(monkeypatch):
     monkeypatch.setattr(module, "_rate", lambda *arguments: 1000.0)
     one = Bench(CPU, "fp32", jobs=1, threads=1)
-    points = trials_of(parse("own", OWN))
-    assert estimate(points, 3, SETS["mnist"], one).runs == 3 * 3 * 2
+    assert estimate(counted(parse("own", OWN), 3), SETS["mnist"], one).runs == 3 * 3 * 2
+    on_one = parse("own", OWN.replace("train_size = 300", "train_size = 300, tune_seeds = 1"))
+    assert estimate(counted(on_one, 3), SETS["mnist"], one).runs == 3 * (2 + 1 + 1)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from dropbench.errors import UsageError
 from dropbench.run.grammar import (
     only,
     parse_bounds,
-    parse_decays,
     parse_duration,
     parse_layer_lists,
     parse_layers,
+    parse_penalties,
     parse_probabilities,
     parse_probability,
     parse_rates,
@@ -146,11 +146,11 @@ def test_other_values():
 def test_trials_are_numbers_in_the_order_given():
     assert parse_rates("0.05, 0.01,1e-3") == (0.05, 0.01, 0.001)
     assert parse_rates("0.1") == (0.1,)
-    assert parse_decays("0,1e-4") == (0.0, 1e-4)
+    assert parse_penalties("0,1e-4") == (0.0, 1e-4)
     assert parse_bounds("None,3,2.5") == (None, 3.0, 2.5)
 
 
-@pytest.mark.parametrize("parse", [parse_rates, parse_decays, parse_bounds])
+@pytest.mark.parametrize("parse", [parse_rates, parse_penalties, parse_bounds])
 @pytest.mark.parametrize(
     "text", ["0.01,abc", "0.01,,0.02", "0.01,", "", " ", "0.02,0.020", "nan", "0.1,inf", "-1", "0.1..0.3"]
 )
@@ -167,6 +167,6 @@ def test_zero_is_no_rate_and_no_bound(parse):
 
 
 def test_none_is_a_bound_alone():
-    for parse in (parse_rates, parse_decays):
+    for parse in (parse_rates, parse_penalties):
         with pytest.raises(UsageError, match="no number"):
             parse("none")

@@ -209,7 +209,7 @@ def test_runs_that_differ_in_one_setting_alone_are_never_one(name):
 
 def test_trials_are_lists_of_a_sweep_alone():
     tuned = {name for name, each in SETTINGS.items() if each.tuned}
-    assert tuned == {"learning_rate", "weight_decay", "max_norm"}
+    assert tuned == {"learning_rate", "weight_decay", "max_norm", "l1", "kl_sparsity"}
     for name in tuned:
         assert SETTINGS[name].takes_list_in("sweep")
         assert not any(

@@ -57,10 +57,8 @@ class FindRun:
         self._now: set[str] = set()
         self._seeds = 0
         machine, first = self.bench.machine, self.runs_of([(place, 0) for place in self._places])
-        self._jobs, threads = shares(len(first), self.bench.device, machine, self.bench.workload(first))
-        if machine.runner != "ray":
-            # A run has the same threads in every wave, however small: they decide the last bits of its sums.
-            self.bench = replace(self.bench, machine=replace(machine, threads=threads))
+        self._jobs, _ = shares(len(first), self.bench.device, machine, self.bench.workload(first))
+        self.bench = self.bench.as_for(first)  # in every wave, however small
 
     @property
     def _places(self) -> range:

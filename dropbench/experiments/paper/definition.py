@@ -12,7 +12,7 @@ A file declares
 import math
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from itertools import product
@@ -50,6 +50,12 @@ class Scale:
     """The largest number of training images; None for no limit."""
     mc_samples: int = 0
     """The largest number of Monte-Carlo passes, in an experiment whose axis is ``passes``."""
+    tune_seeds: int | None = None
+    """The seeds, from 0 on, on which trials are compared; others train the chosen one alone. None: all."""
+
+    def tuned_on(self, seeds: int) -> int:
+        """How many of ``seeds`` have every trial."""
+        return min(seeds, self.tune_seeds or seeds)
 
     def text(self, config: RunConfig) -> str:
         """Describe in words what this scale makes of the experiment's run ``config``."""
@@ -239,6 +245,20 @@ class Paper:
         if len(others) == 1 and (others[0].x is None or others[0].config.without_dropout):
             return others[0].key
         return None
+
+
+def trials_of(points: Iterable[Point]) -> list[RunConfig]:
+    """The trials of all points, one after another."""
+    return [trial for point in points for trial in point.trials]
+
+
+def repeats(points: Iterable[Point], seeds: int, tune_seeds: int) -> dict[RunConfig, int]:
+    """The number of seeds of each trial; on later seeds the first of a point stands for its best."""
+    counts: dict[RunConfig, int] = {}
+    for point in points:
+        for number, trial in enumerate(point.trials):
+            counts[trial] = max(tune_seeds if number else seeds, counts.get(trial, 0))
+    return counts
 
 
 def _config(settings: Mapping[str, Any]) -> RunConfig:

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,8 +11,18 @@ from dropbench.datasets.split import largest_train_size
 from dropbench.experiments.bagging.compare import carry_out_comparison
 from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
 from dropbench.experiments.bagging.reduce import averages_of
-from dropbench.experiments.paper.definition import HIGHER, LOWER, MEASURE_TITLES, PASSES, SAME, Paper, Point
-from dropbench.experiments.paper.tuning import Chosen
+from dropbench.experiments.paper.definition import (
+    HIGHER,
+    LOWER,
+    MEASURE_TITLES,
+    PASSES,
+    SAME,
+    Paper,
+    Point,
+    repeats,
+    trials_of,
+)
+from dropbench.experiments.paper.tuning import Chosen, with_seed
 from dropbench.experiments.watching import Watcher
 from dropbench.experiments.workbench import Outcome, Workbench, carry_out
 from dropbench.results.csv_file import read_rows
@@ -44,14 +54,14 @@ class PaperExperiment:
 
         """
         points = paper.points(scale, largest_train_size(len(bench.data.train_targets), bench.data.validation))
-        bound = iter(bench.bind([trial for point in points for trial in point.trials]))
+        bound = iter(bench.bind(trials_of(points)))
         bound_points = [replace(point, trials=tuple(next(bound) for _ in point.trials)) for point in points]
         return cls(paper, scale, seeds or paper.scale(scale).seeds, tuple(bound_points))
 
     @property
     def trials(self) -> list[RunConfig]:
         """The runs of seed 0, point by point."""
-        return [trial for point in self.points for trial in point.trials]
+        return trials_of(self.points)
 
     @property
     def experiment_id(self) -> str:
@@ -59,12 +69,45 @@ class PaperExperiment:
         identity = " ".join([self.paper.name, self.scale, *(trial.run_id for trial in self.trials)])
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
+    @property
+    def tune_seeds(self) -> int:
+        """The number of seeds, from 0 on, on which every trial of a tuned arm is run."""
+        return self.paper.scale(self.scale).tuned_on(self.seeds)
+
     def runs(self) -> list[RunConfig]:
-        """All runs without duplicates, seed by seed."""
+        """The runs that are known beforehand, without duplicates, seed by seed.
+
+        What is missing are the seeds of tuned arms that the chosen trial alone is run on.
+        """
         if self.paper.axis == PASSES:
             return runs_of(self.comparison().all_arms())
-        found = [trial.replace(seed=seed) for seed in range(self.seeds) for trial in self.trials]
-        return list({run.run_id: run for run in found}.values())
+        return _once(
+            run
+            for seed in range(self.seeds)
+            for point in self.points
+            if seed < self.tune_seeds or not point.tune
+            for run in with_seed(point, seed)
+        )
+
+    def chosen_runs(self, store: Store) -> list[RunConfig]:
+        """The runs that the choice of trials decides, by what is recorded; none before there is a choice."""
+        tuned = [point for point in self.points if point.tune]
+        if not tuned or self.tune_seeds == self.seeds:
+            return []
+        recorded = store.finished(), store.ended()
+        chosen = [Chosen.of(point, self.seeds, self.tune_seeds, *recorded) for point in tuned]
+        later = range(self.tune_seeds, self.seeds)
+        return _once(each.run(seed) for seed in later for each in chosen if each.choice is not None)
+
+    @property
+    def count(self) -> int:
+        """The number of all runs, those included that a choice decides."""
+        later = self.seeds - self.tune_seeds
+        return len(self.runs()) + later * sum(bool(point.tune) for point in self.points)
+
+    def repeats(self) -> dict[RunConfig, int]:
+        """The number of seeds of each trial, as dropbench.experiments.paper.definition.repeats has it."""
+        return repeats(self.points, self.seeds, self.tune_seeds)
 
     @property
     def keeps_predictions(self) -> bool:
@@ -90,10 +133,20 @@ def carry_out_paper(
     try:
         if experiment.paper.axis == PASSES:
             return carry_out_comparison(experiment.comparison(), bench, store, watcher, policy)
-        return carry_out(experiment.runs(), bench, store, watcher, policy, experiment.keeps_predictions)
+        runs, keeps = experiment.runs(), experiment.keeps_predictions
+        outcome = carry_out(runs, bench, store, watcher, policy, keeps)
+        done = outcome.ended == len(runs)  # but for fail_fast
+        if done and (chosen := experiment.chosen_runs(store)):
+            outcome.extend(carry_out(chosen, bench.as_for(runs), store, watcher, policy, keeps))
+        return outcome
     finally:  # an interrupted experiment still gets a table of the runs that ended
         written = store.recorded(PAPER)
         store.append_rows(PAPER, (row for row in _rows(experiment, store) if _is_missing(row, written)))
+
+
+def _once(runs: Iterable[RunConfig]) -> list[RunConfig]:
+    """The runs without duplicates, in their order."""
+    return list({run.run_id: run for run in runs}.values())
 
 
 def _is_missing(row: Mapping[str, Any], written: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -117,7 +170,7 @@ def _rows(experiment: PaperExperiment, store: Store) -> Iterator[dict[str, Any]]
     by_key = {point.key: point for point in experiment.points}
     for position, point in enumerate(experiment.points):
         other = by_key[point.against] if point.against else None
-        chosen = recorded.chosen(point, experiment.seeds)
+        chosen = recorded.chosen(point, experiment)
         for seed in chosen.seeds:
             measured = recorded.cells(point, chosen.run(seed))
             if measured is None:
@@ -204,9 +257,9 @@ class _RecordedValues:
                     passes = float(average.passes) if arm.kind.monte_carlo else None
                     self._compared[arm.name, passes, arm.setting.repetition.seed] = row["test_error_percent"]
 
-    def chosen(self, point: Point, seeds: int) -> Chosen:
+    def chosen(self, point: Point, experiment: PaperExperiment) -> Chosen:
         """The trial of a point that is the best on validation."""
-        return Chosen.of(point, seeds, self._finished, self._ended)
+        return Chosen.of(point, experiment.seeds, experiment.tune_seeds, self._finished, self._ended)
 
     def cells(self, point: Point, run: RunConfig) -> dict[str, Any] | None:
         """The cells with a point's value and the run behind it; None while that run has not ended."""

@@ -18,33 +18,45 @@ class Chosen:
 
     point: Point
     seeds: Sequence[int]
-    """Those of the experiment; where an arm is tuned, all that were ever done, as they were all chosen on."""
+    """Those of the experiment; where all have every trial, all that were ever done: they were chosen on."""
     choice: Choice | None
     """None where nothing is tuned, or the trials have no seed in common."""
+    tuned_on: Sequence[int] = ()
+    """The seeds that have every trial, and that the choice was made on."""
 
     @classmethod
     def of(
-        cls, point: Point, seeds: int, finished: Mapping[str, Mapping[str, Any]], ended: Mapping[str, str]
+        cls,
+        point: Point,
+        seeds: int,
+        tune_seeds: int,
+        finished: Mapping[str, Mapping[str, Any]],
+        ended: Mapping[str, str],
     ) -> "Chosen":
-        """The choice by what is recorded: the rows of runs that ended well, and how every run ended."""
+        """The choice by what is recorded: the rows of runs that ended well, and how every run ended.
+
+        It is made on the first ``tune_seeds`` of the seeds.
+        """
         if not point.tune:
             return cls(point, range(seeds), None)
-        every = list(range(seeds))
-        for seed in itertools.count(seeds):
-            if not any(run.run_id in ended for run in _with_seed(point, seed)):
-                break
-            every.append(seed)
+        every, tuned_on = list(range(seeds)), list(range(tune_seeds))
+        if tune_seeds == seeds:
+            for seed in itertools.count(seeds):
+                if not any(run.run_id in ended for run in with_seed(point, seed)):
+                    break
+                every.append(seed)
+            tuned_on = every
         column = _VALIDATION[point.config.task]
         validation: list[dict[int, float]] = [{} for _ in point.trials]
         diverged: list[set[int]] = [set() for _ in point.trials]
-        for seed in every:
-            for number, run in enumerate(_with_seed(point, seed)):
+        for seed in tuned_on:
+            for number, run in enumerate(with_seed(point, seed)):
                 value = finished.get(run.run_id, {}).get(column)
                 if value is not None and value == value:  # NaN is not
                     validation[number][seed] = value
                 elif ended.get(run.run_id) == "diverged":
                     diverged[number].add(seed)
-        return cls(point, every, choose(validation, diverged))
+        return cls(point, every, choose(validation, diverged), tuned_on)
 
     def run(self, seed: int) -> RunConfig:
         """The run of the chosen trial."""
@@ -55,10 +67,8 @@ class Chosen:
         tune = self.point.tune
         if not tune:
             return {}
-        told = {
-            "tune": written(tune),
-            "trial_run_ids": " ".join(run.run_id for run in _with_seed(self.point, seed)),
-        }
+        tried = with_seed(self.point, seed) if seed in self.tuned_on else [self.run(seed)]
+        told = {"tune": written(tune), "trial_run_ids": " ".join(run.run_id for run in tried)}
         if self.choice is None:
             return {**told, "value": None}
         settings = self.run(seed).settings()
@@ -69,5 +79,6 @@ class Chosen:
         }
 
 
-def _with_seed(point: Point, seed: int) -> list[RunConfig]:
+def with_seed(point: Point, seed: int) -> list[RunConfig]:
+    """The runs of all trials of a point on a seed."""
     return [trial.replace(seed=seed) for trial in point.trials]

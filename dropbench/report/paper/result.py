@@ -133,7 +133,7 @@ def find_papers(rows: pd.DataFrame) -> list[PaperResult]:
         _log.warning(f"{PAPER.file_name}: rows without a position or a seed are left out: {without}.")
     for experiment_id, group in placed.groupby("experiment_id", sort=False):
         # Another dropbench may have another text for the same experiment: the last one stands.
-        last = _latest(group)
+        last = _by_start(group).iloc[-1]
         scale = _scale(group)
         places = [_place(each, scale) for _, each in group.sort_values("position").groupby("position")]
         found.append(
@@ -159,13 +159,14 @@ def _scale(rows: pd.DataFrame) -> Scale:
     return LOG
 
 
-def _latest(rows: pd.DataFrame) -> "pd.Series[Any]":
-    """The row whose run was started last, of equal ones the last."""
-    return rows.sort_values("run_started_at", kind="stable").iloc[-1]
+def _by_start(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows, the one whose run was started last at the end."""
+    return rows.sort_values("run_started_at", kind="stable")
 
 
 def _place(rows: pd.DataFrame, scale: Scale) -> Place:
-    last, ok = _latest(rows), rows[rows["value"].notna()]
+    rows = _by_start(rows)
+    last, ok = rows.iloc[-1], rows[rows["value"].notna()]
     return Place(
         arm=last["arm"],
         x=last["x"],
@@ -178,7 +179,7 @@ def _place(rows: pd.DataFrame, scale: Scale) -> Place:
         unverified=last["unverified"],
         against=(last["against"], _or_none(last["against_x"])) if last["against"] else None,
         expected=last["paper_direction"],
-        tuned=TunedPlace.of(dict(last)),
+        tuned=TunedPlace.of([dict(row) for _, row in rows.iterrows()]),
         scale=scale,
     )
 

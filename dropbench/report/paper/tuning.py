@@ -1,6 +1,6 @@
 """Arms of an experiment that were tuned: the trial of each place, and whether budgets are equal."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +22,16 @@ class TunedPlace:
     """Of the tuned settings; empty where no trial could be chosen."""
     with_result: int
     """Trials that ended, and had a say."""
+    seeds: int
+    """Seeds that all trials were run on."""
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> "TunedPlace | None":
-        """Read the cells of a row of paper.csv; None where nothing was tuned, or the cells are damaged."""
+    def of(cls, rows: Sequence[Mapping[str, Any]]) -> "TunedPlace | None":
+        """Read the place's rows of paper.csv, one a seed, the last row last.
+
+        None where nothing was tuned, or the cells are damaged.
+        """
+        row = rows[-1]
         try:
             lists, own = read(row["tune"]), read(row["trial"])
         except (DropbenchError, UsageError):
@@ -34,7 +40,8 @@ class TunedPlace:
         if len(budget) == 1:
             return None
         with_result = 0 if row["trials"] != row["trials"] else int(row["trials"])  # NaN is not itself
-        return cls(budget, {name: own[name][0] for name in budget.names if name in own}, with_result)
+        seeds = sum(len(each["trial_run_ids"].split()) == len(budget) for each in rows)
+        return cls(budget, {name: own[name][0] for name in budget.names if name in own}, with_result, seeds)
 
 
 def trials_of(tuned: TunedPlace | None) -> int:
@@ -69,7 +76,8 @@ def cells_of(tuned: TunedPlace | None, names: Collection[str]) -> dict[str, Any]
         return {}
     own = tuned.values if tuned else {}
     cells = {name: SETTINGS[name].read_back(own.get(name)) for name in names}
-    return {**cells, "trials": trials_of(tuned), "_own": own}
+    seeds = tuned.seeds if tuned else 0
+    return {**cells, "trials": trials_of(tuned), "seeds_of_choice": seeds, "_own": own}
 
 
 def notes_of(
@@ -83,7 +91,8 @@ def notes_of(
     for key, (tuned, against) in places.items():
         if tuned:
             budget = tuned.budget
-            said = [f"each at its own best of {budget.text()} on validation, by its mean over seeds"]
+            over = f"by its mean over {tuned.seeds} seeds" if tuned.seeds > 1 else "on one seed"
+            said = [f"each at its own best of {budget.text()} on validation, {over}"]
             if tuned.with_result < len(budget):
                 said.append(f"a result of {tuned.with_result} of {len(budget)} trials only")
             for setting, value in tuned.values.items():

@@ -12,7 +12,7 @@ from dropbench.catalog.optimizers import (
     takes,
 )
 from dropbench.errors import UsageError
-from dropbench.run.grammar import parse_bounds, parse_decays, parse_names, parse_rates
+from dropbench.run.grammar import parse_bounds, parse_names, parse_penalties, parse_rates
 from dropbench.run.setting import COUNT, NOT_NEGATIVE, POSITIVE, Block, Range, setting
 
 PANEL = "Training"
@@ -99,7 +99,7 @@ class OptimizerSettings(Block):
         flag="--weight-decay",
         panel=PANEL,
         from_recipe=True,
-        parse=parse_decays,
+        parse=parse_penalties,
         range=NOT_NEGATIVE,
         tuned=True,
     )

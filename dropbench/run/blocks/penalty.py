@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from dropbench.errors import UsageError
+from dropbench.run.grammar import parse_penalties
 from dropbench.run.setting import Block, Range, setting
 
 PANEL = "Training"
@@ -19,8 +20,10 @@ class PenaltySettings(Block):
         help="L1 penalty: weight of the sum of the absolute weights, which is added to the mean loss.",
         flag="--l1",
         panel=PANEL,
+        parse=parse_penalties,
         range=_WEIGHT,
         title="L1",
+        tuned=True,
     )
     kl_sparsity: float = setting(
         0.0,
@@ -28,8 +31,10 @@ class PenaltySettings(Block):
         "sparsity target.",
         flag="--kl-sparsity",
         panel=PANEL,
+        parse=parse_penalties,
         range=_WEIGHT,
         title="KL sparsity",
+        tuned=True,
     )
     sparsity_target: float = setting(
         SPARSITY_TARGET,
