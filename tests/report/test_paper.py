@@ -3,7 +3,7 @@
 import pytest
 
 from dropbench.report.folder import load_report, paper_report
-from dropbench.report.paper.result import AGREES, CONTRARY, UNCLEAR, UNSEEN, find_papers
+from dropbench.report.paper.result import AGREES, CONTRARY, NO_INTERVAL, UNCLEAR, UNSEEN, find_papers
 from dropbench.report.paper.table import paper_table
 from dropbench.report.pictures import save_pictures
 from dropbench.report.render.export import export
@@ -19,7 +19,8 @@ def write(folder, arms, axis="", **fields):
         for seed, value in enumerate(values):
             rows.append(
                 {
-                    "row_id": f"{position}-{seed}", "schema_version": SCHEMA_VERSION, "experiment_id": "e",
+                    "row_id": f"{fields.get('experiment_id')}-{position}-{seed}",
+                    "schema_version": SCHEMA_VERSION, "experiment_id": "e",
                     "paper": "table9", "scale": "small", "title": "Table 9", "shows": "It shows.",
                     "source": "the paper", "differs": "everything", "data": "mnist", "precision": "bf16",
                     "position": position, "arm": arm, "axis": axis, "x": x, "seed": seed, "value": value,
@@ -49,6 +50,11 @@ def result(folder):
     return found
 
 
+def result_of(folder, experiment_id):
+    found = find_papers(read_table(folder, PAPER))
+    return next(each for each in found if each.experiment_id == experiment_id)
+
+
 def test_the_agreement_is_the_direction_of_the_interval_against_the_papers(tmp_path):
     write(tmp_path, ARMS)
     agreements = {place.arm: place.agreement for place in result(tmp_path).places}
@@ -76,6 +82,24 @@ def test_differences_are_paired_by_seed_and_stand_beside_the_papers(tmp_path):
     assert 0 < width < 0.2, "of the pairs' spread, or the table's"
     assert rows["better"]["ratio"] == pytest.approx(1.6067 / 2.1, abs=0.01)
     assert rows["none"]["paper"] == 1.6
+
+
+def test_several_experiments_are_counted_together_and_every_difference_stands_once(tmp_path):
+    write(tmp_path, ARMS)
+    assert [subject.tables[0].kind for subject in load_report(tmp_path).subjects] == ["paper"]
+    one_seed = {("none", None): ([2.0], 1.6, "", ""), ("better", None): ([1.5], 1.2, "none", "lower")}
+    write(tmp_path, one_seed, experiment_id="f", paper="table2", unverified="from memory")
+    first, *_ = load_report(tmp_path).subjects
+    (table,) = first.tables
+    spoken = [arm for (arm, _), (_, _, _, expected) in ARMS.items() if expected]
+    assert [row["arm"] for row in table.rows] == [*spoken, "better"]
+    readings = {row["arm"]: row["reading"] for row in table.rows[:-1]}
+    assert readings == {
+        place.arm: place.agreement for place in result_of(tmp_path, "e").places if place.expected
+    }
+    assert table.rows[-1]["reading"] == NO_INTERVAL
+    assert {row["experiment"] for row in table.rows} == {"table9", "table2"}
+    assert len(table.notes) == 2, "the figure from memory is marked, and the mark explained"
 
 
 def test_one_seed_says_nothing_of_a_difference(tmp_path):

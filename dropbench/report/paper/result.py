@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 
 ERROR = "test_error_percent"
 AGREES, CONTRARY, UNCLEAR, UNSEEN = "as there", "contrary", "not told apart", "no difference seen"
+NO_INTERVAL = "no interval"
+"""Stands for an agreement where there are too few seeds for one."""
 CURVE = 2
 """Arms of one net against p."""
 

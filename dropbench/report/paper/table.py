@@ -1,7 +1,7 @@
 """The table of an experiment of the lecture or the 2014 paper: theirs beside ours."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from dropbench.report.paper.result import (
     AGREES,
@@ -21,12 +21,12 @@ from dropbench.run.telling import counted
 
 _AXIS_TITLES = {"train_size": "training\nimages", "passes": "k"}
 _MARKS = {"single copy": ("†", "stood in a single copy of the paper"), "from memory": ("‡", "is from memory")}
-_DIGITS, _MANY, _PAIR = 2, 3, 2
+DIGITS, _MANY, _PAIR = 2, 3, 2
 
 
 def paper_table(result: PaperResult) -> Table:
     """The paper's value, ours with its interval, and how ours stands to what the paper found."""
-    fields, digits = result.fields, _DIGITS
+    fields, digits = result.fields, DIGITS
     tuned = tuned_names(place.tuned for place in result.places)
     leading = [Column("arm", lambda row: str(row["arm"]), left=True), *_place_columns(result)]
     columns = [
@@ -94,8 +94,18 @@ def _paper_text(row: Row) -> str:
     if math.isnan(row["paper"]):
         return NONE
     spread = "" if math.isnan(row["paper_spread"]) else f" ± {row['paper_spread']:g}"
-    mark, _ = _MARKS.get(row["unverified"], ("", ""))
-    return f"{row['paper']:.{_DIGITS}f}{spread}{mark}"
+    return f"{row['paper']:.{DIGITS}f}{spread}{mark_of(row['unverified'])}"
+
+
+def mark_of(unverified: str) -> str:
+    """The mark of a figure of the paper that is not certain; empty for one that is."""
+    return _MARKS[unverified][0] if unverified in _MARKS else ""
+
+
+def mark_notes(places: Iterable[Place]) -> list[str]:
+    """What the marks beside the paper's figures mean."""
+    unsure = {place.unverified for place in places}
+    return [f"{mark} {why}: unverified." for kind, (mark, why) in _MARKS.items() if kind in unsure]
 
 
 def _verdict(result: PaperResult) -> list[str]:
@@ -123,7 +133,7 @@ def _no_interval(spoken: Sequence[Place]) -> str:
     return f"Here: {why}, so nothing can be said of the differences."
 
 
-def _name(result: PaperResult, place: Place, several: bool) -> str:
+def place_name(result: PaperResult, place: Place, several: bool = True) -> str:
     """The arm and its place; the place alone where there are not ``several`` arms to tell apart."""
     axis, x = result.fields["axis"], place.x
     if not axis or math.isnan(x):
@@ -133,8 +143,8 @@ def _name(result: PaperResult, place: Place, several: bool) -> str:
 
 
 def _named(result: PaperResult, place: Place) -> str:
-    name = _name(result, place, several=len(result.arms) > CURVE)
-    difference = place.test.difference.text(_DIGITS, signed=True) if place.test else ""
+    name = place_name(result, place, several=len(result.arms) > CURVE)
+    difference = place.test.difference.text(DIGITS, signed=True) if place.test else ""
     return f"{name} ({difference}{' ' if result.unit else ''}{result.unit})"
 
 
@@ -156,7 +166,6 @@ def _notes(result: PaperResult) -> list[str]:
     if lost := sum(place.lost for place in result.places):
         runs, be = counted(lost, "run"), "is" if lost == 1 else "are"
         notes.append(f"{runs} diverged or failed and {be} in no mean; message in runs.csv says why.")
-    called = {place.key: _name(result, place, several=True) for place in result.places}
+    called = {place.key: place_name(result, place) for place in result.places}
     notes += notes_of(called, {place.key: (place.tuned, place.against) for place in result.places})
-    unsure = {place.unverified for place in result.places}
-    return [*notes, *(f"{mark} {why}: unverified." for kind, (mark, why) in _MARKS.items() if kind in unsure)]
+    return [*notes, *mark_notes(result.places)]
