@@ -14,7 +14,7 @@ from dropbench.datasets.dataset import DataSet
 from dropbench.datasets.registry import inputs_of
 from dropbench.errors import UsageError
 from dropbench.experiments.estimate import Bench, Images, estimate
-from dropbench.experiments.paper.definition import find
+from dropbench.experiments.paper.files import find
 from dropbench.experiments.paper.run import PaperExperiment, carry_out_paper
 from dropbench.experiments.watching import LogWatcher, Watcher
 from dropbench.report.folder import paper_report

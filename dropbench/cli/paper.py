@@ -110,7 +110,8 @@ def _listing(scale: str, seeds: int | None, data: str, data_dir: Path | None, gi
     from dropbench.datasets.split import largest_train_size
     from dropbench.engine.device import resolve_device, resolve_precision
     from dropbench.experiments.estimate import SETS, Bench, Images, estimate
-    from dropbench.experiments.paper.definition import find, names, repeats
+    from dropbench.experiments.paper.definition import repeats
+    from dropbench.experiments.paper.files import find, names
     from dropbench.report.table import Column, Table
     from dropbench.run.telling import duration
 

@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from dropbench.report.find.find import Find, find_finds
 from dropbench.report.find.subject import FindSubject
 from dropbench.report.find.words import find_title
 from dropbench.report.metrics import METRICS, lacking, metrics_of
-from dropbench.report.paper.overview import OverviewSubject
+from dropbench.report.paper.overview import paper_subjects
 from dropbench.report.paper.result import PaperResult, find_papers, paper_title
 from dropbench.report.paper.subject import PaperSubject
 from dropbench.report.speed import find_speed
@@ -252,7 +252,7 @@ def _chosen(folder: Path, read: _Read, choice: Choice) -> Iterator[Subject]:
     wanted = {"sweep", "panel", "features"} & set(choice.only)
     sweeps = _find_sweeps(_without_arms(read(RUNS), papers), choice.metric) if wanted else []
     finders: dict[str, Callable[[], Iterator[Subject]]] = {
-        "paper": lambda: _papers(papers),
+        "paper": lambda: paper_subjects(papers),
         "find": lambda: map(FindSubject, _finds(read)),
         "sweep": lambda: _classifiers(read, sweeps, choice),
         "panel": lambda: _panels(read, sweeps),
@@ -276,13 +276,6 @@ def _without_arms(runs: pd.DataFrame, papers: Collection[PaperResult]) -> pd.Dat
     curves = {run_id for paper in papers if paper.is_curve for run_id in paper.run_ids}
     arms = {run_id for paper in papers for run_id in paper.run_ids} - curves
     return runs[~(runs["run_id"].isin(list(arms)) & (runs["model"] != "autoencoder"))]
-
-
-def _papers(papers: Sequence[PaperResult]) -> Iterator[Subject]:
-    """All differences of several experiments together, then each experiment."""
-    if len(papers) > 1:
-        yield OverviewSubject(tuple(papers))
-    yield from map(PaperSubject, papers)
 
 
 def _classifiers(read: _Read, sweeps: Collection[Sweep], choice: Choice) -> Iterator[SweepSubject]:

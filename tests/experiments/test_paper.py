@@ -14,7 +14,8 @@ from dropbench.dropout.control import dropout_layers
 from dropbench.errors import UsageError
 from dropbench.experiments import estimate as module
 from dropbench.experiments.estimate import SETS, Bench, estimate
-from dropbench.experiments.paper.definition import FILES, PASSES, SCALES, find, names, parse, repeats
+from dropbench.experiments.paper.definition import PASSES, SCALES, repeats
+from dropbench.experiments.paper.files import FILES, find, names, parse
 from dropbench.experiments.paper.run import PaperExperiment, carry_out_paper
 from dropbench.experiments.workbench import Workbench
 from dropbench.models.build import make_module

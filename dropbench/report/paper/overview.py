@@ -1,7 +1,7 @@
 """All differences that the lecture and the 2014 paper state, and what was found of each."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +14,7 @@ from dropbench.report.paper.result import (
     PaperResult,
     Place,
 )
+from dropbench.report.paper.subject import PaperSubject
 from dropbench.report.paper.table import DIGITS, mark_notes, mark_of, place_name
 from dropbench.report.statistics import NOTHING
 from dropbench.report.subject import Subject
@@ -49,6 +50,13 @@ class OverviewSubject(Subject):
     def file_name(self) -> str:
         """The word for it."""
         return "differences"
+
+
+def paper_subjects(results: Sequence[PaperResult]) -> Iterator[Subject]:
+    """All differences of several experiments together, then each experiment."""
+    if len(results) > 1:
+        yield OverviewSubject(tuple(results))
+    yield from map(PaperSubject, results)
 
 
 def overview_table(results: Sequence[PaperResult]) -> Table:
