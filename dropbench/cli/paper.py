@@ -112,7 +112,7 @@ def _listing(scale: str, seeds: int | None, data: str, data_dir: Path | None, gi
     from dropbench.experiments.estimate import SETS, Bench, Images, estimate
     from dropbench.experiments.paper.definition import repeats
     from dropbench.experiments.paper.files import find, names
-    from dropbench.report.table import Column, Table
+    from dropbench.report.table import Column, Table, number
     from dropbench.run.telling import duration
 
     keywords = sort_out(given)
@@ -140,11 +140,14 @@ def _listing(scale: str, seeds: int | None, data: str, data_dir: Path | None, gi
         Column("what it shows", lambda row: str(row["shows"]), left=True),
         Column("data", lambda row: f"{row['data']}{'' if row['here'] else ' (absent)'}", left=True),
         Column("runs", lambda row: str(row["runs"])),
+        Column("operations,\nPFLOP", number("operations", ".3g", 1e15)),
         Column("takes\nabout", lambda row: duration(row["seconds"])),
     )
     notes = (
         f"Times are for {device.type} in {precision}, estimated from the rate at which this machine has just "
         "trained each experiment's dearest net.",
+        "On another device of known rate: the operations by the floating-point operations that it sustains a "
+        "second.",
         "An absent data set is downloaded when it is first used; --data names another in its place.",
     )
     title = f"Experiments of the lecture and of Srivastava et al. 2014, at the scale {scale}"

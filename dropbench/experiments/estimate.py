@@ -41,6 +41,8 @@ class Images:
 SETS = {
     "mnist": Images((1, 28, 28), 60_000, 10_000, 10),
     "cifar10": Images((3, 32, 32), 50_000, 10_000, 10),
+    "cifar100": Images((3, 32, 32), 50_000, 10_000, 100),
+    "svhn": Images((3, 32, 32), 73_257, 26_032, 10),
 }
 """The data sets that experiments name, so that their cost can be estimated before a download."""
 
@@ -71,10 +73,11 @@ class Bench:
 
 @dataclass(frozen=True)
 class Cost:
-    """The number of runs, and the seconds that they take together."""
+    """The number of runs, the seconds that they take together, and their floating-point operations."""
 
     runs: int
     seconds: float
+    operations: float
 
 
 def estimate(
@@ -90,7 +93,7 @@ def estimate(
     costliest = max(flops, key=lambda config: flops[config])
     flops_per_second = bench.jobs * flops[costliest] * _rate(costliest, images, bench, data)
     operations = sum(count * _images_seen(config, images) * flops[config] for config, count in seeds.items())
-    return Cost(sum(seeds.values()), operations / flops_per_second)
+    return Cost(sum(seeds.values()), operations / flops_per_second, operations)
 
 
 def _flops(config: RunConfig, images: Images) -> float:

@@ -46,7 +46,7 @@ def carry(name, bench, folder, seeds=2):
 def test_all_experiments_of_the_issue_are_there_in_the_order_of_the_lecture_and_the_paper():
     assert names()[:1] == ["lecture"]
     assert {"table2", "table9", "table10", "fig4", "fig7", "fig8", "fig9a", "fig9b", "fig10", "fig11",
-            "cifar10"} < set(names())  # fmt: skip
+            "cifar10", "cifar100", "svhn"} < set(names())  # fmt: skip
     assert names().index("table9") < names().index("table10")
 
 
@@ -79,7 +79,9 @@ def test_scales_differ_in_the_amount_of_work_only(name):
 
 
 def test_figures_that_could_not_be_checked_are_marked():
-    unsure = {(point.paper, point.unverified) for point in find("table2").points("full") if point.unverified}
+    unsure = {
+        (point.paper, point.unverified) for point in find("table2-wide").points("full") if point.unverified
+    }
     assert unsure == {(1.04, "from memory"), (1.01, "single copy")}
 
 
@@ -104,14 +106,26 @@ def test_cifar10_keeps_as_the_paper_does():
 
 
 def test_every_figure_is_that_of_the_run_behind_it(bench, tmp_path):
-    experiment, runs = carry("table9", bench, tmp_path)
+    experiment, runs = carry("fig10", bench, tmp_path)
     rows, of_runs = read_table(tmp_path, PAPER), read_table(tmp_path, RUNS).set_index("run_id")
     assert runs == len(of_runs) == len(rows) == 2 * len(experiment.points)
     assert list(rows["value"]) == list(of_runs.loc[rows["run_id"], "test_error_percent"])
-    l2, dropout = (of_runs.loc[rows[rows["arm"] == arm]["run_id"]] for arm in ("L2", "dropout + max-norm"))
-    assert set(l2["weight_decay"]) == {1e-4}
+    none, dropout = (of_runs.loc[rows[rows["arm"] == arm]["run_id"]] for arm in ("no dropout", "dropout"))
+    assert set(none["p_drop"]) == {0}
     assert set(dropout["p_drop"]) == {0.5}
-    assert set(rows[rows["arm"] == "dropout + max-norm"]["paper_direction"]) == {"lower"}
+    assert set(dropout["max_norm"]) == {2}
+
+
+def test_the_direction_is_that_of_the_papers_figures():
+    for name in ("table2", "table2-wide", "table9", "cifar10", "cifar100", "svhn"):
+        papers = {point.key: point.paper for point in find(name).points("full")}
+        for point in find(name).points("full"):
+            assert point.against is None or point.paper < papers[point.against]
+
+
+@pytest.mark.parametrize("name", ["table2", "table2-wide", "table9"])
+def test_every_arm_of_a_tuned_table_has_as_many_trials(name):
+    assert len({len(point.trials) for point in find(name).points("full")}) == 1
 
 
 def test_the_same_command_again_does_nothing_and_a_run_done_again_gives_new_rows(bench, tmp_path):
@@ -250,7 +264,7 @@ def test_an_interrupted_experiment_has_a_table_of_what_was_done(bench, tmp_path)
         def wants_to_stop(self):
             return self.runs == 3
 
-    experiment = PaperExperiment.plan(find("table9"), "smoke", bench, 1)
+    experiment = PaperExperiment.plan(find("fig9a"), "smoke", bench, 1)
     with pytest.raises(KeyboardInterrupt):
         carry_out_paper(experiment, bench, Store(tmp_path), Impatient(), Policy())
     assert len(read_table(tmp_path, PAPER)) == 3
