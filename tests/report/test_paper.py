@@ -99,6 +99,18 @@ def test_several_experiments_are_counted_together_and_every_difference_stands_on
     }
     assert table.rows[-1]["reading"] == NO_INTERVAL
     assert {row["experiment"] for row in table.rows} == {"table9", "table2"}
+    (figure,) = first.figures
+    (plot,) = figure.subplots
+    ours = {
+        plot.y.categories[int(y)]: x
+        for each in plot.series
+        if each.low
+        for x, y in zip(each.x, each.y, strict=True)
+    }
+    assert ours["table9: better"] == pytest.approx(100 * (1.6067 / 2.1 - 1), abs=1)
+    (theirs,) = (each for each in plot.series if each.hollow)
+    heights = dict(zip(theirs.y, theirs.x, strict=True))
+    assert heights[plot.y.categories.index("table9: better")] == pytest.approx(-25), "1.2 beside 1.6"
     assert len(table.notes) == 2, "the figure from memory is marked, and the mark explained"
 
 

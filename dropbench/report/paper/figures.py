@@ -1,12 +1,13 @@
-"""The figure of an experiment of the paper: ours with intervals, the paper's values as hollow marks."""
+"""The figures of experiments of the paper: ours with intervals, the paper's values as hollow marks."""
 
 import math
 from collections.abc import Sequence
 
 from dropbench.report.apart import words_apart
 from dropbench.report.figure import Axis, Figure, Level, Series, Subplot, estimates_series, spans_widely
-from dropbench.report.paper.result import PaperResult, Place
-from dropbench.report.style import Style, level_style
+from dropbench.report.paper.result import NO_INTERVAL, READINGS, PaperResult, Place
+from dropbench.report.paper.table import place_name
+from dropbench.report.style import REFERENCE, Style, level_style
 from dropbench.report.subject import safe_name
 from dropbench.report.sweep.lines import AXIS_LABELS, axis_of, seeds_shown
 from dropbench.run.telling import data_name
@@ -26,6 +27,60 @@ def paper_figure(result: PaperResult) -> Figure:
         (_along(result, axis) if axis else _rows(result),),
         size=(7.2, 4.4 if axis else 1.6 + 0.42 * len(result.places)),
     )
+
+
+def overview_figure(results: Sequence[PaperResult]) -> Figure:
+    """A row for each difference that is spoken of: how much lower or higher, in percent, ours and theirs."""
+    spoken = [(result, *pair) for result in results for pair in result.spoken]
+    rows = [
+        (f"{result.fields['paper']}: {place_name(result, place)}", place, other, place.test.ratio)
+        for result, place, other in reversed(spoken)
+        if place.test is not None and math.isfinite(place.test.ratio.mean)
+    ]
+    shown = []
+    for number, reading in enumerate(READINGS):
+        of_this = [
+            (float(height), ratio)
+            for height, (_, place, _, ratio) in enumerate(rows)
+            if (place.agreement or NO_INTERVAL) == reading
+        ]
+        if of_this:
+            shown.append(
+                Series(
+                    f"ours, {reading}",
+                    tuple(_percent(ratio.mean) for _, ratio in of_this),
+                    tuple(height for height, _ in of_this),
+                    Style(number),
+                    tuple(_percent(ratio.mean - ratio.below) for _, ratio in of_this),
+                    tuple(_percent(ratio.mean + ratio.above) for _, ratio in of_this),
+                    joined=False,
+                    sideways=True,
+                )
+            )
+    theirs = [
+        (_percent(place.paper / other.paper), float(height))
+        for height, (_, place, other, _) in enumerate(rows)
+    ]
+    shown += _theirs(theirs, "the paper's", REFERENCE, sideways=True)
+    ends = -0.5, len(rows) - 0.5
+    zero = Series("", (0.0, 0.0), ends, REFERENCE, markers=False, companion_of=shown[0].name if shown else "")
+    return Figure(
+        "paper",
+        "All differences that the lecture and the 2014 paper state",
+        "How much lower or higher each arm is than what it is compared with, ours and the paper's",
+        (
+            Subplot(
+                Axis("difference, % of what it is compared with"),
+                Axis(categories=tuple(name for name, _, _, _ in rows)),
+                (zero, *shown),
+            ),
+        ),
+        size=(8.4, 1.6 + 0.24 * len(rows)),
+    )
+
+
+def _percent(ratio: float) -> float:
+    return 100 * (ratio - 1)
 
 
 def _along(result: PaperResult, axis: str) -> Subplot:

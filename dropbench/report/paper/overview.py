@@ -5,23 +5,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from dropbench.report.paper.result import (
-    AGREES,
-    CONTRARY,
-    NO_INTERVAL,
-    UNCLEAR,
-    UNSEEN,
-    PaperResult,
-    Place,
-)
+from dropbench.report.figure import Figure
+from dropbench.report.paper.figures import overview_figure
+from dropbench.report.paper.result import NO_INTERVAL, READINGS, PaperResult
 from dropbench.report.paper.subject import PaperSubject
 from dropbench.report.paper.table import DIGITS, mark_notes, mark_of, place_name
 from dropbench.report.statistics import NOTHING
 from dropbench.report.subject import Subject
 from dropbench.report.table import Column, Row, Table, number
 from dropbench.run.telling import counted, data_name
-
-_READINGS = (AGREES, UNSEEN, UNCLEAR, CONTRARY, NO_INTERVAL)
 
 
 @dataclass(frozen=True)
@@ -36,6 +28,11 @@ class OverviewSubject(Subject):
         """The table of all differences of which something is said."""
         return (overview_table(self.results),)
 
+    @cached_property
+    def figures(self) -> tuple[Figure, ...]:
+        """One figure of what the table says."""
+        return (overview_figure(self.results),)
+
     @property
     def run_ids(self) -> frozenset[str]:
         """The runs of all experiments."""
@@ -48,7 +45,7 @@ class OverviewSubject(Subject):
 
     @property
     def file_name(self) -> str:
-        """The word for it."""
+        """What it shows; there is one in a folder."""
         return "differences"
 
 
@@ -87,32 +84,25 @@ def overview_table(results: Sequence[PaperResult]) -> Table:
 
 
 def _rows(result: PaperResult) -> Iterable[Row]:
-    by_key = {place.key: place for place in result.places}
-    for place in result.places:
-        if not place.expected or place.against not in by_key:
-            continue
+    fields = result.fields
+    for place, other in result.spoken:
         difference = place.test.difference if place.test else NOTHING
-        fields = result.fields
         yield {
             "experiment": fields["paper"],
             "scale": fields["scale"],
             "data": data_name(fields["data"]),
             "precision": fields["precision"],
             "arm": place_name(result, place),
-            "against": place_name(result, by_key[place.against]),
+            "against": place_name(result, other),
             "unit": fields["unit"],
             "paper_direction": place.expected,
             "paper_difference": place.paper_difference,
             **difference.cells("difference"),
-            "seeds": _pairs(place),
+            "seeds": difference.count,
             "unverified": place.unverified,
             "reading": place.agreement or NO_INTERVAL,
             "_difference": difference,
         }
-
-
-def _pairs(place: Place) -> int:
-    return place.test.difference.count if place.test else 0
 
 
 def _there(row: Row) -> str:
@@ -122,6 +112,6 @@ def _there(row: Row) -> str:
 
 
 def _verdict(rows: Sequence[Row]) -> str:
-    counts = {reading: sum(row["reading"] == reading for row in rows) for reading in _READINGS}
+    counts = {reading: sum(row["reading"] == reading for row in rows) for reading in READINGS}
     told = ", ".join(f"{count} {reading}" for reading, count in counts.items() if count)
     return f"Of {counted(len(rows), 'difference')}: {told}."

@@ -24,6 +24,7 @@ ERROR = "test_error_percent"
 AGREES, CONTRARY, UNCLEAR, UNSEEN = "as there", "contrary", "not told apart", "no difference seen"
 NO_INTERVAL = "no interval"
 """Stands for an agreement where there are too few seeds for one."""
+READINGS = (AGREES, UNSEEN, UNCLEAR, CONTRARY, NO_INTERVAL)
 CURVE = 2
 """Arms of one net against p."""
 
@@ -108,6 +109,12 @@ class PaperResult:
     def seeds(self) -> int:
         """The number of seeds at the place that has most, ended well or not."""
         return max(len(place.values) + place.lost for place in self.places)
+
+    @property
+    def spoken(self) -> list[tuple[Place, Place]]:
+        """The places of whose difference something is said there, each with what it is compared with."""
+        by_key = {place.key: place for place in self.places}
+        return [(p, by_key[p.against]) for p in self.places if p.expected and p.against in by_key]
 
     @property
     def is_curve(self) -> bool:
