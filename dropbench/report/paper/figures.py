@@ -31,39 +31,20 @@ def paper_figure(result: PaperResult) -> Figure:
 
 def overview_figure(results: Sequence[PaperResult]) -> Figure:
     """A row for each difference that is spoken of: how much lower or higher, in percent, ours and theirs."""
-    spoken = [(result, *pair) for result in results for pair in result.spoken]
     rows = [
-        (f"{result.fields['paper']}: {place_name(result, place)}", place, other, place.test.ratio)
-        for result, place, other in reversed(spoken)
+        (f"{result.fields['paper']}: {place_name(result, place)}", place, other)
+        for result in results
+        for place, other in result.spoken
         if place.test is not None and math.isfinite(place.test.ratio.mean)
-    ]
-    shown = []
-    for number, reading in enumerate(READINGS):
-        of_this = [
-            (float(height), ratio)
-            for height, (_, place, _, ratio) in enumerate(rows)
-            if (place.agreement or NO_INTERVAL) == reading
-        ]
-        if of_this:
-            shown.append(
-                Series(
-                    f"ours, {reading}",
-                    tuple(_percent(ratio.mean) for _, ratio in of_this),
-                    tuple(height for height, _ in of_this),
-                    Style(number),
-                    tuple(_percent(ratio.mean - ratio.below) for _, ratio in of_this),
-                    tuple(_percent(ratio.mean + ratio.above) for _, ratio in of_this),
-                    joined=False,
-                    sideways=True,
-                )
-            )
-    theirs = [
-        (_percent(place.paper / other.paper), float(height))
-        for height, (_, place, other, _) in enumerate(rows)
-    ]
+    ][::-1]
+    shown = [_of_reading(reading, Style(number), rows) for number, reading in enumerate(READINGS)]
+    theirs = [(_percent(place.paper / other.paper), float(y)) for y, (_, place, other) in enumerate(rows)]
     shown += _theirs(theirs, "the paper's", REFERENCE, sideways=True)
-    ends = -0.5, len(rows) - 0.5
-    zero = Series("", (0.0, 0.0), ends, REFERENCE, markers=False, companion_of=shown[0].name if shown else "")
+    shown = [series for series in shown if series.x]
+    zero = [
+        Series("", (0.0, 0.0), (-0.5, len(rows) - 0.5), REFERENCE, markers=False, companion_of=each.name)
+        for each in shown[:1]
+    ]
     return Figure(
         "paper",
         "All differences that the lecture and the 2014 paper state",
@@ -71,11 +52,30 @@ def overview_figure(results: Sequence[PaperResult]) -> Figure:
         (
             Subplot(
                 Axis("difference, % of what it is compared with"),
-                Axis(categories=tuple(name for name, _, _, _ in rows)),
-                (zero, *shown),
+                Axis(categories=tuple(name for name, _, _ in rows)),
+                (*zero, *shown),
             ),
         ),
         size=(8.4, 1.6 + 0.24 * len(rows)),
+    )
+
+
+def _of_reading(reading: str, style: Style, rows: Sequence[tuple[str, Place, Place]]) -> Series:
+    """Our ratios of those rows that stand so beside the paper's."""
+    found = [
+        (float(y), place.test.ratio)
+        for y, (_, place, _) in enumerate(rows)
+        if place.test is not None and (place.agreement or NO_INTERVAL) == reading
+    ]
+    return Series(
+        f"ours, {reading}",
+        tuple(_percent(ratio.mean) for _, ratio in found),
+        tuple(y for y, _ in found),
+        style,
+        tuple(_percent(ratio.mean - ratio.below) for _, ratio in found),
+        tuple(_percent(ratio.mean + ratio.above) for _, ratio in found),
+        joined=False,
+        sideways=True,
     )
 
 

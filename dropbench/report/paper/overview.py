@@ -59,11 +59,13 @@ def paper_subjects(results: Sequence[PaperResult]) -> Iterator[Subject]:
 def overview_table(results: Sequence[PaperResult]) -> Table:
     """A row for each difference that the lecture or the paper states, in the order of the experiments."""
     rows = tuple(row for result in results for row in _rows(result))
+    scales = len({row["scale"] for row in rows}) > 1
     return Table(
         "paper-differences",
         "All differences that the lecture and the 2014 paper state",
         (
             Column("experiment", lambda row: str(row["experiment"]), left=True),
+            *([Column("scale", lambda row: str(row["scale"]), left=True)] if scales else []),
             Column("arm", lambda row: str(row["arm"]), left=True),
             Column("against", lambda row: str(row["against"]), left=True),
             Column("measure", lambda row: str(row["unit"]), left=True),
@@ -79,7 +81,7 @@ def overview_table(results: Sequence[PaperResult]) -> Table:
             *mark_notes(place for result in results for place in result.places),
         ),
         (_verdict(rows),),
-        lead=2,
+        lead=3 if scales else 2,
     )
 
 
