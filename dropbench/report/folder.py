@@ -158,7 +158,7 @@ def paper_report(folder: Path, experiment_id: str) -> Report:
 
     """
     read = _reader(folder)
-    papers = [each for each in find_papers(read(PAPER)) if each.experiment_id == experiment_id]
+    papers = [each for each in find_papers(read(PAPER), read(RUNS)) if each.experiment_id == experiment_id]
     if not papers:
         raise DropbenchError(f"{folder} holds no run of this experiment that ended.")
     runs = read(RUNS)
@@ -248,7 +248,7 @@ def _epochs(read: _Read) -> Callable[[], pd.DataFrame]:
 
 
 def _chosen(folder: Path, read: _Read, choice: Choice) -> Iterator[Subject]:
-    papers = told_apart(find_papers(read(PAPER)), paper_title)
+    papers = told_apart(find_papers(read(PAPER), read(RUNS)), paper_title)
     wanted = {"sweep", "panel", "features"} & set(choice.only)
     sweeps = _find_sweeps(_without_arms(read(RUNS), papers), choice.metric) if wanted else []
     finders: dict[str, Callable[[], Iterator[Subject]]] = {

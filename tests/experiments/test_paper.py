@@ -114,6 +114,11 @@ def test_every_figure_is_that_of_the_run_behind_it(bench, tmp_path):
     assert set(none["p_drop"]) == {0}
     assert set(dropout["p_drop"]) == {0.5}
     assert set(dropout["max_norm"]) == {2}
+    (subject,) = paper_report(tmp_path, experiment.experiment_id).subjects
+    training = of_runs.groupby(["p_drop", "train_size"])["train_error_percent"].mean()
+    for row in subject.tables[0].rows:
+        assert row["train_error"] == pytest.approx(training[row["p_drop"], row["x"]])
+    assert subject.result.seconds == pytest.approx(of_runs["seconds"].sum())
 
 
 def test_the_direction_is_that_of_the_papers_figures():

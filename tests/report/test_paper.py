@@ -9,7 +9,7 @@ from dropbench.report.pictures import save_pictures
 from dropbench.report.render.export import export
 from dropbench.results.csv_file import append_rows
 from dropbench.results.read import read_table
-from dropbench.results.schema import PAPER, SCHEMA_VERSION
+from dropbench.results.schema import PAPER, RUNS, SCHEMA_VERSION
 
 
 def write(folder, arms, axis="", **fields):
@@ -46,12 +46,12 @@ ARMS = {
 
 
 def result(folder):
-    (found,) = find_papers(read_table(folder, PAPER))
+    (found,) = find_papers(read_table(folder, PAPER), read_table(folder, RUNS))
     return found
 
 
 def result_of(folder, experiment_id):
-    found = find_papers(read_table(folder, PAPER))
+    found = find_papers(read_table(folder, PAPER), read_table(folder, RUNS))
     return next(each for each in found if each.experiment_id == experiment_id)
 
 
@@ -68,7 +68,7 @@ def test_a_row_without_a_place_or_a_seed_is_left_out_and_told(tmp_path, told):
     write(tmp_path, ARMS)
     write(tmp_path, {("lost", None): ([1.0], None, "", "")}, row_id="x", position=None)
     write(tmp_path, {("lost", None): ([1.0], None, "", "")}, row_id="y", seed=None)
-    (found,) = find_papers(read_table(tmp_path, PAPER))
+    (found,) = find_papers(read_table(tmp_path, PAPER), read_table(tmp_path, RUNS))
     assert [place.arm for place in found.places] == [arm for arm, _ in ARMS]
     assert told == ["paper.csv: rows without a position or a seed are left out: 2."]
 

@@ -54,6 +54,8 @@ class Place:
     test: Tested | None = None
     """The test of our values against those of ``against``."""
     paper_difference: float = math.nan
+    train_error: float = math.nan
+    """The mean error on training examples, dropout off, in percent; NaN where it is not recorded."""
     tuned: TunedPlace | None = None
     """The trials that it had, and its own, where its arm was tuned."""
     scale: Scale = LOG
@@ -96,6 +98,8 @@ class PaperResult:
     fields: Mapping[str, Any]
     places: tuple[Place, ...]
     run_ids: frozenset[str]
+    seconds: float
+    """The time that its runs took, one after another; NaN where one is not recorded."""
 
     @cached_property
     def arms(self) -> dict[str, list[Place]]:
@@ -134,9 +138,13 @@ class PaperResult:
         return command_line(["dropbench", "paper", str(fields["paper"]), *flags, "--seeds", str(self.seeds)])
 
 
-def find_papers(rows: pd.DataFrame) -> list[PaperResult]:
-    """The experiments among the rows of paper.csv; what has no place in a table is left out, and told."""
+def find_papers(rows: pd.DataFrame, runs: pd.DataFrame) -> list[PaperResult]:
+    """The experiments among the rows of paper.csv; what has no place in a table is left out, and told.
+
+    ``runs`` are the rows of runs.csv, which have the training errors and the time.
+    """
     found = []
+    recorded = runs.set_index("run_id")
     placed = rows.dropna(subset=["position", "seed"])
     if without := len(rows) - len(placed):
         _log.warning(f"{PAPER.file_name}: rows without a position or a seed are left out: {without}.")
@@ -144,13 +152,17 @@ def find_papers(rows: pd.DataFrame) -> list[PaperResult]:
         # Another dropbench may have another text for the same experiment: the last one stands.
         last = _by_start(group).iloc[-1]
         scale = _scale(group)
-        places = [_place(each, scale) for _, each in group.sort_values("position").groupby("position")]
+        places = [
+            _place(each, scale, recorded) for _, each in group.sort_values("position").groupby("position")
+        ]
+        run_ids = frozenset(" ".join([*group["run_id"], *group["trial_run_ids"]]).split())
         found.append(
             PaperResult(
                 str(experiment_id),
                 {name: last[name] for name in PAPER_TOLD},
                 tuple(_compared(places)),
-                frozenset(" ".join([*group["run_id"], *group["trial_run_ids"]]).split()),
+                run_ids,
+                float(recorded["seconds"].reindex(sorted(run_ids)).sum(skipna=False)),
             )
         )
     return found
@@ -173,7 +185,7 @@ def _by_start(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.sort_values("run_started_at", kind="stable")
 
 
-def _place(rows: pd.DataFrame, scale: Scale) -> Place:
+def _place(rows: pd.DataFrame, scale: Scale, recorded: pd.DataFrame) -> Place:
     rows = _by_start(rows)
     last, ok = rows.iloc[-1], rows[rows["value"].notna()]
     return Place(
@@ -188,6 +200,7 @@ def _place(rows: pd.DataFrame, scale: Scale) -> Place:
         unverified=last["unverified"],
         against=(last["against"], _or_none(last["against_x"])) if last["against"] else None,
         expected=last["paper_direction"],
+        train_error=float(recorded["train_error_percent"].reindex(ok["run_id"]).mean()),
         tuned=TunedPlace.of([dict(row) for _, row in rows.iterrows()]),
         scale=scale,
     )

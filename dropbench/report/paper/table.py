@@ -7,6 +7,7 @@ from dropbench.report.paper.result import (
     AGREES,
     CONTRARY,
     CURVE,
+    ERROR,
     UNCLEAR,
     UNSEEN,
     PaperResult,
@@ -17,7 +18,7 @@ from dropbench.report.paper.tuning import cells_of, columns_of, notes_of, tuned_
 from dropbench.report.significance import LEVEL
 from dropbench.report.statistics import NOTHING
 from dropbench.report.table import NONE, Column, Row, Table, number, p_text
-from dropbench.run.telling import counted
+from dropbench.run.telling import counted, duration
 
 _AXIS_TITLES = {"train_size": "training\nimages", "passes": "k"}
 _MARKS = {"single copy": ("†", "stood in a single copy of the paper"), "from memory": ("‡", "is from memory")}
@@ -34,6 +35,11 @@ def paper_table(result: PaperResult) -> Table:
         *columns_of(tuned),
         Column("seeds", lambda row: str(row["seeds"])),
         *([Column("paper", _paper_text)] if any(not math.isnan(p.paper) for p in result.places) else []),
+        *(
+            [Column("training\nerror %", number("train_error", f".{digits}f"))]
+            if fields["measure"] == ERROR and any(not math.isnan(p.train_error) for p in result.places)
+            else []
+        ),
         Column(f"ours, {fields['unit']}\n[95 % interval]", lambda row: row["_ours"].text(digits)),
         Column("difference\n[95 %]", lambda row: row["_difference"].text(digits, signed=True)),
         *(
@@ -75,6 +81,7 @@ def _row(place: Place) -> Row:
         "paper": place.paper,
         "paper_spread": place.paper_spread,
         "unverified": place.unverified,
+        "train_error": place.train_error,
         **place.estimate.cells("ours"),
         "against": place.against[0] if place.against else "",
         "against_x": place.against[1] if place.against else None,
@@ -160,6 +167,11 @@ def _notes(result: PaperResult) -> list[str]:
             "Holm-corrected for the differences of which something is said there; below "
             f"{LEVEL:g} is significant."
         )
+    if any(not math.isnan(place.train_error) for place in result.places):
+        notes.append("training: at most 10,000 training examples, dropout off.")
+    if not math.isnan(result.seconds):
+        runs = counted(len(result.run_ids), "run")
+        notes.append(f"{runs}, {duration(result.seconds)} one after another.")
     notes.append(
         "p_drop is the probability of dropping a hidden unit; p_keep = 1 − p_drop is the 2014 paper's p."
     )
