@@ -17,6 +17,7 @@ from dropbench.experiments.estimate import SETS, Bench, estimate
 from dropbench.experiments.paper.definition import PASSES, SCALES, repeats
 from dropbench.experiments.paper.files import FILES, find, names, parse
 from dropbench.experiments.paper.run import PaperExperiment, carry_out_paper
+from dropbench.experiments.speed.work import training_flops
 from dropbench.experiments.workbench import Workbench
 from dropbench.models.build import make_module
 from dropbench.report.folder import load_report, paper_report
@@ -191,6 +192,8 @@ def test_an_estimate_is_work_over_rate(monkeypatch):
     # 300 images and the forward pass, a third of a step, of 6,000 validation images; two nets of one size
     assert estimate(counted(table10, 1), images, one).seconds == pytest.approx(2 * (300 + 6000 / 3) / 1000)
     assert estimate(counted(table10, 6), images, replace(one, jobs=2)).seconds == pytest.approx(6 * 2.3)
+    per_image = training_flops(table10.points("smoke")[0].config, images.shape, images.classes)
+    assert timed.operations == pytest.approx(2 * (300 + 6000 / 3) * per_image)
     passes = counted(find("fig11"), 1)
     sampled = 5 * (6000 + 10_000) / 3
     assert estimate(passes, images, one).seconds == pytest.approx((300 + 6000 / 3 + sampled) / 1000)
