@@ -75,9 +75,7 @@ def paper(
     experiment = PaperExperiment.plan(chosen, scale, work.bench, seeds)
     work = work.with_runs(experiment.runs())
     store = Store(work.out)
-    later = experiment.chosen_runs(store)
-    todo = len(work.with_runs((*work.runs, *later)).agenda(experiment.keeps_predictions).todo)
-    todo += experiment.count - len(work.runs) - len(later)
+    todo = _todo(experiment, work, store)
     if todo and on_estimate is not None:
         on_estimate(todo, partial(_seconds, experiment, work, todo))
     outcome = carry_out_paper(experiment, work.bench, store, watcher or LogWatcher(), work.policy)
@@ -92,6 +90,14 @@ def check_images(data: Data) -> None:
     if inputs == TABLE:
         name = data.name if isinstance(data, DataSet) else data
         raise UsageError(f"The experiments need images, and {name} is a table.", "Name a data set of images.")
+
+
+def _todo(experiment: PaperExperiment, work: Work, store: Store) -> int:
+    """Count the runs to do, those included that depend on trials which are not done."""
+    keeps = experiment.keeps_predictions
+    if first := len(work.agenda(keeps).todo):
+        return first + experiment.count - len(work.runs)
+    return len(work.with_runs(experiment.chosen_runs(store)).agenda(keeps).todo)
 
 
 def _seconds(experiment: PaperExperiment, work: Work, todo: int) -> float:

@@ -130,10 +130,10 @@ def _listing(scale: str, seeds: int | None, data: str, data_dir: Path | None, gi
         with _measuring(name):
             points = chosen.points(scale, largest_train_size(images.train) if images else None)
             repeated = seeds or chosen.scale(scale).seeds
-            counted = repeats(points, repeated, chosen.scale(scale).tuned_on(repeated))
+            counts = repeats(points, repeated, chosen.scale(scale).tuned_on(repeated))
             pictured = images or SETS[chosen.data]
-            on = Bench.of(device, precision, sum(counted.values()), machine, list(counted), pictured)
-            cost = estimate(counted, pictured, on)
+            on = Bench.of(device, precision, sum(counts.values()), machine, list(counts), pictured)
+            cost = estimate(counts, pictured, on)
         rows.append({"name": name, "shows": chosen.shows, "data": named, "here": here, **vars(cost)})
     columns = (
         Column("name", lambda row: str(row["name"]), left=True),

@@ -81,19 +81,19 @@ class Cost:
 
 
 def estimate(
-    seeds: Mapping[RunConfig, int], images: Images, bench: Bench, data: DataSet | None = None
+    counts: Mapping[RunConfig, int], images: Images, bench: Bench, data: DataSet | None = None
 ) -> Cost:
-    """Estimate the cost of runs, each on its number of ``seeds``.
+    """Estimate the cost of runs, each of which is done as often as its count says.
 
     The net with the most operations is timed for a few steps, on ``data`` or, without, on random images. The
     others are assumed to take their time in proportion to their operations; nets of the user's own are
     assumed to have the same.
     """
-    flops = {config: _flops(config, images) for config in seeds}
+    flops = {config: _flops(config, images) for config in counts}
     costliest = max(flops, key=lambda config: flops[config])
     flops_per_second = bench.jobs * flops[costliest] * _rate(costliest, images, bench, data)
-    operations = sum(count * _images_seen(config, images) * flops[config] for config, count in seeds.items())
-    return Cost(sum(seeds.values()), operations / flops_per_second, operations)
+    operations = sum(count * _images_seen(config, images) * flops[config] for config, count in counts.items())
+    return Cost(sum(counts.values()), operations / flops_per_second, operations)
 
 
 def _flops(config: RunConfig, images: Images) -> float:

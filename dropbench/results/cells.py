@@ -57,6 +57,7 @@ _RANGES: dict[str, Range] = {
 """The numbers of a column, by its name or the end of it after ``train_``, ``val_``, ``test_`` or ``oob_``."""
 _WHOLE: dict[str, Range] = {
     **dict.fromkeys(("epoch", "members", "averaged", "cores", "threads", "stacked", "trials"), COUNT),
+    "seeds_of_choice": COUNT,
     **dict.fromkeys(("train_images", "distinct_train_images", "validation_images"), NOT_NEGATIVE),
     **dict.fromkeys(("test_images", "last_epoch", "tested_epoch"), NOT_NEGATIVE),
     **dict.fromkeys(("peak_memory_bytes", "left_out", "bin", "examples", "position", "place"), NOT_NEGATIVE),

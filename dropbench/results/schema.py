@@ -288,6 +288,7 @@ PAPER = csv_table(
         "tune",
         "trial",
         "trials",
+        "seeds_of_choice",
         "run_id",
         "trial_run_ids",
         "run_started_at",

@@ -319,6 +319,7 @@ p_drop = [0.2, 0.5]
 tune = [0.02, 0.1]
 expect = { "0.5" = "lower" }
 """
+ONE_OF_THREE = OWN.replace("seeds = 2, train_size = 300", "seeds = 3, train_size = 300, tune_seeds = 1")
 GRID = 'tune = { learning_rate = [0.02, 0.1], max_norm = ["none", 2] }'
 
 
@@ -383,8 +384,7 @@ def test_more_seeds_choose_anew_and_fewer_keep_the_choice(bench, tmp_path):
 
 
 def test_trials_on_the_first_seed_alone_leave_the_others_to_the_chosen_one(bench, tmp_path):
-    on_one = OWN.replace("seeds = 2, train_size = 300", "seeds = 3, train_size = 300, tune_seeds = 1")
-    experiment, runs, paper, _ = carry_own(on_one, bench, tmp_path)
+    experiment, runs, paper, _ = carry_own(ONE_OF_THREE, bench, tmp_path)
     of_runs, rows = read_table(tmp_path, RUNS), read_table(tmp_path, PAPER)
     assert runs == len(of_runs) == experiment.count == 3 * (2 + 2)
     first = of_runs[of_runs["seed"] == 0]
@@ -396,7 +396,35 @@ def test_trials_on_the_first_seed_alone_leave_the_others_to_the_chosen_one(bench
         assert sorted(own["seed"]) == [0, 1, 2]
     assert {row["trials"] for row in paper.tables[0].rows} == {2}
     assert {row["seeds_of_choice"] for row in paper.tables[0].rows} == {1}
-    assert carry_own(on_one, bench, tmp_path)[1] == 0, "the same command does nothing"
+    assert carry_own(ONE_OF_THREE, bench, tmp_path)[1] == 0, "the same command does nothing"
+    ran = set(of_runs["run_id"])
+    for seeds in (1, 2):
+        again = PaperExperiment.plan(parse("own", ONE_OF_THREE), "smoke", bench, seeds)
+        carry_out_paper(again, bench, Store(tmp_path), Quiet(), Policy())
+        rows = read_table(tmp_path, PAPER)
+        assert set(" ".join(rows["trial_run_ids"]).split()) == ran, "no run that was never done"
+        assert set(rows["seeds_of_choice"]) == {1}
+
+
+def fail(folder, run_ids):
+    runs = pd.read_csv(folder / RUNS.file_name, dtype=str, keep_default_na=False)
+    runs.loc[runs["run_id"].isin(run_ids), "status"] = "failed"
+    runs.to_csv(folder / RUNS.file_name, index=False)
+
+
+def test_a_choice_that_changes_leaves_no_other_trial_in_a_mean(bench, tmp_path):
+    experiment, *_ = carry_own(ONE_OF_THREE, bench, tmp_path)
+    rows = read_table(tmp_path, PAPER)
+    fail(tmp_path, rows[rows["seed"] == 0]["run_id"])
+    again = PaperExperiment.plan(parse("own", ONE_OF_THREE), "smoke", bench, 2)
+    carry_out_paper(again, bench, Store(tmp_path), Quiet(), Policy())
+    (paper, *_) = paper_report(tmp_path, experiment.experiment_id).subjects
+    of_runs = read_table(tmp_path, RUNS)
+    for row, place in zip(paper.tables[0].rows, paper.result.places, strict=True):
+        assert row["seeds"] == 2, "the third seed has the trial that was chosen before"
+        own = of_runs[of_runs["p_drop"] == row["p_drop"]]
+        own = own[own["learning_rate"] == row["learning_rate"]].set_index("seed")["test_error_percent"]
+        assert place.values == {seed: own[seed] for seed in (0, 1)}
 
 
 def test_runs_of_an_interrupted_tuning_are_compared_on_common_seeds(bench, tmp_path):
@@ -430,6 +458,12 @@ def test_an_estimate_counts_every_trial(monkeypatch):
 def test_trials_that_are_none_are_refused(tune):
     with pytest.raises(UsageError, match="own are damaged"):
         parse("own", OWN.replace("tune = [0.02, 0.1]", tune))
+
+
+@pytest.mark.parametrize("seeds", ["0", "-1", "1.5", "true", '"one"', "[1]"])
+def test_trials_are_run_on_a_number_of_seeds(seeds):
+    with pytest.raises(UsageError, match="own are damaged"):
+        parse("own", OWN.replace("train_size = 300", f"train_size = 300, tune_seeds = {seeds}"))
 
 
 def test_an_experiment_that_is_not_tuned_has_the_id_that_it_had(bench):

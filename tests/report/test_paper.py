@@ -3,6 +3,7 @@
 import pytest
 
 from dropbench.report.folder import load_report, paper_report
+from dropbench.report.page.build import render as build_page
 from dropbench.report.paper.result import AGREES, CONTRARY, NO_INTERVAL, UNCLEAR, UNSEEN, find_papers
 from dropbench.report.paper.table import paper_table
 from dropbench.report.pictures import save_pictures
@@ -111,7 +112,23 @@ def test_several_experiments_are_counted_together_and_every_difference_stands_on
     (theirs,) = (each for each in plot.series if each.hollow)
     heights = dict(zip(theirs.y, theirs.x, strict=True))
     assert heights[plot.y.categories.index("table9: better")] == pytest.approx(-25), "1.2 beside 1.6"
+    assert "table9: better" in build_page(load_report(tmp_path))
     assert len(table.notes) == 2, "the figure from memory is marked, and the mark explained"
+
+
+def test_an_experiment_at_two_scales_has_a_name_for_each_in_the_overview(tmp_path):
+    for scale in ("small", "full"):
+        write(tmp_path, ARMS, experiment_id=scale, scale=scale)
+    first, *_ = load_report(tmp_path).subjects
+    names = first.figures[0].subplots[0].y.categories
+    assert len(set(names)) == len(names) == len(first.tables[0].rows)
+    build_page(load_report(tmp_path))
+
+
+def test_there_is_no_overview_of_nothing(tmp_path):
+    for name in ("e", "f"):
+        write(tmp_path, {("none", None): ([2.0], 1.6, "", "")}, experiment_id=name)
+    assert [subject.tables[0].kind for subject in load_report(tmp_path).subjects] == ["paper", "paper"]
 
 
 def test_one_seed_says_nothing_of_a_difference(tmp_path):
@@ -156,9 +173,7 @@ def test_it_is_a_part_of_the_report_in_every_form(tmp_path):
     (picture,) = save_pictures(report, tmp_path / "pictures", ("svg",))
     assert picture.suffix == ".svg"
 
-    from dropbench.report.page.build import render
-
-    page = render(report)
+    page = build_page(report)
     assert "dropbench paper table9 --scale small --data mnist --precision bf16 --seeds 3" in page
     assert "diamond-open" in page
 

@@ -16,12 +16,13 @@ from itertools import product
 from typing import Any
 
 from dropbench.errors import unknown_name
+from dropbench.report.paper.result import HIGHER, LOWER
 from dropbench.report.sweep.tuning import TUNED
 from dropbench.run.config import SETTINGS, RunConfig
 from dropbench.run.result import mc_ladder
 
 SCALES = ("full", "small", "smoke")
-LOWER, HIGHER, SAME = "lower", "higher", "same"
+SAME = "same"
 DIRECTIONS = (LOWER, HIGHER, SAME, f"not {LOWER}", f"not {HIGHER}")
 UNVERIFIED = ("single copy", "from memory")
 AXES = ("p_drop", "train_size")
@@ -48,6 +49,11 @@ class Scale:
     """The largest number of Monte-Carlo passes, in an experiment whose axis is ``passes``."""
     tune_seeds: int | None = None
     """The seeds, from 0 on, on which trials are compared; others train the chosen one alone. None: all."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if trials are to be compared on no seed."""
+        if self.tune_seeds is not None and (type(self.tune_seeds) is not int or self.tune_seeds < 1):
+            raise ValueError(f"tune_seeds is {self.tune_seeds!r}, and must be 1 or more")
 
     def tuned_on(self, seeds: int) -> int:
         """How many of ``seeds`` have every trial."""
@@ -243,7 +249,7 @@ class Paper:
         return None
 
 
-def trials_of(points: Iterable[Point]) -> list[RunConfig]:
+def all_trials(points: Iterable[Point]) -> list[RunConfig]:
     """The trials of all points, one after another."""
     return [trial for point in points for trial in point.trials]
 

@@ -12,19 +12,18 @@ from dropbench.experiments.bagging.compare import carry_out_comparison
 from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
 from dropbench.experiments.bagging.reduce import averages_of
 from dropbench.experiments.paper.definition import (
-    HIGHER,
-    LOWER,
     MEASURE_TITLES,
     PASSES,
     SAME,
     Paper,
     Point,
+    all_trials,
     repeats,
-    trials_of,
 )
 from dropbench.experiments.paper.tuning import Chosen, with_seed
 from dropbench.experiments.watching import Watcher
 from dropbench.experiments.workbench import Outcome, Workbench, carry_out
+from dropbench.report.paper.result import HIGHER, LOWER
 from dropbench.results.csv_file import read_rows
 from dropbench.results.read import latest
 from dropbench.results.schema import COMPARISONS, PANEL, PAPER, RUNS, SCHEMA_VERSION
@@ -54,14 +53,14 @@ class PaperExperiment:
 
         """
         points = paper.points(scale, largest_train_size(len(bench.data.train_targets), bench.data.validation))
-        bound = iter(bench.bind(trials_of(points)))
+        bound = iter(bench.bind(all_trials(points)))
         bound_points = [replace(point, trials=tuple(next(bound) for _ in point.trials)) for point in points]
         return cls(paper, scale, seeds or paper.scale(scale).seeds, tuple(bound_points))
 
     @property
     def trials(self) -> list[RunConfig]:
         """The runs of seed 0, point by point."""
-        return trials_of(self.points)
+        return all_trials(self.points)
 
     @property
     def experiment_id(self) -> str:
@@ -70,7 +69,12 @@ class PaperExperiment:
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
     @property
-    def tune_seeds(self) -> int:
+    def tune_seeds(self) -> int | None:
+        """The number of seeds that the scale wants every trial on; None for all."""
+        return self.paper.scale(self.scale).tune_seeds
+
+    @property
+    def tried_seeds(self) -> int:
         """The number of seeds, from 0 on, on which every trial of a tuned arm is run."""
         return self.paper.scale(self.scale).tuned_on(self.seeds)
 
@@ -85,29 +89,31 @@ class PaperExperiment:
             run
             for seed in range(self.seeds)
             for point in self.points
-            if seed < self.tune_seeds or not point.tune
+            if seed < self.tried_seeds or not point.tune
             for run in with_seed(point, seed)
         )
 
     def chosen_runs(self, store: Store) -> list[RunConfig]:
         """The runs that the choice of trials decides, by what is recorded; none before there is a choice."""
         tuned = [point for point in self.points if point.tune]
-        if not tuned or self.tune_seeds == self.seeds:
+        if not tuned or self.tried_seeds == self.seeds:
             return []
-        recorded = store.finished(), store.ended()
+        recorded, first = (store.finished(), store.ended()), {run.run_id for run in self.runs()}
+        if not first <= recorded[1].keys():
+            return []
         chosen = [Chosen.of(point, self.seeds, self.tune_seeds, *recorded) for point in tuned]
-        later = range(self.tune_seeds, self.seeds)
-        return _once(each.run(seed) for seed in later for each in chosen if each.choice is not None)
+        later = range(self.tried_seeds, self.seeds)
+        found = _once(each.run(seed) for seed in later for each in chosen if each.choice is not None)
+        return [run for run in found if run.run_id not in first]
+
+    def repeats(self) -> dict[RunConfig, int]:
+        """The number of seeds of each trial; the first of a point stands for its best, which is not known."""
+        return repeats(self.points, self.seeds, self.tried_seeds)
 
     @property
     def count(self) -> int:
         """The number of all runs, those included that a choice decides."""
-        later = self.seeds - self.tune_seeds
-        return len(self.runs()) + later * sum(bool(point.tune) for point in self.points)
-
-    def repeats(self) -> dict[RunConfig, int]:
-        """The number of seeds of each trial, as dropbench.experiments.paper.definition.repeats has it."""
-        return repeats(self.points, self.seeds, self.tune_seeds)
+        return len(self.runs()) if self.paper.axis == PASSES else sum(self.repeats().values())
 
     @property
     def keeps_predictions(self) -> bool:
@@ -135,8 +141,8 @@ def carry_out_paper(
             return carry_out_comparison(experiment.comparison(), bench, store, watcher, policy)
         runs, keeps = experiment.runs(), experiment.keeps_predictions
         outcome = carry_out(runs, bench, store, watcher, policy, keeps)
-        done = outcome.ended == len(runs)  # but for fail_fast
-        if done and (chosen := experiment.chosen_runs(store)):
+        failed = policy.fail_fast and outcome.failed
+        if not failed and (chosen := experiment.chosen_runs(store)):
             outcome.extend(carry_out(chosen, bench.as_for(runs), store, watcher, policy, keeps))
         return outcome
     finally:  # an interrupted experiment still gets a table of the runs that ended

@@ -18,34 +18,33 @@ class Chosen:
 
     point: Point
     seeds: Sequence[int]
-    """Those of the experiment; where all have every trial, all that were ever done: they were chosen on."""
+    """Those of the experiment; where an arm is tuned, all that were ever done, since all show one choice."""
     choice: Choice | None
     """None where nothing is tuned, or the trials have no seed in common."""
     tuned_on: Sequence[int] = ()
-    """The seeds that have every trial, and that the choice was made on."""
+    """The seeds that every trial is run on."""
 
     @classmethod
     def of(
         cls,
         point: Point,
         seeds: int,
-        tune_seeds: int,
+        tune_seeds: int | None,
         finished: Mapping[str, Mapping[str, Any]],
         ended: Mapping[str, str],
     ) -> "Chosen":
         """The choice by what is recorded: the rows of runs that ended well, and how every run ended.
 
-        It is made on the first ``tune_seeds`` of the seeds.
+        It is made on the first ``tune_seeds`` of all that are recorded, or on all of them.
         """
         if not point.tune:
             return cls(point, range(seeds), None)
-        every, tuned_on = list(range(seeds)), list(range(tune_seeds))
-        if tune_seeds == seeds:
-            for seed in itertools.count(seeds):
-                if not any(run.run_id in ended for run in with_seed(point, seed)):
-                    break
-                every.append(seed)
-            tuned_on = every
+        every = list(range(seeds))
+        for seed in itertools.count(seeds):
+            if not any(run.run_id in ended for run in with_seed(point, seed)):
+                break
+            every.append(seed)
+        tuned_on = every[:tune_seeds]
         column = _VALIDATION[point.config.task]
         validation: list[dict[int, float]] = [{} for _ in point.trials]
         diverged: list[set[int]] = [set() for _ in point.trials]
@@ -76,6 +75,7 @@ class Chosen:
             **told,
             "trial": written({name: [settings[name]] for name in tune}),
             "trials": float(len(self.point.trials) - self.choice.without),
+            "seeds_of_choice": float(len(self.choice.seeds)),
         }
 
 

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 
 from dropbench.report.apart import words_apart
 from dropbench.report.figure import Axis, Figure, Level, Series, Subplot, estimates_series, spans_widely
-from dropbench.report.paper.result import NO_INTERVAL, READINGS, PaperResult, Place
+from dropbench.report.paper.result import READINGS, PaperResult, Place, names_of
 from dropbench.report.paper.table import place_name
 from dropbench.report.style import REFERENCE, Style, level_style
 from dropbench.report.subject import safe_name
 from dropbench.report.sweep.lines import AXIS_LABELS, axis_of, seeds_shown
 from dropbench.run.telling import data_name
+
+OVERVIEW = "All differences that the lecture and the 2014 paper state"
 
 
 def paper_figure(result: PaperResult) -> Figure:
@@ -32,22 +34,22 @@ def paper_figure(result: PaperResult) -> Figure:
 def overview_figure(results: Sequence[PaperResult]) -> Figure:
     """A row for each difference that is spoken of: how much lower or higher, in percent, ours and theirs."""
     rows = [
-        (f"{result.fields['paper']}: {place_name(result, place)}", place, other)
-        for result in results
+        (f"{name}: {place_name(result, place)}", place, other)
+        for name, result in zip(names_of(results), results, strict=True)
         for place, other in result.spoken
-        if place.test is not None and math.isfinite(place.test.ratio.mean)
+        if math.isfinite(place.ratio.mean)
     ][::-1]
     shown = [_of_reading(reading, Style(number), rows) for number, reading in enumerate(READINGS)]
     theirs = [(_percent(place.paper / other.paper), float(y)) for y, (_, place, other) in enumerate(rows)]
     shown += _theirs(theirs, "the paper's", REFERENCE, sideways=True)
     shown = [series for series in shown if series.x]
+    ends = (0.0, float(len(rows) - 1))
     zero = [
-        Series("", (0.0, 0.0), (-0.5, len(rows) - 0.5), REFERENCE, markers=False, companion_of=each.name)
-        for each in shown[:1]
+        Series("", (0.0, 0.0), ends, REFERENCE, markers=False, companion_of=each.name) for each in shown[:1]
     ]
     return Figure(
         "paper",
-        "All differences that the lecture and the 2014 paper state",
+        OVERVIEW,
         "How much lower or higher each arm is than what it is compared with, ours and the paper's",
         (
             Subplot(
@@ -62,11 +64,7 @@ def overview_figure(results: Sequence[PaperResult]) -> Figure:
 
 def _of_reading(reading: str, style: Style, rows: Sequence[tuple[str, Place, Place]]) -> Series:
     """Our ratios of those rows that stand so beside the paper's."""
-    found = [
-        (float(y), place.test.ratio)
-        for y, (_, place, _) in enumerate(rows)
-        if place.test is not None and (place.agreement or NO_INTERVAL) == reading
-    ]
+    found = [(float(y), place.ratio) for y, (_, place, _) in enumerate(rows) if place.reading == reading]
     return Series(
         f"ours, {reading}",
         tuple(_percent(ratio.mean) for _, ratio in found),

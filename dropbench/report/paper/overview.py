@@ -1,16 +1,15 @@
 """All differences that the lecture and the 2014 paper state, and what was found of each."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from dropbench.report.figure import Figure
-from dropbench.report.paper.figures import overview_figure
-from dropbench.report.paper.result import NO_INTERVAL, READINGS, PaperResult
+from dropbench.report.paper.figures import OVERVIEW, overview_figure
+from dropbench.report.paper.result import HIGHER, LOWER, READINGS, PaperResult, names_of
 from dropbench.report.paper.subject import PaperSubject
 from dropbench.report.paper.table import DIGITS, mark_notes, mark_of, place_name
-from dropbench.report.statistics import NOTHING
 from dropbench.report.subject import Subject
 from dropbench.report.table import Column, Row, Table, number
 from dropbench.run.telling import counted, data_name
@@ -51,21 +50,21 @@ class OverviewSubject(Subject):
 
 def paper_subjects(results: Sequence[PaperResult]) -> Iterator[Subject]:
     """All differences of several experiments together, then each experiment."""
-    if len(results) > 1:
+    if sum(bool(result.spoken) for result in results) > 1:
         yield OverviewSubject(tuple(results))
     yield from map(PaperSubject, results)
 
 
 def overview_table(results: Sequence[PaperResult]) -> Table:
     """A row for each difference that the lecture or the paper states, in the order of the experiments."""
-    rows = tuple(row for result in results for row in _rows(result))
-    scales = len({row["scale"] for row in rows}) > 1
+    rows = tuple(
+        row for name, result in zip(names_of(results), results, strict=True) for row in _rows(name, result)
+    )
     return Table(
         "paper-differences",
-        "All differences that the lecture and the 2014 paper state",
+        OVERVIEW,
         (
-            Column("experiment", lambda row: str(row["experiment"]), left=True),
-            *([Column("scale", lambda row: str(row["scale"]), left=True)] if scales else []),
+            Column("experiment", lambda row: str(row["_name"]), left=True),
             Column("arm", lambda row: str(row["arm"]), left=True),
             Column("against", lambda row: str(row["against"]), left=True),
             Column("measure", lambda row: str(row["unit"]), left=True),
@@ -81,14 +80,13 @@ def overview_table(results: Sequence[PaperResult]) -> Table:
             *mark_notes(place for result in results for place in result.places),
         ),
         (_verdict(rows),),
-        lead=3 if scales else 2,
+        lead=2,
     )
 
 
-def _rows(result: PaperResult) -> Iterable[Row]:
+def _rows(name: str, result: PaperResult) -> Iterator[Row]:
     fields = result.fields
     for place, other in result.spoken:
-        difference = place.test.difference if place.test else NOTHING
         yield {
             "experiment": fields["paper"],
             "scale": fields["scale"],
@@ -99,18 +97,21 @@ def _rows(result: PaperResult) -> Iterable[Row]:
             "unit": fields["unit"],
             "paper_direction": place.expected,
             "paper_difference": place.paper_difference,
-            **difference.cells("difference"),
-            "seeds": difference.count,
+            **place.difference.cells("difference"),
+            "seeds": place.difference.count,
             "unverified": place.unverified,
-            "reading": place.agreement or NO_INTERVAL,
-            "_difference": difference,
+            "reading": place.reading,
+            "_name": name,
+            "_difference": place.difference,
         }
 
 
 def _there(row: Row) -> str:
+    direction = str(row["paper_direction"])
     if math.isnan(row["paper_difference"]):
-        return str(row["paper_direction"])
-    return f"{row['paper_difference']:+.{DIGITS}f}{mark_of(row['unverified'])}"
+        return direction
+    told = f"{row['paper_difference']:+.{DIGITS}f}{mark_of(row['unverified'])}"
+    return told if direction in (LOWER, HIGHER) else f"{direction} ({told})"
 
 
 def _verdict(rows: Sequence[Row]) -> str:

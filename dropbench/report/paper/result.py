@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from dropbench.report.apart import words_apart
-from dropbench.report.paper.tuning import TunedPlace
+from dropbench.report.paper.tuning import TunedPlace, of_one_choice
 from dropbench.report.scale import LOG, Logit, Scale, infer_examples
 from dropbench.report.significance import Tested, compare
-from dropbench.report.statistics import Estimate, mean_interval
+from dropbench.report.statistics import NOTHING, Estimate, mean_interval
 from dropbench.results.schema import PAPER, PAPER_TOLD
 from dropbench.run.shell import command_line
 from dropbench.run.telling import data_name
@@ -24,6 +24,7 @@ ERROR = "test_error_percent"
 AGREES, CONTRARY, UNCLEAR, UNSEEN = "as there", "contrary", "not told apart", "no difference seen"
 NO_INTERVAL = "no interval"
 """Stands for an agreement where there are too few seeds for one."""
+LOWER, HIGHER = "lower", "higher"
 READINGS = (AGREES, UNSEEN, UNCLEAR, CONTRARY, NO_INTERVAL)
 CURVE = 2
 """Arms of one net against p."""
@@ -72,6 +73,16 @@ class Place:
         return mean_interval(list(self.values.values()), self.scale)
 
     @property
+    def difference(self) -> Estimate:
+        """Of ours to what it is compared with."""
+        return self.test.difference if self.test else NOTHING
+
+    @property
+    def ratio(self) -> Estimate:
+        """How many times what it is compared with ours is."""
+        return self.test.ratio if self.test else NOTHING
+
+    @property
     def agreement(self) -> str:
         """How our difference stands to the paper's; empty where one of them is missing.
 
@@ -81,13 +92,18 @@ class Place:
         if self.test is None or not self.expected or math.isnan(self.test.difference.low):
             return ""
         found = self.test.difference
-        sees_one = self.expected in ("lower", "higher")
+        sees_one = self.expected in (LOWER, HIGHER)
         if not found.excludes_zero:
             return UNCLEAR if sees_one else UNSEEN
-        direction = "lower" if found.mean < 0 else "higher"
+        direction = LOWER if found.mean < 0 else HIGHER
         if sees_one:
             return AGREES if direction == self.expected else CONTRARY
         return CONTRARY if self.expected in ("same", f"not {direction}") else AGREES
+
+    @property
+    def reading(self) -> str:
+        """The agreement, or NO_INTERVAL where there is none of a difference that is spoken of."""
+        return self.agreement or (NO_INTERVAL if self.expected else "")
 
 
 @dataclass(frozen=True)
@@ -99,7 +115,7 @@ class PaperResult:
     places: tuple[Place, ...]
     run_ids: frozenset[str]
     seconds: float
-    """The time that its runs took, one after another; NaN where one is not recorded."""
+    """The time that its recorded runs took, one after another; NaN where none is."""
 
     @cached_property
     def arms(self) -> dict[str, list[Place]]:
@@ -108,6 +124,12 @@ class PaperResult:
         for place in self.places:
             found.setdefault(place.arm, []).append(place)
         return found
+
+    @property
+    def has_train_errors(self) -> bool:
+        """Whether it is about errors, and those on training examples are recorded."""
+        known = any(not math.isnan(place.train_error) for place in self.places)
+        return known and bool(self.fields["measure"] == ERROR)
 
     @property
     def seeds(self) -> int:
@@ -153,7 +175,8 @@ def find_papers(rows: pd.DataFrame, runs: pd.DataFrame) -> list[PaperResult]:
         last = _by_start(group).iloc[-1]
         scale = _scale(group)
         places = [
-            _place(each, scale, recorded) for _, each in group.sort_values("position").groupby("position")
+            _place(each, scale, recorded)
+            for _, each in group.sort_values("position", kind="stable").groupby("position")
         ]
         run_ids = frozenset(" ".join([*group["run_id"], *group["trial_run_ids"]]).split())
         found.append(
@@ -162,7 +185,7 @@ def find_papers(rows: pd.DataFrame, runs: pd.DataFrame) -> list[PaperResult]:
                 {name: last[name] for name in PAPER_TOLD},
                 tuple(_compared(places)),
                 run_ids,
-                float(recorded["seconds"].reindex(sorted(run_ids)).sum(skipna=False)),
+                float(recorded["seconds"].reindex(sorted(run_ids)).sum(min_count=1)),
             )
         )
     return found
@@ -186,7 +209,7 @@ def _by_start(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _place(rows: pd.DataFrame, scale: Scale, recorded: pd.DataFrame) -> Place:
-    rows = _by_start(rows)
+    rows = _by_start(of_one_choice(rows))
     last, ok = rows.iloc[-1], rows[rows["value"].notna()]
     return Place(
         arm=last["arm"],
@@ -224,6 +247,19 @@ def _compared(places: list[Place]) -> list[Place]:
 
 def paper_title(result: PaperResult) -> str:
     """The experiment, its scale, data and precision."""
+    return f"{result.fields['title']} ({_told(result)})"
+
+
+def names_of(results: Sequence[PaperResult]) -> list[str]:
+    """The experiments' names; where one is there twice, with scale, data and precision."""
+    names = [str(result.fields["paper"]) for result in results]
+    return [
+        f"{name} ({_told(result)})" if names.count(name) > 1 else name
+        for name, result in zip(names, results, strict=True)
+    ]
+
+
+def _told(result: PaperResult) -> str:
     fields = result.fields
     told = [f"{fields['scale']} scale", data_name(fields["data"]), *words_apart(fields), fields["precision"]]
-    return f"{fields['title']} ({', '.join(told)})"
+    return ", ".join(told)

@@ -7,7 +7,6 @@ from dropbench.report.paper.result import (
     AGREES,
     CONTRARY,
     CURVE,
-    ERROR,
     UNCLEAR,
     UNSEEN,
     PaperResult,
@@ -16,7 +15,6 @@ from dropbench.report.paper.result import (
 )
 from dropbench.report.paper.tuning import cells_of, columns_of, notes_of, tuned_names
 from dropbench.report.significance import LEVEL
-from dropbench.report.statistics import NOTHING
 from dropbench.report.table import NONE, Column, Row, Table, number, p_text
 from dropbench.run.telling import counted, duration
 
@@ -37,7 +35,7 @@ def paper_table(result: PaperResult) -> Table:
         *([Column("paper", _paper_text)] if any(not math.isnan(p.paper) for p in result.places) else []),
         *(
             [Column("training\nerror %", number("train_error", f".{digits}f"))]
-            if fields["measure"] == ERROR and any(not math.isnan(p.train_error) for p in result.places)
+            if result.has_train_errors
             else []
         ),
         Column(f"ours, {fields['unit']}\n[95 % interval]", lambda row: row["_ours"].text(digits)),
@@ -85,15 +83,15 @@ def _row(place: Place) -> Row:
         **place.estimate.cells("ours"),
         "against": place.against[0] if place.against else "",
         "against_x": place.against[1] if place.against else None,
-        **(test.difference if test else NOTHING).cells("difference"),
-        **(test.ratio if test else NOTHING).cells("ratio"),
+        **place.difference.cells("difference"),
+        **place.ratio.cells("ratio"),
         "paper_difference": place.paper_difference,
         "p_value": test.p if test else math.nan,
         "p_value_holm": test.p_holm if test else math.nan,
         "paper_direction": place.expected,
         "reading": place.agreement,
         "_ours": place.estimate,
-        "_difference": test.difference if test else NOTHING,
+        "_difference": place.difference,
     }
 
 
@@ -117,7 +115,7 @@ def mark_notes(places: Iterable[Place]) -> list[str]:
 
 def _verdict(result: PaperResult) -> list[str]:
     sentences = [f"There: {result.fields['shows']}"]
-    spoken = [place for place in result.places if place.expected and place.test is not None]
+    spoken = [place for place, _ in result.spoken]
     told = [place for place in spoken if place.agreement]
     if spoken and not told:
         sentences.append(_no_interval(spoken))
@@ -135,7 +133,7 @@ def _verdict(result: PaperResult) -> list[str]:
 
 
 def _no_interval(spoken: Sequence[Place]) -> str:
-    seeds = max((place.test.difference.count for place in spoken if place.test is not None), default=0)
+    seeds = max((place.difference.count for place in spoken), default=0)
     why = "one seed gives no interval" if seeds < _PAIR else "nothing varies between the seeds"
     return f"Here: {why}, so nothing can be said of the differences."
 
@@ -151,7 +149,7 @@ def place_name(result: PaperResult, place: Place, several: bool = True) -> str:
 
 def _named(result: PaperResult, place: Place) -> str:
     name = place_name(result, place, several=len(result.arms) > CURVE)
-    difference = place.test.difference.text(DIGITS, signed=True) if place.test else ""
+    difference = place.difference.text(DIGITS, signed=True)
     return f"{name} ({difference}{' ' if result.unit else ''}{result.unit})"
 
 
@@ -167,7 +165,7 @@ def _notes(result: PaperResult) -> list[str]:
             "Holm-corrected for the differences of which something is said there; below "
             f"{LEVEL:g} is significant."
         )
-    if any(not math.isnan(place.train_error) for place in result.places):
+    if result.has_train_errors:
         notes.append("training: at most 10,000 training examples, dropout off.")
     if not math.isnan(result.seconds):
         runs = counted(len(result.run_ids), "run")

@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from dropbench.errors import DropbenchError, UsageError
 from dropbench.report.sweep.tuning import TUNED, Budget, read
 from dropbench.report.table import NONE, Column, Row
@@ -23,7 +25,7 @@ class TunedPlace:
     with_result: int
     """Trials that ended, and had a say."""
     seeds: int
-    """Seeds that all trials were run on."""
+    """Seeds that the choice was made on."""
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, Any]]) -> "TunedPlace | None":
@@ -40,8 +42,21 @@ class TunedPlace:
         if len(budget) == 1:
             return None
         with_result = 0 if row["trials"] != row["trials"] else int(row["trials"])  # NaN is not itself
-        seeds = sum(len(each["trial_run_ids"].split()) == len(budget) for each in rows)
+        told = row["seeds_of_choice"]  # NaN of an older dropbench, which chose on all seeds
+        seeds = int(told) if told == told else len(rows)
         return cls(budget, {name: own[name][0] for name in budget.names if name in own}, with_result, seeds)
+
+
+def of_one_choice(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a place without those of a trial that was chosen before.
+
+    Those of the seeds that the choice was made on, which have every trial, are written again with each
+    choice. Others may still have a former one.
+    """
+    told = zip(rows["trial_run_ids"], rows["trial"], strict=True)
+    _, chosen = max(told, key=lambda row: len(row[0].split()))
+    kept: pd.DataFrame = rows[rows["trial"] == chosen]
+    return kept
 
 
 def trials_of(tuned: TunedPlace | None) -> int:

@@ -80,8 +80,9 @@ class Budget:
 
 
 def plural(name: str) -> str:
-    """The name of a tuned setting's values: ``learning rates``."""
-    return f"{SETTINGS[name].title}s"
+    """The name of a tuned setting's values: ``learning rates``, ``L1 penalties``."""
+    title = SETTINGS[name].title
+    return f"{title[:-1]}ies" if title.endswith("y") else f"{title}s"
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class PenaltySettings(Block):
         panel=PANEL,
         parse=parse_penalties,
         range=_WEIGHT,
-        title="L1",
+        title="L1 penalty",
         tuned=True,
     )
     kl_sparsity: float = setting(
