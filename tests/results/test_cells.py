@@ -23,7 +23,7 @@ IN = {
     "finds.csv": "cifar10-jpeg-find",
     "speed.csv": "speed",
     "checks.csv": "verify",
-    "paper.csv": "paper/fig9a",
+    "paper.csv": "paper",
 }
 """A recorded folder that has the file."""
 
