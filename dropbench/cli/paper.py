@@ -130,7 +130,7 @@ def _listing(scale: str, seeds: int | None, data: str, data_dir: Path | None, gi
         with _measuring(name):
             points = chosen.points(scale, largest_train_size(images.train) if images else None)
             repeated = seeds or chosen.scale(scale).seeds
-            counts = repeats(points, repeated, chosen.scale(scale).tuned_on(repeated))
+            counts = repeats(points, repeated, chosen.scale(scale).tried_seeds(repeated))
             pictured = images or SETS[chosen.data]
             on = Bench.of(device, precision, sum(counts.values()), machine, list(counts), pictured)
             cost = estimate(counts, pictured, on)

@@ -7,6 +7,11 @@ from dropbench.run.config import RunConfig
 from dropbench.run.machine import Policy
 
 
+def once(runs: Iterable[RunConfig]) -> list[RunConfig]:
+    """The runs without duplicates, in their order."""
+    return list({run.run_id: run for run in runs}.values())
+
+
 @dataclass(frozen=True)
 class Agenda:
     """A set of runs, sorted into those to do and those that ended before.

@@ -178,7 +178,7 @@ def test_training_sizes_stop_at_what_the_scale_allows_and_are_compared_at_the_sa
 
 
 def counted(paper, seeds):
-    return repeats(paper.points("smoke"), seeds, paper.scale("smoke").tuned_on(seeds))
+    return repeats(paper.points("smoke"), seeds, paper.scale("smoke").tried_seeds(seeds))
 
 
 def test_an_estimate_is_work_over_rate(monkeypatch):

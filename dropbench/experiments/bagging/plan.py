@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dropbench.catalog.arms import ARMS, BUDGETS, DEFAULT_ARMS, Arm, check_arms, reference_under
 from dropbench.catalog.dropouts import variant_of
 from dropbench.errors import UsageError
+from dropbench.experiments.agenda import once
 from dropbench.run.blocks.dropout import PROBABILITIES
 from dropbench.run.config import RunConfig
 
@@ -148,4 +149,4 @@ def nets_of(kind: Arm, one: RunConfig, members: int) -> tuple[RunConfig, ...]:
 
 def runs_of(arms: Sequence[PlannedArm]) -> list[RunConfig]:
     """The runs that the arms need; a run that arms share is listed once."""
-    return list({run.run_id: run for arm in arms for run in arm.runs}.values())
+    return once(run for arm in arms for run in arm.runs)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dropbench.experiments.agenda import once
 from dropbench.experiments.bagging.rows import MADE_FROM
 from dropbench.experiments.find.budget import Budget
 from dropbench.experiments.find.figures import Figures, FindPlan
@@ -66,8 +67,7 @@ class FindRun:
 
     def runs_of(self, wanted: Iterable[tuple[int, int]]) -> list[RunConfig]:
         """The runs of candidates, by place, and seeds; a run that they share is listed once."""
-        runs = (run for place, seed in wanted for run in self.plan.candidates[place].runs(seed))
-        return list({run.run_id: run for run in runs}.values())
+        return once(run for place, seed in wanted for run in self.plan.candidates[place].runs(seed))
 
     def carry_out(self) -> Find | None:
         """Carry out the find, and return it as it ends; None if it ends before all candidates have a seed.

@@ -1,6 +1,6 @@
-"""What an experiment of the lecture or the paper is: arms, and points at a scale.
+"""The experiments of the lecture and the paper: arms, and their points at a scale.
 
-Its file declares
+A file declares
 
 - the nets (``[settings]`` and ``[[arms]]``, by fields of RunConfig, with the trials of an arm that is tuned,
   ``tune``) and the amount of work (``[scales]``);
@@ -55,8 +55,8 @@ class Scale:
         if self.tune_seeds is not None and (type(self.tune_seeds) is not int or self.tune_seeds < 1):
             raise ValueError(f"tune_seeds is {self.tune_seeds!r}, and must be 1 or more")
 
-    def tuned_on(self, seeds: int) -> int:
-        """How many of ``seeds`` have every trial."""
+    def tried_seeds(self, seeds: int) -> int:
+        """Return how many of ``seeds`` have every trial."""
         return min(seeds, self.tune_seeds or seeds)
 
     def text(self, config: RunConfig) -> str:
@@ -254,12 +254,12 @@ def all_trials(points: Iterable[Point]) -> list[RunConfig]:
     return [trial for point in points for trial in point.trials]
 
 
-def repeats(points: Iterable[Point], seeds: int, tune_seeds: int) -> dict[RunConfig, int]:
+def repeats(points: Iterable[Point], seeds: int, tried_seeds: int) -> dict[RunConfig, int]:
     """The number of seeds of each trial; on later seeds the first of a point stands for its best."""
     counts: dict[RunConfig, int] = {}
     for point in points:
         for number, trial in enumerate(point.trials):
-            counts[trial] = max(tune_seeds if number else seeds, counts.get(trial, 0))
+            counts[trial] = max(tried_seeds if number else seeds, counts.get(trial, 0))
     return counts
 
 

@@ -2,12 +2,13 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from dropbench.catalog.arms import AVERAGINGS
 from dropbench.datasets.split import largest_train_size
+from dropbench.experiments.agenda import once
 from dropbench.experiments.bagging.compare import carry_out_comparison
 from dropbench.experiments.bagging.plan import ComparisonPlan, runs_of
 from dropbench.experiments.bagging.reduce import averages_of
@@ -76,7 +77,7 @@ class PaperExperiment:
     @property
     def tried_seeds(self) -> int:
         """The number of seeds, from 0 on, on which every trial of a tuned arm is run."""
-        return self.paper.scale(self.scale).tuned_on(self.seeds)
+        return self.paper.scale(self.scale).tried_seeds(self.seeds)
 
     def runs(self) -> list[RunConfig]:
         """The runs that are known beforehand, without duplicates, seed by seed.
@@ -85,7 +86,7 @@ class PaperExperiment:
         """
         if self.paper.axis == PASSES:
             return runs_of(self.comparison().all_arms())
-        return _once(
+        return once(
             run
             for seed in range(self.seeds)
             for point in self.points
@@ -103,7 +104,7 @@ class PaperExperiment:
             return []
         chosen = [Chosen.of(point, self.seeds, self.tune_seeds, *recorded) for point in tuned]
         later = range(self.tried_seeds, self.seeds)
-        found = _once(each.run(seed) for seed in later for each in chosen if each.choice is not None)
+        found = once(each.run(seed) for seed in later for each in chosen if each.choice is not None)
         return [run for run in found if run.run_id not in first]
 
     def repeats(self) -> dict[RunConfig, int]:
@@ -148,11 +149,6 @@ def carry_out_paper(
     finally:  # an interrupted experiment still gets a table of the runs that ended
         written = store.recorded(PAPER)
         store.append_rows(PAPER, (row for row in _rows(experiment, store) if _is_missing(row, written)))
-
-
-def _once(runs: Iterable[RunConfig]) -> list[RunConfig]:
-    """The runs without duplicates, in their order."""
-    return list({run.run_id: run for run in runs}.values())
 
 
 def _is_missing(row: Mapping[str, Any], written: Mapping[str, Mapping[str, Any]]) -> bool:

@@ -39,12 +39,12 @@ class OverviewSubject(Subject):
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """Those of the experiments."""
+        """The commands of the experiments."""
         return tuple(result.command() for result in self.results)
 
     @property
     def file_name(self) -> str:
-        """What it shows; there is one in a folder."""
+        """The word differences: a folder has one overview."""
         return "differences"
 
 

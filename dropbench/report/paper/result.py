@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 ERROR = "test_error_percent"
 AGREES, CONTRARY, UNCLEAR, UNSEEN = "as there", "contrary", "not told apart", "no difference seen"
 NO_INTERVAL = "no interval"
-"""Stands for an agreement where there are too few seeds for one."""
+"""The reading where there are too few seeds for an agreement."""
 LOWER, HIGHER = "lower", "higher"
 READINGS = (AGREES, UNSEEN, UNCLEAR, CONTRARY, NO_INTERVAL)
 CURVE = 2
@@ -74,12 +74,12 @@ class Place:
 
     @property
     def difference(self) -> Estimate:
-        """Of ours to what it is compared with."""
+        """Our figure less that of what it is compared with."""
         return self.test.difference if self.test else NOTHING
 
     @property
     def ratio(self) -> Estimate:
-        """How many times what it is compared with ours is."""
+        """Our figure divided by that of what it is compared with."""
         return self.test.ratio if self.test else NOTHING
 
     @property
@@ -224,7 +224,7 @@ def _place(rows: pd.DataFrame, scale: Scale, recorded: pd.DataFrame) -> Place:
         against=(last["against"], _or_none(last["against_x"])) if last["against"] else None,
         expected=last["paper_direction"],
         train_error=float(recorded["train_error_percent"].reindex(ok["run_id"]).mean()),
-        tuned=TunedPlace.of([dict(row) for _, row in rows.iterrows()]),
+        tuned=TunedPlace.of(dict(last), len(rows)),
         scale=scale,
     )
 

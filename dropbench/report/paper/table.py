@@ -108,7 +108,7 @@ def mark_of(unverified: str) -> str:
 
 
 def mark_notes(places: Iterable[Place]) -> list[str]:
-    """What the marks beside the paper's figures mean."""
+    """The meaning of the marks beside the paper's figures."""
     unsure = {place.unverified for place in places}
     return [f"{mark} {why}: unverified." for kind, (mark, why) in _MARKS.items() if kind in unsure]
 

@@ -1,6 +1,6 @@
 """Arms of an experiment that were tuned: the trial of each place, and whether budgets are equal."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +28,11 @@ class TunedPlace:
     """Seeds that the choice was made on."""
 
     @classmethod
-    def of(cls, rows: Sequence[Mapping[str, Any]]) -> "TunedPlace | None":
-        """Read the place's rows of paper.csv, one a seed, the last row last.
+    def of(cls, row: Mapping[str, Any], seeds: int) -> "TunedPlace | None":
+        """Read the cells of a row of paper.csv, one of so many seeds.
 
         None where nothing was tuned, or the cells are damaged.
         """
-        row = rows[-1]
         try:
             lists, own = read(row["tune"]), read(row["trial"])
         except (DropbenchError, UsageError):
@@ -43,8 +42,8 @@ class TunedPlace:
             return None
         with_result = 0 if row["trials"] != row["trials"] else int(row["trials"])  # NaN is not itself
         told = row["seeds_of_choice"]  # NaN of an older dropbench, which chose on all seeds
-        seeds = int(told) if told == told else len(rows)
-        return cls(budget, {name: own[name][0] for name in budget.names if name in own}, with_result, seeds)
+        values = {name: own[name][0] for name in budget.names if name in own}
+        return cls(budget, values, with_result, int(told) if told == told else seeds)
 
 
 def of_one_choice(rows: pd.DataFrame) -> pd.DataFrame:
