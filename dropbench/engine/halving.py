@@ -14,8 +14,8 @@ def halves_weights(config: RunConfig) -> bool:
 
     Matrix products take them as they are. Autocast would round the weights and widen the gradients at each
     step, and compute the same numbers. Only dropbench's SGD keeps such masters: with the optimizers of torch
-    autocast does it. What else computes with weights needs them in float32: a penalty on them, and variants
-    with noise on them; and, for all that is known, code of the user's own and of libraries.
+    autocast does it. What else computes with weights needs them in float32: variants with noise on them, and,
+    for all that is known, code of the user's own and of libraries.
     """
     name = config.dropout.variant
     variant = variant_of(name)
@@ -24,7 +24,6 @@ def halves_weights(config: RunConfig) -> bool:
         config.optimizer.precision == "bf16"
         and config.optimizer.name == SGD
         and not (is_user_code(config.model.name) or library_of(config.model.name))
-        and not config.penalty.l1
         and not (config.dropout.drops and reads_weights)
     )
 

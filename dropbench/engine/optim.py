@@ -93,6 +93,7 @@ class _Entry:
     parameter: nn.Parameter
     weights: Weights
     weight_decay: float
+    l1: float
     max_norm: float | None
 
     @property
@@ -102,7 +103,10 @@ class _Entry:
 
 
 class SGD:
-    """Stochastic gradient descent with momentum, weight decay on weights but not on biases, and max-norm.
+    """Stochastic gradient descent with momentum, max-norm, and penalties on weights but not on biases.
+
+    The penalty is weight_decay/2 × Σw² + l1 × Σ|w|. Its gradient, 0 at w = 0, is added in the step, which
+    passes over the weights anyway.
 
     Max-norm is the constraint of Srivastava et al. (2014), section 5.1: after a step, a unit's incoming
     weights whose Euclidean norm exceeds ``max_norm`` are scaled down to it. They are a row of a fully
@@ -113,7 +117,7 @@ class SGD:
     autocast computes, too. ``release`` gives the model its weights in float32.
 
     The gradients of the ``clipped`` parameters are scaled down where their Euclidean norm, of all together,
-    exceeds ``largest_norm`` (Pascanu et al. 2013).
+    exceeds ``largest_norm`` (Pascanu et al. 2013). The penalty has no part in it.
 
     With a ``loss_scale`` all weights are in float32, and ``half`` is False.
 
@@ -131,6 +135,7 @@ class SGD:
         clipped: Iterable[nn.Parameter] = (),
         largest_norm: float = LARGEST_NORM,
         loss_scale: LossScale | None = None,
+        l1: float = 0.0,
     ) -> None:
         self.momentum = momentum
         self.loss_scale = loss_scale
@@ -145,9 +150,9 @@ class SGD:
             weights = Weights(parameter, master, torch.zeros_like(master))
             if parameter in halved:
                 parameter.data = parameter.data.bfloat16()
-            decay = weight_decay if parameter.ndim > 1 else 0.0
+            decay, pull = (weight_decay, l1) if parameter.ndim > 1 else (0.0, 0.0)
             bound = max_norm if parameter in bounded else None
-            self._entries.append(_Entry(parameter, weights, decay, bound))
+            self._entries.append(_Entry(parameter, weights, decay, pull, bound))
             if parameter in halved:
                 arrived = functools.partial(_arrived, this, len(self._entries) - 1)
                 parameter.register_post_accumulate_grad_hook(arrived)  # type: ignore[no-untyped-call]
@@ -191,7 +196,7 @@ class SGD:
 
     def _update(self, entry: _Entry, learning_rate: Rate) -> None:
         gradient, rate = cast(torch.Tensor, entry.parameter.grad), float(learning_rate)
-        sgd_step(entry.weights, gradient, rate, self.momentum, entry.weight_decay, entry.max_norm)
+        sgd_step(entry.weights, gradient, rate, self.momentum, entry.weight_decay, entry.max_norm, entry.l1)
         entry.parameter.grad = None
 
     def _step(self, entries: list[_Entry], weight_decay: float, learning_rate: Rate) -> None:
@@ -199,7 +204,7 @@ class SGD:
         scale = self.loss_scale
         sgd(
             [entry.weights.master for entry in entries],
-            [cast(torch.Tensor, entry.parameter.grad).to(entry.weights.master.dtype) for entry in entries],
+            [_penalised(entry) for entry in entries],
             [entry.weights.velocity for entry in entries],
             weight_decay=weight_decay,
             momentum=self.momentum,
@@ -248,6 +253,13 @@ class SGD:
         for name, parameter in model.named_parameters(remove_duplicate=False):
             values[name] = masters[parameter]
         return {name: value.detach().clone() for name, value in values.items()}
+
+
+def _penalised(entry: _Entry) -> torch.Tensor:
+    """Return the gradient of an entry's parameter, as wide as its master, with that of the L1 penalty."""
+    master = entry.weights.master
+    gradient = cast(torch.Tensor, entry.parameter.grad).to(master.dtype)
+    return torch.add(gradient, master.sign(), alpha=entry.l1) if entry.l1 else gradient
 
 
 def _arrived(optimizer: "weakref.ref[SGD]", number: int, parameter: torch.Tensor) -> None:

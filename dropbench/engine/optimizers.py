@@ -36,6 +36,7 @@ def optimizer_of(config: RunConfig, model: nn.Module) -> optim.Optimizer:
             clipped=clipped,
             largest_norm=largest,
             loss_scale=loss_scale,
+            l1=config.penalty.l1,
         )
     return TorchOptimizer(
         model,
@@ -46,4 +47,5 @@ def optimizer_of(config: RunConfig, model: nn.Module) -> optim.Optimizer:
         clipped=clipped,
         largest_norm=largest,
         loss_scale=loss_scale,
+        l1=config.penalty.l1,
     )

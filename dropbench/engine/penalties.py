@@ -1,4 +1,4 @@
-"""Penalties added to the loss: the L1 penalty, KL sparsity, and those of dropout variants."""
+"""Penalties added to the loss: KL sparsity, and those of dropout variants."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,13 +21,12 @@ def check_compiles(config: RunConfig) -> None:
 
 
 class Penalties:
-    """The penalties of a run, except for weight decay, which is part of the optimizer."""
+    """The penalties of a run, except for those on weights, L2 and L1, which are part of the optimizer."""
 
     def __init__(self, model: nn.Module, config: RunConfig, train_images: int) -> None:
         self._model = model
         self._config = config
         self._train_images = train_images
-        self._weights = [weight for weight in model.parameters() if weight.ndim > 1]
         self._means: list[torch.Tensor] = []
 
     @contextmanager
@@ -48,18 +47,13 @@ class Penalties:
     def total(self) -> torch.Tensor | None:
         """Return the sum of all penalties, in nats per image; None if there are none.
 
-        The L1 penalty is ``l1`` × Σ|w| over all weights, without biases. The variants' penalties are divided
-        by the number of training images.
+        The variants' penalties are divided by the number of training images.
         """
         config = self._config
         parts = []
         of_variants = penalty(self._model)
         if of_variants is not None:
             parts.append(of_variants / self._train_images)
-        if config.penalty.l1:
-            parts.append(
-                config.penalty.l1 * torch.stack([weight.abs().sum() for weight in self._weights]).sum()
-            )
         if config.penalty.kl_sparsity:
             divergence = sparsity_divergence(
                 torch.cat(self._means), config.penalty.sparsity_target, config.model.activation

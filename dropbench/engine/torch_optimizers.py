@@ -18,10 +18,11 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class TorchOptimizer:
-    """A class of torch.optim, with weight decay on weights but not on biases, max-norm and clipping.
+    """A class of torch.optim, with penalties on weights but not on biases, max-norm and clipping.
 
     All parameters are in float32. Weights are those of two dimensions and more. Decay is the class's own: in
-    AdamW, Muon, and where an option says so, it is decoupled from the gradient.
+    AdamW, Muon, and where an option says so, it is decoupled from the gradient. The gradient of the L1
+    penalty, l1 × sign(w), is added to that of the loss after clipping.
 
     ``muon`` is torch's for the matrices within the net and its convolutions, whose kernels are rows of a
     matrix, and AdamW for the rest: biases, norms, embeddings and the output layer (Jordan et al. 2024).
@@ -46,8 +47,10 @@ class TorchOptimizer:
         clipped: Iterable[nn.Parameter] = (),
         largest_norm: float = LARGEST_NORM,
         loss_scale: LossScale | None = None,
+        l1: float = 0.0,
     ) -> None:
         self.loss_scale = loss_scale
+        self._l1 = l1
         self._parameters = list(model.parameters())
         self._clipped, self._largest_norm = list(clipped), largest_norm
         self._max_norm = max_norm
@@ -82,6 +85,10 @@ class TorchOptimizer:
             scale.unscale(gradients)
         if self._clipped:
             nn.utils.clip_grad_norm_(self._clipped, self._largest_norm)  # without a wait for the device
+        if self._l1:
+            for weight in self._parameters:
+                if weight.grad is not None and weight.ndim > 1:
+                    weight.grad.add_(weight.sign(), alpha=self._l1)
         if scale is None:
             self._update(learning_rate)
             return

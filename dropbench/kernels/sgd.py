@@ -1,4 +1,4 @@
-"""A step of SGD with momentum, weight decay and max-norm in one pass over a parameter in bfloat16."""
+"""A step of SGD with momentum, L2 and L1 penalties and max-norm in one pass over a parameter in bfloat16."""
 
 import functools
 from dataclasses import dataclass
@@ -50,41 +50,44 @@ def sgd_step(
     momentum: float = 0.0,
     weight_decay: float = 0.0,
     max_norm: float | None = None,
+    l1: float = 0.0,
 ) -> None:
     """Update the weights in place.
 
-    The velocity becomes momentum × velocity + gradient + weight_decay × master, and learning_rate × velocity
-    is subtracted from the master. Rows of the result (along the first dimension) whose norm exceeds
-    ``max_norm`` are scaled down to it. The gradient is in bfloat16.
+    The velocity becomes momentum × velocity + gradient + weight_decay × master + l1 × sign(master), and
+    learning_rate × velocity is subtracted from the master. Rows of the result (along the first dimension)
+    whose norm exceeds ``max_norm`` are scaled down to it. The gradient is in bfloat16.
     """
     if gradient.stride() != weights.parameter.stride():
         gradient = torch.empty_like(weights.parameter).copy_(gradient)
     arrays = [*weights.arrays, compiled.in_memory(gradient)]
     if max_norm is None:
-        _step(*arrays, learning_rate, momentum, weight_decay)
+        _step(*arrays, learning_rate, momentum, weight_decay, l1)
     else:
         by_row = (array.reshape(len(gradient), -1) for array in arrays)
-        _step_rows(*by_row, learning_rate, momentum, weight_decay, max_norm)
+        _step_rows(*by_row, learning_rate, momentum, weight_decay, l1, max_norm)
 
 
-_NUMBERS = "float64, float64, float64"
+_NUMBERS = "float64, float64, float64, float64"
 
 
 @compiled.kernel(f"void(int16[::1], float32[::1], float32[::1], int16[::1], {_NUMBERS})")
-def _step(parameter, master, velocity, gradient, learning_rate, momentum, weight_decay):  # type: ignore[no-untyped-def]
-    rate, keep, decay = np.float32(learning_rate), np.float32(momentum), np.float32(weight_decay)
+def _step(parameter, master, velocity, gradient, learning_rate, momentum, weight_decay, l1):  # type: ignore[no-untyped-def]
+    rate, keep = np.float32(learning_rate), np.float32(momentum)
+    decay, pull = np.float32(weight_decay), np.float32(l1)
     for chunk in compiled.prange((len(master) + _CHUNK - 1) // _CHUNK):
         part = slice(chunk * _CHUNK, min((chunk + 1) * _CHUNK, len(master)))
-        _move(master[part], velocity[part], gradient[part], rate, keep, decay)
+        _move(master[part], velocity[part], gradient[part], rate, keep, decay, pull)
         _round(parameter[part], master[part], np.float32(1))
 
 
 @compiled.kernel(f"void(int16[:, ::1], float32[:, ::1], float32[:, ::1], int16[:, ::1], {_NUMBERS}, float64)")
-def _step_rows(parameter, master, velocity, gradient, learning_rate, momentum, weight_decay, bound):  # type: ignore[no-untyped-def]
-    rate, keep, decay = np.float32(learning_rate), np.float32(momentum), np.float32(weight_decay)
+def _step_rows(parameter, master, velocity, gradient, learning_rate, momentum, weight_decay, l1, bound):  # type: ignore[no-untyped-def]
+    rate, keep = np.float32(learning_rate), np.float32(momentum)
+    decay, pull = np.float32(weight_decay), np.float32(l1)
     for row in compiled.prange(len(master)):
         weights = master[row]
-        _move(weights, velocity[row], gradient[row], rate, keep, decay)
+        _move(weights, velocity[row], gradient[row], rate, keep, decay, pull)
         norm = np.sqrt(_sum_of_squares(weights))
         factor = np.float32(1)
         if norm > bound:
@@ -93,9 +96,10 @@ def _step_rows(parameter, master, velocity, gradient, learning_rate, momentum, w
 
 
 @compiled.helper
-def _move(master, velocity, gradient, rate, keep, decay):  # type: ignore[no-untyped-def]
+def _move(master, velocity, gradient, rate, keep, decay, pull):  # type: ignore[no-untyped-def]
     for i in range(len(master)):
-        velocity[i] = keep * velocity[i] + (widened(gradient[i]) + decay * master[i])
+        sign = np.float32(master[i] > 0) - np.float32(master[i] < 0)
+        velocity[i] = keep * velocity[i] + (widened(gradient[i]) + decay * master[i] + pull * sign)
     for i in range(len(master)):
         master[i] = master[i] - rate * velocity[i]
 

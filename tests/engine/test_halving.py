@@ -85,7 +85,6 @@ def test_the_net_computes_with_rounded_weights_while_it_trains_and_ends_with_who
 @pytest.mark.parametrize(
     "settings",
     [
-        {"l1": 1e-4},
         {"dropout": "dropconnect", "p_drop": 0.5},
         {"dropout": "concrete", "p_drop": 0.5},
         {"dropout": "variational", "p_drop": 0.5},

@@ -176,6 +176,51 @@ def test_a_parameter_without_a_gradient_is_left_alone():
         assert torch.equal(net.inner.weight, before)
 
 
+# The L1 penalty
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon", "torch.optim:RMSprop"])
+def test_an_l1_penalty_is_as_if_the_absolute_weights_were_added_to_the_loss(name):
+    def optimizer(net: nn.Module, l1: float) -> SGD | TorchOptimizer:
+        return SGD(net, 0.9, 0.1, l1=l1) if name == "sgd" else TorchOptimizer(net, name, {}, 0.1, l1=l1)
+
+    ours, theirs, plain = nets(3)
+    steps(ours, optimizer(ours, 0.5))
+    steps(plain, optimizer(plain, 0.0))
+    of_loss = optimizer(theirs, 0.0)
+    for number, rate in enumerate((0.01, 0.003, 0.02)):
+        of_loss.zero_grad()
+        (0.5 * sum(weight.abs().sum() for weight in by_dimensions(theirs)[0])).backward()
+        gradients(theirs, number)
+        of_loss.step(rate)
+    assert_same_weights(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(ours.inner.weight, plain.inner.weight, atol=1e-4)
+
+
+def test_an_l1_penalty_is_the_same_where_weights_are_held_in_bfloat16():
+    """Without a gradient's share and momentum, a step takes rate × l1 from the size of each master."""
+    net = nets(1)[0]
+    optimizer = SGD(net, 0.0, 0.0, half=True, l1=0.5)
+    before = optimizer.snapshot(net)
+    for parameter in net.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step(0.001)
+    after = optimizer.snapshot(net)
+    for name, parameter in net.named_parameters():
+        pull = 0.0005 * before[name].sign() if parameter.ndim > 1 else 0.0
+        torch.testing.assert_close(after[name], before[name] - pull, rtol=0, atol=1e-6)
+
+
+def test_clipping_has_no_share_of_an_l1_penalty():
+    (net,) = nets(1)
+    before = [parameter.detach().clone() for parameter in net.parameters()]
+    optimizer = SGD(net, 0.0, 0.0, l1=0.5, clipped=net.parameters(), largest_norm=1e-12)
+    steps(net, optimizer, rates=(0.1,))
+    for old, new in zip(before, net.parameters(), strict=True):
+        pull = 0.05 * old.sign() if old.ndim > 1 else 0.0
+        torch.testing.assert_close(new.detach(), old - pull, rtol=0, atol=1e-6)
+
+
 # Clipping
 
 

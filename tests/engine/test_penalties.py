@@ -1,4 +1,4 @@
-"""What the 2014 paper compares dropout with: L1, sparse activations, maxout units, wider layers, its CNN."""
+"""What the 2014 paper compares dropout with: sparse activations, maxout units, wider layers, its CNN."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 from torch.distributions import Bernoulli, Poisson, kl_divergence
 
 from dropbench.dropout.control import dropout_layers
-from dropbench.engine.penalties import Penalties, sparsity_divergence
+from dropbench.engine.penalties import sparsity_divergence
 from dropbench.engine.train import train
 from dropbench.errors import UsageError
 from dropbench.models.build import build_model
@@ -17,16 +17,6 @@ from dropbench.run.config import RunConfig
 
 def small(**fields: object) -> RunConfig:
     return RunConfig(**{"model": "mlp", "layers": (32, 32), "epochs": 3, "batch_size": 32, **fields})
-
-
-def test_the_gradient_of_l1_is_the_sign_of_each_weight_and_spares_biases():
-    model = build_model((1, 8, 8), 3, small())
-    Penalties(model, small(l1=0.25), 100).total().backward()
-    for parameter in model.parameters():
-        if parameter.ndim > 1:
-            assert torch.equal(parameter.grad, 0.25 * parameter.detach().sign())
-        else:
-            assert parameter.grad is None
 
 
 @pytest.mark.parametrize(("activation", "distribution"), [("logistic", Bernoulli), ("relu", Poisson)])

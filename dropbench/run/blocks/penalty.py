@@ -1,4 +1,4 @@
-"""Penalties beside the loss. Weight decay is the optimizer's."""
+"""Penalties beside the loss. Weight decay stands with the optimizer."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ _WEIGHT = Range(least=0, hint="Write 0 or more.")
 
 @dataclass(frozen=True, kw_only=True)
 class PenaltySettings(Block):
-    """The L1 penalty and KL sparsity; see dropbench.engine.penalties."""
+    """The L1 penalty, whose gradient the optimizer adds, and KL sparsity; see dropbench.engine.penalties."""
 
     l1: float = setting(
         0.0,
