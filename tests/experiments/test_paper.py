@@ -412,6 +412,23 @@ def fail(folder, run_ids):
     runs.to_csv(folder / RUNS.file_name, index=False)
 
 
+@pytest.mark.parametrize(("fail_fast", "later"), [(True, 0), (False, 3 * 2)])
+def test_a_failed_last_trial_ends_what_shall_fail_fast_before_the_chosen_seeds(
+    fail_fast, later, bench, tmp_path
+):
+    experiment = PaperExperiment.plan(parse("own", ONE_OF_THREE), "smoke", bench)
+    *others, last = experiment.points
+    lost = replace(last, trials=(*last.trials[:-1], last.trials[-1].replace(data_key="0" * 16)))
+    outcome = carry_out_paper(
+        replace(experiment, points=(*others, lost)),
+        bench,
+        Store(tmp_path),
+        Quiet(),
+        Policy(fail_fast=fail_fast),
+    )
+    assert (len(outcome.ok), len(outcome.failed)) == (3 * 2 - 1 + later, 1)
+
+
 def test_a_choice_that_changes_leaves_no_other_trial_in_a_mean(bench, tmp_path):
     experiment, *_ = carry_own(ONE_OF_THREE, bench, tmp_path)
     rows = read_table(tmp_path, PAPER)
