@@ -113,7 +113,7 @@ def test_an_interrupted_sweep_is_chosen_on_the_seeds_that_all_trials_have(tmp_pa
     assert {setting.tuning.seeds for setting in sweep.settings} == {1}
     write(tmp_path, 0.5, 0.0, seed=1, learning_rate=0.08)
     (sweep,) = sweeps(tmp_path)
-    assert any("missing" in note for note in sweep_table(sweep).notes)
+    assert any("fewer seeds" in note and "1 here" in note for note in sweep_table(sweep).notes)
 
 
 def test_a_rate_that_diverges_is_never_chosen_beside_one_that_does_not(tmp_path):

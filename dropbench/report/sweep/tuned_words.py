@@ -26,7 +26,8 @@ def tuned_notes(sweep: Sweep) -> list[str]:
     if min(seeds) < max(len(setting.run_ids) for setting in sweep.settings):
         counts = f"{min(seeds)}" if len(set(seeds)) == 1 else f"{min(seeds)} to {max(seeds)}"
         notes.append(
-            f"Trials are missing: a setting's are compared on the seeds that all of them have, {counts} here."
+            "Some trials have fewer seeds than others: a setting's are compared on those that all of them "
+            f"have, {counts} here."
         )
     for setting, tuning in tunings:
         if tuning.without:
