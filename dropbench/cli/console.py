@@ -46,7 +46,7 @@ _told: set[str] = set()
 def tell(sentence: str) -> None:
     """One line on stderr, as text: nothing in it is obeyed as markup or as a control code.
 
-    Once each: a damaged row is met at every reading of its file.
+    Once each in a command: a damaged row is met at every reading of its file.
     """
     sentence = spoken(sentence)
     if sentence in _told:
@@ -64,7 +64,11 @@ class _Teller(logging.Handler):
 
 
 def tell_what_is_logged() -> None:
-    """Let the library's log be told on stderr, and nowhere else; harmless to call again."""
+    """Let the library's log be told on stderr, and nowhere else, from the start of a command on.
+
+    What another command told in this process can be told again.
+    """
+    _told.clear()
     log = logging.getLogger("dropbench")
     log.setLevel(logging.INFO)
     log.propagate = False

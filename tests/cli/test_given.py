@@ -85,6 +85,17 @@ def test_a_variable_that_no_option_takes_is_told(capsys, monkeypatch):
     assert "nowhere" in said
 
 
+def test_each_command_of_a_process_tells_what_another_has_told(capsys, monkeypatch):
+    monkeypatch.setenv("DROPBENCH_OUT", "nowhere")
+    monkeypatch.setenv("DROPBENCH_LAYER", "3")
+    said = []
+    for _ in range(2):
+        run(["report"])
+        said.append(capsys.readouterr().err)
+    assert "DROPBENCH_LAYER" in said[0]
+    assert said[0] == said[1]
+
+
 @pytest.mark.parametrize("flag", ["--out", "--data-dir", "--config"])
 def test_an_empty_path_is_refused(flag, capsys):
     assert run(["train", flag, ""]) == 2
