@@ -108,11 +108,11 @@ def test_several_experiments_are_counted_together_and_every_difference_stands_on
         if each.low
         for x, y in zip(each.x, each.y, strict=True)
     }
-    assert ours["table9: better"] == pytest.approx(100 * (1.6067 / 2.1 - 1), abs=1)
+    assert ours["table9 (small): better"] == pytest.approx(100 * (1.6067 / 2.1 - 1), abs=1)
     (theirs,) = (each for each in plot.series if each.hollow)
     heights = dict(zip(theirs.y, theirs.x, strict=True))
-    assert heights[plot.y.categories.index("table9: better")] == pytest.approx(-25), "1.2 beside 1.6"
-    assert "table9: better" in build_page(load_report(tmp_path))
+    assert heights[plot.y.categories.index("table9 (small): better")] == pytest.approx(-25), "1.2 beside 1.6"
+    assert "table9 (small): better" in build_page(load_report(tmp_path))
     assert len(table.notes) == 2, "the figure from memory is marked, and the mark explained"
 
 
@@ -123,6 +123,14 @@ def test_an_experiment_at_two_scales_has_a_name_for_each_in_the_overview(tmp_pat
     names = first.figures[0].subplots[0].y.categories
     assert len(set(names)) == len(names) == len(first.tables[0].rows)
     build_page(load_report(tmp_path))
+
+
+def test_the_overview_tells_every_scale_but_the_full_one(tmp_path):
+    for paper, scale in (("table9", "smoke"), ("table2", "full")):
+        write(tmp_path, ARMS, experiment_id=paper, paper=paper, scale=scale)
+    first, *_ = load_report(tmp_path).subjects
+    names = {name.partition(":")[0] for name in first.figures[0].subplots[0].y.categories}
+    assert names == {"table9 (smoke)", "table2"} == {row["_name"] for row in first.tables[0].rows}
 
 
 def test_there_is_no_overview_of_nothing(tmp_path):

@@ -26,6 +26,8 @@ NO_INTERVAL = "no interval"
 """The reading where there are too few seeds for an agreement."""
 LOWER, HIGHER = "lower", "higher"
 READINGS = (AGREES, UNSEEN, UNCLEAR, CONTRARY, NO_INTERVAL)
+FULL = "full"
+"""The scale of the paper's nets on all images, which needs no word."""
 CURVE = 2
 """Arms of one net against p."""
 
@@ -251,12 +253,16 @@ def paper_title(result: PaperResult) -> str:
 
 
 def names_of(results: Sequence[PaperResult]) -> list[str]:
-    """The experiments' names; where one is there twice, with scale, data and precision."""
+    """The experiments' names, with every scale but the full one; of one there twice, all that it tells."""
     names = [str(result.fields["paper"]) for result in results]
-    return [
-        f"{name} ({_told(result)})" if names.count(name) > 1 else name
-        for name, result in zip(names, results, strict=True)
-    ]
+
+    def name_of(result: PaperResult, name: str) -> str:
+        if names.count(name) > 1:
+            return f"{name} ({_told(result)})"
+        scale = str(result.fields["scale"])
+        return name if scale == FULL else f"{name} ({scale})"
+
+    return [name_of(result, name) for result, name in zip(results, names, strict=True)]
 
 
 def _told(result: PaperResult) -> str:
