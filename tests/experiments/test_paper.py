@@ -413,19 +413,14 @@ def fail(folder, run_ids):
 
 
 @pytest.mark.parametrize(("fail_fast", "later"), [(True, 0), (False, 3 * 2)])
-def test_a_failed_last_trial_ends_what_shall_fail_fast_before_the_chosen_seeds(
+def test_one_that_shall_fail_fast_trains_no_chosen_trial_after_a_failed_one(
     fail_fast, later, bench, tmp_path
 ):
     experiment = PaperExperiment.plan(parse("own", ONE_OF_THREE), "smoke", bench)
     *others, last = experiment.points
     lost = replace(last, trials=(*last.trials[:-1], last.trials[-1].replace(data_key="0" * 16)))
-    outcome = carry_out_paper(
-        replace(experiment, points=(*others, lost)),
-        bench,
-        Store(tmp_path),
-        Quiet(),
-        Policy(fail_fast=fail_fast),
-    )
+    experiment, policy = replace(experiment, points=(*others, lost)), Policy(fail_fast=fail_fast)
+    outcome = carry_out_paper(experiment, bench, Store(tmp_path), Quiet(), policy)
     assert (len(outcome.ok), len(outcome.failed)) == (3 * 2 - 1 + later, 1)
 
 
