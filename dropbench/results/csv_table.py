@@ -9,7 +9,7 @@ _PROVENANCE = frozenset(
 )
 """Text columns about the machine, the software and the time, in all tables that have them."""
 
-_STARTED = ("started_at", "member_started_at", "run_started_at")
+_STARTED = ("started_at", "member_started_at")
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,11 @@ class CsvTable:
 
     @cached_property
     def started(self) -> str:
-        """The column that says when what a row is made of was started; empty if there is none."""
+        """The column that says when what a row is made of was started; empty if there is none.
+
+        That of paper.csv does not count: its rows choose among trials, and a later choice may be of one
+        that was started earlier.
+        """
         return next((name for name in _STARTED if name in self.columns), "")
 
     @cached_property

@@ -18,7 +18,7 @@ from dropbench.results import predictions
 from dropbench.results.csv_file import append_rows, mend, read_rows
 from dropbench.results.read import finished_runs, latest, read_table
 from dropbench.results.rows import run_row
-from dropbench.results.schema import COMPARISONS, EPOCHS, RUNS, SCHEMA_VERSION
+from dropbench.results.schema import COMPARISONS, EPOCHS, PAPER, RUNS, SCHEMA_VERSION
 from dropbench.results.store import Store
 from dropbench.run.config import RunConfig
 from dropbench.run.result import METRIC_NAMES, EpochRecord, RunResult
@@ -110,6 +110,12 @@ def test_of_an_average_written_twice_the_one_of_later_members_counts():
     row = {"comparison_id": "a", "member_started_at": "2026-01-02T10:00:00+00:00 2026-01-02T11:00:00+00:00"}
     older = {**row, "member_started_at": "2026-01-02T10:30:00+00:00 2026-01-02T10:00:00+00:00"}
     assert latest([row, older], COMPARISONS) == latest([older, row], COMPARISONS) == [row]
+
+
+def test_of_a_point_written_twice_the_later_choice_counts_though_its_trial_was_started_earlier():
+    before = {"row_id": "a", "trial": "learning_rate=0.1", "run_started_at": "2026-01-02T11:00:00+00:00"}
+    now = {"row_id": "a", "trial": "learning_rate=0.02", "run_started_at": "2026-01-02T10:00:00+00:00"}
+    assert latest([before, now], PAPER) == [now]
 
 
 def test_a_row_and_the_predictions_beside_it_are_of_one_training(tmp_path):
