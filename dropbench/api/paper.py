@@ -46,7 +46,7 @@ def paper(
 
     Args:
         name: an experiment: ``lecture``, ``table2``, ``fig9a``, …; ``dropbench paper list`` has all.
-        scale: ``full``, ``small`` or ``smoke``.
+        scale: ``full``, ``medium``, ``small`` or ``smoke``.
         seeds: how many, from 0 on; the scale's unless given.
         data: a data set, or its name; ``auto`` is the set that the experiment names.
         out: the folder of the results.

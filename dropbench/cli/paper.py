@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dropbench.report.table import Row, Table
 
 LIST = "list"
-SCALES = ("full", "small", "smoke")
+SCALES = ("full", "medium", "small", "smoke")
 
 
 @takes("paper", OF_DATA, OF_MACHINE, OF_POLICY)
@@ -42,8 +42,8 @@ def paper(
         str,
         option(
             "--scale",
-            "full: towards the original. small: for a few cores, minutes on MNIST. smoke: seconds, to see "
-            "whether it works at all.",
+            "full: towards the original, for a GPU or a night. medium: hours on a few cores. small: minutes "
+            "on MNIST. smoke: seconds, to see whether it works at all.",
             TRAINING,
             metavar="|".join(SCALES),
         ),

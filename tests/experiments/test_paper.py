@@ -67,9 +67,10 @@ def test_every_file_declares_nets_that_can_be_built_and_points_to_compare(name, 
     assert any(point.against for point in points)
 
 
+@pytest.mark.parametrize("scale", ["medium", "small"])
 @pytest.mark.parametrize("name", names())
-def test_scales_differ_in_the_amount_of_work_only(name):
-    small, full = ({p.key: p for p in find(name).points(scale)} for scale in ("small", "full"))
+def test_scales_differ_in_the_amount_of_work_only(name, scale):
+    small, full = ({p.key: p for p in find(name).points(each)} for each in (scale, "full"))
     for key in small.keys() & full.keys():
         spared = {
             field: small[key].config.settings()[field]
@@ -219,6 +220,11 @@ def test_a_damaged_file_is_reported(text):
         parse("own", text)
 
 
+def test_a_scale_that_a_file_lacks_is_named():
+    with pytest.raises(UsageError, match="medium"):
+        parse("own", OWN.replace("medium = { epochs = 1, seeds = 1 }", ""))
+
+
 @pytest.mark.parametrize(
     ("line", "wrong"),
     [('dropout = "gaussian"', 'droput = "gaussian"'), ('against = "Bernoulli"', 'against = "Bernuolli"'),
@@ -300,6 +306,7 @@ axis = "p_drop"
 
 [scales]
 full = { epochs = 1, seeds = 1 }
+medium = { epochs = 1, seeds = 1 }
 small = { epochs = 1, seeds = 1 }
 smoke = { epochs = 1, seeds = 2, train_size = 300 }
 

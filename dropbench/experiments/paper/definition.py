@@ -21,7 +21,7 @@ from dropbench.report.sweep.tuning import TUNED
 from dropbench.run.config import SETTINGS, RunConfig
 from dropbench.run.result import mc_ladder
 
-SCALES = ("full", "small", "smoke")
+SCALES = ("full", "medium", "small", "smoke")
 SAME = "same"
 DIRECTIONS = (LOWER, HIGHER, SAME, f"not {LOWER}", f"not {HIGHER}")
 UNVERIFIED = ("single copy", "from memory")

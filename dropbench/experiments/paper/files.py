@@ -50,6 +50,8 @@ def parse(name: str, text: str) -> Paper:
             )
             for arm in content.pop("arms")
         )
+        if missing := [scale for scale in SCALES if scale not in content["scales"]]:
+            raise ValueError(f"there is no scale {missing[0]!r}")
         scales = {key: Scale(**content["scales"][key]) for key in SCALES}
         return Paper(**{**content, "name": name, "arms": arms, "scales": scales})
     except (ValueError, TypeError, LookupError) as error:
