@@ -58,7 +58,8 @@ def overview_figure(results: Sequence[PaperResult]) -> Figure:
                 (*zero, *shown),
             ),
         ),
-        size=(8.4, 1.6 + 0.24 * len(rows)),
+        size=(8.4, 1.8 + 0.24 * len(rows)),
+        one_legend=True,  # within the axes its marks would look like rows
     )
 
 
