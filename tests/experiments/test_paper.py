@@ -221,7 +221,7 @@ def test_a_damaged_file_is_reported(text):
 
 
 def test_a_scale_that_a_file_lacks_is_named():
-    with pytest.raises(UsageError, match="medium"):
+    with pytest.raises(UsageError, match="scale 'medium'"):
         parse("own", OWN.replace("medium = { epochs = 1, seeds = 1 }", ""))
 
 
