@@ -96,3 +96,14 @@ def test_a_run_that_is_cut_short_waits_for_the_device(blobs, monkeypatch):
     assert waited == [CPU]
     to_its_end(training(config, blobs, CPU))
     assert waited == [CPU], "one that ends well has read its figures"
+
+
+@pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this processor cannot")
+def test_after_a_run_no_thread_computes_with_denormal_numbers():
+    program = """
+import torch, dropbench as db
+db.train(model="mlp", layers=(8,), train_size=200, epochs=1, threads=2, out=None)
+print(torch.full((1_000_000,), 1e-40).mul(1.0).count_nonzero().item())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == "0"
