@@ -278,7 +278,7 @@ def test_an_interrupted_experiment_has_a_table_of_what_was_done(bench, tmp_path)
         def wants_to_stop(self):
             return self.runs == 3
 
-    experiment = PaperExperiment.plan(find("fig9a"), "smoke", bench, 1)
+    experiment = PaperExperiment.plan(find("fig4"), "smoke", bench, 1)
     with pytest.raises(KeyboardInterrupt):
         carry_out_paper(experiment, bench, Store(tmp_path), Impatient(), Policy())
     assert len(read_table(tmp_path, PAPER)) == 3
