@@ -110,6 +110,8 @@ def prepare_device(device: torch.device, precision: str) -> torch.device:
 class _Runs:
     in_progress = 0
     """Runs of this process."""
+    flushed_before = False
+    """Whether denormal numbers were 0 before the first of them."""
 
 
 @contextlib.contextmanager
@@ -118,7 +120,14 @@ def in_progress(device: torch.device) -> Iterator[None]:
 
     If that ends before the run does, this waits for the device: what it is still at must not write into
     memory that is given to others.
+
+    Meanwhile the CPU takes numbers below 1.2e-38, the smallest normal one of fp32, as 0. The momentum of a
+    unit that has died decays into them, where arithmetic is so slow that a net whose units had all died took
+    four times as long. Threads that torch has started before keep their own setting.
     """
+    if not _Runs.in_progress:
+        _Runs.flushed_before = sys.float_info.min / 2 == 0.0
+        torch.set_flush_denormal(True)
     _Runs.in_progress += 1
     try:
         yield
@@ -128,14 +137,12 @@ def in_progress(device: torch.device) -> Iterator[None]:
         raise
     finally:
         _Runs.in_progress -= 1
+        if not _Runs.in_progress:
+            torch.set_flush_denormal(_Runs.flushed_before)
 
 
 def prepare_process(threads: int | None = None, device: torch.device | None = None) -> None:
-    """Set the device, the threads, the arithmetic and the allocator before a process trains.
-
-    May be called again. From here on the CPU takes numbers below 1.2e-38, the smallest normal one of fp32,
-    as 0: the momentum of a unit that has died decays into them, where arithmetic is so slow that a net whose
-    units had all died took four times as long. Threads that have started before keep their own setting.
+    """Set the device, the threads and the allocator of a process before it trains; may be called again.
 
     Some calls of CUDA, such as those about memory, fail before it is initialised, and others act on the
     current device, which is the first GPU unless another is set.
@@ -152,7 +159,6 @@ def prepare_process(threads: int | None = None, device: torch.device | None = No
         if threads < 1:
             raise UsageError(f"`threads` is {threads}.", "Write 1 or more.")
         torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
     keep_memory()
 
 

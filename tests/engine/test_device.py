@@ -8,7 +8,7 @@ import torch
 
 from dropbench.engine import device
 from dropbench.engine.device import allow_tf32, peak_memory_bytes, prepare_device
-from dropbench.engine.train import training
+from dropbench.engine.train import train, training
 from dropbench.engine.turns import to_its_end
 from dropbench.run.config import RunConfig
 
@@ -98,12 +98,29 @@ def test_a_run_that_is_cut_short_waits_for_the_device(blobs, monkeypatch):
     assert waited == [CPU], "one that ends well has read its figures"
 
 
+def denormal() -> float:
+    """Half the smallest normal number, which is 0 where denormal numbers are taken as such."""
+    return sys.float_info.min / 2
+
+
 @pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this processor cannot")
-def test_after_a_run_no_thread_computes_with_denormal_numbers():
-    program = """
-import torch, dropbench as db
-db.train(model="mlp", layers=(8,), train_size=200, epochs=1, threads=2, out=None)
-print(torch.full((1_000_000,), 1e-40).mul(1.0).count_nonzero().item())
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.split()[-1] == "0"
+def test_denormal_numbers_are_0_while_a_run_is_in_progress_and_only_then(blobs):
+    config = RunConfig(model="mlp", layers=(8,), epochs=2)
+    seen = []
+    train(config, blobs, CPU, lambda record: seen.append(denormal()))
+    assert seen == [0, 0]
+    assert denormal() > 0
+    with device.in_progress(CPU):
+        train(config, blobs, CPU)
+        assert denormal() == 0, "another run is in progress still"
+    assert denormal() > 0
+
+
+@pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this processor cannot")
+def test_a_user_who_takes_denormal_numbers_as_0_still_does_after_a_run(blobs):
+    torch.set_flush_denormal(True)
+    try:
+        train(RunConfig(model="mlp", layers=(8,), epochs=1), blobs, CPU)
+        assert denormal() == 0
+    finally:
+        torch.set_flush_denormal(False)
